@@ -1,0 +1,57 @@
+# `make demo` and `make test` are all a newcomer needs. Both install what is missing (with apt-get, as root or through sudo).
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+PREFIX  ?= /usr
+FUZZTIME ?= 30s
+
+.PHONY: all build demo test unit lint deps bench fuzz docs unit-check install clean
+
+all: build
+
+build: ## build the agent into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pgha-agent ./cmd/pgha-agent
+	ln -sf pgha-agent bin/pgha-alert
+
+demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
+	$(GO) run ./cmd/pgha-demo --agent bin/pgha-agent $(if $(ONCE),--once)
+
+test: deps lint unit ## everything but the lab
+
+deps: ## PostgreSQL for the tests of pg and the demo, systemd's analyzer for the units
+	@.ci/deps
+
+unit:
+	PGHA_REQUIRE_POSTGRES=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+
+lint:
+	$(GO) vet ./...
+	$(GO) tool -modfile=.ci/tools.mod golangci-lint run
+
+bench: ## the figures of docs/performance.md
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+docs: ## regenerate docs/metrics.md and docs/commands.md
+	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update
+
+install: build ## install on this node; see docs/install.md
+	install -D -m 0755 bin/pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-agent
+	ln -sf pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-alert
+	install -D -m 0644 deploy/pgha-agent.service $(DESTDIR)/lib/systemd/system/pgha-agent.service
+	install -D -m 0644 deploy/pgha-agent.socket $(DESTDIR)/lib/systemd/system/pgha-agent.socket
+	install -D -m 0644 deploy/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgha-agent.conf
+	install -D -m 0644 deploy/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pgha-agent.conf
+	test -e $(DESTDIR)/etc/pgha-agent/config.toml || install -D -m 0640 deploy/config.toml $(DESTDIR)/etc/pgha-agent/config.toml
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8 && bin/pgha-agent man $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions && bin/pgha-agent completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
+	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create && chgrp haclient /etc/pgha-agent/config.toml && systemctl daemon-reload; fi
+
+clean:
+	rm -rf bin dist

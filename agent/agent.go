@@ -1,0 +1,314 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+// Options are what an Agent is made of beside its configuration.
+type Options struct {
+	Config  *Config
+	Version string
+	Logger  *slog.Logger
+	Clock   Clock        // nil: the kernel's
+	Alerts  net.Listener // alert socket held by systemd; nil: the agent makes its own
+	Notify  Notifier     // systemd; nil: nobody to tell
+
+	once bool // one publication without a daemon: the journal is only read
+}
+
+// Agent is the daemon of one node. The loop owns state, details and savedHolds; everything else reads the snapshot.
+type Agent struct {
+	cfg   *Config
+	opts  Options
+	log   *slog.Logger
+	clock Clock
+	id    identity
+
+	inbox       chan message
+	state       fsm.State
+	details     Snapshot
+	snap        atomic.Pointer[Snapshot]
+	loggedHolds fsm.Holds
+	planned     fsm.Time // when the loop means to wake next
+	outage      pg.Outage
+	lastDrbd    fsm.Drbd                // of the stream's goroutine
+	cancel      context.CancelCauseFunc // of the write in flight
+	effects     sync.WaitGroup
+
+	crm        *crm.Mon
+	drbd       *drbd.Stream
+	prober     *pg.Prober
+	client     *pg.Client // nil: no client's view
+	zone       *route53.Client
+	resolver   *route53.Resolver
+	journal    *saver
+	sequenceMu sync.Mutex
+	sequence   crm.Sequence
+	metrics    *metrics
+	notify     notifier
+	onStep     func(*Snapshot) // nil but for PublishOnce
+	alerts     AlertCounters
+}
+
+// message is an event with what the snapshot should show beside it.
+type message struct {
+	event fsm.Event
+	apply func(*Snapshot) // run by the loop; may be nil
+}
+
+// New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
+func New(opts Options) (*Agent, error) {
+	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64)}
+	if a.clock == nil {
+		a.clock = SystemClock{}
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	a.id = identity{boot: boot, node: a.cfg.Node.Name, clone: a.cfg.Cluster.Promotable}
+	if err := a.connect(); err != nil {
+		return nil, err
+	}
+	last, sameBoot := a.openJournal()
+	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
+	if until, err := readPause(a.cfg.State.Dir, a.clock); err != nil {
+		a.log.Warn("pause file not readable, not paused", keyErr, err)
+	} else {
+		a.state.PausedUntil = until
+	}
+	a.metrics = newMetrics(a)
+	a.publish(a.clock.Boot())
+	return a, nil
+}
+
+// connect makes the clients of the sources. None of them talks to anybody yet.
+func (a *Agent) connect() (err error) {
+	c := a.cfg
+	a.crm = &crm.Mon{Command: c.Cluster.CrmMon}
+	a.drbd = &drbd.Stream{Command: c.Drbd.Drbdsetup, Resource: c.Drbd.Resource, Logger: a.log}
+	a.resolver = &route53.Resolver{Server: c.Record.Resolver}
+	if a.prober, err = pg.NewProber(c.Postgres.DSN); err != nil {
+		return fmt.Errorf("postgres.dsn: %w", err)
+	}
+	if c.Postgres.Client != "off" {
+		if a.client, err = pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, a.lookupHost); err != nil {
+			return fmt.Errorf("postgres.client: %w", err)
+		}
+	}
+	a.zone, err = route53.New(context.Background(), route53.Options{
+		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == OwnershipTXT,
+		EndpointURL: c.Record.EndpointURL, Region: c.Record.Region,
+		Observe: func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) },
+	})
+	return err
+}
+
+func (a *Agent) lookupHost(ctx context.Context, host string) ([]string, error) {
+	addrs, _, err := a.resolver.Lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	hosts := make([]string, len(addrs))
+	for i, addr := range addrs {
+		hosts[i] = addr.String()
+	}
+	return hosts, nil
+}
+
+func (a *Agent) coreConfig() fsm.Config {
+	c := fsm.Config{
+		Node:            a.cfg.Node.Name,
+		PublishWritable: a.cfg.Record.PublishOn == PublishOnWritable,
+		Ownership:       a.cfg.Record.Ownership == OwnershipTXT,
+		View:            a.client != nil,
+		DriftEvery:      a.cfg.Record.DriftCheck,
+		Unnamed:         a.id.unnamed(),
+	}
+	if addr, err := netip.ParseAddr(a.cfg.Node.Address); err == nil {
+		c.Addr = addr.String()
+	}
+	return c
+}
+
+// Run runs the agent until ctx ends. It does not touch the record on the way out: a record that is missing or wrong outlives
+// the stop in every cache.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.close()
+	group, ctx := errgroup.WithContext(ctx)
+	if err := a.listen(ctx, group); err != nil {
+		return err
+	}
+	group.Go(func() error {
+		return a.drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) })
+	})
+	group.Go(func() error { return a.journal.run(ctx, func(err error) { a.journalSaved(ctx, err) }) })
+	group.Go(func() error { a.keepWarm(ctx); return nil })
+	if a.state.Config.Addr == "" {
+		group.Go(func() error { a.findAddress(ctx); return nil })
+	}
+	group.Go(func() error { return a.loop(ctx) })
+	a.drainSpool(ctx)
+	err := group.Wait()
+	a.effects.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (a *Agent) close() {
+	a.prober.Close()
+	a.journal.close()
+}
+
+// loop is the only place where the state changes.
+func (a *Agent) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	a.planned = a.clock.Boot()
+	a.notify = newNotifier(a.opts.Notify, a.planned)
+	for {
+		var m message
+		select {
+		case <-ctx.Done():
+			if a.cancel != nil {
+				a.cancel(errStopping)
+			}
+			return ctx.Err()
+		case m = <-a.inbox:
+		case <-timer.C:
+			m = message{event: fsm.Tick{}}
+		}
+		a.noticeStall(ctx)
+		a.step(ctx, m)
+		now := a.clock.Boot()
+		a.planned = min(a.state.Next(now), now+heartbeat)
+		timer.Reset(a.planned - now)
+		a.heartbeat(now)
+	}
+}
+
+const (
+	// heartbeat is the longest that the loop sleeps, and so how soon it notices that it stood still.
+	heartbeat = time.Second
+	// stallBound is how late the loop may wake before nothing that was decided or seen earlier is trusted.
+	stallBound = 3 * time.Second
+)
+
+// noticeStall compares when the loop meant to wake with when it did: a frozen, swapped out or suspended process wakes late. Its
+// picture of the cluster is from before.
+func (a *Agent) noticeStall(ctx context.Context) {
+	if late := a.clock.Boot() - a.planned; late > stallBound {
+		a.log.Warn("stood still, holding publication back until the cluster has been looked at again", keyLate, late)
+		a.metrics.stalls.Inc()
+		a.step(ctx, message{event: fsm.Stalled{}})
+	}
+}
+
+// step feeds one event to the core, shows the result and starts what it asks for.
+func (a *Agent) step(ctx context.Context, m message) {
+	now := a.clock.Boot()
+	before := a.state
+	if m.apply != nil {
+		m.apply(&a.details)
+	}
+	var actions []fsm.Action
+	a.state, actions = a.state.Step(now, m.event)
+	a.publish(now)
+	a.logTransitions(&before)
+	a.metrics.transitions(&before, &a.state, a.snap.Load())
+	for _, action := range actions {
+		a.perform(ctx, action)
+	}
+	if a.onStep != nil {
+		a.onStep(a.snap.Load())
+	}
+}
+
+// publish makes the state of now visible to everybody else.
+func (a *Agent) publish(now fsm.Time) {
+	s := a.details
+	s.At, s.Wall, s.State = now, a.clock.Wall(), a.state
+	s.Holds = a.state.Gate(now)
+	a.snap.Store(&s)
+}
+
+// Snapshot returns what the agent knows.
+func (a *Agent) Snapshot() *Snapshot { return a.snap.Load() }
+
+// send hands an event to the loop.
+func (a *Agent) send(ctx context.Context, m message) {
+	select {
+	case a.inbox <- m:
+	case <-ctx.Done():
+	}
+}
+
+// findAddress asks the instance metadata for this node's address until it answers.
+func (a *Agent) findAddress(ctx context.Context) {
+	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, 30*time.Second) {
+		addr, err := route53.OwnAddress(ctx, a.cfg.Record.IMDS)
+		if err == nil {
+			a.log.Info("own address from instance metadata", keyAddr, addr)
+			a.send(ctx, message{event: fsm.AddressKnown{Addr: addr.String()}})
+			return
+		}
+		a.log.Warn("own address not known: set node.address, or enable instance metadata (IMDSv2)", keyErr, err)
+		sleep(ctx, wait)
+	}
+}
+
+// keepWarm keeps credentials fresh and a connection to the API open, so that the first packet of a promotion is the write.
+func (a *Agent) keepWarm(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := a.zone.Warm(ctx); err != nil && ctx.Err() == nil {
+			a.log.Debug("API connection not warm", keyErr, err)
+		}
+		sleep(ctx, 25*time.Second)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// drainSpool takes in what the alert hook could not deliver. The alerts are old: one hint stands for all of them.
+func (a *Agent) drainSpool(ctx context.Context) {
+	alerts, bad, err := DrainSpool(a.spoolDir(), 1000)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.log.Warn("read alert spool", keyErr, err)
+	}
+	if len(alerts)+bad > 0 {
+		a.log.Info("alerts from the spool", keyCount, len(alerts), keyBad, bad)
+		a.metrics.spooled.Add(float64(len(alerts)))
+		a.send(ctx, message{event: fsm.Hint{}})
+	}
+}
+
+func (a *Agent) spoolDir() string { return filepath.Join(a.cfg.State.Dir, "spool") }
+
+var errStopping = errors.New("agent is stopping")

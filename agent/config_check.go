@@ -1,0 +1,293 @@
+package agent
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// requiredFields are the fields that have no default, with an example of each.
+var requiredFields = map[string]string{
+	"node.name":          "this node's name in crm_mon (the host name cannot be used)",
+	"cluster.promotable": "the id of the promotable clone, like \"drbd-clone\"",
+	"drbd.resource":      "the DRBD resource under the database, like \"r0\"",
+	"record.zone_id":     "the id of the hosted zone, like \"Z0123456789ABC\"",
+	"record.name":        "the service name that clients connect to, like \"db.example.internal\"",
+}
+
+// hiddenFields are the fields whose value is never shown: a mistake in them may uncover a password.
+var hiddenFields = map[string]bool{
+	"postgres.dsn": true, "postgres.client": true, "record.endpoint_url": true, "record.imds_endpoint": true,
+}
+
+// durationLimits of the durations.
+var durationLimits = map[string]durationLimit{
+	"record.ttl":         {least: time.Second, most: 24 * time.Hour, whole: true},
+	"record.drift_check": {least: 30 * time.Second, most: 24 * time.Hour},
+}
+
+type durationLimit struct {
+	least, most time.Duration
+	whole       bool // seconds
+}
+
+func (l durationLimit) check(d time.Duration) (what, remedy string) {
+	if d < l.least || d > l.most {
+		return "is out of range", fmt.Sprintf("choose from %gs to %gs", l.least.Seconds(), l.most.Seconds())
+	}
+	if l.whole && d%time.Second != 0 {
+		return "must be whole seconds", fmt.Sprintf("write \"%ds\"", d/time.Second)
+	}
+	return "", ""
+}
+
+// fieldCheck tests the value of a string field: it returns the value to keep, or what is wrong and the remedy.
+type fieldCheck func(s string) (clean, what, remedy string)
+
+// fieldChecks of the string fields; every one has its own.
+var fieldChecks = map[string]fieldCheck{
+	"node.name":            checkWord,
+	"node.address":         checkAddress,
+	"cluster.promotable":   checkWord,
+	"drbd.resource":        checkWord,
+	"postgres.dsn":         checkDSN,
+	"postgres.client":      checkClientDSN,
+	"record.zone_id":       checkZone,
+	"record.name":          checkName,
+	"record.publish_on":    oneOf(PublishOnPromoted, PublishOnWritable),
+	"record.ownership":     oneOf(OwnershipTXT, OwnershipNone),
+	"record.endpoint_url":  checkURL,
+	"record.region":        checkRegion,
+	"record.imds_endpoint": checkURL,
+	"record.resolver":      checkResolver,
+	"http.listen":          checkListen,
+	"http.web_config_file": checkOptionalPath,
+	"state.dir":            checkPath,
+	"state.alert_socket":   checkSocket,
+	"state.control_socket": checkSocket,
+	"log.level":            oneOf("debug", "info", "warn", "error"),
+	"log.format":           oneOf("auto", "text", "json"),
+}
+
+func oneOf(words ...string) fieldCheck {
+	return func(s string) (clean, what, remedy string) {
+		if !slices.Contains(words, s) {
+			return "", "is none of the known words", "choose " + strings.Join(words, " or ")
+		}
+		return s, "", ""
+	}
+}
+
+// Names of nodes and resources become arguments of commands and words in the ownership record.
+var nameWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$`)
+
+func checkWord(s string) (clean, what, remedy string) {
+	if !nameWord.MatchString(s) {
+		return "", "is not a name", "use letters, digits and _ . : - only, at most 128, as crm_mon and drbdsetup show it"
+	}
+	return s, "", ""
+}
+
+// hostName returns the host name if it can be a node's name, else "".
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	name, _, _ = checkWord(name)
+	return name
+}
+
+func checkAddress(s string) (clean, what, remedy string) {
+	const other = `give this node's own IPv4 address, or "imds" to ask the instance metadata`
+	if s == AddressIMDS {
+		return s, "", ""
+	}
+	a, err := netip.ParseAddr(s)
+	switch {
+	case err != nil:
+		return "", "is not an IP address", other
+	case !a.Is4():
+		return "", "is an IPv6 address, and the record is an A record", other
+	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "", "is not the address of one host", other
+	}
+	return a.String(), "", ""
+}
+
+func checkDSN(s string) (clean, what, remedy string) {
+	if strings.TrimSpace(s) == "" {
+		return "", "is empty", "leave it out for the default"
+	}
+	// The error's text may show parts of a password when the string is broken: it is not passed on.
+	if _, err := pgconn.ParseConfig(s); err != nil {
+		return "", "is not a PostgreSQL connection string", `write keywords like "host=/var/run/postgresql user=pgha dbname=postgres", with quotes around values with spaces`
+	}
+	return s, "", ""
+}
+
+func checkClientDSN(s string) (clean, what, remedy string) {
+	const without = "write keywords without host and hostaddr, like \"user=pgha dbname=postgres\": the host is the record's name; or \"off\""
+	if s == Off {
+		return s, "", ""
+	}
+	if strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://") {
+		return "", "is a URL", without
+	}
+	if _, what, _ = checkDSN(s); what != "" {
+		return "", what, without
+	}
+	// The last host given wins: if it is not ours, the string has its own.
+	const probe = "host.of.the.record.invalid"
+	c, err := pgconn.ParseConfig("host=" + probe + " " + s)
+	if err != nil || c.Host != probe {
+		return "", "names a host", without
+	}
+	return s, "", ""
+}
+
+var zoneIDForm = regexp.MustCompile(`^Z[A-Z0-9]{1,31}$`)
+
+func checkZone(s string) (clean, what, remedy string) {
+	clean = strings.TrimPrefix(strings.TrimPrefix(s, "/"), "hostedzone/")
+	if !zoneIDForm.MatchString(clean) {
+		return "", "is not the id of a hosted zone", "copy the id from Route 53: it starts with Z, in capital letters and digits"
+	}
+	return clean, "", ""
+}
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkName wants the name of a host, short enough for "_pgha." in front of it (RFC 1035 2.3.4: 253 characters without the last dot).
+func checkName(s string) (clean, what, remedy string) {
+	clean = strings.ToLower(strings.TrimSuffix(s, "."))
+	const remedyName = "use letters, digits and - in parts of at most 63, joined by dots, like \"db.example.internal\""
+	if _, err := netip.ParseAddr(clean); err == nil {
+		return "", "is an address", remedyName
+	}
+	if len("_pgha.")+len(clean) > 253 {
+		return "", "is too long", "use at most 247 characters"
+	}
+	for part := range strings.SplitSeq(clean, ".") {
+		if !dnsLabel.MatchString(part) {
+			return "", "is not the name of a host", remedyName
+		}
+	}
+	return clean, "", ""
+}
+
+func checkURL(s string) (clean, what, remedy string) {
+	const form = `write it like "https://host" or "http://host:port", without user and password`
+	if s == "" {
+		return "", "", ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "", "is not a URL", form
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", "is not an http or https URL", form
+	case u.Hostname() == "" || u.Opaque != "":
+		return "", "has no host", form
+	case u.User != nil:
+		return "", "has a user or password in it", form
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", "has a query or fragment", form
+	}
+	return s, "", ""
+}
+
+var regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z0-9]+){1,4}$`)
+
+func checkRegion(s string) (clean, what, remedy string) {
+	if s != "" && !regionForm.MatchString(s) {
+		return "", "is not a region", `write it like "us-east-1", or leave it out`
+	}
+	return s, "", ""
+}
+
+func checkResolver(s string) (clean, what, remedy string) {
+	const form = `write the name server's address and port, like "10.0.0.2:53" or "[fd00::2]:53"`
+	if s == "" {
+		return "", "", ""
+	}
+	host, port, what := splitHostPort(s)
+	switch {
+	case what != "":
+		return "", what, form
+	case host == "" || port == 0:
+		return "", "is not complete", form
+	}
+	return s, "", ""
+}
+
+func checkListen(s string) (clean, what, remedy string) {
+	if s == Off {
+		return s, "", ""
+	}
+	if _, _, what := splitHostPort(s); what != "" {
+		return "", what, `write it like ":9668" or "127.0.0.1:9668", or "off"`
+	}
+	return s, "", ""
+}
+
+func splitHostPort(s string) (host string, port uint64, what string) {
+	host, p, err := net.SplitHostPort(s)
+	if err != nil || strings.ContainsAny(host, " \t\r\n\x00/@") {
+		return "", 0, "is not host:port"
+	}
+	port, err = strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0, "has no port from 0 to 65535"
+	}
+	return host, port, ""
+}
+
+func checkPath(s string) (clean, what, remedy string) {
+	if !filepath.IsAbs(s) || strings.Contains(s, "\x00") || filepath.Clean(s) == "/" {
+		return "", "is not an absolute path", "write the whole path, from /"
+	}
+	return filepath.Clean(s), "", ""
+}
+
+func checkOptionalPath(s string) (clean, what, remedy string) {
+	if s == "" {
+		return "", "", ""
+	}
+	return checkPath(s)
+}
+
+func checkSocket(s string) (clean, what, remedy string) {
+	// sockaddr_un has room for 108 bytes with the zero at the end (unix(7)).
+	const most = 107
+	clean, what, remedy = checkPath(s)
+	if what == "" && len(clean) > most {
+		return "", "is too long for a socket", fmt.Sprintf("use at most %d bytes", most)
+	}
+	return clean, what, remedy
+}
+
+// Warnings returns what is allowed but hardly meant in production, a sentence for each.
+func (c *Config) Warnings() []string {
+	var w []string
+	if c.Record.TTL > time.Minute {
+		w = append(w, fmt.Sprintf("record.ttl is %s: after a failover clients may go to the old address for that long; 10s is usual.", c.Record.TTL))
+	}
+	if a, err := netip.ParseAddr(c.Node.Address); err == nil && (a.IsLoopback() || a.IsLinkLocalUnicast()) {
+		w = append(w, fmt.Sprintf("node.address is %s: no other host can reach it; this is for tests on one machine only.", a))
+	}
+	if c.Record.Ownership == OwnershipNone {
+		w = append(w, "record.ownership is none: a write that this node sent before it lost the promotion can undo the other node's.")
+	}
+	return w
+}

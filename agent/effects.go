@@ -1,0 +1,243 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+// perform starts what the core asked for. Each action but Save and Cancel runs in a goroutine of its own and comes back as one message.
+func (a *Agent) perform(ctx context.Context, action fsm.Action) {
+	switch act := action.(type) {
+	case fsm.Look:
+		a.effect(ctx, a.look)
+	case fsm.Probe:
+		a.effect(ctx, a.probe)
+	case fsm.ReadRecord:
+		a.effect(ctx, a.readRecord)
+	case fsm.Write:
+		writeCtx, cancel := context.WithCancelCause(ctx)
+		a.cancel = cancel
+		mono := a.clock.Mono()
+		a.effect(ctx, func(context.Context) message {
+			defer cancel(nil)
+			return a.write(writeCtx, act, mono)
+		})
+	case fsm.Cancel:
+		a.log.Warn("giving up the write in flight", keyWhy, act.Why)
+		a.cancel(fmt.Errorf("no longer allowed: %s", act.Why))
+	case fsm.Poll:
+		a.effect(ctx, func(ctx context.Context) message { return a.poll(ctx, act.ChangeID) })
+	case fsm.Resolve:
+		a.effect(ctx, a.resolve)
+	case fsm.View:
+		a.effect(ctx, a.view)
+	case fsm.Save:
+		a.journal.save(a.entry(act.Episode))
+	}
+}
+
+func (a *Agent) effect(ctx context.Context, do func(context.Context) message) {
+	a.effects.Go(func() { a.send(ctx, do(ctx)) })
+}
+
+// source records how a source answered.
+func (s *Snapshot) source(src Source, now fsm.Time, err error) {
+	st := &s.Sources[src]
+	st.Up, st.Err = err == nil, ""
+	if err != nil {
+		st.Failures++
+		st.Err = err.Error()
+		return
+	}
+	st.LastSuccess = now
+}
+
+func (a *Agent) look(ctx context.Context) message {
+	at := a.clock.Boot()
+	st, err := a.crm.Look(ctx)
+	facts := fsm.Cluster{At: at}
+	if err == nil {
+		facts = clusterFacts(st, a.id, at, a.clock.Wall())
+	}
+	a.metrics.looks.Observe((a.clock.Boot() - at).Seconds())
+	return message{fsm.Looked{Cluster: facts}, func(s *Snapshot) {
+		s.source(SourceCrm, a.clock.Boot(), err)
+		s.Sources[SourceCrm].Stuck = errors.Is(err, crm.ErrStuck)
+		if err == nil {
+			s.Crm = st
+			s.FenceBans = fenceBans(st, s.FenceBans, at)
+		}
+	}}
+}
+
+// fenceBans remembers since when each constraint of the fence-peer handler has been there: the document has no age.
+func fenceBans(st *crm.Status, before map[string]fsm.Time, now fsm.Time) map[string]fsm.Time {
+	seen := map[string]fsm.Time{}
+	for _, b := range st.FenceBans() {
+		seen[b.ID] = now
+		if since, ok := before[b.ID]; ok {
+			seen[b.ID] = since
+		}
+	}
+	return seen
+}
+
+// drbdChanged makes the message of one report of the stream.
+func (a *Agent) drbdChanged(r drbd.Report) message {
+	at := a.clock.Boot()
+	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, a.lastDrbd)
+	a.lastDrbd = facts
+	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
+		err := r.Err
+		if r.Live && !facts.Live {
+			err = fmt.Errorf("resource %q is not configured in DRBD here: check drbd.resource", a.cfg.Drbd.Resource)
+		}
+		if r.Live || err != nil {
+			s.source(SourceDrbd, at, err)
+		}
+		s.Sources[SourceDrbd].Stuck = r.Stuck
+		s.Drbd = r
+	}}
+}
+
+func (a *Agent) probe(ctx context.Context) message {
+	at := a.clock.Boot()
+	h := a.prober.Probe(ctx)
+	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == "writable"}
+	return message{fsm.Probed{Postgres: facts}, func(s *Snapshot) {
+		s.Postgres = h
+		// No server is what a Secondary has: that is an answer. Up means that the probe found out.
+		var err error
+		if h.State == "timeout" || h.State == "error" || h.State == "auth" {
+			err = errors.New(h.Err)
+		}
+		s.source(SourcePostgres, a.clock.Boot(), err)
+	}}
+}
+
+func (a *Agent) readRecord(ctx context.Context) message {
+	at := a.clock.Boot()
+	rec, err := a.zone.Read(ctx)
+	ev := fsm.Read{Zone: fsm.Zone{At: at}}
+	if err == nil {
+		ev.Zone = zoneFacts(rec, at)
+	} else {
+		reason, _ := reasonOf(err)
+		ev.Reason, ev.Zone.Refused = string(reason), reason == route53.ReasonRefusedRecord
+	}
+	return message{ev, func(s *Snapshot) {
+		s.source(SourceRoute53, a.clock.Boot(), err)
+		if err == nil {
+			s.Record = rec
+		}
+	}}
+}
+
+// write sends the guarded change. The guard runs when the request is complete and signed, right before its first byte.
+func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) message {
+	owner := route53.Owner{Epoch: w.NextEpoch, Node: a.id.node, Addr: mustAddr(w.Addr), Claim: w.Claim}
+	change, err := a.zone.Write(ctx, route53.Write{
+		Base:  route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw, TTL: w.Base.OwnerTTL},
+		Next:  owner,
+		Addr:  owner.Addr,
+		Guard: func() error { return a.guard(w, mono) },
+	})
+	ev := fsm.Wrote{ChangeID: change}
+	if err != nil {
+		reason, sent := reasonOf(err)
+		ev.Reason, ev.Sent, ev.Conflict = string(reason), sent, reason == route53.ReasonConflict
+	} else {
+		ev.Sent = true
+	}
+	return message{ev, func(s *Snapshot) {
+		s.source(SourceRoute53, a.clock.Boot(), err)
+		if err == nil {
+			s.Record = route53.Record{Addr: owner.Addr, TTL: a.cfg.Record.TTL, Owner: owner}
+		}
+	}}
+}
+
+// guard is the last check before the request leaves: the decision is young by both clocks, the promotion is the same, and what
+// must hold still holds on what is known now.
+func (a *Agent) guard(w fsm.Write, mono time.Duration) error {
+	boot := a.clock.Boot()
+	if age := max(boot-w.Decided, a.clock.Mono()-mono); age > fsm.MaxDecisionAge {
+		return fmt.Errorf("the decision is %v old: this process stood still", age)
+	}
+	s := a.Snapshot().State
+	if h := s.Safety(boot); h != 0 {
+		return fmt.Errorf("no longer allowed: %v", holdNames(h))
+	}
+	if s.Promotion != w.Claim || s.Contested {
+		return errors.New("the promotion has changed")
+	}
+	return nil
+}
+
+func (a *Agent) poll(ctx context.Context, id string) message {
+	inSync, err := a.zone.Change(ctx, id)
+	ev := fsm.Polled{InSync: inSync}
+	if err != nil {
+		reason, _ := reasonOf(err)
+		ev.Reason = string(reason)
+	}
+	return message{ev, func(s *Snapshot) { s.source(SourceRoute53, a.clock.Boot(), err) }}
+}
+
+func (a *Agent) resolve(ctx context.Context) message {
+	at := a.clock.Boot()
+	addrs, _, err := a.resolver.Lookup(ctx, a.cfg.Record.Name)
+	facts := fsm.Resolved{At: at, OK: err == nil}
+	if len(addrs) > 0 {
+		facts.Addr = addrs[0].String()
+	}
+	if len(addrs) > 1 {
+		facts.Addr = fmt.Sprint(addrs) // never equal to one address
+	}
+	return message{fsm.ResolvedName{Resolved: facts}, func(s *Snapshot) { s.source(SourceResolver, a.clock.Boot(), err) }}
+}
+
+func (a *Agent) view(ctx context.Context) message {
+	v := a.client.Probe(ctx)
+	wall, boot := time.Now(), a.clock.Boot()
+	toBoot := func(t time.Time) fsm.Time { return boot - wall.Sub(t) }
+	gap := a.outage.Observe(v) // one view is in flight at a time
+	ev := fsm.Viewed{Down: !v.OK}
+	if gap != nil {
+		ev.Gap = fsm.Gap{From: toBoot(gap.From), To: toBoot(gap.To)}
+		if gap.After.IsValid() {
+			ev.Gap.Answered = gap.After.String()
+		}
+	}
+	return message{ev, func(s *Snapshot) {
+		s.View = v
+		if gap != nil {
+			s.ViewGap = ev.Gap
+		}
+		var err error
+		if !v.OK {
+			err = errors.New(v.Err)
+		}
+		s.source(SourceClient, a.clock.Boot(), err)
+	}}
+}
+
+// reasonOf returns why a call of the API failed, and whether the request may have reached it.
+func reasonOf(err error) (route53.Reason, bool) {
+	var e *route53.Error
+	if errors.As(err, &e) {
+		return e.Reason, e.Sent
+	}
+	return route53.ReasonOther, true
+}
+
+// mustAddr parses an address that was formatted by netip before.
+func mustAddr(text string) netip.Addr { return netip.MustParseAddr(text) }

@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+// failedRecently is how old a peer's failed operation may be to count as the cause of a promotion.
+const failedRecently = 10 * time.Minute
+
+// identity is what names this node and this boot in a claim.
+type identity struct{ boot, node, clone string }
+
+// claim names the promotion that the operation made. The same operation gives the same claim after a restart of the agent, and in
+// the alert hook, so that whoever comes second finds the work done.
+func (id identity) claim(op crm.Operation) string {
+	changed := op.LastChangeText // only when it could not be read as a time
+	if !op.LastChange.IsZero() {
+		changed = fmt.Sprint(op.LastChange.Unix())
+	}
+	return route53.Claim(id.boot, id.node, fmt.Sprintf("%s/%d/%s", op.Resource, op.Call, changed))
+}
+
+// unnamed is the claim for a promotion whose operation nobody saw and the history has forgotten.
+func (id identity) unnamed() string { return route53.Claim(id.boot, id.node, "unnamed") }
+
+// clusterFacts translates one crm_mon document into the terms of the decision. What the document leaves open becomes the value that forbids.
+func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.Cluster {
+	c := fsm.Cluster{At: at, OK: true, FencingEnabled: st.FencingEnabled != crm.No}
+
+	node, known := st.Node(id.node)
+	c.Online = known && node.Online == crm.Yes
+	c.Unclean = node.Unclean != crm.No
+	c.Standby = node.Standby != crm.No || node.StandbyOnFail == crm.Yes
+	c.Pending = node.Pending != crm.No
+	c.Maintenance = st.MaintenanceMode != crm.No || node.Maintenance == crm.Yes
+
+	promoted := st.Promoted(id.clone)
+	c.PromotedCount = len(promoted)
+	for _, name := range promoted {
+		if name == id.node {
+			c.PromotedHere = true
+		} else {
+			c.PromotedPeer = name
+		}
+	}
+	for _, r := range st.Instances(id.clone) {
+		if r.Node != id.node {
+			continue
+		}
+		c.Maintenance = c.Maintenance || r.Managed == crm.No || r.Maintenance == crm.Yes
+		c.ActionPending = c.ActionPending || inFlight(string(r.Role)) || inFlight(r.Pending)
+		c.Promoting = c.Promoting || r.Role == crm.RolePromoting || r.Pending == string(crm.RolePromoting)
+	}
+	if op, ok := st.PromoteOp(id.clone, id.node); ok && c.PromotedHere {
+		c.Promotion = id.claim(op)
+	}
+	for _, r := range st.Resources {
+		if r.Node == id.node && strings.HasSuffix(r.Agent, ":Filesystem") && r.Role == crm.RoleStarted && !inFlight(r.Pending) {
+			c.FilesystemHere = true
+		}
+	}
+	for _, n := range st.Nodes {
+		if n.Name == id.node || n.Type != "" && n.Type != "member" {
+			continue
+		}
+		if c.PeerCount == fsm.MaxPeers {
+			c.TooMany = true
+			break
+		}
+		c.Peers[c.PeerCount] = peerFacts(st, n, promoted)
+		c.PeerCount++
+		c.OperatorMove = c.OperatorMove || n.Standby == crm.Yes
+		c.PeerFailed = c.PeerFailed || failed(st, n.Name, wall)
+	}
+	for _, b := range st.Bans {
+		if b.Node != id.node && strings.HasPrefix(b.ID, "cli-ban-") {
+			c.OperatorMove = true
+		}
+	}
+	return c
+}
+
+func peerFacts(st *crm.Status, n crm.Node, promoted []string) fsm.Peer {
+	p := fsm.Peer{Name: n.Name, Online: n.Online == crm.Yes, Unclean: n.Unclean != crm.No}
+	for _, name := range promoted {
+		p.Promoted = p.Promoted || name == n.Name
+	}
+	_, p.Fencing = st.PendingFence(n.Name)
+	if ev, ok := st.LastFence(n.Name); ok && !ev.Completed.IsZero() {
+		p.Fenced = ev.Completed.UnixMicro()
+	}
+	return p
+}
+
+// inFlight reports whether a role or pending action changes the role; a pending monitor does not.
+func inFlight(word string) bool {
+	switch crm.Role(word) {
+	case crm.RoleStarting, crm.RoleStopping, crm.RolePromoting, crm.RoleDemoting:
+		return true
+	default:
+		return false
+	}
+}
+
+func failed(st *crm.Status, node string, now time.Time) bool {
+	for _, f := range st.Failures {
+		if f.Node == node && (f.At.IsZero() || now.Sub(f.At) < failedRecently) {
+			return true
+		}
+	}
+	return false
+}
+
+// drbdFacts translates the stream's report about the configured resource. before is the last one: it tells what a lost connection was.
+func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm.Drbd {
+	d := fsm.Drbd{At: at, Live: r.Live}
+	res, ok := findResource(r.Status, resource)
+	if !r.Live || !ok {
+		d.Live = false
+		return d
+	}
+	d.Primary = res.Role == drbd.RolePrimary
+	d.Suspended = !res.SuspendedKnown || len(res.Suspended) > 0
+	d.UpToDate = len(res.Devices) > 0
+	for _, dev := range res.Devices {
+		d.UpToDate = d.UpToDate && dev.Disk == "UpToDate"
+	}
+	d.Connected = len(res.Connections) > 0
+	for _, c := range res.Connections {
+		d.SplitBrain = d.SplitBrain || c.SplitBrain == drbd.SplitBrainLatched
+		d.PeerPrimary = d.PeerPrimary || c.PeerRole == drbd.RolePrimary
+		if c.State != "Connected" {
+			d.Connected = false
+			d.LostWhy = c.State
+		}
+	}
+	if !d.Connected && !before.Connected && before.LostWhy != "" {
+		d.LostWhy = before.LostWhy // the first word says why; what follows is the usual way to Connecting
+	}
+	return d
+}
+
+func findResource(st drbd.Status, name string) (drbd.Resource, bool) {
+	for _, r := range st.Resources {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return drbd.Resource{}, false
+}
+
+// accepting reports whether a server answered the probe, be it with a refusal of our role.
+func accepting(s pg.State) bool {
+	switch s {
+	case pg.StateWritable, pg.StateReadOnly, pg.StateInRecovery, pg.StateTooMany, pg.StateAuth:
+		return true
+	default:
+		return false
+	}
+}
+
+// zoneFacts translates the record that was read.
+func zoneFacts(r route53.Record, at fsm.Time) fsm.Zone {
+	z := fsm.Zone{
+		At: at, OK: true, Epoch: r.Owner.Epoch, Owner: r.Owner.Node, Claim: r.Owner.Claim, Raw: r.Owner.Raw, OwnerTTL: r.Owner.TTL,
+	}
+	if r.Addr.IsValid() {
+		z.Addr = r.Addr.String()
+	}
+	return z
+}

@@ -1,0 +1,107 @@
+package fsm
+
+// Phase is a step of a promotion. Phases may come in any order and may be missing.
+type Phase uint8
+
+// The phases, in the order in which a failover usually goes through them.
+const (
+	PeerLost Phase = iota // first sign: DRBD connection or crm_mon
+	FenceRequested
+	Fenced
+	Promoted
+	Mounted
+	PgStarted // accepts connections
+	Writable
+	DNSAccepted
+	DNSInSync
+	DNSObserved // the resolver answers our address
+	Complete
+	NumPhases
+)
+
+var phaseNames = [NumPhases]string{
+	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted", "dns_insync", "dns_observed", "complete",
+}
+
+// String returns the phase's name.
+func (p Phase) String() string { return phaseNames[p] }
+
+// Cause says why a promotion happened.
+type Cause string
+
+// The closed set of causes.
+const (
+	CauseUnknown        Cause = "unknown"
+	CauseNodeLost       Cause = "node_lost"
+	CauseResourceFailed Cause = "resource_failed"
+	CauseOperator       Cause = "operator"
+	CauseStartUp        Cause = "start_up"
+)
+
+// Causes lists every Cause.
+var Causes = []Cause{CauseUnknown, CauseNodeLost, CauseResourceFailed, CauseOperator, CauseStartUp}
+
+// Outcome says how an episode ended; "" while it is open.
+type Outcome string
+
+// The closed set of outcomes.
+const (
+	OutcomeComplete   Outcome = "complete"   // the name answers our address and PostgreSQL accepts writes
+	OutcomeDemoted    Outcome = "demoted"    // this node lost the promotion before that
+	OutcomeAverted    Outcome = "averted"    // the peer stayed or became promoted: no promotion happened here
+	OutcomeContested  Outcome = "contested"  // another node claimed the record later: the promotion is over for the name
+	OutcomeIncomplete Outcome = "incomplete" // nothing more happened for a long time
+	OutcomeLost       Outcome = "lost"       // the node rebooted before the end
+)
+
+// Outcomes lists every Outcome.
+var Outcomes = []Outcome{OutcomeComplete, OutcomeDemoted, OutcomeAverted, OutcomeContested, OutcomeIncomplete, OutcomeLost}
+
+// Episode is the story of one promotion on this node, from the first sign to the end. Its times are CLOCK_BOOTTIME of this node.
+type Episode struct {
+	ID        uint64 // counts up on each node; 0 means that there is none
+	Cause     Cause
+	Outcome   Outcome
+	Start     Time
+	Stamps    [NumPhases]Time // zero: not seen
+	Peer      string          // the node that was promoted before, "" when not known
+	Why       string          // what the first sign was
+	Promotion string          // claim of the promotion, "" until it is known
+	BaseEpoch uint64          // ownership epoch that our first write was based on
+	Attempted bool            // a write of the claim was sent or may have been
+	Raced     bool            // a foreign claim that is newer than BaseEpoch is final: the base was read after the promotion, or we waited once
+	RaceUntil Time            // end of that wait
+	Epoch     uint64          // ownership epoch of our accepted claim, 0 until then
+	Gap       Gap             // what a client of the service name saw, zero when nothing
+	Writes    int             // change requests sent
+	Lost      LostPeer        // the peer's fencing state, so that a restart in the middle does not forget it
+}
+
+// Open reports whether the episode is going on.
+func (e *Episode) Open() bool { return e.ID != 0 && e.Outcome == "" }
+
+// Seen reports whether the phase has its time.
+func (e *Episode) Seen(p Phase) bool { return e.Stamps[p] != 0 }
+
+// LostPeer remembers a peer that went away while it was promoted.
+type LostPeer struct {
+	Name         string
+	FencedBefore int64 // its latest fencing that was known before the loss
+	Fenced       bool  // a later successful one has been seen
+}
+
+// ByTime lists the phases that were seen, earliest first; at the same moment in the usual order.
+func (e *Episode) ByTime() []Phase {
+	var seen []Phase
+	for p := range NumPhases {
+		if e.Seen(p) {
+			seen = append(seen, p)
+		}
+	}
+	for i := 1; i < len(seen); i++ { // a handful: insertion keeps equal ones in order
+		for j := i; j > 0 && e.Stamps[seen[j]] < e.Stamps[seen[j-1]]; j-- {
+			seen[j], seen[j-1] = seen[j-1], seen[j]
+		}
+	}
+	return seen
+}

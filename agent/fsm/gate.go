@@ -1,0 +1,157 @@
+package fsm
+
+import "time"
+
+// Bounds of the gate.
+const (
+	// MaxLookAge is how old the picture of the cluster may be when a write is decided or sent.
+	MaxLookAge = 5 * time.Second
+	// MaxDrbdAge is how long ago the events2 stream may have shown life. The stream pushes changes at once, so that this only
+	// bounds the case of a child that hangs.
+	MaxDrbdAge = 60 * time.Second
+	// MaxProbeAge is how old the answer of PostgreSQL may be.
+	MaxProbeAge = 5 * time.Second
+	// MaxDecisionAge is how long a decided write may take until its first byte is sent, by either clock.
+	MaxDecisionAge = 2 * time.Second
+	// StallHold is how long nothing is written after this process stood still: Corosync must have had the time to notice
+	// that this node was away (token plus consensus timeout), or crm_mon shows the picture from before the stall.
+	StallHold = 15 * time.Second
+)
+
+// Hold is one condition that holds publication back. The set is closed; names are metric labels.
+type Hold uint8
+
+// The conditions, in the order in which an operator wants to read them.
+const (
+	HoldNotPromoted Hold = iota
+	HoldCrmUnknown
+	HoldNodeOffline
+	HoldNodeUnclean
+	HoldNodeStandby
+	HoldNodePending
+	HoldMaintenance
+	HoldManyPromoted
+	HoldPromotionPending
+	HoldPeerUnknown
+	HoldPeerUnclean
+	HoldPeerUnfenced
+	HoldDrbdUnknown
+	HoldDrbdNotPrimary
+	HoldDrbdNotUpToDate
+	HoldDrbdSuspended
+	HoldSplitBrain
+	HoldPostgres
+	HoldStalled
+	HoldPaused
+	HoldContested
+	HoldLostRace
+	HoldIdentityUnknown
+	HoldAddressUnknown
+	HoldRecordUnknown
+	HoldRecordRefused
+	HoldBackoff
+	numHolds
+)
+
+var holdNames = [numHolds]string{
+	"not_promoted", "crm_unknown", "node_offline", "node_unclean", "node_standby", "node_pending", "maintenance", "many_promoted",
+	"promotion_pending", "peer_unknown", "peer_unclean", "peer_unfenced", "drbd_unknown", "drbd_not_primary", "drbd_not_uptodate",
+	"drbd_suspended", "split_brain", "postgres_not_writable", "stalled", "paused", "contested", "lost_race", "identity_unknown",
+	"address_unknown", "record_unknown", "record_refused", "api_backoff",
+}
+
+// String returns the condition's name.
+func (h Hold) String() string { return holdNames[h] }
+
+// AllHolds lists every condition.
+func AllHolds() []Hold {
+	all := make([]Hold, numHolds)
+	for i := range all {
+		all[i] = Hold(i)
+	}
+	return all
+}
+
+// Holds is a set of conditions.
+type Holds uint32
+
+// Has reports whether the set contains h.
+func (s Holds) Has(h Hold) bool { return s&(1<<h) != 0 }
+
+// List returns the members in order.
+func (s Holds) List() []Hold {
+	var list []Hold
+	for h := range numHolds {
+		if s.Has(h) {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+func (s *Holds) when(cond bool, h Hold) {
+	if cond {
+		*s |= 1 << h
+	}
+}
+
+// Safety returns the conditions that forbid this node to publish at time now: DESIGN's list of what must hold, and nothing about
+// the record itself. An empty set means that this node is the promoted one, on data that is fresh.
+func (s *State) Safety(now Time) Holds {
+	var h Holds
+	c, d := &s.Cluster, &s.Drbd
+
+	if !c.OK || now-c.At > MaxLookAge {
+		h.when(true, HoldCrmUnknown)
+	} else {
+		h.when(!c.PromotedHere, HoldNotPromoted)
+		h.when(!c.Online, HoldNodeOffline)
+		h.when(c.Unclean, HoldNodeUnclean)
+		h.when(c.Standby, HoldNodeStandby)
+		h.when(c.Pending, HoldNodePending)
+		h.when(c.Maintenance, HoldMaintenance)
+		h.when(c.PromotedCount > 1 || c.PromotedHere && (c.PromotedCount != 1 || c.PromotedPeer != ""), HoldManyPromoted)
+		h.when(c.ActionPending, HoldPromotionPending)
+		h.when(c.TooMany || c.PeerCount == 0, HoldPeerUnknown)
+		for _, p := range c.Peers[:c.PeerCount] {
+			h.when(p.Promoted && c.PromotedHere, HoldManyPromoted)
+			h.when(p.Unclean, HoldPeerUnclean)
+			h.when(!p.Online && c.FencingEnabled && s.unfenced(p), HoldPeerUnfenced)
+		}
+	}
+	if !d.Live || now-d.At > MaxDrbdAge {
+		h.when(true, HoldDrbdUnknown)
+	} else {
+		h.when(!d.Primary, HoldDrbdNotPrimary)
+		h.when(!d.UpToDate, HoldDrbdNotUpToDate)
+		h.when(d.Suspended, HoldDrbdSuspended)
+		h.when(d.SplitBrain, HoldSplitBrain)
+	}
+	h.when(s.Config.PublishWritable && (!s.Postgres.Writable || now-s.Postgres.At > MaxProbeAge), HoldPostgres)
+	h.when(now < s.StalledUntil, HoldStalled)
+	h.when(now < s.PausedUntil, HoldPaused)
+	return h
+}
+
+// Gate returns every condition that holds publication of the current promotion back at time now.
+func (s *State) Gate(now Time) Holds {
+	h := s.Safety(now)
+	h.when(s.Contested, HoldContested)
+	h.when(now < s.RaceUntil, HoldLostRace)
+	h.when(s.Cluster.PromotedHere && s.Promotion == "", HoldIdentityUnknown)
+	h.when(s.Config.Addr == "", HoldAddressUnknown)
+	h.when(!s.Zone.OK && !s.Zone.Refused, HoldRecordUnknown)
+	h.when(s.Zone.Refused, HoldRecordRefused)
+	h.when(now < s.Retry.At, HoldBackoff)
+	return h
+}
+
+// unfenced reports whether a peer that was lost while it was promoted has not been fenced since.
+func (s *State) unfenced(p Peer) bool {
+	for _, l := range s.Lost {
+		if l.Name == p.Name && l.Name != "" {
+			return p.Fenced <= l.FencedBefore && !l.Fenced
+		}
+	}
+	return false
+}

@@ -1,0 +1,246 @@
+package fsm
+
+import (
+	"reflect"
+	"regexp"
+	"testing"
+	"time"
+)
+
+const (
+	me       = "pg-b"
+	peer     = "pg-a"
+	myAddr   = "10.0.2.10"
+	peerAddr = "10.0.1.10"
+)
+
+func testConfig() Config {
+	return Config{Node: me, Addr: myAddr, Ownership: true, DriftEvery: 5 * time.Minute, Unnamed: "unnamed"}
+}
+
+// goodCluster is a look in which this node is promoted and the peer is well.
+func goodCluster(at Time) Cluster {
+	c := Cluster{
+		At: at, OK: true, Online: true, FencingEnabled: true, PromotedHere: true, PromotedCount: 1, Promotion: "p1", FilesystemHere: true, PeerCount: 1,
+	}
+	c.Peers[0] = Peer{Name: peer, Online: true}
+	return c
+}
+
+func goodDrbd(at Time) Drbd {
+	return Drbd{At: at, Live: true, Primary: true, UpToDate: true, Connected: true}
+}
+
+func goodZone(at Time) Zone {
+	return Zone{At: at, OK: true, Addr: peerAddr, Epoch: 4, Owner: peer, Claim: "c0", Raw: "raw4"}
+}
+
+// goodState is one in which nothing holds publication back.
+func goodState(now Time) State {
+	s := New(testConfig(), 1, Episode{}, false)
+	s.Cluster, s.Drbd, s.Zone = goodCluster(now), goodDrbd(now), goodZone(now)
+	s.Postgres = Postgres{At: now, Accepting: true, Writable: true}
+	s.Promotion = "p1"
+	return s
+}
+
+func TestEachViolationRaisesItsHoldAlone(t *testing.T) {
+	const now = 1000 * time.Second
+	cases := []struct {
+		hold Hold
+		do   func(*State)
+	}{
+		{HoldNotPromoted, func(s *State) { s.Cluster.PromotedHere, s.Cluster.PromotedCount = false, 0 }},
+		{HoldCrmUnknown, func(s *State) { s.Cluster.OK = false }},
+		{HoldCrmUnknown, func(s *State) { s.Cluster.At = now - MaxLookAge - 1 }},
+		{HoldNodeOffline, func(s *State) { s.Cluster.Online = false }},
+		{HoldNodeUnclean, func(s *State) { s.Cluster.Unclean = true }},
+		{HoldNodeStandby, func(s *State) { s.Cluster.Standby = true }},
+		{HoldNodePending, func(s *State) { s.Cluster.Pending = true }},
+		{HoldMaintenance, func(s *State) { s.Cluster.Maintenance = true }},
+		{HoldManyPromoted, func(s *State) { s.Cluster.PromotedCount = 2 }},
+		{HoldManyPromoted, func(s *State) { s.Cluster.PromotedCount = 0 }},
+		{HoldManyPromoted, func(s *State) { s.Cluster.PromotedPeer = peer }},
+		{HoldManyPromoted, func(s *State) { s.Cluster.Peers[0].Promoted = true }},
+		{HoldPromotionPending, func(s *State) { s.Cluster.ActionPending = true }},
+		{HoldPeerUnknown, func(s *State) { s.Cluster.PeerCount = 0 }},
+		{HoldPeerUnknown, func(s *State) { s.Cluster.TooMany = true }},
+		{HoldPeerUnclean, func(s *State) { s.Cluster.Peers[0].Unclean = true }},
+		{HoldPeerUnclean, func(s *State) {
+			s.Cluster.PeerCount, s.Cluster.Peers[1] = 2, Peer{Name: "pg-c", Unclean: true}
+		}},
+		{HoldPeerUnfenced, func(s *State) {
+			s.Cluster.Peers[0] = Peer{Name: peer, Fenced: 7}
+			s.Lost[0] = LostPeer{Name: peer, FencedBefore: 7}
+		}},
+		{HoldPeerUnfenced, func(s *State) {
+			s.Cluster.PeerCount, s.Cluster.Peers[1] = 2, Peer{Name: "pg-c"}
+			s.Lost[2] = LostPeer{Name: "pg-c"}
+		}},
+		{HoldDrbdUnknown, func(s *State) { s.Drbd.Live = false }},
+		{HoldDrbdUnknown, func(s *State) { s.Drbd.At = now - MaxDrbdAge - 1 }},
+		{HoldDrbdNotPrimary, func(s *State) { s.Drbd.Primary = false }},
+		{HoldDrbdNotUpToDate, func(s *State) { s.Drbd.UpToDate = false }},
+		{HoldDrbdSuspended, func(s *State) { s.Drbd.Suspended = true }},
+		{HoldSplitBrain, func(s *State) { s.Drbd.SplitBrain = true }},
+		{HoldPostgres, func(s *State) { s.Config.PublishWritable, s.Postgres.Writable = true, false }},
+		{HoldPostgres, func(s *State) { s.Config.PublishWritable, s.Postgres.At = true, now-MaxProbeAge-1 }},
+		{HoldStalled, func(s *State) { s.StalledUntil = now + 1 }},
+		{HoldPaused, func(s *State) { s.PausedUntil = now + 1 }},
+		{HoldContested, func(s *State) { s.Contested = true }},
+		{HoldLostRace, func(s *State) { s.RaceUntil = now + 1 }},
+		{HoldIdentityUnknown, func(s *State) { s.Promotion = "" }},
+		{HoldAddressUnknown, func(s *State) { s.Config.Addr = "" }},
+		{HoldRecordUnknown, func(s *State) { s.Zone = Zone{} }},
+		{HoldRecordRefused, func(s *State) { s.Zone = Zone{Refused: true} }},
+		{HoldBackoff, func(s *State) { s.Retry.At = now + 1 }},
+	}
+	base := goodState(now)
+	if h := base.Gate(now); h != 0 {
+		t.Fatalf("the base state is held back by %v", h.List())
+	}
+	covered := map[Hold]bool{}
+	for i, c := range cases {
+		covered[c.hold] = true
+		s := base
+		c.do(&s)
+		if got, want := s.Gate(now).List(), []Hold{c.hold}; !reflect.DeepEqual(got, want) {
+			t.Errorf("case %d: held back by %v, want %v", i, got, want)
+		}
+		isSafety := c.hold < HoldContested
+		if got := s.Safety(now) != 0; got != isSafety {
+			t.Errorf("case %d: Safety forbids = %v, want %v for %v", i, got, isSafety, c.hold)
+		}
+	}
+	for _, h := range AllHolds() {
+		if !covered[h] {
+			t.Errorf("no case for %v", h)
+		}
+	}
+}
+
+func TestWhatDoesNotHoldBack(t *testing.T) {
+	const now = 1000 * time.Second
+	cases := map[string]func(*State){
+		"data exactly at its bounds": func(s *State) {
+			s.Config.PublishWritable = true
+			s.Cluster.At, s.Drbd.At, s.Postgres.At = now-MaxLookAge, now-MaxDrbdAge, now-MaxProbeAge
+			s.StalledUntil, s.PausedUntil, s.RaceUntil, s.Retry.At = now, now, now, now
+		},
+		"peer cleanly offline": func(s *State) { s.Cluster.Peers[0].Online = false },
+		"lost peer fenced since": func(s *State) {
+			s.Cluster.Peers[0] = Peer{Name: peer, Fenced: 8}
+			s.Lost[0] = LostPeer{Name: peer, FencedBefore: 7}
+		},
+		"fencing seen, then its history cleaned up": func(s *State) {
+			s.Cluster.Peers[0] = Peer{Name: peer}
+			s.Lost[0] = LostPeer{Name: peer, FencedBefore: 7, Fenced: true}
+		},
+		"lost peer, fencing disabled": func(s *State) {
+			s.Cluster.FencingEnabled, s.Cluster.Peers[0] = false, Peer{Name: peer}
+			s.Lost[0] = LostPeer{Name: peer}
+		},
+		"lost peer is back": func(s *State) { s.Lost[0] = LostPeer{Name: peer} },
+		"PostgreSQL down, publish on promotion": func(s *State) {
+			s.Postgres = Postgres{}
+		},
+		"DRBD without its peer": func(s *State) { s.Drbd.Connected = false },
+		"record without owner":  func(s *State) { s.Zone = Zone{OK: true} },
+	}
+	for name, do := range cases {
+		s := goodState(now)
+		do(&s)
+		if h := s.Gate(now); h != 0 {
+			t.Errorf("%s: held back by %v", name, h.List())
+		}
+	}
+}
+
+func TestNamesAreUniqueSnakeCase(t *testing.T) {
+	form := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	seen := map[string]bool{}
+	check := func(kind, name string) {
+		if !form.MatchString(name) {
+			t.Errorf("%s %q is not snake_case", kind, name)
+		}
+		if seen[kind+name] {
+			t.Errorf("%s %q is there twice", kind, name)
+		}
+		seen[kind+name] = true
+	}
+	for _, h := range AllHolds() {
+		check("hold", h.String())
+	}
+	for p := range NumPhases {
+		check("phase", p.String())
+	}
+	for _, c := range Causes {
+		check("cause", string(c))
+	}
+	for _, o := range Outcomes {
+		check("outcome", string(o))
+	}
+}
+
+func TestStateIsComparable(t *testing.T) {
+	a, b := goodState(time.Hour), goodState(time.Hour)
+	if a != b {
+		t.Error("equal states differ")
+	}
+}
+
+func BenchmarkStepQuiet(b *testing.B) {
+	s, now := settled()
+	b.ReportAllocs()
+	for b.Loop() {
+		s, _ = s.Step(now, Tick{})
+	}
+}
+
+// settled is a promoted node whose record is published and whose tasks have all landed.
+func settled() (State, Time) {
+	now := 1000 * time.Second
+	s := New(testConfig(), 1, Episode{}, false)
+	for _, ev := range []Event{
+		DrbdChanged{goodDrbd(now)}, Looked{goodCluster(now)}, Read{Zone: goodZone(now)}, Wrote{ChangeID: "C1", Sent: true}, Polled{InSync: true},
+		Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
+		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}}, Probed{Postgres{At: now, Accepting: true, Writable: true}}, Looked{goodCluster(now)},
+	} {
+		s, _ = s.Step(now, ev)
+	}
+	return s, now
+}
+
+func BenchmarkStepPromotion(b *testing.B) {
+	const t0 = 1000 * time.Second
+	start := New(testConfig(), 1, Episode{}, false)
+	standby := goodCluster(t0)
+	standby.PromotedHere, standby.Promotion, standby.PromotedPeer = false, "", peer
+	standby.Peers[0].Promoted = true
+	drbd := Drbd{At: t0, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
+	for _, ev := range []Event{DrbdChanged{drbd}, Looked{standby}, Read{Zone: goodZone(t0)}, Probed{}, ResolvedName{}, Hint{}} {
+		start, _ = start.Step(t0, ev)
+	}
+	lost := drbd
+	lost.Connected, lost.PeerPrimary, lost.LostWhy = false, false, "NetworkFailure"
+	gone := standby
+	gone.At, gone.Peers[0] = t0, Peer{Name: peer, Unclean: true, Promoted: true, Fencing: true}
+	fenced := goodCluster(t0)
+	fenced.Peers[0] = Peer{Name: peer, Fenced: 9}
+	events := []Event{
+		DrbdChanged{lost}, Looked{gone}, DrbdChanged{goodDrbd(t0)}, Looked{fenced}, Wrote{ChangeID: "C1", Sent: true}, Polled{InSync: true},
+		Read{Zone: Zone{At: t0, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
+		Probed{Postgres{At: t0 + 1, Accepting: true, Writable: true}}, ResolvedName{Resolved{At: t0 + 9, OK: true, Addr: myAddr}},
+	}
+	s := start
+	b.ReportAllocs()
+	for b.Loop() {
+		s = start
+		for i, ev := range events {
+			s, _ = s.Step(t0+Time(i), ev)
+		}
+	}
+	if !s.Published || s.Episode.Outcome == "" {
+		b.Fatalf("the promotion did not end: %+v", s.Episode)
+	}
+}

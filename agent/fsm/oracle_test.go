@@ -1,0 +1,543 @@
+package fsm
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// oracle says again, in other words and from the events alone, what the core may do.
+type oracle struct {
+	cfg      Config
+	cluster  Cluster // the last look, successful or not
+	drbd     Drbd
+	pg       Postgres
+	lastRead Read
+	stalled  Time // until
+	paused   Time
+	unfenced map[string]int64 // lost while promoted -> latest fencing known before
+	prior    map[string]Peer  // of the last successful look
+	demoted  bool             // DRBD saw no Primary peer when it was connected last
+	claim    string           // promotion that the core believes in
+	mine     uint64           // epoch of its accepted claim
+	ours     bool             // its claim was accepted
+	taken    bool             // and then somebody else's was read
+}
+
+func (o *oracle) restart() {
+	o.cluster, o.drbd, o.pg, o.lastRead, o.stalled = Cluster{}, Drbd{}, Postgres{}, Read{}, 0
+	o.unfenced, o.prior, o.demoted = map[string]int64{}, map[string]Peer{}, false
+}
+
+func (o *oracle) learn(now Time, ev Event) {
+	switch e := ev.(type) {
+	case Looked:
+		o.cluster = e.Cluster
+		if !e.Cluster.OK {
+			return
+		}
+		for _, p := range e.Cluster.Peers[:e.Cluster.PeerCount] {
+			was, known := o.prior[p.Name]
+			well := p.Online && !p.Unclean
+			if well {
+				delete(o.unfenced, p.Name)
+			} else if before, lost := o.unfenced[p.Name]; lost {
+				if p.Fenced > before {
+					o.unfenced[p.Name] = -1 // fenced: whatever comes is later
+				}
+			} else if known && was.Promoted && was.Online && !was.Unclean {
+				orderly := !p.Online && !p.Unclean && o.demoted && o.drbd.Live && now-o.drbd.At <= time.Minute
+				if !orderly && p.Fenced > was.Fenced {
+					o.unfenced[p.Name] = -1
+				} else if !orderly {
+					o.unfenced[p.Name] = was.Fenced
+				}
+			}
+		}
+		o.prior = map[string]Peer{}
+		for _, p := range e.Cluster.Peers[:e.Cluster.PeerCount] {
+			o.prior[p.Name] = p
+		}
+	case DrbdChanged:
+		o.drbd = e.Drbd
+		if !e.Drbd.Live {
+			o.demoted = false
+		} else if e.Drbd.Connected {
+			o.demoted = !e.Drbd.PeerPrimary
+		}
+	case Probed:
+		o.pg = e.Postgres
+	case Stalled:
+		o.cluster.OK, o.stalled = false, now+15*time.Second
+	case Paused:
+		o.paused = e.Until
+	case Read:
+		o.lastRead = e
+		z := e.Zone
+		if o.claim == "" || !z.OK || !o.cfg.Ownership {
+			return
+		}
+		if z.Claim == o.claim {
+			o.ours, o.mine = true, z.Epoch
+		} else if o.ours && z.Owner != "" && z.Owner != o.cfg.Node && z.Epoch > o.mine {
+			o.taken = true
+		}
+	}
+}
+
+// mayPublish is section 3 of the design, as one sentence after the other.
+func (o *oracle) mayPublish(now Time) error {
+	c, d := o.cluster, o.drbd
+	if !c.OK || now-c.At > 5*time.Second {
+		return fmt.Errorf("crm_mon not fresh")
+	}
+	if !(c.Online && !c.Unclean && !c.Standby && !c.Pending) {
+		return fmt.Errorf("node not well")
+	}
+	if c.Maintenance || c.ActionPending {
+		return fmt.Errorf("maintenance, or a pending action")
+	}
+	if !(c.PromotedHere && c.PromotedCount == 1 && c.PromotedPeer == "") {
+		return fmt.Errorf("not the one promoted instance")
+	}
+	if c.TooMany || c.PeerCount == 0 {
+		return fmt.Errorf("peers not known")
+	}
+	for i := range c.PeerCount {
+		p := c.Peers[i]
+		wellBehaved := p.Online && !p.Promoted && !p.Unclean
+		gone := !p.Online && !p.Unclean && !p.Promoted
+		if !wellBehaved && !gone {
+			return fmt.Errorf("%s is neither online and unpromoted, nor offline and clean", p.Name)
+		}
+		if before, lost := o.unfenced[p.Name]; gone && lost && before >= 0 && c.FencingEnabled {
+			return fmt.Errorf("%s lost while promoted and not fenced", p.Name)
+		}
+	}
+	if !(d.Live && now-d.At <= time.Minute && d.Primary && d.UpToDate && !d.Suspended && !d.SplitBrain) {
+		return fmt.Errorf("DRBD")
+	}
+	if o.cfg.PublishWritable && !(o.pg.Writable && now-o.pg.At <= 5*time.Second) {
+		return fmt.Errorf("PostgreSQL")
+	}
+	if now < o.stalled || now < o.paused {
+		return fmt.Errorf("stalled or paused")
+	}
+	return nil
+}
+
+// walk feeds a State and checks every step.
+type walk struct {
+	t        *rapid.T
+	nonsense bool
+	cfg      Config
+	now      Time
+	st       State
+	o        oracle
+	z        zone
+	flying   map[string]Action
+	reads    map[string]Read // what the reads in flight will say
+	saved    Episode
+	episodes map[uint64]Episode
+	applied  map[string]int
+	promo    int
+	facts    Cluster
+	kernel   Drbd
+	again    bool // an operator asked for another write of the claim
+}
+
+func kind(a Action) string { return fmt.Sprintf("%T", a) }
+
+func (w *walk) step(ev Event) {
+	before := w.st
+	after, actions := before.Step(w.now, ev)
+	twin, same := before.Step(w.now, ev)
+	if after != twin || !reflect.DeepEqual(actions, same) {
+		w.t.Fatalf("Step is not deterministic at %T", ev)
+	}
+	w.st = after
+	w.o.learn(w.now, ev)
+	if _, ok := ev.(Wrote); ok && after.Published && !before.Published {
+		w.o.ours, w.o.mine = true, after.Epoch
+	}
+	if after.Promotion != w.o.claim {
+		// What the record says already may be the new promotion's claim.
+		w.o.claim, w.o.ours, w.o.taken, w.o.mine = after.Promotion, after.Published, false, after.Epoch
+		w.again = false
+	}
+	if after.Next(w.now) <= w.now {
+		w.t.Fatalf("after %T the next tick is due at %v, it is %v: a busy loop", ev, after.Next(w.now), w.now)
+	}
+	if before.Contested && after.Promotion == before.Promotion && !after.Contested {
+		w.t.Fatal("a contest ended without a new promotion")
+	}
+	if e, ok := ev.(Read); ok && e.Reason != "" {
+		for _, a := range actions {
+			if _, again := a.(ReadRecord); again {
+				w.t.Fatal("a read that failed is repeated at once")
+			}
+		}
+	}
+	w.checkEpisode(before.Episode, actions)
+	for _, a := range actions {
+		w.act(a)
+	}
+	if w.saved != after.Episode {
+		w.t.Fatalf("episode not saved:\n%+v\n%+v", w.saved, after.Episode)
+	}
+}
+
+func (w *walk) act(a Action) {
+	switch a := a.(type) {
+	case Save:
+		if a.Episode.ID < w.saved.ID {
+			w.t.Fatal("an older episode saved after a newer one")
+		}
+		w.saved = a.Episode
+		return
+	case Cancel:
+		if w.flying[kind(Write{})] == nil {
+			w.t.Fatal("Cancel without a write in flight")
+		}
+		return
+	case Write:
+		if err := w.o.mayPublish(w.now); err != nil {
+			w.t.Fatalf("write although: %v", err)
+		}
+		r := w.o.lastRead
+		if !r.Zone.OK || a.Base != r.Zone {
+			w.t.Fatalf("the base is not what was read last:\n%+v\n%+v", a.Base, r.Zone)
+		}
+		if a.Base.Owner != "" && a.Base.Raw == "" || a.NextEpoch != a.Base.Epoch+1 || a.Claim == "" || a.Claim != w.st.Promotion ||
+			a.Addr != w.st.Config.Addr || a.Addr == "" || a.Decided != w.now {
+			w.t.Fatalf("malformed write %+v", a)
+		}
+		if w.o.taken || w.st.Contested {
+			w.t.Fatal("write although another node's claim is newer than ours")
+		}
+		if w.o.ours && !w.again {
+			w.t.Fatal("a second claim of one promotion")
+		}
+	case ReadRecord:
+		w.reads[kind(a)] = w.z.read(w.now)
+	}
+	if w.flying[kind(a)] != nil {
+		w.t.Fatalf("a second %s in flight", kind(a))
+	}
+	w.flying[kind(a)] = a
+}
+
+func (w *walk) checkEpisode(was Episode, actions []Action) {
+	e := w.st.Episode
+	if e.ID < was.ID || e.ID > was.ID+1 {
+		w.t.Fatalf("episode %d after %d", e.ID, was.ID)
+	}
+	if e.ID != was.ID && was.Open() {
+		ended := false
+		for _, a := range actions {
+			save, ok := a.(Save)
+			ended = ended || ok && save.Episode.ID == was.ID && !save.Episode.Open()
+		}
+		if !ended {
+			w.t.Fatalf("episode %d was followed by another, and its end never saved", was.ID)
+		}
+	}
+	if old, seen := w.episodes[e.ID]; seen {
+		if old.Outcome != "" && old != e {
+			w.t.Fatalf("an episode changed after its end:\n%+v\n%+v", old, e)
+		}
+		for p := range NumPhases {
+			if old.Seen(p) && old.Stamps[p] != e.Stamps[p] {
+				w.t.Fatalf("phase %v changed its time", p)
+			}
+		}
+	}
+	for p := range NumPhases {
+		if e.Seen(p) && (e.Stamps[p] < e.Start || e.Stamps[p] > w.now) {
+			w.t.Fatalf("phase %v at %v, start %v, now %v", p, e.Stamps[p], e.Start, w.now)
+		}
+	}
+	w.episodes[e.ID] = e
+}
+
+// drawCluster changes the world a little, or makes nonsense of it.
+func (w *walk) drawCluster() Cluster {
+	c := &w.facts
+	flip := func(name string) bool { return rapid.IntRange(0, 19).Draw(w.t, name) == 0 }
+	if w.nonsense {
+		flip = func(name string) bool { return rapid.Bool().Draw(w.t, name) }
+	}
+	p := &c.Peers[0]
+	switch rapid.IntRange(0, 9).Draw(w.t, "change") {
+	case 0, 1: // promoted here, once more
+		w.promo++
+		c.PromotedHere, c.PromotedPeer, p.Promoted, c.Promotion = true, "", false, fmt.Sprintf("p%d", w.promo)
+		w.kernel.Primary, w.kernel.PeerPrimary = true, false
+	case 2: // promoted there
+		c.PromotedHere, c.Promotion = false, ""
+		c.PromotedPeer, p.Promoted, p.Online, p.Unclean = peer, true, true, false
+		w.kernel.Primary, w.kernel.PeerPrimary = false, true
+	case 3: // peer lost
+		p.Online, p.Unclean = false, rapid.Bool().Draw(w.t, "unclean")
+		w.kernel.Connected = false
+	case 4: // fenced
+		p.Fenced++
+		p.Online, p.Unclean, p.Promoted, c.PromotedPeer = false, false, false, ""
+	case 5: // back
+		*p = Peer{Name: peer, Online: true, Fenced: p.Fenced}
+		c.PromotedPeer, w.kernel.Connected = "", true
+	case 6: // history erased
+		c.Promotion = ""
+	case 7: // demoted
+		c.PromotedHere, c.Promotion, w.kernel.Primary = false, "", false
+	}
+	c.PromotedCount = 0
+	if c.PromotedHere {
+		c.PromotedCount++
+	}
+	if p.Promoted {
+		c.PromotedCount++
+	}
+	out := *c
+	for name, f := range map[string]*bool{"online": &out.Online} {
+		*f = *f != flip(name)
+	}
+	for _, f := range []*bool{
+		&out.Unclean, &out.Standby, &out.Pending, &out.Maintenance, &out.ActionPending, &out.Promoting, &out.FilesystemHere, &out.OperatorMove,
+		&out.PeerFailed, &out.TooMany, &out.Peers[0].Fencing, &out.Peers[0].Unclean,
+	} {
+		*f = *f != flip("flip")
+	}
+	if flip("fencing") {
+		out.FencingEnabled = false
+	}
+	if w.nonsense {
+		out.PromotedCount = rapid.IntRange(0, 3).Draw(w.t, "count")
+		out.PeerCount = rapid.IntRange(0, MaxPeers).Draw(w.t, "peers")
+		out.PromotedHere = flip("here")
+		if flip("fenced") {
+			out.Peers[0].Fenced = rapid.Int64Range(0, 3).Draw(w.t, "fencedAt")
+		}
+	}
+	out.OK = rapid.IntRange(0, 9).Draw(w.t, "ok") != 0
+	return out
+}
+
+func (w *walk) drawDrbd() Drbd {
+	d := w.kernel
+	d.At = w.now
+	for _, f := range []*bool{&d.Live, &d.Primary, &d.UpToDate, &d.Suspended, &d.SplitBrain, &d.Connected, &d.PeerPrimary} {
+		odds := 29
+		if w.nonsense {
+			odds = 1
+		}
+		*f = *f != (rapid.IntRange(0, odds).Draw(w.t, "flip") == 0)
+	}
+	return d
+}
+
+// land ends one task in flight in some way.
+func (w *walk) land(k string) {
+	a := w.flying[k]
+	delete(w.flying, k)
+	began := max(1, w.now-rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second, 6 * time.Second}).Draw(w.t, "age"))
+	reason := ""
+	if rapid.IntRange(0, 3).Draw(w.t, "fails") == 0 {
+		reason = rapid.SampledFrom([]string{"throttled", "timeout", "guard"}).Draw(w.t, "reason")
+	}
+	switch a := a.(type) {
+	case Look:
+		c := w.drawCluster()
+		c.At = began
+		w.step(Looked{c})
+	case Probe:
+		w.step(Probed{Postgres{At: began, Accepting: rapid.Bool().Draw(w.t, "accepting"), Writable: rapid.Bool().Draw(w.t, "writable")}})
+	case ReadRecord:
+		r := w.reads[k]
+		if reason != "" {
+			r = Read{Zone: Zone{At: w.now}, Reason: reason}
+		}
+		w.step(r)
+	case Poll:
+		w.step(Polled{InSync: reason == "" && rapid.Bool().Draw(w.t, "insync"), Reason: reason})
+	case Resolve:
+		addr := rapid.SampledFrom([]string{"", myAddr, peerAddr}).Draw(w.t, "addr")
+		w.step(ResolvedName{Resolved{At: began, OK: reason == "", Addr: addr}})
+	case View:
+		down := rapid.Bool().Draw(w.t, "down")
+		v := Viewed{Down: down}
+		if !down && rapid.Bool().Draw(w.t, "gap") {
+			v.Gap = Gap{From: began, To: w.now}
+		}
+		w.step(v)
+	case Write:
+		w.landWrite(a, reason)
+	}
+}
+
+func (w *walk) landWrite(a Write, reason string) {
+	switch reason {
+	case "guard":
+		w.step(Wrote{Reason: "guard"})
+	case "throttled":
+		w.step(Wrote{Reason: reason, Sent: true})
+	case "timeout":
+		if rapid.Bool().Draw(w.t, "made") {
+			w.count(a, w.z.write(w.now, me, a))
+		}
+		w.step(Wrote{Reason: reason, Sent: true})
+	default:
+		e := w.z.write(w.now, me, a)
+		w.count(a, e)
+		w.step(e)
+	}
+}
+
+func (w *walk) count(a Write, e Wrote) {
+	if e.Reason != "" {
+		return
+	}
+	w.applied[a.Claim]++
+	if w.cfg.Ownership && w.applied[a.Claim] > 1 && !w.again {
+		w.t.Fatalf("claim %s was made %d times", a.Claim, w.applied[a.Claim])
+	}
+}
+
+func (w *walk) run() {
+	for range rapid.IntRange(1, 120).Draw(w.t, "steps") {
+		if w.now += rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, time.Second, 6 * time.Second, 70 * time.Second}).Draw(w.t, "dt"); w.now >= w.st.Next(w.now) {
+			w.step(Tick{})
+		}
+		switch rapid.IntRange(0, 24).Draw(w.t, "what") {
+		case 0:
+			w.step(Hint{Promotion: rapid.Bool().Draw(w.t, "promotion")})
+		case 1, 2, 3, 4:
+			w.step(DrbdChanged{w.drawDrbd()})
+		case 5:
+			w.step(Stalled{})
+		case 6:
+			w.step(Paused{w.now + rapid.SampledFrom([]time.Duration{-1, 5 * time.Second}).Draw(w.t, "pause")})
+		case 7:
+			w.step(AddressKnown{myAddr})
+		case 8:
+			if rapid.IntRange(0, 3).Draw(w.t, "republish") == 0 {
+				w.again = true
+				w.step(Republish{})
+			}
+		case 9:
+			if rapid.IntRange(0, 3).Draw(w.t, "restart") == 0 {
+				w.restart()
+			}
+		case 10:
+			w.z.set(w.now, peerAddr, w.z.epoch+1, peer, fmt.Sprintf("foreign%d", w.z.epoch))
+		case 11:
+			w.z.alias = !w.z.alias
+		default:
+			if len(w.flying) == 0 {
+				continue
+			}
+			for _, a := range []Action{Look{}, Write{}, ReadRecord{}, Probe{}, Poll{}, Resolve{}, View{}} {
+				if w.flying[kind(a)] != nil && rapid.Bool().Draw(w.t, "land "+kind(a)) {
+					w.land(kind(a))
+				}
+			}
+		}
+	}
+}
+
+// restart loses the memory of the process; what it sent may still be made.
+func (w *walk) restart() {
+	if a, ok := w.flying[kind(Write{})].(Write); ok && rapid.Bool().Draw(w.t, "made") {
+		w.count(a, w.z.write(w.now, me, a))
+	}
+	w.flying = map[string]Action{}
+	paused := w.st.PausedUntil
+	w.st = New(w.cfg, uint64(w.now), w.saved, true)
+	w.st.PausedUntil = paused
+	w.o.restart()
+	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion, w.st.Published, w.st.Epoch, w.st.Contested
+	w.again = w.again || w.st.Published // what a half-done republish did is known only after the next read
+	w.step(Tick{})
+}
+
+func newWalk(t *rapid.T) *walk {
+	cfg := testConfig()
+	cfg.PublishWritable, cfg.View = rapid.Bool().Draw(t, "publishWritable"), rapid.Bool().Draw(t, "view")
+	cfg.Ownership = rapid.IntRange(0, 4).Draw(t, "ownership") != 0
+	if rapid.IntRange(0, 4).Draw(t, "address") == 0 {
+		cfg.Addr = ""
+	}
+	w := &walk{
+		t: t, nonsense: rapid.IntRange(0, 3).Draw(t, "nonsense") == 0, cfg: cfg, now: boot,
+		flying: map[string]Action{}, reads: map[string]Read{}, episodes: map[uint64]Episode{}, applied: map[string]int{},
+		facts:  Cluster{OK: true, Online: true, FencingEnabled: true, PeerCount: 1},
+		kernel: Drbd{Live: true, UpToDate: true, Connected: true},
+	}
+	for i, name := range []string{peer, "pg-c", "pg-d"} {
+		w.facts.Peers[i] = Peer{Name: name, Online: true}
+	}
+	w.z = zone{ownership: cfg.Ownership, addr: peerAddr, epoch: 4, owner: peer, claim: "old"}
+	if !cfg.Ownership || rapid.Bool().Draw(t, "unowned") {
+		w.z.owner, w.z.epoch, w.z.claim = "", 0, ""
+	}
+	w.st = New(cfg, 1, Episode{}, false)
+	w.o.cfg = cfg
+	w.o.restart()
+	w.step(Tick{})
+	return w
+}
+
+func TestRandomWalksObeyTheDesign(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { newWalk(t).run() })
+}
+
+// FuzzWalk lets the fuzzer choose the walk.
+func FuzzWalk(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { newWalk(t).run() }))
+}
+
+// TestAPromotionStaysWithinItsBudget runs failovers in which nothing fails, at random speeds.
+func TestAPromotionStaysWithinItsBudget(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		script := "+0s agent starts\n"
+		at := 30 * time.Second
+		for _, line := range []string{
+			"drbd connection lost", "crm peer offline unclean", "crm peer fencing", "crm peer fenced", "drbd primary", "crm promoting", "crm promoted",
+			"alert promote", "crm filesystem", "pg accepting", "pg writable",
+		} {
+			script += fmt.Sprintf("+%v %s\n", at, line)
+			at += time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond
+		}
+		s := newStory()
+		s.a.cfg.DriftEvery = 24 * time.Hour
+		s.a.cfg.PublishWritable = rapid.Bool().Draw(t, "publishWritable")
+		lag := time.Duration(rapid.IntRange(1, 900).Draw(t, "lag")) * time.Millisecond
+		s.a.lag = func(string) time.Duration { return lag }
+		reads, writes, polls := 0, 0, 0
+		s.a.seen = func(_ Event, _ State, actions []Action) {
+			for _, a := range actions {
+				switch a.(type) {
+				case ReadRecord:
+					reads++
+				case Write:
+					writes++
+				case Poll:
+					polls++
+				}
+			}
+		}
+		if err := s.play(script); err != nil {
+			t.Fatal(err)
+		}
+		s.runUntil(s.k.now + 5*time.Minute)
+		if reads > 2 || writes != 1 || polls < 1 || polls > MaxPolls {
+			t.Fatalf("%d reads, %d writes, %d polls", reads, writes, polls)
+		}
+		if s.z.owner != me || s.a.st.Episode.Outcome != OutcomeComplete {
+			t.Fatalf("record of %s, episode %+v", s.z.owner, s.a.st.Episode)
+		}
+	})
+}

@@ -1,0 +1,194 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+)
+
+// listen opens the sockets and serves them until ctx ends.
+func (a *Agent) listen(ctx context.Context, group *errgroup.Group) error {
+	var alerts net.Listener
+	var err error
+	if a.opts.Alerts != nil {
+		alerts, err = again(a.opts.Alerts)
+	} else {
+		alerts, err = ListenUnix(a.cfg.State.AlertSocket, 0o660)
+	}
+	if err != nil {
+		return fmt.Errorf("listen for alerts: %w", err)
+	}
+	control, err := ListenUnix(a.cfg.State.ControlSocket, 0o660)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for control: %w", err), alerts.Close())
+	}
+	group.Go(func() error {
+		return ServeAlerts(ctx, alerts, AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
+	})
+	group.Go(func() error {
+		return serve(ctx, a.controlMux(), func(s *http.Server) error { return s.Serve(control) })
+	})
+	if a.cfg.HTTP.Listen == "off" {
+		return nil
+	}
+	tcp, err := net.Listen("tcp", a.cfg.HTTP.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for http: %w", err), alerts.Close(), control.Close())
+	}
+	a.log.Info("listening", keyListen, tcp.Addr())
+	group.Go(func() error {
+		return serve(ctx, a.publicMux(), func(s *http.Server) error {
+			flags := &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}
+			return web.Serve(tcp, s, flags, a.log)
+		})
+	})
+	return nil
+}
+
+// serve runs a server that no client can hold up, until ctx ends.
+func serve(ctx context.Context, h http.Handler, run func(*http.Server) error) error {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() {
+		end, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s.Shutdown(end) != nil {
+			_ = s.Close()
+		}
+	})
+	defer stop()
+	if err := run(s); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
+}
+
+// publicMux serves what Prometheus, load balancers and people read. Nothing here changes anything, and nothing blocks on a source.
+func (a *Agent) publicMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, a.Status(a.Snapshot())) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		late := a.clock.Boot() - a.Snapshot().At
+		answer(w, late < 2*stallBound, fmt.Sprintf("last step %.1fs ago", late.Seconds()))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		why := a.unready(a.Snapshot())
+		code := http.StatusOK
+		if len(why) > 0 {
+			code = http.StatusServiceUnavailable
+		}
+		writeJSON(w, code, map[string]any{"ready": len(why) == 0, "why": append([]string{}, why...)})
+	})
+	// As with Patroni: 200 from the node that one wants to be sent to, 503 from the other. HAProxy's httpchk needs no more.
+	mux.HandleFunc("GET /primary", func(w http.ResponseWriter, _ *http.Request) {
+		s := a.Snapshot()
+		answer(w, isWriter(s) && s.State.Postgres.Writable, "primary")
+	})
+	mux.HandleFunc("GET /replica", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, isStandby(a.Snapshot()), "replica: ready to take over")
+	})
+	return mux
+}
+
+// controlMux adds the operator's verbs. Only root, the agent's user and group haclient can open its socket.
+func (a *Agent) controlMux() *http.ServeMux {
+	mux := a.publicMux()
+	mux.HandleFunc("POST /pause", func(w http.ResponseWriter, r *http.Request) {
+		var req struct {
+			Seconds float64 `json:"seconds"`
+		}
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&req); err != nil || req.Seconds < 0 || req.Seconds > maxPause.Seconds() {
+			http.Error(w, fmt.Sprintf("seconds must be between 0 and %.0f", maxPause.Seconds()), http.StatusBadRequest)
+			return
+		}
+		left := time.Duration(req.Seconds * float64(time.Second))
+		until, boot := time.Time{}, fsm.Time(0)
+		if left > 0 {
+			until, boot = a.clock.Wall().Add(left), a.clock.Boot()+left
+		}
+		if err := writePause(a.cfg.State.Dir, until); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		a.log.Info("paused by operator", "for", left)
+		a.send(r.Context(), message{event: fsm.Paused{Until: boot}})
+		writeJSON(w, http.StatusOK, map[string]any{"paused_for_seconds": left.Seconds()})
+	})
+	mux.HandleFunc("POST /republish", func(w http.ResponseWriter, r *http.Request) {
+		a.log.Info("operator asks for a new write")
+		a.send(r.Context(), message{event: fsm.Republish{}})
+		writeJSON(w, http.StatusAccepted, map[string]any{})
+	})
+	return mux
+}
+
+// maxPause bounds a pause: a forgotten one would undo the agent for good.
+const maxPause = 7 * 24 * time.Hour
+
+// alerted takes one alert from the hook: whatever it says, it means "look now".
+func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
+	a.log.Debug("alert", keyAlert, alert.Kind, "task", alert.Task, "resource", alert.Resource, keyUID, uid)
+	a.sequenceMu.Lock()
+	missed, _ := a.sequence.Next(alert.Sequence)
+	a.sequenceMu.Unlock()
+	a.metrics.alertGaps.Add(float64(missed))
+	a.metrics.alert(alert.Kind)
+	a.send(ctx, message{event: fsm.Hint{Promotion: alert.Kind == crm.AlertResource && alert.Task == "promote"}})
+	return ctx.Err()
+}
+
+// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps others out; this keeps
+// out the rest of group haclient.
+func mayAlert() func(uint32) bool {
+	allowed := map[uint32]bool{0: true, uint32(os.Getuid()): true}
+	if u, err := user.Lookup("hacluster"); err == nil {
+		if uid, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
+			allowed[uint32(uid)] = true
+		}
+	}
+	return func(uid uint32) bool { return allowed[uid] }
+}
+
+// isWriter is this node's own claim: freshly seen promoted by Pacemaker, and Primary by DRBD.
+func isWriter(s *Snapshot) bool {
+	c := &s.State.Cluster
+	return c.OK && c.PromotedHere && s.State.Drbd.Live && s.State.Drbd.Primary
+}
+
+// isStandby reports a node that could take over now: connected, Secondary, with good data.
+func isStandby(s *Snapshot) bool {
+	c, d := &s.State.Cluster, &s.State.Drbd
+	return c.OK && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate && d.Connected && !d.SplitBrain
+}
+
+func answer(w http.ResponseWriter, ok bool, text string) {
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = fmt.Fprintln(w, text)
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // the client has gone: nobody to tell
+}

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+)
+
+// JournalEntry is an episode as it was saved. In the journal it is one line:
+//
+//	crc32 of the JSON (IEEE, eight hexadecimal digits), a space, the JSON, a newline
+//
+// and the JSON, here with the line breaks of a reader:
+//
+//	{"boot":"5d3c...","saved":"2026-03-01T10:00:00.5Z","uptime":81234500000000,"node":"pg-1","addr":"10.0.1.10",
+//	 "episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,
+//	  "phases":{"peer_lost":81200000000000,"fenced":81209800000000,...},"peer":"pg-2","why":"DRBD: NetworkFailure",
+//	  "promotion":"...","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":...,"to":...,"answered":"..."},
+//	  "writes":1,"lost":{"name":"pg-2","fenced_before":...,"fenced":true}}}
+//
+// Times without a date are nanoseconds of CLOCK_BOOTTIME in the boot that the entry names. Fields that are zero are left out; a reader
+// skips names that it does not know.
+type JournalEntry struct {
+	Boot    string    // boot id of the kernel: what the times of the episode count from
+	Saved   time.Time // wall clock when the entry was saved; read back in UTC
+	Uptime  fsm.Time  // CLOCK_BOOTTIME at the same moment
+	Node    string
+	Addr    string
+	Episode fsm.Episode
+}
+
+// Wall converts a time of the episode to the wall clock, as that was set when the entry was saved. Zero stays zero.
+func (e *JournalEntry) Wall(t fsm.Time) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return e.Saved.Add(t - e.Uptime)
+}
+
+// The parts of a line.
+const (
+	crcDigits = 8
+	entryMark = ` {"boot":` // stands in no JSON string, where quotes are escaped
+	// maxEntryText bounds each text of an entry in bytes, and with that the line: no text may fill the journal.
+	maxEntryText = 512
+	maxEntryLine = 32 << 10 // eight texts, each byte of which may be escaped with six
+)
+
+// The JSON of an entry. fsm has no names for its fields in a file, on purpose: they are a matter of this package.
+type (
+	entryJSON struct {
+		Boot    string      `json:"boot"`
+		Saved   time.Time   `json:"saved"`
+		Uptime  fsm.Time    `json:"uptime"`
+		Node    string      `json:"node"`
+		Addr    string      `json:"addr"`
+		Episode episodeJSON `json:"episode"`
+	}
+	episodeJSON struct {
+		ID        uint64      `json:"id"`
+		Cause     fsm.Cause   `json:"cause"`
+		Outcome   fsm.Outcome `json:"outcome,omitempty"`
+		Start     fsm.Time    `json:"start,omitempty"`
+		Phases    phasesJSON  `json:"phases"`
+		Peer      string      `json:"peer,omitempty"`
+		Why       string      `json:"why,omitempty"`
+		Promotion string      `json:"promotion,omitempty"`
+		BaseEpoch uint64      `json:"base_epoch,omitempty"`
+		Attempted bool        `json:"attempted,omitempty"`
+		Epoch     uint64      `json:"epoch,omitempty"`
+		Gap       gapJSON     `json:"gap,omitzero"`
+		Writes    int         `json:"writes,omitempty"`
+		Lost      lostJSON    `json:"lost,omitzero"`
+	}
+	gapJSON struct {
+		From     fsm.Time `json:"from"`
+		To       fsm.Time `json:"to"`
+		Answered string   `json:"answered,omitempty"`
+	}
+	lostJSON struct {
+		Name         string `json:"name"`
+		FencedBefore int64  `json:"fenced_before,omitempty"`
+		Fenced       bool   `json:"fenced,omitempty"`
+	}
+	phasesJSON [fsm.NumPhases]fsm.Time
+)
+
+// MarshalJSON writes the phases that were seen, in their usual order.
+func (p phasesJSON) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for phase, t := range p {
+		if t != 0 {
+			if len(b) > 1 {
+				b = append(b, ',')
+			}
+			b = fmt.Appendf(b, "%q:%d", fsm.Phase(phase), int64(t))
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// UnmarshalJSON reads the phases; names of another version are skipped.
+func (p *phasesJSON) UnmarshalJSON(b []byte) error {
+	var byName map[string]fsm.Time
+	if err := json.Unmarshal(b, &byName); err != nil {
+		return err
+	}
+	for phase := range fsm.NumPhases {
+		p[phase] = byName[phase.String()]
+	}
+	return nil
+}
+
+// MarshalJSON writes the JSON of the journal, the names of which stay.
+func (e JournalEntry) MarshalJSON() ([]byte, error) {
+	ep := e.Episode
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, episodeJSON{
+		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
+		Writes: ep.Writes, Lost: lostJSON(ep.Lost),
+	}})
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), err
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote. Causes and outcomes must be known, since they are labels of metrics.
+func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
+	var w entryJSON
+	if err := json.Unmarshal(doc, &w); err != nil {
+		return err
+	}
+	ep := w.Episode
+	switch {
+	case ep.ID == 0:
+		return errors.New("no episode")
+	case !slices.Contains(fsm.Causes, ep.Cause):
+		return fmt.Errorf("unknown cause %q", ep.Cause)
+	case ep.Outcome != "" && !slices.Contains(fsm.Outcomes, ep.Outcome):
+		return fmt.Errorf("unknown outcome %q", ep.Outcome)
+	}
+	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, fsm.Episode{
+		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
+		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost),
+	}}
+	return nil
+}
+
+// formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
+func formatEntry(e JournalEntry) ([]byte, error) {
+	ep := &e.Episode
+	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name} {
+		*text = boundText(*text, maxEntryText)
+	}
+	doc, err := e.MarshalJSON()
+	if err == nil {
+		err = new(JournalEntry).UnmarshalJSON(doc)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("format journal entry: %w", err)
+	}
+	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(doc), doc), nil
+}
+
+// parseEntry reads a line without its newline.
+func parseEntry(line []byte) (JournalEntry, error) {
+	if len(line) <= crcDigits || line[crcDigits] != ' ' {
+		return JournalEntry{}, errors.New("parse journal entry: no checksum")
+	}
+	doc := line[crcDigits+1:]
+	if fmt.Sprintf("%08x", crc32.ChecksumIEEE(doc)) != string(line[:crcDigits]) {
+		return JournalEntry{}, errors.New("parse journal entry: wrong checksum")
+	}
+	var e JournalEntry
+	if err := e.UnmarshalJSON(doc); err != nil {
+		return JournalEntry{}, fmt.Errorf("parse journal entry: %w", err)
+	}
+	return e, nil
+}
+
+// boundText returns valid UTF-8 of at most n bytes.
+func boundText(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") // the cut may go through a character
+	}
+	return s
+}

@@ -1,0 +1,92 @@
+package agent
+
+import "github.com/pgha/pgha-agent/agent/fsm"
+
+// Keys of log attributes.
+const (
+	keyErr     = "err"
+	keyWhy     = "why"
+	keyAddr    = "addr"
+	keyLate    = "late"
+	keyCount   = "count"
+	keyBad     = "bad"
+	keyEpisode = "episode"
+	keyPhase   = "phase"
+	keyAfter   = "after"
+	keyCause   = "cause"
+	keyPeer    = "peer"
+	keyOutcome = "outcome"
+	keyClaim   = "claim"
+	keyEpoch   = "epoch"
+	keyHolds   = "holds"
+	keyReason  = "reason"
+	keyNext    = "next"
+	keyAlert   = "alert"
+	keyUID     = "uid"
+	keyListen  = "listen"
+	keyVersion = "version"
+	keyNode    = "node"
+)
+
+// logTransitions writes one line for each thing that changed for an operator.
+func (a *Agent) logTransitions(before *fsm.State) {
+	s := &a.state
+	e, was := &s.Episode, &before.Episode
+	if e.ID != was.ID {
+		a.log.Info("episode begins", keyEpisode, e.ID, keyWhy, e.Why, keyPeer, e.Peer)
+		was = &fsm.Episode{}
+	}
+	for p := range fsm.NumPhases {
+		if e.Seen(p) && !was.Seen(p) {
+			a.log.Info("phase", keyEpisode, e.ID, keyPhase, p.String(), keyAfter, e.Stamps[p]-e.Start)
+		}
+	}
+	if s.Promotion != before.Promotion {
+		if s.Promotion != "" {
+			a.log.Info("this node is promoted", keyEpisode, e.ID, keyCause, e.Cause, keyClaim, s.Promotion)
+		} else {
+			a.log.Info("this node is no longer promoted", keyClaim, before.Promotion)
+		}
+	}
+	if s.Published && !before.Published {
+		a.log.Info("record published", keyAddr, s.Config.Addr, keyEpoch, s.Epoch, keyClaim, s.Promotion)
+	}
+	if s.Contested && !before.Contested {
+		a.log.Error("another node claimed the record later: waiting for a new promotion",
+			"owner", s.Zone.Owner, keyEpoch, s.Zone.Epoch, "our_epoch", s.Epoch)
+	}
+	if s.Retry.N > before.Retry.N {
+		a.log.Warn("record not written", keyReason, s.Retry.Reason, "attempt", s.Retry.N, keyNext, s.Retry.At-a.snap.Load().At)
+	}
+	if s.ReadRetry.N > before.ReadRetry.N {
+		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.details.Sources[SourceRoute53].Err)
+	}
+	if s.Drift() && !before.Drift() {
+		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr", s.Config.Addr)
+	}
+	if e.Outcome != was.Outcome && e.Outcome != "" {
+		a.log.Info("episode ends", keyEpisode, e.ID, keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
+	}
+	a.logHolds()
+}
+
+// logHolds says what holds publication back, when that has changed and this node has something to publish.
+func (a *Agent) logHolds() {
+	holds := fsm.Holds(0)
+	if a.state.Promotion != "" && !a.state.Settled() {
+		holds = a.snap.Load().Holds
+	}
+	if holds != a.loggedHolds && holds != 0 {
+		a.log.Info("publication held back", keyHolds, holdNames(holds))
+	}
+	a.loggedHolds = holds
+}
+
+// holdNames makes a set of conditions readable in the log.
+func holdNames(h fsm.Holds) []string {
+	names := []string{}
+	for _, x := range h.List() {
+		names = append(names, x.String())
+	}
+	return names
+}

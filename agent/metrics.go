@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+// phaseBuckets reach to ten minutes: a failover that waits for a fence device or a long crash recovery is not an outlier to be cut off.
+var phaseBuckets = []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
+
+// metrics are the counters and histograms that live longer than a state. What can be read off the state is read off the snapshot by
+// stateCollector when Prometheus asks.
+type metrics struct {
+	registry        *prometheus.Registry
+	alerts          *prometheus.CounterVec
+	alertGaps       prometheus.Counter
+	spooled         prometheus.Counter
+	stalls          prometheus.Counter
+	journalFailures prometheus.Counter
+	looks           prometheus.Histogram
+	calls           *prometheus.CounterVec
+	callSeconds     *prometheus.HistogramVec
+	episodes        *prometheus.CounterVec
+	phases          *prometheus.HistogramVec
+	outage          prometheus.Histogram
+	lastEpisode     prometheus.Gauge
+}
+
+// Operations of the API, for the label op.
+var route53Ops = []string{"ListResourceRecordSets", "ChangeResourceRecordSets", "GetChange"}
+
+var alertKinds = []string{crm.AlertNode, crm.AlertFencing, crm.AlertResource, crm.AlertAttribute, "other"}
+
+func newMetrics(a *Agent) *metrics {
+	reg := prometheus.NewRegistry()
+	f := promauto.With(reg)
+	m := &metrics{
+		registry: reg,
+		alerts: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgha_alerts_total", Help: "Alerts received from Pacemaker, by kind.",
+		}, []string{"kind"}),
+		alertGaps: f.NewCounter(prometheus.CounterOpts{
+			Name: "pgha_alert_gaps_total", Help: "Alerts that Pacemaker numbered and that never arrived.",
+		}),
+		spooled: f.NewCounter(prometheus.CounterOpts{
+			Name: "pgha_alerts_spooled_total", Help: "Alerts that the hook had to spool because the agent was away.",
+		}),
+		stalls: f.NewCounter(prometheus.CounterOpts{
+			Name: "pgha_stalls_total", Help: "Times this process stood still for longer than its bound.",
+		}),
+		journalFailures: f.NewCounter(prometheus.CounterOpts{
+			Name: "pgha_journal_failures_total", Help: "Failed attempts to save an episode.",
+		}),
+		looks: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "pgha_crm_look_seconds", Help: "Time of one run of crm_mon.", Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		calls: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgha_route53_requests_total", Help: "Requests to Route 53 by operation and result; reason ok is success.",
+		}, []string{"op", "reason"}),
+		callSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pgha_route53_request_seconds", Help: "Time of one request to Route 53.", Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 5},
+		}, []string{"op"}),
+		episodes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgha_episodes_total", Help: "Episodes (one per promotion, or per alarm that did not become one) that ended on this node.",
+		}, []string{"cause", "outcome"}),
+		phases: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pgha_failover_phase_seconds", Help: "Time from the first sign of a failover to each phase, on this node.", Buckets: phaseBuckets,
+		}, []string{"phase"}),
+		outage: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "pgha_client_outage_seconds", Help: "Outages that a client of the service name saw from this node: last success to first success.", Buckets: phaseBuckets,
+		}),
+		lastEpisode: f.NewGauge(prometheus.GaugeOpts{
+			Name: "pgha_episode_last_end_timestamp_seconds", Help: "When the last episode on this node ended, 0 when none has since the agent started.",
+		}),
+	}
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "pgha_alerts_rejected_total", Help: "Alerts refused: sent by a user who may not, or not delivered.",
+	}, func() float64 { return float64(a.alerts.Rejected.Load()) })
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "pgha_alerts_malformed_total", Help: "Connections to the alert socket that carried no alert, were too long or too slow.",
+	}, func() float64 { return float64(a.alerts.Malformed.Load()) })
+	for _, kind := range alertKinds {
+		m.alerts.WithLabelValues(kind)
+	}
+	for _, op := range route53Ops {
+		m.calls.WithLabelValues(op, "ok")
+		m.callSeconds.WithLabelValues(op)
+		for _, reason := range route53.Reasons {
+			m.calls.WithLabelValues(op, string(reason))
+		}
+	}
+	for _, cause := range fsm.Causes {
+		for _, outcome := range fsm.Outcomes {
+			m.episodes.WithLabelValues(string(cause), string(outcome))
+		}
+	}
+	for p := range fsm.NumPhases {
+		m.phases.WithLabelValues(p.String())
+	}
+	reg.MustRegister(newStateCollector(a), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) route53Call(op string, reason route53.Reason, took time.Duration) {
+	label := string(reason)
+	if reason == route53.ReasonNone {
+		label = "ok"
+	}
+	m.calls.WithLabelValues(op, label).Inc()
+	m.callSeconds.WithLabelValues(op).Observe(took.Seconds())
+}
+
+func (m *metrics) alert(kind string) {
+	for _, known := range alertKinds {
+		if kind == known {
+			m.alerts.WithLabelValues(kind).Inc()
+			return
+		}
+	}
+	m.alerts.WithLabelValues("other").Inc() // the text comes from outside and is no label
+}
+
+// transitions counts what one step of the core changed.
+func (m *metrics) transitions(before, after *fsm.State, s *Snapshot) {
+	e, was := &after.Episode, before.Episode
+	if e.ID != was.ID {
+		was = fsm.Episode{}
+	}
+	for p := range fsm.NumPhases {
+		if e.Seen(p) && !was.Seen(p) {
+			m.phases.WithLabelValues(p.String()).Observe((e.Stamps[p] - e.Start).Seconds())
+		}
+	}
+	if e.Gap != was.Gap {
+		m.outage.Observe((e.Gap.To - e.Gap.From).Seconds())
+	}
+	if e.Outcome != was.Outcome && e.Outcome != "" {
+		m.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
+		m.lastEpisode.Set(float64(s.Wall.UnixNano()) / 1e9)
+	}
+}

@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+)
+
+// Notifier tells the service manager how the agent is.
+type Notifier interface{ Notify(state string) }
+
+// Systemd is the Notifier of a unit with Type=notify; it does nothing outside of one.
+type Systemd struct{}
+
+// Notify implements Notifier. A message that cannot be delivered is nothing that the agent could do anything about.
+func (Systemd) Notify(state string) { _, _ = daemon.SdNotify(false, state) }
+
+// readyBy is when the unit counts as started even if a source has not answered: a cluster that is down must not keep the unit, and
+// Pacemaker behind it, from starting.
+const readyBy = 3 * time.Second
+
+type notifier struct {
+	to       Notifier
+	started  fsm.Time
+	ready    bool
+	status   string
+	watchdog time.Duration // half of WatchdogSec, 0 without
+	fed      fsm.Time
+}
+
+func newNotifier(to Notifier, now fsm.Time) notifier {
+	n := notifier{to: to, started: now}
+	if every, err := daemon.SdWatchdogEnabled(false); err == nil {
+		n.watchdog = every / 2
+	}
+	return n
+}
+
+// heartbeat tells systemd that the loop is alive. Only the loop calls it: a loop that hangs starves the watchdog.
+func (a *Agent) heartbeat(now fsm.Time) {
+	n := &a.notify
+	if n.to == nil {
+		return
+	}
+	s := a.snap.Load()
+	if status := a.statusLine(s); status != n.status {
+		n.status = status
+		n.to.Notify("STATUS=" + status)
+	}
+	looked := s.Sources[SourceCrm] != SourceState{} && s.Sources[SourceDrbd] != SourceState{} && s.Sources[SourceRoute53] != SourceState{}
+	if !n.ready && (looked || now-n.started > readyBy) {
+		n.ready = true
+		n.to.Notify(daemon.SdNotifyReady)
+	}
+	if n.watchdog > 0 && now-n.fed >= n.watchdog/2 {
+		n.fed = now
+		n.to.Notify(daemon.SdNotifyWatchdog)
+	}
+}
+
+// statusLine is the one line that `systemctl status` shows.
+func (a *Agent) statusLine(s *Snapshot) string {
+	st := &s.State
+	switch pub := publicationOf(s); pub {
+	case PubIdle:
+		if st.Cluster.OK && st.Cluster.PromotedPeer != "" {
+			return "standby; promoted is " + st.Cluster.PromotedPeer
+		}
+		return "not promoted"
+	case PubHeld:
+		return fmt.Sprintf("promoted; %s not published: %v", a.cfg.Record.Name, holdNames(s.Holds))
+	default:
+		return fmt.Sprintf("promoted; %s %s, epoch %d", a.cfg.Record.Name, pub, st.Epoch)
+	}
+}

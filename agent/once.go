@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+// PublishOnce is the gate and the write of a daemon that is not running: the same core, sources and guard, until this node's
+// promotion is in the zone or ctx ends. It keeps no journal of its own and opens no socket. The document says how it ended.
+func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
+	cfg := *opts.Config
+	cfg.Postgres.Client = "off"
+	opts.Config, opts.once = &cfg, true
+	a, err := New(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	ctx, finish := context.WithCancelCause(ctx)
+	defer finish(nil)
+	republished := false
+	a.onStep = func(s *Snapshot) {
+		switch st := &s.State; {
+		case !st.Settled() || st.Zone.At == 0 || st.Writing.Claim != "":
+		case st.Drift() && !st.Contested && !republished:
+			republished = true
+			go a.send(ctx, message{event: fsm.Republish{}}) // not from within the loop: its inbox may be full
+		default:
+			finish(errSettled)
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) }) })
+	if a.state.Config.Addr == "" {
+		group.Go(func() error { a.findAddress(ctx); return nil })
+	}
+	group.Go(func() error { return a.loop(ctx) })
+	err = group.Wait()
+	a.effects.Wait()
+	s := a.Snapshot()
+	doc := a.Status(s)
+	switch {
+	case s.State.Contested:
+		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
+	case s.State.Published && !s.State.Drift():
+		return doc, nil
+	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		return doc, err
+	default:
+		return doc, fmt.Errorf("not published: %v", holdNames(s.Holds))
+	}
+}
+
+var errSettled = errors.New("settled")

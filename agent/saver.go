@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+)
+
+// saver writes episodes to the journal beside the loop: a slow or full disk must never hold a failover up. An entry that could not be
+// written is kept and tried again.
+type saver struct {
+	dir     string
+	journal *Journal // nil while it cannot be opened
+	mu      sync.Mutex
+	pending []JournalEntry // at most one per episode
+	wake    chan struct{}
+}
+
+// openJournal reads how the last episode stood. A journal that cannot be opened costs the history, never the record: the agent starts
+// without it, says so, and tries again with each entry.
+func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
+	a.journal = &saver{dir: a.cfg.State.Dir, wake: make(chan struct{}, 1)}
+	var j *Journal
+	var entries []JournalEntry
+	var err error
+	if a.opts.once {
+		entries, _, err = ReadJournal(a.cfg.State.Dir)
+	} else {
+		j, entries, err = OpenJournal(a.cfg.State.Dir)
+	}
+	if err != nil {
+		a.log.Error("journal not open", keyErr, err)
+		a.details.JournalErr = err.Error()
+		return last, false
+	}
+	a.journal.journal = j
+	if n := len(entries); n > 0 {
+		return entries[n-1].Episode, entries[n-1].Boot == a.id.boot
+	}
+	return last, false
+}
+
+// entry makes the journal's line of an episode.
+func (a *Agent) entry(e fsm.Episode) JournalEntry {
+	return JournalEntry{
+		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Episode: e,
+	}
+}
+
+func (s *saver) save(e JournalEntry) {
+	s.mu.Lock()
+	if n := len(s.pending); n > 0 && s.pending[n-1].Episode.ID == e.Episode.ID {
+		s.pending[n-1] = e
+	} else {
+		s.pending = append(s.pending, e)
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what is pending until ctx ends, and then once more. It tells saved how each attempt went.
+func (s *saver) run(ctx context.Context, saved func(error)) error {
+	for {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			_ = s.flush() // the last words: there is nobody left to tell
+			return nil
+		}
+		for {
+			err := s.flush()
+			saved(err)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			sleep(ctx, 5*time.Second)
+		}
+	}
+}
+
+// flush writes what is pending, oldest first, and keeps what could not be written.
+func (s *saver) flush() error {
+	for {
+		s.mu.Lock()
+		if len(s.pending) == 0 {
+			s.mu.Unlock()
+			return nil
+		}
+		e := s.pending[0]
+		s.mu.Unlock()
+		if s.journal == nil {
+			j, _, err := OpenJournal(s.dir)
+			if err != nil {
+				return fmt.Errorf("open journal: %w", err)
+			}
+			s.journal = j
+		}
+		if err := s.journal.Append(e); err != nil {
+			return fmt.Errorf("append to journal: %w", err)
+		}
+		s.mu.Lock()
+		// A newer state of the same episode may have taken its place meanwhile: that one is still to be written.
+		if s.pending[0] == e {
+			s.pending = s.pending[1:]
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *saver) close() {
+	if s.journal != nil {
+		_ = s.journal.Close()
+	}
+}
+
+// journalSaved shows how the last attempt to save went.
+func (a *Agent) journalSaved(ctx context.Context, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+		a.metrics.journalFailures.Inc()
+	}
+	if text == a.Snapshot().JournalErr {
+		return
+	}
+	if err != nil {
+		a.log.Error("episode not saved, trying again", keyErr, err)
+	}
+	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.JournalErr = text }})
+}

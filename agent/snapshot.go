@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+// Snapshot is what the agent knows after one step of the loop. It is never changed after it was published.
+type Snapshot struct {
+	At    fsm.Time  // CLOCK_BOOTTIME of the step
+	Wall  time.Time // the same moment by the wall clock
+	State fsm.State
+	Holds fsm.Holds // State.Gate(At)
+
+	Crm      *crm.Status // last good look, nil before the first
+	Drbd     drbd.Report
+	Postgres pg.Health
+	Record   route53.Record
+	View     pg.View
+	ViewGap  fsm.Gap // the client's last finished outage
+
+	Sources [numSources]SourceState
+
+	FenceBans map[string]fsm.Time // constraints of the DRBD fence-peer handler, and when each was first seen; never changed
+
+	JournalErr string // why the last episode could not be saved, "" when it was
+	ConfigErr  string // why the last reload was refused, "" when it was not
+}
+
+// Source is one of the places that the agent learns from.
+type Source uint8
+
+// The sources.
+const (
+	SourceDrbd Source = iota
+	SourceCrm
+	SourcePostgres
+	SourceRoute53
+	SourceResolver
+	SourceClient
+	numSources
+)
+
+// String returns the source's name, which is also its metric label.
+func (s Source) String() string {
+	return [numSources]string{"drbd", "crm", "postgres", "route53", "resolver", "client"}[s]
+}
+
+// SourceState says how fresh a source is.
+type SourceState struct {
+	Up          bool
+	LastSuccess fsm.Time // 0: never
+	Failures    uint64   // since the start of the agent
+	Err         string   // of the last failure, "" when up
+	Stuck       bool     // a child of this source cannot be reaped
+}
+
+// WallOf converts a time of this boot to the wall clock, by the offset at the snapshot.
+func (s *Snapshot) WallOf(t fsm.Time) time.Time { return s.Wall.Add(t - s.At) }

@@ -1,0 +1,286 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+)
+
+// Publication is how far this node's promotion has come in DNS.
+type Publication string
+
+// The states of a publication.
+const (
+	PubIdle      Publication = "idle"      // not promoted: nothing to publish
+	PubHeld      Publication = "held"      // promoted, and a condition holds the write back
+	PubWriting   Publication = "writing"   // the write is in flight
+	PubPublished Publication = "published" // accepted by Route 53
+	PubObserved  Publication = "observed"  // and the resolver answers our address
+	PubContested Publication = "contested" // another node claimed the record later
+)
+
+// Publications lists every Publication.
+var Publications = []Publication{PubIdle, PubHeld, PubWriting, PubPublished, PubObserved, PubContested}
+
+func publicationOf(s *Snapshot) Publication {
+	st := &s.State
+	switch {
+	case st.Contested:
+		return PubContested
+	case st.Writing.Claim != "":
+		return PubWriting
+	case st.Promotion == "" && !st.Cluster.PromotedHere:
+		return PubIdle
+	case !st.Published:
+		return PubHeld
+	case st.Resolved.OK && st.Resolved.Addr == st.Config.Addr:
+		return PubObserved
+	default:
+		return PubPublished
+	}
+}
+
+// StatusDoc is the JSON of /status and of `pgha-agent status --json`. Fields are only ever added. What is not known is null or absent.
+type StatusDoc struct {
+	Version     string             `json:"version"`
+	Node        string             `json:"node"`
+	Time        time.Time          `json:"time"`
+	Ready       bool               `json:"ready"`
+	Unready     []string           `json:"unready"`
+	Problems    []Finding          `json:"problems"`
+	Publication PublicationDoc     `json:"publication"`
+	Cluster     *ClusterDoc        `json:"cluster"`
+	Drbd        *drbd.DumpResource `json:"drbd"`
+	Postgres    PostgresDoc        `json:"postgres"`
+	Record      RecordDoc          `json:"record"`
+	Client      *ClientDoc         `json:"client"`
+	Episode     *EpisodeDoc        `json:"episode"` // the open one, or the last
+	Sources     []SourceDoc        `json:"sources"`
+}
+
+// PublicationDoc says whether this node publishes, and why not.
+type PublicationDoc struct {
+	State       Publication `json:"state"`
+	Promotion   string      `json:"promotion,omitempty"` // claim that names the promotion
+	Epoch       uint64      `json:"epoch,omitempty"`
+	Holds       []HoldDoc   `json:"holds"`
+	Attempts    int         `json:"failed_attempts"`
+	LastFailure string      `json:"last_failure,omitempty"`
+	PausedUntil *time.Time  `json:"paused_until,omitempty"`
+}
+
+// HoldDoc is one condition that holds publication back.
+type HoldDoc struct {
+	Name   string `json:"name"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// ClusterDoc is the last good look at the cluster.
+type ClusterDoc struct {
+	Seen           time.Time `json:"seen"`
+	DC             string    `json:"dc,omitempty"`
+	Quorum         *bool     `json:"quorum"` // proves nothing with two nodes
+	FencingEnabled *bool     `json:"fencing_enabled"`
+	Maintenance    *bool     `json:"maintenance_mode"`
+	Promoted       []string  `json:"promoted"`
+	Nodes          []NodeDoc `json:"nodes"`
+}
+
+// NodeDoc is a node of the cluster.
+type NodeDoc struct {
+	Name    string `json:"name"`
+	Online  *bool  `json:"online"`
+	Unclean *bool  `json:"unclean"`
+	Standby *bool  `json:"standby"`
+	Pending *bool  `json:"pending"`
+}
+
+// PostgresDoc is the last probe of the local server.
+type PostgresDoc struct {
+	State    pg.State     `json:"state"`
+	Error    string       `json:"error,omitempty"`
+	Started  *time.Time   `json:"started,omitempty"`
+	Version  int          `json:"version,omitempty"`
+	Timeline uint32       `json:"timeline,omitempty"`
+	LSN      uint64       `json:"lsn,omitempty"`
+	Replicas []pg.Replica `json:"replicas,omitempty"`
+	Slots    []pg.Slot    `json:"slots,omitempty"`
+}
+
+// RecordDoc sets what the zone holds beside what the resolver answers and what this node would publish.
+type RecordDoc struct {
+	Name         string     `json:"name"`
+	OwnAddr      string     `json:"own_addr"`
+	Addr         string     `json:"addr"` // in the zone, "" when there is none or it was not read
+	Owner        string     `json:"owner,omitempty"`
+	Epoch        uint64     `json:"epoch,omitempty"`
+	Claim        string     `json:"claim,omitempty"`
+	Read         *time.Time `json:"read,omitempty"`
+	ResolverAddr *string    `json:"resolver_addr"` // null when the resolver does not answer
+	Drift        bool       `json:"drift"`
+}
+
+// ClientDoc is what a client of the name sees from this node.
+type ClientDoc struct {
+	OK         bool     `json:"ok"`
+	State      pg.State `json:"state"`
+	Answered   string   `json:"answered,omitempty"`
+	Error      string   `json:"error,omitempty"`
+	LastOutage *float64 `json:"last_outage_seconds,omitempty"`
+}
+
+// SourceDoc says how fresh a source is.
+type SourceDoc struct {
+	Name     string   `json:"name"`
+	Up       bool     `json:"up"`
+	Age      *float64 `json:"age_seconds"` // since the last success; null when there was none
+	Failures uint64   `json:"failures"`
+	Error    string   `json:"error,omitempty"`
+}
+
+// EpisodeDoc is the story of one promotion.
+type EpisodeDoc struct {
+	ID        uint64     `json:"id"`
+	Node      string     `json:"node"`
+	Cause     string     `json:"cause"`
+	Outcome   string     `json:"outcome"` // "open" while it goes on
+	Peer      string     `json:"peer,omitempty"`
+	Why       string     `json:"why,omitempty"`
+	Start     time.Time  `json:"start"`
+	Phases    []PhaseDoc `json:"phases"` // in the order of time; phases that were not seen are missing
+	Promotion string     `json:"promotion,omitempty"`
+	Epoch     uint64     `json:"epoch,omitempty"`
+	Writes    int        `json:"writes"`
+	Outage    *float64   `json:"client_outage_seconds,omitempty"` // last success to first success of a client of the name
+	Answered  string     `json:"client_answered_by,omitempty"`
+}
+
+// PhaseDoc is the time of one phase.
+type PhaseDoc struct {
+	Phase string    `json:"phase"`
+	After float64   `json:"after_seconds"` // since the start of the episode
+	At    time.Time `json:"at"`
+}
+
+// NewEpisodeDoc makes the document of an episode. wall converts its times.
+func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *EpisodeDoc {
+	if e.ID == 0 {
+		return nil
+	}
+	d := &EpisodeDoc{
+		ID: e.ID, Node: node, Cause: string(e.Cause), Outcome: string(e.Outcome), Peer: e.Peer, Why: e.Why, Start: wall(e.Start),
+		Promotion: e.Promotion, Epoch: e.Epoch, Writes: e.Writes, Phases: []PhaseDoc{},
+	}
+	if e.Open() {
+		d.Outcome = "open"
+	}
+	for _, p := range e.ByTime() {
+		d.Phases = append(d.Phases, PhaseDoc{p.String(), (e.Stamps[p] - e.Start).Seconds(), wall(e.Stamps[p])})
+	}
+	if e.Gap != (fsm.Gap{}) {
+		d.Outage, d.Answered = new((e.Gap.To - e.Gap.From).Seconds()), e.Gap.Answered
+	}
+	return d
+}
+
+// Doc makes the document of a journal entry.
+func (e *JournalEntry) Doc() *EpisodeDoc { return NewEpisodeDoc(&e.Episode, e.Node, e.Wall) }
+
+// Status makes the document of a snapshot.
+func (a *Agent) Status(s *Snapshot) *StatusDoc {
+	st := &s.State
+	unready := a.unready(s)
+	d := &StatusDoc{
+		Version: a.opts.Version, Node: a.id.node, Time: s.Wall, Ready: len(unready) == 0, Unready: unready, Problems: a.Problems(s),
+		Publication: a.publicationDoc(s),
+		Cluster:     a.clusterDoc(s),
+		Postgres: PostgresDoc{
+			State: s.Postgres.State, Error: s.Postgres.Err, Version: s.Postgres.Version, Timeline: s.Postgres.Timeline,
+			LSN: s.Postgres.LSN, Replicas: s.Postgres.Replicas, Slots: s.Postgres.Slots,
+		},
+		Record: RecordDoc{
+			Name: a.cfg.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
+			Claim: st.Zone.Claim, Drift: st.Drift(),
+		},
+		Episode: NewEpisodeDoc(&st.Episode, a.id.node, s.WallOf),
+	}
+	if d.Postgres.State == "" {
+		d.Postgres.State = pg.StateUnknown
+	}
+	if !s.Postgres.Started.IsZero() {
+		d.Postgres.Started = &s.Postgres.Started
+	}
+	if st.Zone.At != 0 {
+		d.Record.Read = new(s.WallOf(st.Zone.At))
+	}
+	if st.Resolved.OK {
+		d.Record.ResolverAddr = &st.Resolved.Addr
+	}
+	if res, ok := findResource(s.Drbd.Status, a.cfg.Drbd.Resource); ok && s.Drbd.Live {
+		d.Drbd = &drbd.NewDump(drbd.Status{Resources: []drbd.Resource{res}}).Resources[0]
+	}
+	if a.client != nil {
+		d.Client = &ClientDoc{OK: s.View.OK, State: s.View.State, Error: s.View.Err}
+		if s.View.Answered.IsValid() {
+			d.Client.Answered = s.View.Answered.String()
+		}
+		if s.ViewGap != (fsm.Gap{}) {
+			d.Client.LastOutage = new((s.ViewGap.To - s.ViewGap.From).Seconds())
+		}
+	}
+	for src, state := range s.Sources {
+		if Source(src) == SourceClient && a.client == nil {
+			continue
+		}
+		doc := SourceDoc{Name: Source(src).String(), Up: state.Up, Failures: state.Failures, Error: state.Err}
+		if state.LastSuccess != 0 {
+			doc.Age = new((s.At - state.LastSuccess).Seconds())
+		}
+		d.Sources = append(d.Sources, doc)
+	}
+	return d
+}
+
+func (a *Agent) publicationDoc(s *Snapshot) PublicationDoc {
+	st := &s.State
+	d := PublicationDoc{
+		State: publicationOf(s), Promotion: st.Promotion, Epoch: st.Epoch, Attempts: st.Retry.N, LastFailure: st.Retry.Reason, Holds: []HoldDoc{},
+	}
+	if !st.Settled() {
+		for _, h := range s.Holds.List() {
+			d.Holds = append(d.Holds, HoldDoc{h.String(), holdHelp[h][0], holdHelp[h][1]})
+		}
+	}
+	if st.PausedUntil > s.At {
+		d.PausedUntil = new(s.WallOf(st.PausedUntil))
+	}
+	return d
+}
+
+func (a *Agent) clusterDoc(s *Snapshot) *ClusterDoc {
+	if s.Crm == nil {
+		return nil
+	}
+	d := &ClusterDoc{
+		Seen: s.WallOf(s.State.Cluster.At), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum), FencingEnabled: known(s.Crm.FencingEnabled),
+		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(a.id.clone),
+	}
+	if d.Promoted == nil {
+		d.Promoted = []string{}
+	}
+	for _, n := range s.Crm.Nodes {
+		d.Nodes = append(d.Nodes, NodeDoc{n.Name, known(n.Online), known(n.Unclean), known(n.Standby), known(n.Pending)})
+	}
+	return d
+}
+
+func known(t crm.Tri) *bool {
+	if t == crm.Unknown {
+		return nil
+	}
+	return new(t == crm.Yes)
+}

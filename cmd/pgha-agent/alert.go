@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/crm"
+)
+
+const (
+	// deliverBy bounds the delivery: the daemon answers in a millisecond, or it is not well.
+	deliverBy = time.Second
+	// publishBy ends the one-shot publish before Pacemaker's 30 seconds do.
+	publishBy = 25 * time.Second
+)
+
+func newAlert(config *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "alert",
+		Short: "Pacemaker alert agent: hand one alert to the daemon",
+		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon is away, the alert is kept in the spool, and on a\n" +
+			"promotion this command publishes the record itself. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
+			"The socket is the alert's recipient when that is an absolute path, else the configured or the default one.",
+		Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			alert, called, err := crm.AlertFromEnv(os.Environ())
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "pgha-alert:", err)
+				return
+			}
+			if !called {
+				fmt.Fprintln(os.Stderr, "pgha-alert: CRM_alert_version is not set: this is called by Pacemaker, nothing to do")
+				return
+			}
+			if err := deliver(cmd, *config, alert); err != nil {
+				fmt.Fprintln(os.Stderr, "pgha-alert:", err)
+				fallBack(cmd.Context(), *config, alert)
+			}
+		},
+	}
+}
+
+// deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is on the
+// failover path.
+func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
+	socket := agent.DefaultConfig().State.AlertSocket
+	switch {
+	case strings.HasPrefix(alert.Recipient, "/"):
+		socket = filepath.Clean(alert.Recipient)
+	case cmd.Flags().Changed("config"):
+		cfg, err := agent.LoadConfig(config)
+		if err != nil {
+			return err
+		}
+		socket = cfg.State.AlertSocket
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), deliverBy)
+	defer cancel()
+	return agent.SendAlert(ctx, socket, alert)
+}
+
+// fallBack does what the daemon cannot: it keeps the alert, and publishes a promotion.
+func fallBack(ctx context.Context, config string, alert crm.Alert) {
+	cfg, err := agent.LoadConfig(config)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
+		return
+	}
+	if err := agent.SpoolAlert(filepath.Join(cfg.State.Dir, "spool"), alert); err != nil {
+		fmt.Fprintln(os.Stderr, "pgha-alert: keep alert:", err)
+	}
+	promoted := alert.Kind == crm.AlertResource && alert.Task == "promote" && alert.RC != nil && *alert.RC == 0
+	if !promoted || alert.Node != cfg.Node.Name {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishBy)
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if _, err := agent.PublishOnce(ctx, agent.Options{Config: cfg, Version: version, Logger: log}); err != nil {
+		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
+	}
+}

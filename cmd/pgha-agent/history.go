@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/pgha/pgha-agent/agent"
+)
+
+func newHistory(config *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "history [EPISODE]",
+		Short: "Show the episodes of this node, or one of them as a timeline",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := agent.LoadConfig(*config)
+			if err != nil {
+				return err
+			}
+			entries, _, err := agent.ReadJournal(cfg.State.Dir)
+			if err != nil {
+				return err
+			}
+			docs := []*agent.EpisodeDoc{}
+			for _, e := range entries {
+				docs = append(docs, e.Doc())
+			}
+			out := cmd.OutOrStdout()
+			if len(args) == 1 {
+				doc, err := find(docs, args[0])
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return printJSON(out, doc)
+				}
+				printTimeline(out, doc)
+				return nil
+			}
+			if asJSON {
+				return printJSON(out, docs)
+			}
+			printHistory(out, docs)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func find(docs []*agent.EpisodeDoc, arg string) (*agent.EpisodeDoc, error) {
+	if len(docs) > 0 && arg == "last" {
+		return docs[len(docs)-1], nil
+	}
+	id, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("episode %q: want a number from `pgha-agent history`, or last", arg)
+	}
+	for _, d := range docs {
+		if d.ID == id {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("no episode %d: see `pgha-agent history`", id)
+}
+
+func printHistory(w io.Writer, docs []*agent.EpisodeDoc) {
+	if len(docs) == 0 {
+		fmt.Fprintln(w, "no episodes yet")
+		return
+	}
+	t := newTable(w)
+	t.AppendHeader(table.Row{"#", "start", "cause", "outcome", "promoted", "writable", "dns", "observed", "client outage"})
+	for i := len(docs) - 1; i >= 0; i-- {
+		d := docs[i]
+		outage := "-"
+		if d.Outage != nil {
+			outage = fmt.Sprintf("%.1f s", *d.Outage)
+		}
+		t.AppendRow(table.Row{
+			d.ID, d.Start.Format("2006-01-02 15:04:05"), d.Cause, d.Outcome, after(d, "promoted"), after(d, "writable"), after(d, "dns_accepted"),
+			after(d, "dns_observed"), outage,
+		})
+	}
+	t.Render()
+}
+
+func after(d *agent.EpisodeDoc, phase string) string {
+	for _, p := range d.Phases {
+		if p.Phase == phase {
+			return fmt.Sprintf("+%.1f s", p.After)
+		}
+	}
+	return "-"
+}
+
+// phaseText says each phase in an operator's words.
+var phaseText = map[string]string{
+	"peer_lost": "peer lost", "fence_requested": "fencing requested", "fenced": "peer fenced", "promoted": "DRBD promoted here", "mounted": "filesystem mounted",
+	"pg_started": "PostgreSQL answers", "writable": "PostgreSQL accepts writes", "dns_accepted": "record accepted by Route 53", "dns_insync": "record in sync",
+	"dns_observed": "resolver answers the new address", "complete": "complete",
+}
+
+const barWidth = 40
+
+// printTimeline prints one episode, with a bar for when each phase came.
+func printTimeline(w io.Writer, d *agent.EpisodeDoc) {
+	fmt.Fprintf(w, "episode %d on %s: %s, %s", d.ID, d.Node, d.Cause, d.Outcome)
+	if d.Peer != "" {
+		fmt.Fprintf(w, ", before: %s", d.Peer)
+	}
+	fmt.Fprintf(w, "\nT+0 is %s\n\n", d.Start.Format(time.RFC3339Nano))
+	total := 1e-9
+	for _, p := range d.Phases {
+		total = max(total, p.After)
+	}
+	for _, p := range d.Phases {
+		note := ""
+		switch p.Phase {
+		case "peer_lost":
+			note = d.Why
+		case "dns_accepted":
+			note = fmt.Sprintf("epoch %d, %d write(s)", d.Epoch, d.Writes)
+		}
+		n := int(p.After / total * barWidth)
+		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), phaseText[p.Phase], barWidth, strings.Repeat("─", n)+"●", note)
+	}
+	if d.Outage != nil {
+		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage, orDash(d.Answered))
+	}
+}

@@ -1,0 +1,64 @@
+// Command pgha-agent moves a Route 53 record to the promoted node of a Pacemaker and DRBD cluster, and says how it went.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set at build time.
+var version = "devel"
+
+const defaultConfig = "/etc/pgha-agent/config.toml"
+
+func main() {
+	args := os.Args[1:]
+	if filepath.Base(os.Args[0]) == "pgha-alert" { // as Pacemaker calls an alert agent: no arguments
+		args = append([]string{"alert"}, args...)
+	}
+	cmd := newRoot()
+	cmd.SetArgs(args)
+	if err := cmd.ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "pgha-agent:", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exitCode(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return 1
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pgha-agent",
+		Short: "Node agent for PostgreSQL on Pacemaker, DRBD and Route 53",
+		Long: "pgha-agent runs on each node of a two-node PostgreSQL cluster. It follows DRBD and Pacemaker, probes PostgreSQL, points one\n" +
+			"Route 53 record at the promoted node, and keeps the timeline of every failover.",
+		SilenceUsage: true, SilenceErrors: true, Version: version,
+	}
+	var config string
+	root.PersistentFlags().StringVarP(&config, "config", "c", defaultConfig, "configuration file")
+	root.AddCommand(
+		newRun(&config), newAlert(&config), newPublish(&config), newStatus(&config), newHistory(&config), newPause(&config), newResume(&config),
+		newCheckConfig(&config), newVersion(), newDebug(), newMan(root),
+	)
+	return root
+}

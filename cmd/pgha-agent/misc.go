@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+func newCheckConfig(config *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check-config",
+		Short: "Check the configuration file: every problem at once, with its line",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := agent.LoadConfig(*config)
+			if err != nil {
+				return err
+			}
+			for _, w := range cfg.Warnings() {
+				fmt.Fprintln(cmd.OutOrStdout(), "warning:", w)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), *config+": ok")
+			return nil
+		},
+	}
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "pgha-agent %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}
+
+func newMan(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIR",
+		Short:  "Write the man pages into a directory",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			root.DisableAutoGenTag = true
+			// A fixed date keeps package builds reproducible.
+			date := time.Unix(0, 0)
+			return doc.GenManTree(root, &doc.GenManHeader{Title: "PGHA-AGENT", Section: "8", Source: "pgha-agent", Date: &date}, args[0])
+		},
+	}
+}
+
+func newDebug() *cobra.Command {
+	debug := &cobra.Command{Use: "debug", Short: "Show what the parsers make of real output (for support)"}
+	debug.AddCommand(
+		&cobra.Command{
+			Use: "crm-mon FILE|-", Short: "Parse the XML of crm_mon", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return withInput(cmd, args[0], func(r io.Reader) error {
+					data, err := io.ReadAll(io.LimitReader(r, maxInput))
+					if err != nil {
+						return err
+					}
+					st, err := crm.Parse(data)
+					if err != nil {
+						return asError(cmd, err)
+					}
+					return printJSON(cmd.OutOrStdout(), crm.NewDump(st))
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "events2 FILE|-", Short: "Fold the output of drbdsetup events2", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return withInput(cmd, args[0], func(r io.Reader) error {
+					dump, err := drbd.ReadAll(r, time.Now())
+					if err != nil {
+						return err
+					}
+					return printJSON(cmd.OutOrStdout(), dump)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "alert", Short: "Show what the alert hook makes of the CRM_alert_* environment", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				alert, called, err := crm.AlertFromEnv(os.Environ())
+				if err != nil {
+					return err
+				}
+				if !called {
+					return printJSON(cmd.OutOrStdout(), nil)
+				}
+				return printJSON(cmd.OutOrStdout(), alert)
+			},
+		},
+	)
+	return debug
+}
+
+// maxInput is more than any parser takes: they say themselves what is too much.
+const maxInput = 64 << 20
+
+// asError prints the documented JSON of a document that says that there is nothing to say, and fails.
+func asError(cmd *cobra.Command, err error) error {
+	if perr := printJSON(cmd.OutOrStdout(), crm.NewErrorDump(err)); perr != nil {
+		return perr
+	}
+	return err
+}
+
+func withInput(cmd *cobra.Command, name string, read func(io.Reader) error) error {
+	if name == "-" {
+		return read(cmd.InOrStdin())
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return read(f)
+}

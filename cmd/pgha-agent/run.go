@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pgha/pgha-agent/agent"
+)
+
+func newRun(config *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon (the systemd unit does this)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}}, loader(*config), reloads(ctx))
+		},
+	}
+}
+
+// loader returns a function that reads the configuration and makes the logger that it asks for.
+func loader(path string) func() (*agent.Config, *slog.Logger, error) {
+	return func() (*agent.Config, *slog.Logger, error) {
+		cfg, err := agent.LoadConfig(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		return cfg, newLogger(cfg.Log), nil
+	}
+}
+
+// reloads turns SIGHUP into values of a channel.
+func reloads(ctx context.Context) <-chan struct{} {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	out := make(chan struct{})
+	go func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-signals:
+				select {
+				case out <- struct{}{}:
+				case <-ctx.Done():
+				}
+			}
+		}
+	}()
+	return out
+}
+
+func newLogger(c agent.LogConfig) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // LoadConfig has checked it
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" || c.Format == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
+		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+}

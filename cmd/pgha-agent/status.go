@@ -1,0 +1,190 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/pgha/pgha-agent/agent"
+)
+
+func newStatus(config *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the daemon knows and does",
+		Long:  "status asks the daemon over its control socket. Exit status: 0 ready, 2 not ready, 1 the daemon does not answer.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := agent.LoadConfig(*config)
+			if err != nil {
+				return err
+			}
+			doc, err := agent.FetchStatus(cmd.Context(), cfg.State.ControlSocket)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), doc)
+			} else {
+				printStatus(cmd.OutOrStdout(), doc)
+			}
+			if err == nil && !doc.Ready {
+				return &exitError{2, fmt.Errorf("not ready: %s", strings.Join(doc.Unready, "; "))}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// newTable returns a table in the one style of this program.
+func newTable(w io.Writer) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.Style().Options = table.OptionsNoBordersAndSeparators
+	return t
+}
+
+func printStatus(w io.Writer, d *agent.StatusDoc) {
+	t := newTable(w)
+	row := func(name, format string, args ...any) { t.AppendRow(table.Row{name, fmt.Sprintf(format, args...)}) }
+
+	row("node", "%s  (pgha-agent %s, %s)", d.Node, d.Version, d.Time.Format(time.RFC3339))
+	row("publication", "%s%s", d.Publication.State, publicationNote(d))
+	for _, h := range d.Publication.Holds {
+		if d.Publication.State != agent.PubIdle {
+			row("  held by", "%s: %s", h.Name, h.Text)
+		}
+	}
+	row("record", "%s  zone %s  resolver %s  own %s", d.Record.Name, orDash(d.Record.Addr), resolverAnswer(d), orDash(d.Record.OwnAddr))
+	row("  owner", "%s  epoch %d", orDash(d.Record.Owner), d.Record.Epoch)
+	if c := d.Cluster; c != nil {
+		row("cluster", "promoted %s  dc %s  fencing %s  maintenance %s", orDash(strings.Join(c.Promoted, ",")), orDash(c.DC), yesNo(c.FencingEnabled), yesNo(c.Maintenance))
+		for _, n := range c.Nodes {
+			row("  "+n.Name, "online %s  unclean %s  standby %s", yesNo(n.Online), yesNo(n.Unclean), yesNo(n.Standby))
+		}
+	} else {
+		row("cluster", "not known")
+	}
+	printDrbd(row, d)
+	row("postgres", "%s  %s", d.Postgres.State, d.Postgres.Error)
+	if d.Client != nil {
+		row("client view", "%s", clientNote(d.Client))
+	}
+	if e := d.Episode; e != nil {
+		row("last episode", "#%d %s, %s, %s", e.ID, e.Cause, e.Outcome, e.Start.Format(time.RFC3339))
+	}
+	for _, s := range d.Sources {
+		if !s.Up {
+			row("source "+s.Name, "DOWN  %s", s.Error)
+		}
+	}
+	t.Render()
+	for _, p := range d.Problems {
+		fmt.Fprintf(w, "\n%s %s: %s\n", strings.ToUpper(p.Severity), p.Code, p.Text)
+		if p.Remedy != "" {
+			fmt.Fprintf(w, "  -> %s\n", p.Remedy)
+		}
+	}
+}
+
+func printDrbd(row func(string, string, ...any), d *agent.StatusDoc) {
+	if d.Drbd == nil {
+		row("drbd", "not known")
+		return
+	}
+	var disks []string
+	for _, v := range d.Drbd.Devices {
+		disks = append(disks, v.Disk)
+	}
+	row("drbd", "%s  %s  disk %s", d.Drbd.Name, d.Drbd.Role, strings.Join(disks, ","))
+	for _, c := range d.Drbd.Connections {
+		for _, v := range c.PeerDevices {
+			row("  "+c.Name, "%s  peer %s  disk %s  %s%s", c.Connection, c.PeerRole, v.PeerDisk, v.Replication, syncNote(v.Done, v.ETASeconds, v.Stalled))
+		}
+	}
+}
+
+func syncNote(done, eta *float64, stalled bool) string {
+	if done == nil {
+		return ""
+	}
+	note := fmt.Sprintf("  %.1f %% done", *done)
+	if eta != nil {
+		note += fmt.Sprintf(", %s left", (time.Duration(*eta) * time.Second).String())
+	}
+	if stalled {
+		note += ", STALLED"
+	}
+	return note
+}
+
+func publicationNote(d *agent.StatusDoc) string {
+	p := &d.Publication
+	var notes []string
+	if p.LastFailure != "" && p.Attempts > 0 {
+		notes = append(notes, fmt.Sprintf("%d failed attempts, last: %s", p.Attempts, p.LastFailure))
+	}
+	if p.PausedUntil != nil {
+		notes = append(notes, "PAUSED until "+p.PausedUntil.Format(time.RFC3339))
+	}
+	if d.Record.Drift {
+		notes = append(notes, "CHANGED BY SOMEBODY ELSE")
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return "  (" + strings.Join(notes, "; ") + ")"
+}
+
+func clientNote(c *agent.ClientDoc) string {
+	note := fmt.Sprintf("%s", c.State)
+	if c.OK {
+		note = "ok, answered by " + orDash(c.Answered)
+	} else if c.Error != "" {
+		note += "  " + c.Error
+	}
+	if c.LastOutage != nil {
+		note += fmt.Sprintf("  (last outage %.1f s)", *c.LastOutage)
+	}
+	return note
+}
+
+func resolverAnswer(d *agent.StatusDoc) string {
+	if d.Record.ResolverAddr == nil {
+		return "?"
+	}
+	return orDash(*d.Record.ResolverAddr)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func yesNo(b *bool) string {
+	switch {
+	case b == nil:
+		return "?"
+	case *b:
+		return "yes"
+	default:
+		return "no"
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// phases are those of a complete failover, in the order of the table.
+var phases = []string{
+	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted", "dns_insync", "dns_observed", "complete",
+}
+
+// phaseText says what decided when a phase was reached.
+var phaseText = map[string]string{
+	"peer_lost":       "model: DRBD's ping timeout 1.5 s",
+	"fence_requested": "model: Corosync's token 3 s + 0.2 s",
+	"fenced":          "model: fence_aws 4 s",
+	"promoted":        "model: fence-peer handler 0.4 s",
+	"mounted":         "model: 0.1 s + mount 0.3 s",
+	"pg_started":      "real: PostgreSQL's crash recovery",
+	"writable":        "real: probe",
+	"dns_accepted":    "real: agent and API client",
+	"dns_insync":      "model: propagation 2 s; real: polling",
+	"dns_observed":    "real: resolver's cache, TTL 5 s",
+	"complete":        "real",
+}
+
+// shell is the timeline of the shell version that the agent replaces, in seconds.
+var shell = map[string]string{"fence_requested": "10 (node lost)", "promoted": "20", "mounted": "25", "pg_started": "30", "dns_accepted": "35", "complete": "60 (TTL)"}
+
+// report prints and checks the failover.
+func (d *demo) report(ctx context.Context) error {
+	st, err := d.nodes[1].status(ctx)
+	if err != nil {
+		return err
+	}
+	e := st.Episode
+	d.ui.title("What the agent saw, and what was the case (T is the time since the power cut)")
+	at := map[string]time.Time{}
+	for _, p := range e.Phases {
+		at[p.Phase] = p.At
+	}
+	var rows []table.Row
+	for _, p := range phases {
+		row := table.Row{p, "-", "", "", phaseText[p], shell[p]}
+		if t, ok := at[p]; ok {
+			row[1] = seconds(t.Sub(d.cut))
+		}
+		if truth, ok := d.cluster.reached(p); ok {
+			row[2] = seconds(truth.Sub(d.cut))
+			if t, ok := at[p]; ok {
+				row[3] = fmt.Sprintf("%d ms", t.Sub(truth).Milliseconds())
+			}
+		}
+		rows = append(rows, row)
+	}
+	d.ui.table(table.Row{"phase", "agent T+s", "cluster T+s", "seen after", "decided by", "shell version T+s"}, rows)
+	d.ui.print("The cluster's own part is modelled: compare its figures with nothing. The agents, PostgreSQL and its crash recovery, the writes to\n" +
+		"Route 53's protocol and the name's way to the client are real. On loopback a dead node refuses connections; a real one is silent.")
+
+	text, err := d.nodes[1].history(e.ID)
+	if err != nil {
+		return err
+	}
+	d.ui.title("The agent's own history")
+	d.ui.print(strings.TrimRight(text, "\n"))
+
+	from, to := d.client.outage()
+	d.ui.title("Checks")
+	d.ui.check(to.Sub(from) > 0 && !from.After(d.cut.Add(100*time.Millisecond)), "the client could not commit for %.1f s (T%+.1fs to T%+.1fs); the shell version took about 60 s",
+		to.Sub(from).Seconds(), from.Sub(d.cut).Seconds(), to.Sub(d.cut).Seconds())
+	if e.Outage != nil {
+		d.ui.check(*e.Outage > 0, "the agent measured an outage of %.1f s as a client of the name", *e.Outage)
+	}
+	var missing []string
+	for _, p := range phases {
+		if _, ok := at[p]; !ok {
+			missing = append(missing, p)
+		}
+	}
+	d.ui.check(len(missing) == 0 && e.Outcome == "complete" && e.Cause == "node_lost", "the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(phases), list(" but ", missing))
+	d.checkRecord(st)
+	host, _, _ := net.SplitHostPort(d.client.server())
+	d.ui.check(host == d.nodes[1].addr, "the client's commits are answered by %s", host)
+	return d.checkRows(ctx)
+}
+
+func list(prefix string, items []string) string {
+	if len(items) == 0 {
+		return ""
+	}
+	return prefix + strings.Join(items, ", ")
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
+
+// checkRecord looks at the changes that Route 53 accepted.
+func (d *demo) checkRecord(st *statusDoc) {
+	all := d.accepted()
+	after := all[d.writes:]
+	moved := 0
+	for _, call := range after {
+		for _, c := range call.Changes {
+			if c.Set.Type == "A" && c.Action != "DELETE" {
+				moved++
+			}
+		}
+	}
+	d.ui.check(len(after) == 1 && moved == 1, "exactly one change of the address record: %d accepted, with %d address", len(after), moved)
+	a, _ := d.zone.Get(recordName, "A")
+	d.ui.check(slices.Equal(a.Values, []string{d.nodes[1].addr}), "%s names %s (%s)", recordName, list("", a.Values), d.nodes[1].name)
+	owner, _ := d.zone.Get("_pgha."+recordName, "TXT")
+	claim := list("", owner.Values)
+	d.ui.check(strings.Contains(claim, "epoch=2 ") && strings.Contains(claim, "owner="+d.nodes[1].name+" ") && st.Record.Epoch == 2, "the claim has the next epoch: %s", claim)
+}

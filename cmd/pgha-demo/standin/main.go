@@ -1,0 +1,72 @@
+// Command standin answers as crm_mon or drbdsetup on one node of the demo's cluster.
+//
+// It is linked as DIR/crm_mon and DIR/drbdsetup and asks the model behind DIR/cluster.sock. It holds no knowledge of its own and
+// little code: an agent starts crm_mon every second or so, and the real one takes a few milliseconds.
+package main
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Exit codes of the real tools when nobody answers them.
+const (
+	crmNotConnected = 102
+	drbdFailed      = 20
+)
+
+func main() {
+	tool := filepath.Base(os.Args[0])
+	lost := drbdFailed
+	if tool == "crm_mon" {
+		lost = crmNotConnected
+	}
+	// The path of the link, wherever the working directory is.
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	c, err := net.Dial("unix", filepath.Join(filepath.Dir(self), "cluster.sock"))
+	if err != nil {
+		fail(tool, err, lost)
+	}
+	argv := strings.Join(append([]string{tool}, os.Args[1:]...), "\x00")
+	req := binary.BigEndian.AppendUint32(nil, uint32(len(argv)))
+	if _, err := c.Write(append(req, argv...)); err != nil {
+		fail(tool, err, lost)
+	}
+	go func() {
+		_, _ = io.Copy(c, os.Stdin)
+		_ = c.(*net.UnixConn).CloseWrite()
+	}()
+	for {
+		// A frame is its kind (1 stdout, 2 stderr, 3 exit), a length, and so many bytes.
+		var head [5]byte
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			fail(tool, err, lost)
+		}
+		body := make([]byte, binary.BigEndian.Uint32(head[1:]))
+		if _, err := io.ReadFull(c, body); err != nil {
+			fail(tool, err, lost)
+		}
+		out := os.Stdout
+		switch head[0] {
+		case 2:
+			out = os.Stderr
+		case 3:
+			os.Exit(int(body[0]))
+		}
+		if _, err := out.Write(body); err != nil {
+			os.Exit(lost)
+		}
+	}
+}
+
+func fail(tool string, err error, code int) {
+	_, _ = os.Stderr.WriteString(tool + ": " + err.Error() + "\n")
+	os.Exit(code)
+}

@@ -1,0 +1,203 @@
+package drbd
+
+import (
+	"bytes"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// corpus returns the directory of real recordings, or skips.
+func corpus(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("PGHA_CORPUS")
+	if dir == "" {
+		root, err := os.Getwd()
+		for err == nil && root != "/" {
+			if _, statErr := os.Stat(filepath.Join(root, "go.mod")); statErr == nil {
+				break
+			}
+			root = filepath.Dir(root)
+		}
+		dir = filepath.Join(root, "../../shared/corpus")
+		if _, err := os.Stat(dir); err != nil {
+			dir = filepath.Join(root, "../shared/corpus")
+		}
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("no corpus: real recordings of drbdsetup were not parsed")
+	}
+	return dir
+}
+
+// recordings are all files under the corpus that match.
+func recordings(t testing.TB, match func(path string) bool) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(corpus(t), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && match(filepath.ToSlash(path)) {
+			out = append(out, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) == 0 {
+		t.Skip("no such recordings in the corpus")
+	}
+	return out
+}
+
+func isEvents(path string) bool {
+	name := filepath.Base(path)
+	if strings.HasSuffix(name, ".stderr") || strings.Contains(path, "/module-unload/") || strings.Contains(name, "strace") {
+		return false
+	}
+	return strings.Contains(path, "/drbd_events2/") || strings.Contains(name, "events2") && !strings.Contains(path, "/privileges/")
+}
+
+func TestEveryRecordingIsUnderstood(t *testing.T) {
+	files := recordings(t, isEvents)
+	verbs := []string{"exists", "create", "change", "destroy", "call", "response", "rename", "-"}
+	objects := []string{"resource", "device", "connection", "peer-device", "path", "helper", "-"}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Counted again in the plainest way there is.
+		var want DumpCounters
+		complete := false
+		all := strings.Split(string(b), "\n")
+		for _, line := range all[:len(all)-1] {
+			w := strings.Fields(line)
+			if len(w) > 0 && strings.HasPrefix(w[0][min(1, len(w[0])):], "0") { // 20.., 80..: a year
+				w = w[1:]
+			}
+			if len(w) == 0 {
+				continue
+			}
+			want.Lines++
+			switch {
+			case !slices.Contains(verbs, w[0]):
+				want.UnknownVerbs++
+			case len(w) > 1 && w[0] != "-" && !slices.Contains(objects, w[1]):
+				want.UnknownObjects++
+			case len(w) > 1 && w[1] == "-":
+				complete = true
+			}
+		}
+		if strings.TrimSpace(all[len(all)-1]) != "" {
+			want.Lines++
+			want.Skipped++
+		}
+		d, err := ReadAll(bytes.NewReader(b), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := d.Counters
+		if c.Lines != want.Lines || c.UnknownVerbs != want.UnknownVerbs || c.UnknownObjects != want.UnknownObjects || d.Complete != complete {
+			t.Errorf("%s: %+v complete %v, want %+v complete %v", path, c, d.Complete, want, complete)
+		}
+		if c.UnknownKeys+c.UnknownValues > 0 || c.Skipped != want.Skipped {
+			t.Logf("%s: %+v", path, c)
+		}
+		if c.UnknownKeys+c.UnknownValues > 0 && strings.Contains(path, "/lab") {
+			t.Errorf("%s: our own recording has unknown words: %+v", path, c)
+		}
+	}
+	t.Logf("%d recordings", len(files))
+}
+
+func TestStatusJSONAgreesWithEventsOfTheSameMoment(t *testing.T) {
+	files := recordings(t, func(path string) bool {
+		return strings.Contains(path, "/lab9/") && strings.Contains(path, "/states/") && filepath.Base(path) == "drbdsetup-status.json"
+	})
+	compared := 0
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(bytes.TrimSpace(b)) == 0 {
+			continue
+		}
+		got, err := ParseStatusJSON(b)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		alike(&got)
+		want := make([]Status, 2)
+		for i, name := range []string{"drbdsetup-events2-now.txt", "drbdsetup-events2-full-now.txt"} {
+			events, err := os.ReadFile(filepath.Join(filepath.Dir(path), name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, now := NewFolder(), time.Now()
+			if err := f.readFrom(bytes.NewReader(events), now); err != nil {
+				t.Fatal(err)
+			}
+			want[i] = f.Status(now)
+			alike(&want[i])
+		}
+		if !cmp.Equal(want[0], want[1]) {
+			t.Logf("%s: recorded in the middle of a change", path)
+			continue
+		}
+		if diff := cmp.Diff(want[0], got); diff != "" {
+			t.Errorf("%s (-events2 +json):\n%s", path, diff)
+		}
+		compared++
+	}
+	t.Logf("%d compared", compared)
+}
+
+// alike blanks what only one of the two prints, and what moves between two calls of drbdsetup.
+func alike(s *Status) {
+	for i := range s.Resources {
+		r := &s.Resources[i]
+		r.MayPromote, r.PromotionScore, r.Helpers = Unknown, -1, nil
+		for j := range r.Devices {
+			d := &r.Devices[j]
+			d.BackingDev = ""
+			if d.Stats != nil {
+				d.Stats = &DeviceStats{SizeBytes: d.Stats.SizeBytes}
+			}
+		}
+		for j := range r.Connections {
+			c := &r.Connections[j]
+			c.Paths, c.SplitBrain, c.APInFlightBytes, c.RSInFlightBytes, c.Congested = nil, SplitBrainNone, 0, 0, Unknown
+			for k := range c.Volumes {
+				p := &c.Volumes[k]
+				p.Done = math.Copysign(1, p.Done) // whether it is known, not how much
+				p.ETA, p.RateBytesPerSec, p.Stats = -1, -1, nil
+			}
+		}
+	}
+}
+
+func TestStatusDocumentsOfOthersParse(t *testing.T) {
+	for _, path := range recordings(t, func(path string) bool { return strings.Contains(path, "/drbd_json/") }) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ParseStatusJSON(b)
+		show := strings.Contains(filepath.Base(path), "_show-")
+		if (err != nil) != show {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err != nil && s.Resources != nil {
+			t.Errorf("%s: a value and an error", path)
+		}
+	}
+}

@@ -1,0 +1,339 @@
+package drbd
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestRecordingsGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/recordings/*.log")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no recordings", err)
+	}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := ReadAll(bytes.NewReader(b), time.Unix(0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.MarshalIndent(d, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := strings.TrimSuffix(path, ".log") + ".json"
+		if *update {
+			if err := os.WriteFile(golden, append(got, '\n'), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", golden, diff)
+		}
+	}
+}
+
+const base = `exists resource name:pg role:Secondary suspended:no may_promote:no promotion_score:1
+exists connection name:pg peer-node-id:1 conn-name:n2 connection:Connected role:Primary
+exists device name:pg volume:0 minor:5 backing_dev:none disk:Inconsistent client:no quorum:yes
+exists peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Established peer-disk:UpToDate resync-suspended:no
+exists -
+`
+
+// show is a Status in one line, of what the cases below are about.
+func show(s Status) string {
+	var b strings.Builder
+	for _, r := range s.Resources {
+		fmt.Fprintf(&b, "%s %s %v", r.Name, r.Role, r.Suspended)
+		for _, d := range r.Devices {
+			fmt.Fprintf(&b, " dev%d/%d %s %s", d.Volume, d.Minor, d.Disk, d.BackingDev)
+		}
+		for _, c := range r.Connections {
+			fmt.Fprintf(&b, " %s(%d) %s %s %s", c.Name, c.PeerNodeID, c.State, c.PeerRole, c.SplitBrain)
+			for _, p := range c.Volumes {
+				fmt.Fprintf(&b, " vol%d %s %s", p.Volume, p.Replication, p.PeerDisk)
+				if p.Done >= 0 {
+					fmt.Fprintf(&b, " %v%%", p.Done)
+				}
+			}
+			for _, p := range c.Paths {
+				fmt.Fprintf(&b, " %s-%s", p.Local, p.Peer)
+			}
+		}
+		b.WriteString(";")
+	}
+	return b.String()
+}
+
+func TestFold(t *testing.T) {
+	const rest = "pg Secondary [] dev0/5 Inconsistent  n2(1) Connected Primary none vol0 Established UpToDate;"
+	for name, c := range map[string]struct{ lines, want string }{
+		"nothing more":                  {base, rest},
+		"a partial change is merged":    {base + "change device name:pg volume:0 disk:UpToDate", strings.Replace(rest, "Inconsistent", "UpToDate", 1)},
+		"a device without minor goes":   {base + "destroy device name:pg volume:0", strings.Replace(rest, " dev0/5 Inconsistent ", "", 1)},
+		"a device is found by minor":    {base + "change device name:pg minor:5 disk:Failed", strings.Replace(rest, "Inconsistent", "Failed", 1)},
+		"a connection takes its all":    {base + "destroy connection name:pg peer-node-id:1", "pg Secondary [] dev0/5 Inconsistent ;"},
+		"a resource takes its all":      {base + "destroy resource name:pg\ndestroy device name:pg volume:0", ""},
+		"renamed":                       {base + "rename resource name:pg new_name:db\nchange resource name:db role:Primary", "db Primary" + rest[12:]},
+		"objects nobody announced":      {"change device name:x volume:1 disk:UpToDate\nchange path name:x peer-node-id:2 conn-name:b local:ipv4:1.2.3.4:1 peer:ipv6:[::1]:2 established:yes\nexists -", "x Unknown [] dev1/-1 UpToDate  b(2) Unknown Unknown none ipv4:1.2.3.4:1-ipv6:[::1]:2;"},
+		"a path goes":                   {base + "change path name:pg peer-node-id:1 local:a peer:b established:yes\ndestroy path name:pg peer-node-id:1 local:a peer:b", rest},
+		"spaces, tabs, CR, a number":    {base + "*  change \t resource   name:pg\t role:Primary \r\n17 change resource name:pg suspended:user,quorum", strings.Replace(rest, "Secondary []", "Primary [user quorum]", 1)},
+		"unknown words":                 {base + "change resource name:pg role:King suspended:weather x y:z\nfrobnicate resource name:pg\nchange thing name:pg", strings.Replace(rest, "Secondary []", "Unknown [Unknown]", 1)},
+		"a connection by name alone":    {base + "change connection name:pg conn-name:n2 connection:Timeout", strings.Replace(rest, "Connected", "Timeout", 1)},
+		"a torn line":                   {base + "change resource name:pg role:Primary\nchange resource name:pg role:Sec", strings.Replace(rest, "Secondary", "Primary", 1)},
+		"the end with a timestamp":      {strings.Replace(base, "exists -", "2026-01-02T03:04:05.123456+00:00 exists -", 1), rest},
+		"done goes with the resync":     {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget done:37.50\nchange peer-device name:pg peer-node-id:1 volume:0 replication:Established", rest},
+		"done stays while paused":       {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget done:37.50\nchange peer-device name:pg peer-node-id:1 volume:0 replication:PausedSyncT", strings.Replace(rest, "Established UpToDate", "PausedSyncT UpToDate 37.5%", 1)},
+		"a verify is not a resync":      {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:VerifyS done:1.00", strings.Replace(rest, "Established UpToDate", "VerifyS UpToDate 1%", 1)},
+		"a dump that does not end":      {"exists resource name:pg", ""},
+		"split brain":                   {base + "call helper name:pg peer-node-id:1 conn-name:n2 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone role:Unknown", strings.Replace(rest, "Connected Primary none", "StandAlone Unknown latched", 1)},
+		"split brain without a peer":    {base + "call helper name:pg helper:initial-split-brain", strings.Replace(rest, "none", "latched", 1)},
+		"split brain over a recreation": {base + "call helper name:pg peer-node-id:1 helper:split-brain\ndestroy connection name:pg peer-node-id:1\ncreate connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone", "pg Secondary [] dev0/5 Inconsistent  n2(1) StandAlone Unknown latched;"},
+		"split brain is over":           {base + "call helper name:pg peer-node-id:1 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone\nchange connection name:pg peer-node-id:1 connection:Connecting\nchange connection name:pg peer-node-id:1 connection:Connected", rest},
+		"StandAlone live is no suspect": {base + "change connection name:pg peer-node-id:1 connection:StandAlone", strings.Replace(rest, "Connected", "StandAlone", 1)},
+		"StandAlone at start is":        {strings.Replace(base, "connection:Connected", "connection:StandAlone", 1), strings.Replace(rest, "Connected Primary none", "StandAlone Primary suspected", 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFolder()
+			if err := f.readFrom(strings.NewReader(c.lines+"\n"), time.Unix(0, 0)); err != nil {
+				t.Fatal(err)
+			}
+			if name == "a torn line" {
+				f = NewFolder()
+				_ = f.readFrom(strings.NewReader(c.lines), time.Unix(0, 0))
+				if f.Counters().Skipped != 1 {
+					t.Errorf("%+v", f.Counters())
+				}
+			}
+			if name == "unknown words" {
+				if want := (Counters{Lines: 8, UnknownVerbs: 1, UnknownObjects: 1, UnknownKeys: 2, UnknownValues: 2}); f.Counters() != want {
+					t.Errorf("%+v", f.Counters())
+				}
+			}
+			if got := show(f.Status(time.Unix(0, 0))); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func folder(t *testing.T, text string) *Folder {
+	t.Helper()
+	f := NewFolder()
+	if err := f.readFrom(strings.NewReader(text), time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestNewStreamReplacesTheStateOnlyWhenItsDumpIsComplete(t *testing.T) {
+	now := time.Unix(0, 0)
+	f := folder(t, base+"exists resource name:old\ncall helper name:pg peer-node-id:1 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone\n")
+	before := f.Status(now)
+	f.NewStream()
+	for _, l := range strings.Split(strings.Replace(base, "connection:Connected", "connection:StandAlone", 1), "\n")[:4] {
+		f.Line(now, []byte(l))
+		if diff := cmp.Diff(before, f.Status(now), cmp.AllowUnexported(HelperCall{})); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+	f.Line(now, []byte("exists -"))
+	s := f.Status(now)
+	if len(s.Resources) != 1 || s.Resources[0].Connections[0].SplitBrain != SplitBrainLatched || f.Generation() != 2 {
+		t.Errorf("%s", show(s))
+	}
+	if h := s.Resources[0].Helper; h.Name != "split-brain" || h.Running || h.ExitCode != -1 {
+		t.Errorf("helper %+v", h)
+	}
+}
+
+func TestEightFourConnectedDoesNotEndASplitBrainBeforeDataFlows(t *testing.T) {
+	text := strings.NewReplacer("peer-node-id:1", "peer-node-id:0", "n2", "peer").Replace(base +
+		"call helper name:pg peer-node-id:1 conn-name:n2 helper:split-brain\n" +
+		"change connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone\n" +
+		"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Off\n" +
+		"change connection name:pg peer-node-id:1 conn-name:n2 connection:Connected\n")
+	f := folder(t, text)
+	state := func() SplitBrain { return f.Status(time.Unix(0, 0)).Resources[0].Connections[0].SplitBrain }
+	if state() != SplitBrainLatched {
+		t.Error("ended by WFReportParams")
+	}
+	f.Line(time.Unix(0, 0), []byte("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:WFBitMapS"))
+	if state() != SplitBrainNone {
+		t.Error("still latched")
+	}
+}
+
+func TestUnits(t *testing.T) {
+	f := folder(t, base+"change connection name:pg peer-node-id:1 ap-in-flight:18446744073709551608 rs-in-flight:3\n"+
+		"change device name:pg volume:0 size:5 read:10 al-writes:7 upper-pending:18446744073709551615\n"+
+		"change peer-device name:pg peer-node-id:1 volume:0 replication:SyncSource out-of-sync:2 sent:1 dbdt1:0.50 eta:nan done:12.34\n")
+	r := f.Status(time.Unix(0, 0)).Resources[0]
+	c, d, p := r.Connections[0], r.Devices[0].Stats, r.Connections[0].Volumes[0]
+	if c.APInFlightBytes != 0 || c.RSInFlightBytes != 1536 || !c.StatsKnown {
+		t.Errorf("%+v", c)
+	}
+	if *d != (DeviceStats{SizeBytes: 5120, ReadBytes: 10240, ALWrites: 7}) {
+		t.Errorf("%+v", d)
+	}
+	if p.Stats.OutOfSyncBytes != 2048 || p.Stats.SentBytes != 1024 || p.RateBytesPerSec != 524288 || p.ETA >= 0 || p.Done != 12.34 {
+		t.Errorf("%+v %+v", p, p.Stats)
+	}
+	if f.Counters().UnknownValues != 2 {
+		t.Errorf("%+v", f.Counters())
+	}
+}
+
+func TestHelpers(t *testing.T) {
+	f := folder(t, base)
+	now := time.Unix(100, 0)
+	line := func(at time.Duration, l string) { f.Line(now.Add(at), []byte(l)) }
+	line(0, "call helper name:pg peer-node-id:1 conn-name:n2 helper:fence-peer")
+	if h := f.Status(now).Resources[0].Helper; !h.Running || h.ExitCode != -1 || !h.Started.Equal(now) {
+		t.Errorf("%+v", h)
+	}
+	line(92*time.Second, "response helper name:pg peer-node-id:1 conn-name:n2 helper:fence-peer status:1280")
+	want := Helper{Name: "fence-peer", Started: now, Duration: 92 * time.Second, ExitCode: 5}
+	if r := f.Status(now).Resources[0]; r.Helper != want || r.Connections[0].Helper != want {
+		t.Errorf("%+v", r.Helper)
+	}
+	line(0, "2026-01-02T03:04:05.5+00:00 call helper name:pg helper:pri-lost")
+	line(0, "2026-01-02T03:04:07.0+00:00 response helper name:pg helper:pri-lost status:7")
+	if h := f.Status(now).Resources[0].Helper; h.Duration != 1500*time.Millisecond || h.ExitCode != 7 {
+		t.Errorf("%+v", h)
+	}
+	line(0, "response helper name:pg helper:quorum-lost status:256")
+	if h := f.Status(now).Resources[0].Helper; !h.Started.IsZero() || h.ExitCode != 1 || h.Duration != 0 {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestStallAndDerivedRate(t *testing.T) {
+	f := folder(t, base)
+	f.StallAfter = time.Minute
+	now := time.Unix(100, 0)
+	say := func(at int, kib int) PeerDevice {
+		f.Line(now.Add(time.Duration(at)*time.Second), fmt.Appendf(nil, "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget out-of-sync:%d", kib))
+		return f.Status(now.Add(time.Duration(at) * time.Second)).Resources[0].Connections[0].Volumes[0]
+	}
+	say(0, 10000)
+	if p := say(10, 9000); p.RateBytesPerSec != 102400 || p.ETA != 90*time.Second || p.Stalled {
+		t.Errorf("%+v", p)
+	}
+	if p := say(69, 9000); p.Stalled || p.RateBytesPerSec != 0 || p.ETA >= 0 {
+		t.Errorf("%+v", p)
+	}
+	before := f.Status(now.Add(69 * time.Second))
+	at := func(s int) bool {
+		return f.Status(now.Add(time.Duration(s) * time.Second)).Resources[0].Connections[0].Volumes[0].Stalled
+	}
+	if !at(70) || before.Resources[0].Connections[0].Volumes[0].Stalled {
+		t.Error("not stalled after a minute, or the Status handed out before was changed")
+	}
+	if say(71, 8999).Stalled {
+		t.Error("stalled although it moved")
+	}
+	f.Line(now, []byte("change peer-device name:pg peer-node-id:1 volume:0 replication:Established"))
+	if at(7100) {
+		t.Error("stalled without a resync")
+	}
+}
+
+func TestLostEventsAskForANewStream(t *testing.T) {
+	f := folder(t, base+"- skipped 12\n")
+	if !f.NeedResync() || f.Counters().SkippedEvents != 12 {
+		t.Errorf("%v %+v", f.NeedResync(), f.Counters())
+	}
+	f.NewStream()
+	if f.NeedResync() {
+		t.Error("still asks")
+	}
+}
+
+func TestStatisticsDoNotTouchStates(t *testing.T) {
+	f := folder(t, base)
+	now := time.Unix(0, 0)
+	f.Line(now, []byte("change resource name:pg role:Primary"))
+	for _, l := range strings.Split(base+"exists device name:gone volume:0 read:1\nexists device name:pg volume:0 disk:Failed read:4", "\n") {
+		f.Statistics(now, []byte(l))
+	}
+	r := f.Status(now).Resources
+	if len(r) != 1 || r[0].Role != RolePrimary || r[0].Devices[0].Disk != "Inconsistent" || r[0].Devices[0].Stats.ReadBytes != 4096 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLinesInChunksOfEverySize(t *testing.T) {
+	text := base + strings.Repeat("x", MaxLine+10) + "\n\nshort\n" + strings.Repeat("y", MaxLine) + "\ntorn"
+	var want []string
+	for i, l := range strings.Split(text, "\n") {
+		if i != 5 && l != "torn" {
+			want = append(want, l)
+		}
+	}
+	for _, size := range []int{1, 2, 3, 5, 7, 11, 64, 100, 1000, 4096, 65535, 65536, 65537, len(text)} {
+		var l lines
+		var got []string
+		long := 0
+		for b := []byte(text); len(b) > 0; b = b[min(size, len(b)):] {
+			l.feed(b[:min(size, len(b))], func(line []byte) { got = append(got, string(line)) }, func() { long++ })
+		}
+		if !l.end() || long != 1 || !cmp.Equal(got, want) {
+			t.Errorf("size %d: %d lines, %d long", size, len(got), long)
+		}
+	}
+	for size := 1; size <= len(base); size++ {
+		var l lines
+		f := NewFolder()
+		for b := []byte(base); len(b) > 0; b = b[min(size, len(b)):] {
+			l.feed(b[:min(size, len(b))], func(line []byte) { f.Line(time.Unix(0, 0), line) }, f.Torn)
+		}
+		if diff := cmp.Diff(folder(t, base).Status(time.Unix(0, 0)), f.Status(time.Unix(0, 0))); diff != "" {
+			t.Fatalf("size %d: %s", size, diff)
+		}
+	}
+}
+
+func TestStatusJSON(t *testing.T) {
+	b, err := os.ReadFile("testdata/status.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ParseStatusJSON(b)
+	if err != nil || len(s.Resources) != 1 {
+		t.Fatal(err)
+	}
+	if got, want := show(s), "pg Primary [] dev0/0 UpToDate  node2(1) Connected Secondary none vol0 SyncSource Inconsistent 15.63%;"; got != want {
+		t.Error(got)
+	}
+	p := s.Resources[0].Connections[0].Volumes[0]
+	if p.ETA != 51*time.Second || p.RateBytesPerSec != 8.46*(1<<20) || p.Stats.OutOfSyncBytes != 442284*1024 || s.Resources[0].Connections[0].RSInFlightBytes != 30720*512 {
+		t.Errorf("%+v %+v", p, p.Stats)
+	}
+	for _, bad := range []string{"", "{}", "[{}]", "[1]", "[] []", `[{"name":""}]`, `[{"name":"x","devices":[{"volume":"y"}]`} {
+		if s, err := ParseStatusJSON([]byte(bad)); err == nil || s.Resources != nil {
+			t.Errorf("%q: %v %v", bad, s, err)
+		}
+	}
+	s, err = ParseStatusJSON([]byte(`[{"name":"r","suspended":true,"connections":[{"name":"p","ap-in-flight":18446744073709551608,"peer_devices":[{"volume":0,"estimated-seconds-to-finish":987654321}]}]}]`))
+	if err != nil || s.Resources[0].Connections[0].APInFlightBytes != 0 || s.Resources[0].Connections[0].Volumes[0].ETA >= 0 || len(s.Resources[0].Suspended) != 1 {
+		t.Errorf("%+v %v", s, err)
+	}
+}

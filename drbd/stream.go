@@ -1,0 +1,409 @@
+package drbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stream keeps one `drbdsetup events2` alive and reports what it says. Only Command is needed.
+type Stream struct {
+	Command      []string      // for example {"/usr/sbin/drbdsetup"}
+	Resource     string        // "" follows all resources
+	Logger       *slog.Logger  // nil logs nothing
+	PollInterval time.Duration // between refreshes of the statistics; 0 means 10 s
+	SyncInterval time.Duration // the same while a resync or verify runs; 0 means 2 s
+	DumpTimeout  time.Duration // for the dump at the start of a stream; 0 means 10 s
+	WaitDelay    time.Duration // how long a killed child may take to go before it is called stuck; 0 means 2 s
+
+	backoff time.Duration         // the first; 0 means 0.2 s
+	wait    func(*exec.Cmd) error // for tests; nil means (*exec.Cmd).Wait
+	noFull  bool                  // this drbdsetup has no --full
+	noPoll  bool                  // this drbdsetup has no --poll
+}
+
+// Report is what a Stream knows at one moment.
+type Report struct {
+	Live       bool // the stream runs and its dump is complete
+	Generation int  // counts the complete dumps
+	Status     Status
+	Seen       time.Time // when the child last gave a sign of life, or its statistics were last refreshed
+	Counters   Counters
+	Err        error // why not live
+	Restarts   int
+	Stuck      bool   // a killed child was not reaped: no new one is started until it is
+	Dialect    string // "9", or "8.4" for a drbdsetup that has neither --full nor --poll
+}
+
+// Backoff between two children, and how long one must live for the next backoff to start over.
+const (
+	firstBackoff = 200 * time.Millisecond
+	maxBackoff   = 10 * time.Second
+	healthyAfter = 30 * time.Second
+)
+
+// maxUnread is how many heartbeats may wait in the child's stdin before it is taken for hung: it reads each at once
+// when it is well.
+const maxUnread = 6
+
+var (
+	errUsage  = errors.New("this drbdsetup does not know our options")
+	errResync = errors.New("drbdsetup lost events")
+	errDump   = errors.New("no complete dump in time")
+	errHung   = errors.New("drbdsetup does not read its input")
+)
+
+// run is the state of one Run.
+type run struct {
+	*Stream
+	report  func(Report)
+	folder  *Folder
+	last    Report
+	poll    chan polled // results of the second, short-lived events2
+	polling bool
+}
+
+type polled struct {
+	out []byte
+	err error
+}
+
+// Run follows DRBD until ctx ends, and returns ctx's error. It calls report from its own goroutine: when a dump is
+// complete, after each batch of lines that changed something, when the statistics were refreshed, and when the
+// stream is lost. A Stream must not be run twice at the same time.
+func (s *Stream) Run(ctx context.Context, report func(Report)) error {
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.wait == nil {
+		s.wait = (*exec.Cmd).Wait
+	}
+	r := &run{Stream: s, report: report, folder: NewFolder(), poll: make(chan polled, 1)}
+	delay := orDefault(s.backoff, firstBackoff)
+	for {
+		started := time.Now()
+		r.folder.NewStream()
+		before := r.folder.counters
+		err := r.follow(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, errUsage) {
+			s.Logger.Info("drbdsetup is older than our options", "dialect", s.dialect(), "args", s.args())
+			r.folder.counters = before // the usage text is no stream
+			continue
+		}
+		r.lost(err)
+		if time.Since(started) >= healthyAfter {
+			delay = orDefault(s.backoff, firstBackoff)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(delay/2 + rand.N(delay/2+1)):
+		}
+		delay = min(2*delay, maxBackoff)
+		r.last.Restarts++
+	}
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}
+
+func (s *Stream) dialect() string {
+	if s.noFull && s.noPoll {
+		return "8.4"
+	}
+	return "9"
+}
+
+func (s *Stream) args() []string {
+	args := []string{"events2", "--timestamps", "--statistics"}
+	if !s.noFull {
+		args = append(args, "--full")
+	}
+	if !s.noPoll {
+		args = append(args, "--poll")
+	}
+	if s.Resource != "" {
+		args = append(args, s.Resource)
+	}
+	return args
+}
+
+// stepDown drops the options that the usage error names, or both when it names none of them, and reports whether
+// there was anything to drop.
+func (s *Stream) stepDown(text string) bool {
+	if !strings.Contains(text, "unrecognized option") || s.noFull && s.noPoll {
+		return false
+	}
+	full, poll := strings.Contains(text, "--full'"), strings.Contains(text, "--poll'")
+	if full && !s.noFull || poll && !s.noPoll {
+		s.noFull, s.noPoll = s.noFull || full, s.noPoll || poll
+	} else {
+		s.noFull, s.noPoll = true, true
+	}
+	return true
+}
+
+// say reports the present state.
+func (r *run) say() {
+	now := time.Now()
+	r.last.Status = r.folder.Status(now)
+	r.last.Generation = r.folder.Generation()
+	r.last.Counters = r.folder.Counters()
+	r.last.Dialect = r.dialect()
+	r.report(r.last)
+}
+
+func (r *run) lost(err error) {
+	r.Logger.Warn("DRBD stream lost", "error", err, "was_live", r.last.Live)
+	r.last.Live, r.last.Err = false, err
+	r.say()
+}
+
+// follow runs one child to its end and says how it ended. It returns only when the child is reaped or ctx ended.
+func (r *run) follow(ctx context.Context) error {
+	cctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	delay := orDefault(r.WaitDelay, 2*time.Second)
+	c, err := startChild(cctx, slices.Concat(r.Command, r.args()), delay, r.wait)
+	if err != nil {
+		return err
+	}
+	defer closeAll(c.stdin, c.stdout)
+	var cut lines
+	var head tail // what came before the dump was complete: perhaps a usage text
+	why := r.read(ctx, c, &cut, &head)
+	if cut.end() {
+		r.folder.Torn()
+	}
+	if why == nil { // the child closed its output: it should be gone in a moment
+		c.reaped(delay)
+	}
+	cancel()
+	if !c.reaped(delay) {
+		if why == nil {
+			why = errStuck
+		}
+		r.last.Stuck = true
+		r.lost(fmt.Errorf("%w: %w", errStuck, why))
+		select {
+		case <-c.done:
+			r.last.Stuck = false
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if why != nil {
+		return why
+	}
+	if !r.folder.Complete() && r.stepDown(head.text()+c.stderr.text()) {
+		return errUsage
+	}
+	return c.ended()
+}
+
+// read folds what the child prints until its output ends (nil), or until there is a reason to end the child.
+func (r *run) read(ctx context.Context, c *child, cut *lines, head *tail) error {
+	// Two buffers go round between the reader and the loop.
+	chunks, free := make(chan []byte), make(chan []byte, 2)
+	free <- make([]byte, MaxLine)
+	free <- make([]byte, MaxLine)
+	gone := make(chan struct{})
+	defer close(gone)
+	go func() {
+		defer close(chunks)
+		for {
+			var buf []byte
+			select {
+			case buf = <-free:
+			case <-gone:
+				return
+			}
+			n, err := c.stdout.Read(buf[:cap(buf)])
+			if err != nil {
+				return
+			}
+			select {
+			case chunks <- buf[:n]:
+			case <-gone:
+				return
+			}
+		}
+	}()
+	dump := time.NewTimer(orDefault(r.DumpTimeout, 10*time.Second))
+	defer dump.Stop()
+	due := time.Now().Add(time.Hour)
+	tick := time.NewTimer(time.Until(due))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-dump.C:
+			if !r.folder.Complete() {
+				return errDump
+			}
+		case <-tick.C:
+			if err := r.refresh(ctx, c); err != nil {
+				return err
+			}
+			due = time.Now().Add(r.interval())
+			tick.Reset(r.interval())
+		case p := <-r.poll:
+			r.polling = false
+			r.merge(p)
+		case <-c.done:
+			// A grandchild may hold the pipe open: take what is there, no more.
+			_ = c.stdout.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			for chunk := range chunks {
+				r.foldAll(chunk, chunks, free, cut, head)
+			}
+			return nil
+		case chunk, ok := <-chunks:
+			if !ok {
+				return nil
+			}
+			r.foldAll(chunk, chunks, free, cut, head)
+			if r.folder.NeedResync() {
+				return errResync
+			}
+			if d := r.interval(); r.last.Live && time.Until(due) > d { // live just now, or a resync began
+				due = time.Now().Add(d)
+				tick.Reset(d)
+			}
+		}
+	}
+}
+
+// foldAll folds a chunk and what has come behind it, and reports once. A flood does not keep it from reporting.
+func (r *run) foldAll(chunk []byte, chunks <-chan []byte, free chan<- []byte, cut *lines, head *tail) {
+	now := time.Now()
+	until := now.Add(50 * time.Millisecond)
+	changed := false
+	for more := true; more; {
+		if !r.folder.Complete() {
+			_, _ = head.Write(chunk) // cannot fail
+		}
+		cut.feed(chunk, func(line []byte) { changed = r.folder.Line(now, line) || changed }, r.folder.Torn)
+		free <- chunk[:cap(chunk)]
+		r.last.Seen = now
+		if now = time.Now(); now.After(until) {
+			break
+		}
+		select {
+		case chunk, more = <-chunks:
+		default:
+			more = false
+		}
+	}
+	if !changed || !r.folder.Complete() {
+		return
+	}
+	if !r.last.Live && !r.folder.NeedResync() {
+		r.last.Live, r.last.Err = true, nil
+		r.Logger.Info("DRBD stream live", "generation", r.folder.Generation(), "dialect", r.dialect())
+	}
+	r.say()
+}
+
+// interval is short while a resync or verify runs.
+func (r *run) interval() time.Duration {
+	for _, res := range r.last.Status.Resources {
+		for _, c := range res.Connections {
+			for _, p := range c.Volumes {
+				if resyncing(p.Replication) || p.Done >= 0 {
+					return orDefault(r.SyncInterval, 2*time.Second)
+				}
+			}
+		}
+	}
+	return orDefault(r.PollInterval, 10*time.Second)
+}
+
+// refresh asks for statistics. With --poll that is also the heartbeat: an idle stream does not notice that the module
+// is gone until it is asked (PROTOCOLS k4), and answers nothing when nothing has changed.
+func (r *run) refresh(ctx context.Context, c *child) error {
+	if !r.folder.Complete() {
+		return nil
+	}
+	if r.noPoll {
+		r.startPoll(ctx)
+		return nil
+	}
+	if n, err := unread(c); err == nil && n >= maxUnread*len("n\n") {
+		return errHung
+	}
+	_ = c.stdin.SetWriteDeadline(time.Now().Add(time.Second)) // pipes have deadlines on Linux
+	if _, err := c.stdin.WriteString("n\n"); err != nil {
+		if c.reaped(100 * time.Millisecond) {
+			return nil // its exit code says more; the loop sees its end next
+		}
+		return fmt.Errorf("write heartbeat: %w", err)
+	}
+	r.last.Seen = time.Now()
+	r.say()
+	return nil
+}
+
+// unread counts the bytes that the child has not read yet.
+func unread(c *child) (n int, err error) {
+	conn, err := c.stdin.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	cerr := conn.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return n, errors.Join(cerr, err)
+}
+
+// startPoll asks a second drbdsetup for statistics, unless the one before is not reaped.
+func (r *run) startPoll(ctx context.Context) {
+	if r.polling {
+		return
+	}
+	r.polling = true
+	command := slices.Concat(r.Command, []string{"events2", "--now", "--statistics"})
+	if r.Resource != "" {
+		command = append(command, r.Resource)
+	}
+	delay := orDefault(r.WaitDelay, 2*time.Second)
+	go func() {
+		pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		out, c, err := once(pctx, command, delay, maxOutput, r.wait)
+		if errors.Is(err, errStuck) {
+			r.Logger.Warn("no DRBD statistics until drbdsetup can be reaped", "error", err)
+		}
+		if c != nil {
+			<-c.done
+		}
+		r.poll <- polled{out, err} // room for one, and there is only one
+	}()
+}
+
+func (r *run) merge(p polled) {
+	if p.err != nil {
+		r.Logger.Warn("no DRBD statistics", "error", p.err)
+		return
+	}
+	now := time.Now()
+	var cut lines
+	cut.feed(p.out, func(line []byte) { r.folder.Statistics(now, line) }, r.folder.Torn)
+	if r.folder.Complete() {
+		r.last.Seen = now
+		r.say()
+	}
+}

@@ -1,0 +1,339 @@
+package drbd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary play drbdsetup: DRBD_FAKE is the play, DRBD_FAKE_DIR a directory for what it must
+// remember between two calls.
+func TestMain(m *testing.M) {
+	if play := os.Getenv("DRBD_FAKE"); play != "" {
+		os.Exit(fake(play, os.Getenv("DRBD_FAKE_DIR"), os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// fake is a drbdsetup. It complains on stderr, to be found in the test's log, when a sister of it runs.
+func fake(play, dir string, args []string) int {
+	now := strings.Contains(strings.Join(args, " "), "--now")
+	kind := "stream"
+	if now {
+		kind = "now"
+	}
+	lock := filepath.Join(dir, kind+".lock")
+	f, err := os.OpenFile(lock, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return 99
+	}
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		_ = os.WriteFile(filepath.Join(dir, "two-at-once"), nil, 0o600)
+		return 98
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "calls"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 99
+	}
+	fmt.Fprintln(log, strings.Join(args, " "))
+	calls, _ := os.ReadFile(filepath.Join(dir, "calls"))
+	call := strings.Count(string(calls), "\n")
+
+	for _, option := range []string{"--full", "--poll"} {
+		if strings.Contains(play, "no"+option) && strings.Contains(strings.Join(args, " "), option) {
+			fmt.Print("\nUSAGE: drbdsetup command device arguments options\n\nCommands are:\n")
+			fmt.Fprintf(os.Stderr, "events2: unrecognized option '%s'\n", option)
+			return 20
+		}
+	}
+	if now {
+		for _, l := range fullDump {
+			fmt.Println(strings.Replace(l, "sent:250012", "sent:300000", 1))
+		}
+		return 0
+	}
+	if play == "hang" && call == 1 {
+		fmt.Println(fullDump[0])
+		select {}
+	}
+	if play == "nomodule" {
+		fmt.Fprintln(os.Stderr, "modprobe: ERROR: could not insert 'drbd'\nFailed to modprobe drbd (No such file or directory)")
+		return 20
+	}
+	for _, l := range fullDump {
+		fmt.Println(l)
+	}
+	switch {
+	case strings.HasPrefix(play, "exit"):
+		code, _ := strconv.Atoi(play[4:])
+		time.Sleep(20 * time.Millisecond)
+		fmt.Print("2026-11-23T01:59:30.0+00:00 destroy resource name:pg\n2026-11-23T01:59:30.0+00:00 torn")
+		fmt.Fprintln(os.Stderr, "the last word")
+		return code
+	case play == "skipped" && call == 1:
+		time.Sleep(20 * time.Millisecond)
+		fmt.Println("- skipped 3")
+	case play == "deaf":
+		select {}
+	case play == "sigterm":
+		signal.Ignore(syscall.SIGTERM)
+	case play == "burst":
+		var b strings.Builder
+		for i := range 400 {
+			fmt.Fprintf(&b, "change peer-device name:pg peer-node-id:1 volume:0 sent:%d\n", i)
+		}
+		time.Sleep(50 * time.Millisecond)
+		fmt.Print(b.String())
+	}
+	if strings.Contains(play, "no--poll") {
+		select {} // a plain stream does not read its input
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for i := 0; in.Scan() && in.Text() == "n"; i++ {
+		if play == "idle" {
+			continue
+		}
+		fmt.Printf("change peer-device name:pg peer-node-id:1 conn-name:node2 volume:0 replication:SyncSource sent:%d\n", 260000+i)
+	}
+	return 0 // the end of stdin ends it
+}
+
+// follow runs a stream on the fake until done says so.
+func follow(t *testing.T, play string, set func(*Stream), done func(Report) bool) ([]Report, string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("DRBD_FAKE", play)
+	t.Setenv("DRBD_FAKE_DIR", dir)
+	s := &Stream{Command: []string{os.Args[0]}, PollInterval: 20 * time.Millisecond, SyncInterval: 20 * time.Millisecond,
+		DumpTimeout: 5 * time.Second, WaitDelay: 2 * time.Second, backoff: 5 * time.Millisecond}
+	if set != nil {
+		set(s)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var reports []Report
+	finished := false
+	err := s.Run(ctx, func(r Report) {
+		if finished {
+			return
+		}
+		reports = append(reports, r)
+		if done(r) {
+			finished = true
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || !finished {
+		t.Fatalf("Run: %v; last report %+v", err, reports[max(0, len(reports)-1):])
+	}
+	if _, err := os.Stat(filepath.Join(dir, "two-at-once")); err == nil {
+		t.Error("two children of a kind at once")
+	}
+	calls, _ := os.ReadFile(filepath.Join(dir, "calls"))
+	return reports, string(calls)
+}
+
+func sent(r Report) uint64 {
+	if len(r.Status.Resources) == 0 {
+		return 0
+	}
+	return r.Status.Resources[0].Connections[0].Volumes[0].Stats.SentBytes / 1024
+}
+
+func TestStreamReportsTheDumpAndWhatPollingBrings(t *testing.T) {
+	reports, calls := follow(t, "plain", nil, func(r Report) bool { return sent(r) >= 260002 })
+	if !reports[0].Live || reports[0].Generation != 1 || reports[0].Dialect != "9" || sent(reports[0]) != 250012 {
+		t.Errorf("first report %+v", reports[0])
+	}
+	if calls != "events2 --timestamps --statistics --full --poll\n" {
+		t.Errorf("calls: %s", calls)
+	}
+}
+
+func TestStreamShowsTheAgeWhenNothingChanges(t *testing.T) {
+	n := 0
+	reports, _ := follow(t, "idle", nil, func(Report) bool { n++; return n == 10 })
+	if !reports[9].Live || !reports[9].Seen.After(reports[0].Seen) {
+		t.Errorf("last report %+v", reports[9])
+	}
+}
+
+func TestStreamEndIsLossWhateverTheExitCode(t *testing.T) {
+	for code, want := range map[int]string{0: "exit code 0: the last word", 20: "exit code 20: the last word", 121: "exit code 121: the drbd module was unloaded: the last word"} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			reports, _ := follow(t, fmt.Sprint("exit", code), func(s *Stream) { s.PollInterval, s.SyncInterval = time.Hour, time.Hour }, func(r Report) bool { return r.Live && r.Generation == 3 })
+			lost := 0
+			for i, r := range reports {
+				if r.Live {
+					continue
+				}
+				lost++
+				if r.Err == nil || !strings.HasSuffix(r.Err.Error(), want) || !reports[i-1].Live {
+					t.Errorf("report %d: %v", i, r.Err)
+				}
+				if r.Counters.Skipped != uint64(lost) {
+					t.Errorf("torn line not counted: %+v", r.Counters)
+				}
+			}
+			if lost != 2 || reports[len(reports)-1].Restarts != 2 {
+				t.Errorf("%d losses, %d restarts", lost, reports[len(reports)-1].Restarts)
+			}
+		})
+	}
+}
+
+func TestStreamWithoutModuleNeverLives(t *testing.T) {
+	reports, calls := follow(t, "nomodule", nil, func(r Report) bool { return r.Restarts == 3 })
+	for _, r := range reports {
+		if r.Live || r.Err == nil || !strings.Contains(r.Err.Error(), "exit code 20: Failed to modprobe drbd") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if strings.Count(calls, "--full --poll") != 4 {
+		t.Errorf("stepped down for no reason:\n%s", calls)
+	}
+}
+
+func TestStreamStepsDownToWhatDrbdsetupKnows(t *testing.T) {
+	for play, want := range map[string]struct{ last, dialect string }{
+		"no--full":          {"events2 --timestamps --statistics --poll pg", "9"},
+		"no--poll":          {"events2 --timestamps --statistics --full pg", "9"},
+		"no--full,no--poll": {"events2 --timestamps --statistics pg", "8.4"},
+	} {
+		t.Run(play, func(t *testing.T) {
+			reports, calls := follow(t, play, func(s *Stream) { s.Resource = "pg" }, func(r Report) bool { return sent(r) >= 260002 || sent(r) == 300000 })
+			var last string
+			for _, l := range strings.Split(calls, "\n") {
+				if l != "" && !strings.Contains(l, "--now") {
+					last = l
+				}
+			}
+			r := reports[len(reports)-1]
+			if last != want.last || r.Dialect != want.dialect || r.Generation != 1 || r.Restarts != 0 {
+				t.Errorf("%q, %+v", last, r)
+			}
+			if r.Counters.UnknownVerbs != 0 {
+				t.Errorf("the usage text was folded: %+v", r.Counters)
+			}
+		})
+	}
+}
+
+func TestStreamRestartsAChildThatHangs(t *testing.T) {
+	for play, want := range map[string]error{"hang": errDump, "deaf": errHung, "skipped": errResync} {
+		t.Run(play, func(t *testing.T) {
+			var err error
+			follow(t, play, func(s *Stream) {
+				if play == "hang" {
+					s.DumpTimeout = 300 * time.Millisecond
+				}
+			}, func(r Report) bool {
+				if r.Err != nil {
+					err = r.Err
+				}
+				return r.Live && r.Restarts > 0
+			})
+			if !errors.Is(err, want) {
+				t.Errorf("lost for %v", err)
+			}
+		})
+	}
+}
+
+func TestStreamEndsAChildThatIgnoresSIGTERM(t *testing.T) {
+	start := time.Now()
+	follow(t, "sigterm", nil, func(r Report) bool { return r.Live })
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
+func TestBurstIsFewReports(t *testing.T) {
+	reports, _ := follow(t, "burst", func(s *Stream) { s.PollInterval, s.SyncInterval = time.Hour, time.Hour }, func(r Report) bool { return sent(r) == 399 })
+	if len(reports) > 4 {
+		t.Errorf("%d reports", len(reports))
+	}
+}
+
+func TestNoNewChildWhileOneIsNotReaped(t *testing.T) {
+	var release atomic.Bool
+	stuck := 0
+	var calls int
+	dir := t.TempDir()
+	t.Setenv("DRBD_FAKE", "exit0")
+	t.Setenv("DRBD_FAKE_DIR", dir)
+	count := func() int {
+		b, _ := os.ReadFile(filepath.Join(dir, "calls"))
+		return strings.Count(string(b), "\n")
+	}
+	s := &Stream{Command: []string{os.Args[0]}, WaitDelay: 50 * time.Millisecond, backoff: time.Millisecond}
+	s.wait = func(c *exec.Cmd) error {
+		err := c.Wait()
+		for !release.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := s.Run(ctx, func(r Report) {
+		switch {
+		case r.Stuck:
+			stuck++
+			if r.Live || !errors.Is(r.Err, errStuck) {
+				t.Errorf("%+v", r)
+			}
+			time.AfterFunc(200*time.Millisecond, func() { calls = count(); release.Store(true) })
+		case r.Generation == 2:
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || stuck != 1 || calls != 1 {
+		t.Errorf("%v, stuck %d times, %d calls while stuck", err, stuck, calls)
+	}
+}
+
+func TestEndOfInputEndsTheFake(t *testing.T) {
+	t.Setenv("DRBD_FAKE", "plain")
+	t.Setenv("DRBD_FAKE_DIR", t.TempDir())
+	c, err := startChild(t.Context(), []string{os.Args[0], "events2"}, time.Second, (*exec.Cmd).Wait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(c.stdout)
+	closeAll(c.stdin)
+	if !c.reaped(5*time.Second) || c.err != nil {
+		t.Errorf("not ended: %v", c.err)
+	}
+}
+
+func TestQueryAsksOnce(t *testing.T) {
+	t.Setenv("DRBD_FAKE", "plain")
+	t.Setenv("DRBD_FAKE_DIR", t.TempDir())
+	s, err := Query(t.Context(), []string{os.Args[0]})
+	if err != nil || len(s.Resources) != 1 || s.Resources[0].Role != RolePrimary {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := Query(t.Context(), []string{"/nonexistent/drbdsetup"}); err == nil || s.Resources != nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := Query(t.Context(), []string{"/bin/false"}); err == nil || !strings.Contains(err.Error(), "exit code 1") || s.Resources != nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Query(ctx, []string{"/bin/sh", "-c", "sleep 60"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}

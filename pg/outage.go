@@ -1,0 +1,55 @@
+package pg
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Gap is a time in which clients were not served, or could not be shown to be.
+type Gap struct {
+	From          time.Time  // end of the last success
+	To            time.Time  // end of the first success after it; zero while the gap lasts
+	Before, After netip.Addr // who answered on each side; zero when not known
+	Failures      int        // failed attempts in it; 0 when only the server changed between two successes
+}
+
+// Duration is the outage that a client saw; it is at most one attempt and one pause longer than the real one.
+// It is 0 while the gap lasts.
+func (g Gap) Duration() time.Duration {
+	if g.To.IsZero() {
+		return 0
+	}
+	return g.To.Sub(g.From)
+}
+
+// Outage finds gaps in a series of views. The zero value is ready; it is not safe for concurrent use.
+type Outage struct {
+	last     View // the last success; zero before the first
+	end      time.Time
+	failures int
+}
+
+// Observe adds one view and returns the gap that it ends, if any: the first success after failures, or a success
+// at another server than before. Failures before the first success are not a gap, because nobody knows when it
+// began. Views must come in the order of their ends; one that comes late is ignored.
+func (o *Outage) Observe(v View) (finished *Gap) {
+	if v.End.Before(o.end) {
+		return nil
+	}
+	o.end = v.End
+	if !v.OK {
+		o.failures++
+		return nil
+	}
+	moved := v.Answered.IsValid() && o.last.Answered.IsValid() && v.Answered != o.last.Answered
+	if o.last.OK && (o.failures > 0 || moved) {
+		finished = &Gap{From: o.last.End, To: v.End, Before: o.last.Answered, After: v.Answered, Failures: o.failures}
+	}
+	o.last, o.failures = v, 0
+	return finished
+}
+
+// Ongoing returns the gap that has not ended, without To and After. Its From is zero when there never was a success.
+func (o *Outage) Ongoing() (Gap, bool) {
+	return Gap{From: o.last.End, Before: o.last.Answered, Failures: o.failures}, o.failures > 0
+}

@@ -1,0 +1,76 @@
+package pg
+
+import (
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestOutageFindsGaps(t *testing.T) {
+	t0 := time.Unix(1_700_000_000, 0)
+	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	type step struct {
+		ok  bool
+		who netip.Addr
+		gap *Gap
+	}
+	ok, fail := func(who netip.Addr) step { return step{ok: true, who: who} }, step{}
+	ends := func(who netip.Addr, g Gap) step { return step{ok: true, who: who, gap: &g} }
+	none := netip.Addr{}
+	cases := []struct {
+		name    string
+		steps   []step // one a second; an attempt ends half a second after it began
+		ongoing *Gap
+	}{
+		{"nothing seen", nil, nil},
+		{"all is well", []step{ok(a), ok(a), ok(a)}, nil},
+		{"failover", []step{ok(a), fail, fail, ends(b, Gap{at(0), at(3), a, b, 2}), ok(b)}, nil},
+		{"same server again", []step{ok(a), fail, ends(a, Gap{at(0), at(2), a, a, 1})}, nil},
+		{"two gaps", []step{ok(a), fail, ends(a, Gap{at(0), at(2), a, a, 1}), fail, ends(b, Gap{at(2), at(4), a, b, 1})}, nil},
+		{"gap lasts", []step{ok(a), ok(a), fail, fail, fail}, &Gap{From: at(1), Before: a, Failures: 3}},
+		{"failed from the start", []step{fail, fail}, &Gap{Failures: 2}},
+		{"beginning not seen is no gap", []step{fail, fail, ok(a), ok(a)}, nil},
+		{"moved without a failure", []step{ok(a), ends(b, Gap{at(0), at(1), a, b, 0}), ok(b)}, nil},
+		{"server not known on one side is no move", []step{ok(a), ok(none), ok(b)}, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var o Outage
+			for i, s := range c.steps {
+				end := at(i)
+				got := o.Observe(View{Begin: end.Add(-time.Second / 2), End: end, OK: s.ok, Answered: s.who})
+				if d := cmp.Diff(s.gap, got, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); d != "" {
+					t.Errorf("view %d: %s", i, d)
+				}
+			}
+			got, ongoing := o.Ongoing()
+			if ongoing != (c.ongoing != nil) || ongoing && got != *c.ongoing {
+				t.Errorf("ongoing %v %+v, want %+v", ongoing, got, c.ongoing)
+			}
+		})
+	}
+}
+
+func TestOutageIgnoresLateViews(t *testing.T) {
+	t0 := time.Unix(1_700_000_000, 0)
+	var o Outage
+	o.Observe(View{OK: true, End: t0})
+	o.Observe(View{OK: true, End: t0.Add(2 * time.Second)})
+	if o.Observe(View{End: t0.Add(time.Second)}); o.failures != 0 {
+		t.Error("a view older than the last counts")
+	}
+}
+
+func TestGapDuration(t *testing.T) {
+	t0 := time.Unix(1_700_000_000, 0)
+	if d := (Gap{From: t0, To: t0.Add(time.Minute)}).Duration(); d != time.Minute {
+		t.Error(d)
+	}
+	if d := (Gap{From: t0}).Duration(); d != 0 {
+		t.Error("a gap that lasts has duration " + strconv.Itoa(int(d)))
+	}
+}

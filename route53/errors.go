@@ -1,0 +1,240 @@
+package route53
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// Error says what failed, its Reason and the cause. It holds no secret: see describe.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s: %v", e.Op, e.Reason, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ReasonOf returns the Reason inside err: ReasonNone for nil, ReasonOther for an error of another package.
+func ReasonOf(err error) Reason {
+	if err == nil {
+		return ReasonNone
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ReasonOther
+}
+
+// credentialsError marks an error of the credentials chain, which has the same shapes as errors of the call itself.
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return "get credentials: " + e.err.Error() }
+func (e *credentialsError) Unwrap() error { return e.err }
+
+// guardError marks the refusal of Write.Guard.
+type guardError struct{ err error }
+
+func (e *guardError) Error() string { return e.err.Error() }
+func (e *guardError) Unwrap() error { return e.err }
+
+// apiError is what is kept of an error that the API reported. The SDK's own error is dropped on purpose: a
+// SignatureDoesNotMatch quotes the request back, session token included, and an unwrapped error must not hold that.
+type apiError struct {
+	code, message, requestID string
+	status                   int
+}
+
+func (e *apiError) Error() string {
+	s := e.code
+	if e.message != "" {
+		s += ": " + e.message
+	}
+	if e.requestID != "" {
+		s += " (request " + e.requestID + ")"
+	}
+	return s
+}
+
+// errGarbage is an answer with a good status that does not say what an answer must say.
+var errGarbage = errors.New("the answer is not one of Route 53")
+
+// classify finds the Reason of what the SDK returned.
+func classify(err error) Reason {
+	var (
+		guard *guardError
+		creds *credentialsError
+		api   smithy.APIError
+		bad   *types.InvalidChangeBatch
+		resp  *smithyhttp.ResponseError
+		deser *smithy.DeserializationError
+		ne    net.Error
+		op    *net.OpError
+	)
+	status := 0
+	if errors.As(err, &resp) {
+		status = resp.HTTPStatusCode()
+	}
+	switch {
+	case err == nil:
+		return ReasonNone
+	case errors.As(err, &guard):
+		return ReasonGuard
+	case errors.As(err, &creds):
+		return ReasonCredentials
+	case errors.As(err, &bad):
+		return classifyBatch(messages(bad))
+	case errors.As(err, &api) && api.ErrorCode() != unknownCode:
+		return classifyCode(api.ErrorCode(), status)
+	case status >= http.StatusInternalServerError:
+		return ReasonServer
+	case status == http.StatusTooManyRequests:
+		return ReasonThrottled
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return ReasonTimeout
+	case errors.Is(err, context.Canceled):
+		// The caller gave up. Sent says whether that was in time.
+		return ReasonOther
+	case errors.As(err, &ne) && ne.Timeout():
+		return ReasonTimeout
+	case resp != nil && resp.Err != nil && cutShort(resp.Err):
+		return ReasonNetwork
+	case resp != nil, errors.As(err, &deser), errors.Is(err, errGarbage):
+		return ReasonGarbage
+	case errors.As(err, &op), isSendError(err):
+		return ReasonNetwork
+	}
+	return ReasonOther
+}
+
+// unknownCode is what the SDK says when an error document has no code.
+const unknownCode = "UnknownError"
+
+// deniedCodes are the refusals of who asks, not of what is asked.
+var deniedCodes = map[string]bool{
+	"AccessDenied": true, "AccessDeniedException": true, "AuthFailure": true, "ExpiredToken": true, "ExpiredTokenException": true,
+	"IncompleteSignature": true, "InvalidClientTokenId": true, "InvalidSignatureException": true, "InvalidAccessKeyId": true,
+	"MissingAuthenticationToken": true, "MissingAuthenticationTokenException": true, "NotAuthorized": true, "OptInRequired": true,
+	"RequestExpired": true, "SignatureDoesNotMatch": true, "UnrecognizedClientException": true,
+}
+
+func classifyCode(code string, status int) Reason {
+	_, throttle := retry.DefaultThrottleErrorCodes[code]
+	switch {
+	case code == "PriorRequestNotComplete":
+		return ReasonPriorRequest
+	case throttle:
+		return ReasonThrottled
+	case deniedCodes[code]:
+		return ReasonDenied
+	case code == "NoSuchHostedZone":
+		return ReasonNoZone
+	case code == "InvalidInput", code == "MalformedInput", code == "ValidationError", code == "InvalidDomainName",
+		code == "NoSuchChange", code == "NoSuchHealthCheck":
+		return ReasonInvalid
+	case status >= http.StatusInternalServerError, code == "InternalFailure", code == "InternalError", code == "ServiceUnavailable":
+		return ReasonServer
+	case status == http.StatusForbidden, status == http.StatusUnauthorized:
+		return ReasonDenied
+	case status == http.StatusTooManyRequests:
+		return ReasonThrottled
+	}
+	return ReasonOther
+}
+
+// classifyBatch tells apart why a batch was refused. The first three texts mean that somebody else wrote; a conflicting
+// kind of record is somebody's decision; the rest is a mistake of ours.
+func classifyBatch(messages []string) Reason {
+	all := strings.Join(messages, "\n")
+	has := func(s string) bool { return strings.Contains(all, s) }
+	switch {
+	case has("is not permitted because a conflicting RRSet"), has("is not permitted as it conflicts"), has("with the same name and type"):
+		return ReasonRefusedRecord
+	case has("but it already exists"), has("but it was not found"), has("do not match the current values"):
+		return ReasonConflict
+	}
+	return ReasonInvalid
+}
+
+// messages gives the sentences of a refused batch: the API has two forms, a list and one text.
+func messages(e *types.InvalidChangeBatch) []string {
+	if len(e.Messages) > 0 {
+		return e.Messages
+	}
+	return []string{e.ErrorMessage()}
+}
+
+// isSendError finds a request that got no answer. A cut connection arrives as a bare EOF inside this type.
+func isSendError(err error) bool {
+	var e *smithyhttp.RequestSendError
+	return errors.As(err, &e)
+}
+
+// cutShort finds an answer that broke off in its body.
+func cutShort(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) || strings.Contains(err.Error(), "unexpected EOF") && !strings.Contains(err.Error(), "XML syntax error")
+}
+
+// describe makes the error that is kept: what the API said, shortened, or the plain network error.
+func describe(err error) error {
+	var (
+		guard *guardError
+		api   smithy.APIError
+		bad   *types.InvalidChangeBatch
+		send  *smithyhttp.RequestSendError
+		resp  interface {
+			error
+			ServiceRequestID() string
+			HTTPStatusCode() int
+		}
+		creds *credentialsError
+	)
+	if errors.As(err, &guard) {
+		return guard.err
+	}
+	if errors.As(err, &api) {
+		out := &apiError{code: api.ErrorCode(), message: shorten(api.ErrorMessage())}
+		switch {
+		case errors.As(err, &bad):
+			out.message = shorten(strings.Join(messages(bad), "; "))
+		case strings.Contains(out.code, "Signature"):
+			out.message = "the API does not accept the signature: check the secret key and the clock"
+		case out.code == unknownCode:
+			out.message = "the error document has no code"
+		}
+		if errors.As(err, &resp) {
+			out.requestID, out.status = resp.ServiceRequestID(), resp.HTTPStatusCode()
+			if out.code == unknownCode {
+				out.message += fmt.Sprintf(", status %d", out.status)
+			}
+		}
+		if errors.As(err, &creds) {
+			return fmt.Errorf("get credentials: %w", out)
+		}
+		return out
+	}
+	if errors.As(err, &send) {
+		return send.Err
+	}
+	return err
+}
+
+// shorten bounds a foreign text to one line of reasonable length.
+func shorten(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	s = strings.TrimSpace(strings.ToValidUTF8(s, "?"))
+	if r := []rune(s); len(r) > 400 {
+		s = string(r[:400]) + "..."
+	}
+	return s
+}
