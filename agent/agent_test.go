@@ -164,7 +164,7 @@ func (w *world) crm(d crmDoc) { w.t.Helper(); w.write("crm.xml", d.String()) }
 // start runs an agent until the test ends or stop is called.
 func (w *world) start() (a *Agent, stop func()) {
 	w.t.Helper()
-	a, err := New(Options{Config: w.cfg, Version: "test", Logger: testLogger(w.t)})
+	a, err := New(Options{Config: w.cfg, Version: "test", Logger: testLoggerOf(w.t)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func (w *world) owner() string {
 	return strings.Join(set.Values, ",")
 }
 
-func testLogger(t *testing.T) *slog.Logger {
+func testLoggerOf(t testing.TB) *slog.Logger {
 	if testing.Verbose() {
 		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -383,7 +383,7 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
-	if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLogger(t)}); err == nil || !strings.Contains(err.Error(), "not_promoted") {
+	if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err == nil || !strings.Contains(err.Error(), "not_promoted") {
 		t.Fatalf("on the standby: %v, want not_promoted", err)
 	}
 	w.crm(crmDoc{promoted: "pg-b", fenced: time.Now()})
@@ -391,7 +391,7 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	for range 2 { // the second finds the work done
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		doc, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLogger(t)})
+		doc, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)})
 		if err != nil || doc.Record.Addr != "127.0.2.10" {
 			t.Fatalf("record %q, %v", doc.Record.Addr, err)
 		}
@@ -403,7 +403,7 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
 	ctx2, cancel2 := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel2()
-	if _, err := PublishOnce(ctx2, Options{Config: w.cfg, Logger: testLogger(t)}); err != nil || w.record() != "127.0.2.10" {
+	if _, err := PublishOnce(ctx2, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil || w.record() != "127.0.2.10" {
 		t.Errorf("after a hand edit: record %s, %v", w.record(), err)
 	}
 }

@@ -111,6 +111,9 @@ func DrainSpool(dir string, most int) (alerts []crm.Alert, bad int, err error) {
 			continue // is being written
 		}
 		a, readErr := readSpooled(d, name)
+		if errors.Is(readErr, fs.ErrNotExist) {
+			continue // dropped for a newer one
+		}
 		if err := removeAt(d, name); err != nil {
 			// A directory with something in it. An alert that stays is read again, which does no harm.
 			errs = append(errs, fmt.Errorf("drain spool: %w", err))
@@ -149,6 +152,7 @@ func readSpooled(d *os.File, name string) (crm.Alert, error) {
 
 // openSpool opens the directory itself: from here on nobody can put another one in its place.
 func openSpool(dir string) (*os.File, error) {
+	// os adds O_CLOEXEC and O_RDONLY.
 	return os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 }
 
@@ -158,18 +162,17 @@ func spooled(d *os.File) ([]string, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	// By time; names that are not ours come last, for they may be anything.
-	slices.SortFunc(names, func(a, b string) int {
-		ours, theirs := spoolForm.MatchString(a), spoolForm.MatchString(b)
-		switch {
-		case ours && !theirs:
-			return -1
-		case !ours && theirs:
-			return 1
+	// Names that are not ours come last: they may be anything.
+	var ours, others []string
+	for _, name := range names {
+		if spoolForm.MatchString(name) {
+			ours = append(ours, name)
+		} else {
+			others = append(others, name)
 		}
-		return strings.Compare(a, b)
-	})
-	return names, nil
+	}
+	slices.Sort(ours)
+	return append(ours, others...), nil
 }
 
 // openAt opens a name in d without following a symlink and without waiting for the other end of a FIFO.
@@ -193,11 +196,11 @@ func removeAt(d *os.File, name string) error {
 	return nil
 }
 
-// isYoung reports whether the file was changed within the last minute.
+// isYoung reports whether the file was changed within the last minute, or has its final name by now.
 func isYoung(d *os.File, name string) bool {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(d.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return false
+		return errors.Is(err, unix.ENOENT)
 	}
 	age := time.Since(time.Unix(st.Mtim.Unix()))
 	return age > -time.Minute && age < time.Minute

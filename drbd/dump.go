@@ -144,14 +144,15 @@ func (f *Folder) Dump(now time.Time) *Dump {
 	s := f.state()
 	s.judge(now, f.stallAfter())
 	f.snapOK = false // judge may have changed what the last snapshot says
-	d := dumpOf(s.snapshot(f.latches))
+	d := NewDump(s.snapshot(f.latches))
 	c := f.counters
 	d.Complete, d.SkippedEvents = f.Complete(), c.SkippedEvents
 	d.Counters = DumpCounters{c.Lines, c.Skipped, c.UnknownVerbs, c.UnknownObjects, c.UnknownKeys, c.UnknownValues}
 	return d
 }
 
-func dumpOf(s Status) *Dump {
+// NewDump makes the documented JSON form of a Status. Counters are zero: they belong to a recording.
+func NewDump(s Status) *Dump {
 	d := &Dump{Resources: []DumpResource{}}
 	for _, r := range s.Resources {
 		out := DumpResource{Name: r.Name, Role: r.Role, Suspended: list(r.Suspended, r.SuspendedKnown), MayPromote: r.MayPromote.bool(),

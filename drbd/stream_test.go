@@ -65,7 +65,7 @@ func fake(play, dir string, args []string) int {
 	}
 	if play == "hang" && call == 1 {
 		fmt.Println(fullDump[0])
-		select {}
+		time.Sleep(time.Hour)
 	}
 	if play == "nomodule" {
 		fmt.Fprintln(os.Stderr, "modprobe: ERROR: could not insert 'drbd'\nFailed to modprobe drbd (No such file or directory)")
@@ -85,7 +85,7 @@ func fake(play, dir string, args []string) int {
 		time.Sleep(20 * time.Millisecond)
 		fmt.Println("- skipped 3")
 	case play == "deaf":
-		select {}
+		time.Sleep(time.Hour)
 	case play == "sigterm":
 		signal.Ignore(syscall.SIGTERM)
 	case play == "burst":
@@ -97,7 +97,7 @@ func fake(play, dir string, args []string) int {
 		fmt.Print(b.String())
 	}
 	if strings.Contains(play, "no--poll") {
-		select {} // a plain stream does not read its input
+		time.Sleep(time.Hour) // a plain stream does not read its input
 	}
 	in := bufio.NewScanner(os.Stdin)
 	for i := 0; in.Scan() && in.Text() == "n"; i++ {

@@ -50,6 +50,18 @@ func connect(ctx context.Context, config *pgconn.Config, dial dialFunc) (*sessio
 		}
 		return c, nil
 	}
+	// sslmode=prefer makes two configurations for one host, and the driver resolves each: once is enough, and both
+	// must mean the same server.
+	var host string
+	var addrs []string
+	cfg.LookupFunc = func(ctx context.Context, h string) ([]string, error) {
+		if h == host && addrs != nil {
+			return addrs, nil
+		}
+		found, err := config.LookupFunc(ctx, h)
+		host, addrs = h, found
+		return found, err
+	}
 	var err error
 	s.PgConn, err = pgconn.ConnectConfig(context.WithValue(ctx, ourDial{}, true), cfg)
 	if err != nil {

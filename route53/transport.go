@@ -41,8 +41,10 @@ type attempt struct {
 	guard func() error // nil for reads
 
 	mu       sync.Mutex
-	sent     bool // bytes of the request may have left
-	sealed   bool // RoundTrip returned: whoever still holds the body must not send it
+	asked    bool
+	refusal  error // why the request must not go out
+	sent     bool  // the request may have left
+	sealed   bool  // the call is over: whoever still holds the body must not send it
 	status   int
 	guardErr error
 }
@@ -55,26 +57,52 @@ func withAttempt(ctx context.Context, a *attempt) context.Context {
 
 var errSealed = errors.New("the call has already returned")
 
-// pass is called when a connection is there and the first byte is about to go out.
-func (a *attempt) pass() error {
+// ask asks the guard. It does not wait for it longer than for the call itself: net/http would not return before.
+func (a *attempt) ask(ctx context.Context) error {
+	var err error
 	if a.guard != nil {
-		if err := a.guard(); err != nil {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.guardErr = &guardError{err}
-			return a.guardErr
+		done := make(chan error, 1)
+		go func() { done <- a.guard() }()
+		select {
+		case err = <-done:
+			if err != nil {
+				err = &guardError{err}
+			}
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.sealed {
+	a.asked, a.refusal = true, err
+	var no *guardError
+	if errors.As(err, &no) {
+		a.guardErr = err
+	}
+	return err
+}
+
+// release says whether the request may go out now, and remembers that it did.
+func (a *attempt) release(ctx context.Context) error {
+	a.mu.Lock()
+	asked := a.asked
+	a.mu.Unlock()
+	if !asked {
+		_ = a.ask(ctx) // kept in refusal
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.refusal != nil:
+		return a.refusal
+	case a.sealed:
 		return errSealed
 	}
 	a.sent = true
 	return nil
 }
 
-// outcome closes the attempt: when it reports sent=false, no byte will ever go out.
+// outcome closes the attempt: when it reports sent=false, no request will ever go out.
 func (a *attempt) outcome() (sent bool, status int, guardErr error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,27 +110,34 @@ func (a *attempt) outcome() (sent bool, status int, guardErr error) {
 	return a.sent, a.status, a.guardErr
 }
 
-// guarded is the RoundTripper under the SDK. It asks the guard when signing, dialling and the TLS handshake are over:
-// the body is first read when net/http fills its write buffer, and nothing is flushed before the body is in. A request
-// whose headers overflow that buffer has its head sent earlier, but without its body it is not a request.
+// guarded is the RoundTripper under the SDK. It asks the guard when signing, dialling and the TLS handshake are over and
+// the next step is the write. Two things hold a refused request back: the body, without which it is no request, gives
+// an error instead of bytes; and the connection's write deadline is put in the past, so that not even the head leaves.
 type guarded struct{ next http.RoundTripper }
 
 func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
-	a, ok := req.Context().Value(attemptKey{}).(*attempt)
+	ctx := req.Context()
+	a, ok := ctx.Value(attemptKey{}).(*attempt)
 	if !ok {
 		return g.next.RoundTrip(req)
 	}
-	req = req.Clone(req.Context())
+	hasBody := req.Body != nil && req.Body != http.NoBody
+	req = req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			err := a.ask(ctx) // again when net/http moves the request from a closed idle connection to a new one
+			if err != nil && info.Conn != nil {
+				_ = info.Conn.SetWriteDeadline(time.Unix(1, 0))
+			}
+			if !hasBody {
+				_ = a.release(ctx)
+			}
+		},
+	}))
 	// Without GetBody net/http cannot repeat a request whose body it has begun to read, so it never sends one a second
-	// time behind the guard's back. A request that met a closed idle connection earlier than that is still moved to a
-	// new connection, and meets the guard there.
+	// time behind the guard's back.
 	req.GetBody = nil
-	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &guardedBody{ReadCloser: req.Body, attempt: a}
-	} else {
-		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			GotConn: func(httptrace.GotConnInfo) { _ = a.pass() },
-		}))
+	if hasBody {
+		req.Body = &guardedBody{ReadCloser: req.Body, ctx: ctx, attempt: a}
 	}
 	resp, err := g.next.RoundTrip(req)
 	if err != nil {
@@ -121,16 +156,17 @@ func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 
 type guardedBody struct {
 	io.ReadCloser
-	attempt *attempt
-	passed  bool
+	ctx      context.Context //nolint:containedctx // of the one request that this body belongs to
+	attempt  *attempt
+	released bool
 }
 
 func (b *guardedBody) Read(p []byte) (int, error) {
-	if !b.passed {
-		if err := b.attempt.pass(); err != nil {
+	if !b.released {
+		if err := b.attempt.release(b.ctx); err != nil {
 			return 0, err
 		}
-		b.passed = true
+		b.released = true
 	}
 	return b.ReadCloser.Read(p)
 }

@@ -19,9 +19,9 @@ type Write struct {
 	Next Owner      // what to put in its place; its TTL is Options.TTL when zero
 	Addr netip.Addr // where the name shall lead
 
-	// Guard is asked once, after signing and connecting, right before the request leaves. Its error stops the write:
-	// nothing is sent, and the Error has ReasonGuard. It may run after Write has returned with a timeout; nothing is sent
-	// then either. nil means yes.
+	// Guard is asked after signing and connecting, right before the request leaves, and again when the request has to
+	// move to another connection. Its error stops the write: nothing is sent, and the Error has ReasonGuard. When it
+	// takes longer than the attempt's timeout, Write returns without it, and nothing is sent either. nil means yes.
 	Guard func() error
 }
 

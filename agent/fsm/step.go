@@ -221,6 +221,11 @@ func (s *State) looked(now Time, c Cluster) {
 	if c.Promoting && s.everLooked {
 		s.begin(now, "crm_mon: promoting")
 	}
+	if !s.everLooked && c.PromotedHere && !c.FencingEnabled {
+		// A machine that froze and woke may have its agent restarted by systemd's watchdog, and nothing then remembers the stall. With
+		// fencing such a node does not wake.
+		s.StalledUntil = max(s.StalledUntil, now+StallHold)
+	}
 	s.everLooked = true
 	if s.lookGap < lookBusy {
 		s.lookGap *= 2

@@ -138,19 +138,20 @@ func (c *client) server() string {
 	return c.answered
 }
 
-// missing compares the acknowledged rows with what the table holds.
-func (c *client) missing(ctx context.Context) (lost []int64, stored int, err error) {
+// compare looks for the rows that have been acknowledged until now. More may be stored: of commits whose answer was lost, and of
+// those that came since.
+func (c *client) compare(ctx context.Context) (acked, lost []int64, stored int, err error) {
 	c.mu.Lock()
-	acked := append([]int64(nil), c.acked...)
+	acked = append(acked, c.acked...)
 	c.mu.Unlock()
 	conn, err := pgconn.ConnectConfig(ctx, c.config)
 	if err != nil {
-		return nil, 0, fmt.Errorf("connect through the name: %w", err)
+		return nil, nil, 0, fmt.Errorf("connect through the name: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	results, err := conn.Exec(ctx, "SELECT n FROM demo_rows").ReadAll()
 	if err != nil {
-		return nil, 0, fmt.Errorf("read the rows: %w", err)
+		return nil, nil, 0, fmt.Errorf("read the rows: %w", err)
 	}
 	have := map[string]bool{}
 	for _, row := range results[0].Rows {
@@ -161,5 +162,5 @@ func (c *client) missing(ctx context.Context) (lost []int64, stored int, err err
 			lost = append(lost, n)
 		}
 	}
-	return lost, len(have), nil
+	return acked, lost, len(have), nil
 }

@@ -64,6 +64,7 @@ func (c *cluster) fenceNode(ctx context.Context, dead, alive int) error {
 	}
 	c.update(func() {
 		c.fencing = append([]fenceEvent{{target: dead, origin: alive, status: "pending"}}, c.fencing...)
+		c.mark("fence_requested")
 	})
 	if err := sleep(ctx, c.fig.Fence); err != nil {
 		return err

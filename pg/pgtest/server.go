@@ -51,7 +51,9 @@ const startLimit = 60 * time.Second
 func BinDir() (string, error) {
 	var dirs []string
 	if p, err := exec.LookPath("postgres"); err == nil {
-		dirs = append(dirs, filepath.Dir(p))
+		if p, err = filepath.EvalSymlinks(p); err == nil { // its siblings are where the file is, not the link
+			dirs = append(dirs, filepath.Dir(p))
+		}
 	}
 	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is constant
 	version := func(dir string) int {
@@ -84,10 +86,18 @@ func New(dir string, o Options) (*Server, error) {
 		return nil, err
 	}
 	err = s.tool("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = s.configure(o)
 	}
-	return s, s.configure(o)
+	return s.or(err)
+}
+
+// or returns s, or err after cleaning up.
+func (s *Server) or(err error) (*Server, error) {
+	if err != nil {
+		return nil, errors.Join(err, s.Remove())
+	}
+	return s, nil
 }
 
 // NewStandby makes a copy of a running server that follows it by streaming when started, under the given
@@ -102,7 +112,7 @@ func (s *Server) NewStandby(dir string, o Options, name, slot string) (*Server, 
 		args = append(args, "-C", "-S", slot)
 	}
 	if err := sb.tool("pg_basebackup", args...); err != nil {
-		return nil, err
+		return sb.or(err)
 	}
 	settings := map[string]string{
 		"primary_conninfo":  fmt.Sprintf("host=%s port=%d user=postgres application_name=%s", s.Dir, s.Port, name),
@@ -110,10 +120,7 @@ func (s *Server) NewStandby(dir string, o Options, name, slot string) (*Server, 
 	}
 	maps.Copy(settings, o.Settings)
 	o.Settings = settings
-	if err := sb.configure(o); err != nil {
-		return nil, err
-	}
-	return sb, sb.WriteFile("standby.signal", "")
+	return sb.or(errors.Join(sb.configure(o), sb.WriteFile("standby.signal", "")))
 }
 
 func prepare(dir string, o Options) (*Server, error) {
@@ -258,9 +265,14 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
-// Remove kills the server if it runs and deletes its directory.
+// Remove kills the server if it runs and deletes its files, and its directory unless that holds other things.
 func (s *Server) Remove() error {
-	return errors.Join(s.Kill(), os.RemoveAll(s.Dir))
+	err := s.Kill()
+	for _, path := range []string{s.data(), s.log(), s.socket(), s.socket() + ".lock"} {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	_ = os.Remove(s.Dir) // fails when somebody else keeps something there
+	return err
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {

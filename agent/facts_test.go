@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+var (
+	testID   = identity{boot: "boot", node: "pg-b", clone: "drbd_pg-clone"}
+	testWall = time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
+)
+
+// healthyStatus is pg-b promoted, pg-a a good standby.
+func healthyStatus() *crm.Status {
+	node := func(name string) crm.Node {
+		return crm.Node{Name: name, Type: "member", Online: crm.Yes, Standby: crm.No, StandbyOnFail: crm.No, Maintenance: crm.No, Pending: crm.No, Unclean: crm.No}
+	}
+	inst := func(node string, role crm.Role) crm.Resource {
+		return crm.Resource{ID: "drbd_pg", Agent: "ocf:linbit:drbd", Node: node, Clone: "drbd_pg-clone", Promotable: true, Role: role, Managed: crm.Yes, Maintenance: crm.No}
+	}
+	return &crm.Status{
+		Quorum: crm.Yes, FencingEnabled: crm.Yes, MaintenanceMode: crm.No,
+		Nodes: []crm.Node{node("pg-a"), node("pg-b")},
+		Resources: []crm.Resource{
+			inst("pg-a", crm.RoleUnpromoted), inst("pg-b", crm.RolePromoted),
+			{ID: "fs", Agent: "ocf:heartbeat:Filesystem", Node: "pg-b", Role: crm.RoleStarted, Managed: crm.Yes},
+		},
+		Operations: []crm.Operation{{Node: "pg-b", Resource: "drbd_pg", Task: "promote", Call: 37, RC: 0, LastChange: testWall}},
+	}
+}
+
+func TestClusterFactsTakeWhatIsNotSaidForTheWorse(t *testing.T) {
+	facts := func(change func(*crm.Status)) fsm.Cluster {
+		st := healthyStatus()
+		change(st)
+		return clusterFacts(st, testID, 7, testWall)
+	}
+	good := facts(func(*crm.Status) {})
+	if !good.Online || good.Unclean || good.Standby || good.Pending || good.Maintenance || !good.FencingEnabled || !good.PromotedHere ||
+		good.PromotedCount != 1 || good.ActionPending || good.Promotion == "" || !good.FilesystemHere || good.PeerCount != 1 || good.OperatorMove || good.PeerFailed {
+		t.Fatalf("healthy cluster: %+v", good)
+	}
+	here := func(s *crm.Status) *crm.Resource { return &s.Resources[1] }
+	for name, c := range map[string]struct {
+		change func(*crm.Status)
+		ok     func(fsm.Cluster) bool
+	}{
+		"node missing":         {func(s *crm.Status) { s.Nodes = s.Nodes[:1] }, func(c fsm.Cluster) bool { return !c.Online && c.Unclean && c.Standby && c.Pending }},
+		"online not said":      {func(s *crm.Status) { s.Nodes[1].Online = crm.Unknown }, func(c fsm.Cluster) bool { return !c.Online }},
+		"unclean not said":     {func(s *crm.Status) { s.Nodes[1].Unclean = crm.Unknown }, func(c fsm.Cluster) bool { return c.Unclean }},
+		"standby on fail":      {func(s *crm.Status) { s.Nodes[1].StandbyOnFail = crm.Yes }, func(c fsm.Cluster) bool { return c.Standby }},
+		"maintenance not said": {func(s *crm.Status) { s.MaintenanceMode = crm.Unknown }, func(c fsm.Cluster) bool { return c.Maintenance }},
+		"node in maintenance":  {func(s *crm.Status) { s.Nodes[1].Maintenance = crm.Yes }, func(c fsm.Cluster) bool { return c.Maintenance }},
+		"clone unmanaged":      {func(s *crm.Status) { here(s).Managed = crm.No }, func(c fsm.Cluster) bool { return c.Maintenance }},
+		"clone in maintenance": {func(s *crm.Status) { here(s).Maintenance = crm.Yes }, func(c fsm.Cluster) bool { return c.Maintenance }},
+		"fencing not said":     {func(s *crm.Status) { s.FencingEnabled = crm.Unknown }, func(c fsm.Cluster) bool { return c.FencingEnabled }},
+		"fencing off":          {func(s *crm.Status) { s.FencingEnabled = crm.No }, func(c fsm.Cluster) bool { return !c.FencingEnabled }},
+		"two promoted": {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoted }, func(c fsm.Cluster) bool {
+			return c.PromotedCount == 2 && c.PromotedPeer == "pg-a" && c.Peers[0].Promoted
+		}},
+		"demote pending":          {func(s *crm.Status) { here(s).Pending = "Demoting" }, func(c fsm.Cluster) bool { return c.ActionPending }},
+		"monitor pending":         {func(s *crm.Status) { here(s).Pending = "Monitoring" }, func(c fsm.Cluster) bool { return !c.ActionPending }},
+		"promoting":               {func(s *crm.Status) { here(s).Role = crm.RolePromoting }, func(c fsm.Cluster) bool { return !c.PromotedHere && c.ActionPending && c.Promoting }},
+		"history erased":          {func(s *crm.Status) { s.Operations = nil }, func(c fsm.Cluster) bool { return c.PromotedHere && c.Promotion == "" }},
+		"peer unclean not said":   {func(s *crm.Status) { s.Nodes[0].Unclean = crm.Unknown }, func(c fsm.Cluster) bool { return c.Peers[0].Unclean }},
+		"peer lost":               {func(s *crm.Status) { s.Nodes[0].Online = crm.No }, func(c fsm.Cluster) bool { return !c.Peers[0].Online }},
+		"remote node is no peer":  {func(s *crm.Status) { s.Nodes[0].Type = "remote" }, func(c fsm.Cluster) bool { return c.PeerCount == 0 }},
+		"peer in standby":         {func(s *crm.Status) { s.Nodes[0].Standby = crm.Yes }, func(c fsm.Cluster) bool { return c.OperatorMove }},
+		"moved by constraint":     {func(s *crm.Status) { s.Bans = []crm.Ban{{ID: "cli-ban-drbd_pg-clone-on-pg-a", Node: "pg-a"}} }, func(c fsm.Cluster) bool { return c.OperatorMove }},
+		"fence handler constrain": {func(s *crm.Status) { s.Bans = []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}} }, func(c fsm.Cluster) bool { return !c.OperatorMove }},
+		"failed lately":           {func(s *crm.Status) { s.Failures = []crm.Failure{{Node: "pg-a", At: testWall.Add(-time.Minute)}} }, func(c fsm.Cluster) bool { return c.PeerFailed }},
+		"failed long ago":         {func(s *crm.Status) { s.Failures = []crm.Failure{{Node: "pg-a", At: testWall.Add(-time.Hour)}} }, func(c fsm.Cluster) bool { return !c.PeerFailed }},
+		"filesystem elsewhere":    {func(s *crm.Status) { s.Resources[2].Node = "pg-a" }, func(c fsm.Cluster) bool { return !c.FilesystemHere }},
+		"fenced": {func(s *crm.Status) {
+			s.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "success", Completed: testWall}}
+		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced == testWall.UnixMicro() && !c.Peers[0].Fencing }},
+		"fencing pending": {func(s *crm.Status) {
+			s.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "pending"}}
+		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced == 0 && c.Peers[0].Fencing }},
+		"too many nodes": {func(s *crm.Status) {
+			for _, n := range []string{"c", "d", "e"} {
+				s.Nodes = append(s.Nodes, crm.Node{Name: n, Type: "member", Online: crm.Yes, Unclean: crm.No})
+			}
+		}, func(c fsm.Cluster) bool { return c.TooMany }},
+	} {
+		if got := facts(c.change); !c.ok(got) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestClaimNamesThePromotionAndNothingElse(t *testing.T) {
+	base := func() *crm.Status { return healthyStatus() }
+	claim := func(id identity, st *crm.Status) string { return clusterFacts(st, id, 1, testWall).Promotion }
+	first := claim(testID, base())
+	if again := claim(testID, base()); again != first {
+		t.Error("the same promote operation gave another claim")
+	}
+	later := base()
+	later.Operations[0].Call = 38
+	again := base()
+	again.Operations[0].LastChange = testWall.Add(time.Second)
+	rebooted := testID
+	rebooted.boot = "another"
+	for name, got := range map[string]string{
+		"another call": claim(testID, later), "another time": claim(testID, again), "another boot": claim(rebooted, base()), "no name": testID.unnamed(),
+	} {
+		if got == first || got == "" {
+			t.Errorf("%s: claim %q, want a new one", name, got)
+		}
+	}
+}
+
+func healthyDrbd() drbd.Report {
+	return drbd.Report{Live: true, Status: drbd.Status{Resources: []drbd.Resource{{
+		Name: "pg", Role: drbd.RolePrimary, SuspendedKnown: true,
+		Devices:     []drbd.Device{{Disk: "UpToDate"}, {Volume: 1, Disk: "UpToDate"}},
+		Connections: []drbd.Connection{{Name: "pg-a", State: "Connected", PeerRole: drbd.RoleSecondary}},
+	}}}}
+}
+
+func TestDrbdFacts(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*drbd.Report, *drbd.Resource)
+		ok     func(fsm.Drbd) bool
+	}{
+		"healthy": {func(*drbd.Report, *drbd.Resource) {}, func(d fsm.Drbd) bool {
+			return d.Live && d.Primary && d.UpToDate && !d.Suspended && !d.SplitBrain && d.Connected && !d.PeerPrimary
+		}},
+		"stream down":       {func(r *drbd.Report, _ *drbd.Resource) { r.Live = false }, func(d fsm.Drbd) bool { return d == fsm.Drbd{At: 5} }},
+		"other resource":    {func(_ *drbd.Report, r *drbd.Resource) { r.Name = "other" }, func(d fsm.Drbd) bool { return !d.Live }},
+		"secondary":         {func(_ *drbd.Report, r *drbd.Resource) { r.Role = drbd.RoleSecondary }, func(d fsm.Drbd) bool { return !d.Primary }},
+		"second disk bad":   {func(_ *drbd.Report, r *drbd.Resource) { r.Devices[1].Disk = "Inconsistent" }, func(d fsm.Drbd) bool { return !d.UpToDate }},
+		"no disk":           {func(_ *drbd.Report, r *drbd.Resource) { r.Devices = nil }, func(d fsm.Drbd) bool { return !d.UpToDate }},
+		"suspended":         {func(_ *drbd.Report, r *drbd.Resource) { r.Suspended = []string{"fencing"} }, func(d fsm.Drbd) bool { return d.Suspended }},
+		"suspended unknown": {func(_ *drbd.Report, r *drbd.Resource) { r.SuspendedKnown = false }, func(d fsm.Drbd) bool { return d.Suspended }},
+		"split brain":       {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].SplitBrain = drbd.SplitBrainLatched }, func(d fsm.Drbd) bool { return d.SplitBrain }},
+		"only suspected":    {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].SplitBrain = drbd.SplitBrainSuspected }, func(d fsm.Drbd) bool { return !d.SplitBrain }},
+		"connection lost":   {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].State = "NetworkFailure" }, func(d fsm.Drbd) bool { return !d.Connected && d.LostWhy == "NetworkFailure" }},
+	} {
+		r := healthyDrbd()
+		c.change(&r, &r.Status.Resources[0])
+		if got := drbdFacts(r, "pg", 5, fsm.Drbd{}); !c.ok(got) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	r := healthyDrbd()
+	r.Status.Resources[0].Connections[0].State = "Connecting"
+	if got := drbdFacts(r, "pg", 5, fsm.Drbd{LostWhy: "NetworkFailure"}); got.LostWhy != "NetworkFailure" {
+		t.Errorf("the first word of a lost connection gave way to %q", got.LostWhy)
+	}
+}

@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves know nobody, and the core
+// knows only what time is.
+func TestImportsPointOneWay(t *testing.T) {
+	const module = "github.com/pgha/pgha-agent/"
+	allowed := map[string][]string{
+		"agent":                 {"agent/fsm", "crm", "drbd", "pg", "route53"},
+		"agent/fsm":             {},
+		"crm":                   {},
+		"drbd":                  {},
+		"pg":                    {},
+		"pg/pgtest":             {},
+		"route53":               {},
+		"route53/route53test":   {},
+		"deploy":                {},
+		"cmd/pgha-demo/standin": {},
+	}
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(pkg.ImportPath, module)
+		may, listed := allowed[name]
+		if !listed && !strings.HasPrefix(name, "cmd/") {
+			t.Errorf("package %s is not in this test: say what it may import", name)
+		}
+		seen++
+		for _, imp := range pkg.Imports {
+			if name == "agent/fsm" && imp != "time" {
+				t.Errorf("the core imports %s: effects go out as values, time comes in as an argument", imp)
+			}
+			ours, is := strings.CutPrefix(imp, module)
+			if !is {
+				continue
+			}
+			if !listed { // a program
+				if strings.HasPrefix(ours, "cmd/") {
+					t.Errorf("%s imports the program %s", name, ours)
+				}
+				continue
+			}
+			ok := false
+			for _, m := range may {
+				ok = ok || m == ours
+			}
+			if !ok {
+				t.Errorf("%s must not import %s", name, ours)
+			}
+		}
+	}
+	if seen < len(allowed)-1 {
+		t.Errorf("go list found %d packages, too few to have looked at all", seen)
+	}
+}
