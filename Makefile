@@ -49,7 +49,7 @@ install: build ## install on this node; see docs/install.md
 	install -D -m 0644 deploy/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgha-agent.conf
 	install -D -m 0644 deploy/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pgha-agent.conf
 	test -e $(DESTDIR)/etc/pgha-agent/config.toml || install -D -m 0640 deploy/config.toml $(DESTDIR)/etc/pgha-agent/config.toml
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8 && bin/pgha-agent man $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8 && $(GO) run -tags man ./cmd/pgha-agent man $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions && bin/pgha-agent completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
 	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create && chgrp haclient /etc/pgha-agent/config.toml && systemctl daemon-reload; fi
 

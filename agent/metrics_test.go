@@ -107,7 +107,7 @@ func TestMetricsDocumented(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels[f.GetName()], ", "), f.GetHelp())
 	}
 	// Every family must have a series in this snapshot, or it would be missing from the page.
-	for _, f := range stateFamilies {
+	for _, f := range stateFamilies() {
 		name := regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(f.desc.String())[1]
 		if !strings.Contains(b.String(), "`"+name+"`") {
 			t.Errorf("%s has no series in the test's snapshot: add what it shows to bareAgent", name)

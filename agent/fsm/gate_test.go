@@ -156,6 +156,72 @@ func TestWhatDoesNotHoldBack(t *testing.T) {
 	}
 }
 
+func TestTwoPromotedElsewhereAreShown(t *testing.T) {
+	s := goodState(boot)
+	s.Cluster.PromotedHere, s.Cluster.PromotedCount = false, 2
+	if got, want := s.Gate(boot).List(), []Hold{HoldNotPromoted, HoldManyPromoted}; !reflect.DeepEqual(got, want) {
+		t.Errorf("held back by %v, want %v", got, want)
+	}
+}
+
+// A change of an earlier promotion was made after all; its exact text is not known, so that it is read before the next write.
+func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
+	now := boot
+	s := New(testConfig(), 1, Episode{}, false)
+	var actions []Action
+	step := func(ev Event) { s, actions = s.Step(now, ev) }
+	has := func(want Action) bool {
+		for _, a := range actions {
+			if reflect.TypeOf(a) == reflect.TypeOf(want) {
+				return true
+			}
+		}
+		return false
+	}
+	step(DrbdChanged{goodDrbd(now)})
+	step(Read{Zone: goodZone(now)})
+	step(Looked{goodCluster(now)})
+	if !has(Write{}) {
+		t.Fatal("no write")
+	}
+	next := goodCluster(now)
+	next.Promotion = "p2"
+	step(Looked{next})
+	if !has(Cancel{}) {
+		t.Error("the write of the earlier promotion is not cancelled")
+	}
+	step(Wrote{ChangeID: "C1", Sent: true})
+	if has(Write{}) || !has(ReadRecord{}) {
+		t.Fatalf("want a read first, got %v", actions)
+	}
+	for range 50 {
+		step(Read{Reason: "throttled"})
+		if has(ReadRecord{}) {
+			t.Fatal("a read that failed is repeated at once")
+		}
+		now = s.ReadRetry.At
+		if step(Tick{}); !has(ReadRecord{}) {
+			t.Fatal("a read that failed is not repeated after its backoff")
+		}
+	}
+	step(Looked{func() Cluster { next.At = now; return next }()})
+	step(DrbdChanged{goodDrbd(now)})
+	step(Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
+	if !has(Write{}) || s.Writing.Claim != "p2" || s.Writing.Base.Raw != "raw5" {
+		t.Errorf("want a write of p2 over raw5, got %v", actions)
+	}
+}
+
+// The answer about an earlier change says nothing about the one made since.
+func TestPollOfAnEarlierChangeIsIgnored(t *testing.T) {
+	s, now := settled()
+	s.ChangeID, s.polling, s.inSync, s.Polls = "C2", "C1", false, 0
+	s.Episode.Outcome, s.Episode.Stamps[DNSInSync] = "", 0
+	if s, _ = s.Step(now, Polled{InSync: true}); s.Episode.Seen(DNSInSync) || s.ChangeID != "C2" {
+		t.Error("C2 counts as in sync because C1 is")
+	}
+}
+
 func TestNamesAreUniqueSnakeCase(t *testing.T) {
 	form := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 	seen := map[string]bool{}

@@ -11,6 +11,8 @@ type kernel struct {
 	now Time
 	seq int
 	q   queue
+
+	spin int // jobs at this very instant
 }
 
 type job struct {
@@ -42,6 +44,12 @@ func (k *kernel) after(d time.Duration, run func()) {
 func (k *kernel) runUntil(t Time) {
 	for len(k.q) > 0 && k.q[0].at <= t {
 		j := heap.Pop(&k.q).(job)
+		if k.spin++; j.at != k.now {
+			k.spin = 0
+		}
+		if k.spin > 10000 {
+			panic("time stands still: a busy loop")
+		}
 		k.now = j.at
 		j.run()
 	}

@@ -46,6 +46,9 @@ func exitCode(err error) int {
 	return 1
 }
 
+// extras are commands that only some builds have.
+var extras []func(root *cobra.Command) *cobra.Command
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pgha-agent",
@@ -58,7 +61,10 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&config, "config", "c", defaultConfig, "configuration file")
 	root.AddCommand(
 		newRun(&config), newAlert(&config), newPublish(&config), newStatus(&config), newHistory(&config), newPause(&config), newResume(&config),
-		newCheckConfig(&config), newVersion(), newDebug(), newMan(root),
+		newCheckConfig(&config), newVersion(), newDebug(),
 	)
+	for _, add := range extras {
+		root.AddCommand(add(root))
+	}
 	return root
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 
 	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/crm"
@@ -41,21 +40,6 @@ func newVersion() *cobra.Command {
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "pgha-agent %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		},
-	}
-}
-
-func newMan(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:    "man DIR",
-		Short:  "Write the man pages into a directory",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			root.DisableAutoGenTag = true
-			// A fixed date keeps package builds reproducible.
-			date := time.Unix(0, 0)
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "PGHA-AGENT", Section: "8", Source: "pgha-agent", Date: &date}, args[0])
 		},
 	}
 }

@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+)
+
+// testClock is a Clock that the test moves. The two clocks drift apart as they do over a suspend.
+type testClock struct {
+	mu         sync.Mutex
+	boot, mono time.Duration
+	wall       time.Time
+}
+
+func newTestClock() *testClock {
+	return &testClock{boot: time.Hour, mono: time.Hour, wall: testWall}
+}
+
+func (c *testClock) Boot() time.Duration { c.mu.Lock(); defer c.mu.Unlock(); return c.boot }
+func (c *testClock) Mono() time.Duration { c.mu.Lock(); defer c.mu.Unlock(); return c.mono }
+func (c *testClock) Wall() time.Time     { c.mu.Lock(); defer c.mu.Unlock(); return c.wall }
+
+func (c *testClock) advance(boot, mono, wall time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.boot, c.mono, c.wall = c.boot+boot, c.mono+mono, c.wall.Add(wall)
+}
+
+// promotedAgent does not run; its state is that of a promoted node that is about to write.
+func promotedAgent(t *testing.T) (*Agent, *testClock, fsm.Write) {
+	a, clock := bareAgent(t), newTestClock()
+	a.clock = clock
+	now := clock.Boot()
+	a.state.Cluster.At, a.state.Drbd.At = now, now
+	a.state.Promotion = a.state.Cluster.Promotion
+	a.publish(now)
+	if h := a.state.Safety(now); h != 0 {
+		t.Fatalf("held by %v", holdNames(h))
+	}
+	return a, clock, fsm.Write{Decided: now, Claim: a.state.Promotion}
+}
+
+func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Agent, *testClock)
+		want   string // "" lets the write pass
+	}{
+		"nothing changed":       {func(*Agent, *testClock) {}, ""},
+		"a second passed":       {func(_ *Agent, c *testClock) { c.advance(time.Second, time.Second, time.Second) }, ""},
+		"the process stood":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 3*time.Second, 3*time.Second) }, "stood still"},
+		"the machine slept":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 0, 3*time.Second) }, "stood still"},
+		"only boottime stood":   {func(_ *Agent, c *testClock) { c.advance(0, 3*time.Second, 0) }, "stood still"},
+		"the wall clock jumped": {func(_ *Agent, c *testClock) { c.advance(0, 0, 24*time.Hour) }, ""},
+		"demoted":               {func(a *Agent, _ *testClock) { a.state.Cluster.PromotedHere = false }, "not_promoted"},
+		"peer promoted too":     {func(a *Agent, _ *testClock) { a.state.Cluster.PromotedCount = 2 }, "many_promoted"},
+		"another promotion":     {func(a *Agent, _ *testClock) { a.state.Promotion = "other" }, "changed"},
+		"contested":             {func(a *Agent, _ *testClock) { a.state.Contested = true }, "changed"},
+		"events2 ended":         {func(a *Agent, _ *testClock) { a.state.Drbd.Live = false }, "drbd_unknown"},
+	} {
+		a, clock, w := promotedAgent(t)
+		mono := clock.Mono()
+		c.change(a, clock)
+		a.publish(clock.Boot())
+		err := a.guard(w, mono)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestLoopNoticesThatItStoodStill(t *testing.T) {
+	a, clock, _ := promotedAgent(t)
+	a.planned = clock.Boot() + heartbeat
+	clock.advance(2*time.Second, 2*time.Second, 0)
+	a.noticeStall(t.Context())
+	if a.state.StalledUntil != 0 {
+		t.Error("a second of delay was taken for a stall")
+	}
+	clock.advance(10*time.Second, 0, 0)
+	a.noticeStall(t.Context())
+	a.effects.Wait()
+	now := clock.Boot()
+	if a.state.StalledUntil <= now || a.state.Cluster.OK {
+		t.Errorf("stalled until %v at %v, picture of the cluster trusted: %v", a.state.StalledUntil, now, a.state.Cluster.OK)
+	}
+}
+
+func TestPauseEndsByTheWallClockOverAReboot(t *testing.T) {
+	dir, clock := t.TempDir(), newTestClock()
+	if err := writePause(dir, clock.Wall().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	rebooted := newTestClock()
+	rebooted.boot, rebooted.wall = time.Minute, clock.Wall().Add(30*time.Minute)
+	until, err := readPause(dir, rebooted)
+	if want := 31 * time.Minute; err != nil || until != want {
+		t.Errorf("paused until %v, %v; want %v", until, err, want)
+	}
+	rebooted.wall = clock.Wall().Add(2 * time.Hour)
+	if until, err := readPause(dir, rebooted); err != nil || until != 0 {
+		t.Errorf("paused until %v, %v after the end", until, err)
+	}
+}
+
+func TestPauseFileIsNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600), os.Symlink(secret, pausePath(dir))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPause(dir, newTestClock()); err == nil {
+		t.Error("a symbolic link was read")
+	}
+}
+
+func TestSaverKeepsWhatTheDiskRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "later")
+	s := &saver{dir: dir, wake: make(chan struct{}, 1)}
+	entry := func(id uint64, cause fsm.Cause) JournalEntry {
+		return JournalEntry{Boot: "b", Saved: testWall, Node: "pg-b", Episode: fsm.Episode{ID: id, Cause: cause, Start: 1}}
+	}
+	s.save(entry(1, fsm.CauseUnknown))
+	s.save(entry(1, fsm.CauseNodeLost))
+	s.save(entry(2, fsm.CauseStartUp))
+	if err := s.flush(); err == nil {
+		t.Fatal("no error without a directory")
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.flush(); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	got, _, err := ReadJournal(dir)
+	if err != nil || len(got) != 2 || got[0].Episode.Cause != fsm.CauseNodeLost || got[1].Episode.ID != 2 {
+		t.Errorf("%v %+v", err, got)
+	}
+}
