@@ -29,7 +29,6 @@ type world struct {
 	aws *route53test.Server
 	dns *route53test.DNS
 	cfg *Config
-	mu  sync.Mutex
 }
 
 // crmDoc prints a crm_mon document of a two-node cluster as node pg-b sees it.

@@ -101,7 +101,7 @@ format = "json"
 func TestParseConfigReportsAllProblemsAtOnce(t *testing.T) {
 	_, err := ParseConfig("c.toml", []byte(`[node]
 name = "pg-1"
-adress = "10.0.0.1"
+addr = "10.0.0.1"
 address = "10.0.0.256"
 [clutser]
 promotable = "not reported"
@@ -117,7 +117,7 @@ publish_on = "Promoted"
 ownership = "txt"
 ownership = "none"
 `))
-	want := `c.toml:3: node.adress: unknown field (got adress); the fields of [node] are name, address
+	want := `c.toml:3: node.addr: unknown field (got addr); the fields of [node] are name, address
 c.toml:4: node.address: is not an IP address (got "10.0.0.256"); give this node's own IPv4 address, or "imds" to ask the instance metadata
 c.toml:5: [clutser]: unknown section (got [clutser]); the sections are node, cluster, drbd, postgres, record, http, state, log
 c.toml:9: cluster.crm_mon: must be a list of strings (got 7); write a list of words, like ["sudo", "crm_mon"]

@@ -232,8 +232,7 @@ func (a *Agent) view(ctx context.Context) message {
 
 // reasonOf returns why a call of the API failed, and whether the request may have reached it.
 func reasonOf(err error) (route53.Reason, bool) {
-	var e *route53.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*route53.Error](err); ok {
 		return e.Reason, e.Sent
 	}
 	return route53.ReasonOther, true

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -118,11 +119,9 @@ func (m *metrics) route53Call(op string, reason route53.Reason, took time.Durati
 }
 
 func (m *metrics) alert(kind string) {
-	for _, known := range alertKinds {
-		if kind == known {
-			m.alerts.WithLabelValues(kind).Inc()
-			return
-		}
+	if slices.Contains(alertKinds, kind) {
+		m.alerts.WithLabelValues(kind).Inc()
+		return
 	}
 	m.alerts.WithLabelValues("other").Inc() // the text comes from outside and is no label
 }

@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"slices"
+
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
@@ -49,14 +53,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		seen := map[string]bool{}
 		f.collect(c.agent, s, func(v float64, labels ...string) {
 			// Odd documents can name a thing twice; one bad series must not cost the whole scrape.
-			key := ""
+			var key strings.Builder
 			for _, l := range labels {
-				key += l + "\xff"
+				key.WriteString(l + "\xff")
 			}
-			if seen[key] {
+			if seen[key.String()] {
 				return
 			}
-			seen[key] = true
+			seen[key.String()] = true
 			if m, err := prometheus.NewConstMetric(f.desc, prometheus.GaugeValue, v, labels...); err == nil {
 				ch <- m
 			}
@@ -73,9 +77,9 @@ func stateSet(states []string, current string, emit func(float64, ...string), la
 	found := false
 	for _, state := range states {
 		found = found || state == current
-		emit(number(state == current), append(labels[:len(labels):len(labels)], state)...)
+		emit(number(state == current), append(slices.Clip(labels), state)...)
 	}
-	emit(number(!found), append(labels[:len(labels):len(labels)], "unknown")...)
+	emit(number(!found), append(slices.Clip(labels), "unknown")...)
 }
 
 func number(b bool) float64 {
@@ -92,7 +96,7 @@ func stateFamilies() []family {
 		gauge("build_info", "The agent's version; always 1.", []string{"version"}, func(a *Agent, _ *Snapshot, emit func(float64, ...string)) {
 			emit(1, a.opts.Version)
 		}),
-		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"}, func(a *Agent, s *Snapshot, emit func(float64, ...string)) {
+		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"}, func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
 			for src, st := range s.Sources {
 				emit(number(st.Up), Source(src).String())
 			}

@@ -59,7 +59,7 @@ func writePause(dir string, until time.Time) error {
 	if err != nil {
 		return fmt.Errorf("write pause file: %w", err)
 	}
-	defer os.Remove(tmp.Name()) // a no-op after the rename
+	defer func() { _ = os.Remove(tmp.Name()) }() // a no-op after the rename
 	if _, err = tmp.Write(data); err == nil {
 		err = tmp.Sync()
 	}

@@ -1,3 +1,4 @@
+// Package crm reads what Pacemaker says: the XML of crm_mon, and the environment of its alerts.
 package crm
 
 import (

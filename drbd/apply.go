@@ -454,8 +454,8 @@ func reasonOf(b []byte) string {
 
 // cutComma cuts the first part off; the rest is nil after the last.
 func cutComma(b []byte) (part, rest []byte) {
-	if i := bytes.IndexByte(b, ','); i >= 0 {
-		return b[:i], b[i+1:]
+	if before, after, ok := bytes.Cut(b, []byte{','}); ok {
+		return before, after
 	}
 	return b, nil
 }

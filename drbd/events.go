@@ -199,7 +199,7 @@ func Parse(line []byte, reuse []Field) (Event, error) {
 			ev.Fields = append(ev.Fields, Field{KeyUnknown, bare})
 			continue
 		}
-		key := Key(keyCount)
+		key := keyCount
 		if i := keyWords.index(rest[:colon]); i < int(keyCount) {
 			key = Key(i)
 		} else {

@@ -271,7 +271,7 @@ func TestStatisticsDoNotTouchStates(t *testing.T) {
 	f := folder(t, base)
 	now := time.Unix(0, 0)
 	f.Line(now, []byte("change resource name:pg role:Primary"))
-	for _, l := range strings.Split(base+"exists device name:gone volume:0 read:1\nexists device name:pg volume:0 disk:Failed read:4", "\n") {
+	for l := range strings.SplitSeq(base+"exists device name:gone volume:0 read:1\nexists device name:pg volume:0 disk:Failed read:4", "\n") {
 		f.Statistics(now, []byte(l))
 	}
 	r := f.Status(now).Resources

@@ -44,7 +44,7 @@ func FuzzFold(f *testing.F) {
 		if x, y := a.Dump(now), b.Dump(now); !reflect.DeepEqual(x, y) {
 			t.Errorf("the same dump, another state: %s", cmp.Diff(x, y))
 		}
-		for _, l := range strings.Split(string(text), "\n") {
+		for l := range strings.SplitSeq(string(text), "\n") {
 			ev, err := Parse([]byte(l), nil)
 			if err != nil || ev.Object == ObjectHelper || ev.Object == ObjectEnd || ev.Verb == VerbRename || ev.Verb == VerbSkipped {
 				continue

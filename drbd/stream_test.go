@@ -214,7 +214,7 @@ func TestStreamStepsDownToWhatDrbdsetupKnows(t *testing.T) {
 		t.Run(play, func(t *testing.T) {
 			reports, calls := follow(t, play, func(s *Stream) { s.Resource = "pg" }, func(r Report) bool { return sent(r) >= 260002 || sent(r) == 300000 })
 			var last string
-			for _, l := range strings.Split(calls, "\n") {
+			for l := range strings.SplitSeq(calls, "\n") {
 				if l != "" && !strings.Contains(l, "--now") {
 					last = l
 				}

@@ -1,3 +1,4 @@
+// Package pg asks PostgreSQL how it is: the local server as a probe, and the service as its clients see it.
 package pg
 
 import (
@@ -67,15 +68,14 @@ func (c *Client) probe(ctx context.Context) (State, netip.Addr, error) {
 		defer s.abort()
 		var v clientView
 		if v, err = askClient(ctx, s); err == nil {
-			_ = s.PgConn.Close(ctx) // we have the answer
+			_ = s.Close(ctx) // we have the answer
 			if !v.addr.IsValid() {
 				v.addr = peer
 			}
 			return v.state, v.addr, nil
 		}
 	}
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
+	if _, ok := errors.AsType[*pgconn.PgError](err); !ok {
 		peer = netip.Addr{} // a socket that opens is no answer of a server
 	}
 	return classify(err), peer, err

@@ -16,8 +16,7 @@ import (
 // classify names the answer that err stands for. It looks at SQLSTATE first: a server that says why it
 // refuses knows better than the socket does.
 func classify(err error) State {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return classifySQLState(pgErr)
 	}
 	var netErr net.Error

@@ -224,7 +224,7 @@ func (p *Prober) drop() {
 	if !p.idle.IsClosed() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
-		_ = p.idle.PgConn.Close(ctx) // the socket is closed next, whatever this says
+		_ = p.idle.Close(ctx) // the socket is closed next, whatever this says
 	}
 	p.idle.abort()
 	p.idle = nil

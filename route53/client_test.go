@@ -244,7 +244,7 @@ func TestForeignRecordsAreRefusedByName(t *testing.T) {
 }
 
 func TestOfTwoWritersWithOneBaseExactlyOneWins(t *testing.T) {
-	for range 20 {
+	for range 8 {
 		s := fake(t, route53test.Options{})
 		seed := client(t, s.URL())
 		if _, err := seed.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA)); err != nil {
@@ -347,6 +347,47 @@ func TestGuardSaysNoAndNothingIsSent(t *testing.T) {
 			t.Errorf("guard says yes: %v, asked %d times", err, asked)
 		}
 	}
+}
+
+// Not even the head of a refused request leaves: neither on a new connection nor on a warm one.
+func TestRefusedWriteLeavesNoByteOnTheWire(t *testing.T) {
+	s := route53test.New(route53test.Options{})
+	defer s.Close()
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	var written atomic.Int64
+	tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return countingConn{conn, &written}, err
+	}}
+	defer tr.CloseIdleConnections()
+	c := client(t, srv.URL, func(o *route53.Options) { o.HTTPClient = &http.Client{Transport: tr} })
+	w := next(route53.Owner{}, "pg-a", addrA)
+	for _, warm := range []bool{false, true} {
+		if warm {
+			if err := c.Warm(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := written.Load()
+		w.Guard = func() error { return errors.New("no") }
+		_, err := c.Write(t.Context(), w)
+		wantErr(t, err, route53.ReasonGuard, false)
+		if n := written.Load() - before; n != 0 {
+			t.Errorf("warm %v: %d bytes went out", warm, n)
+		}
+	}
+}
+
+type countingConn struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // The guard is asked after the connection is made: a handshake that takes seconds must not lie between the two.
@@ -619,6 +660,41 @@ func TestWriteSurvivesAnIdleConnectionThatWasClosed(t *testing.T) {
 	if _, err := c.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestServerThatSpeaksNoHTTPIsGarbage(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = conn.Write([]byte("220 mail.example.com ESMTP\r\n"))
+		_ = conn.Close()
+	})
+	_, err = client(t, "http://"+ln.Addr().String()).Read(t.Context())
+	wantErr(t, err, route53.ReasonGarbage, true)
+	_ = ln.Close()
+	wg.Wait()
+}
+
+// An answer that breaks off may hide a change that was made.
+func TestAnswerThatBreaksOffIsNetwork(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte("<ChangeResourceRecordSetsResponse><ChangeInfo>"))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	_, err := client(t, srv.URL).Write(t.Context(), next(route53.Owner{}, "pg-a", addrA))
+	wantErr(t, err, route53.ReasonNetwork, true)
 }
 
 func TestEndlessAnswerIsCutOff(t *testing.T) {

@@ -93,6 +93,8 @@ func classify(err error) Reason {
 		return ReasonCredentials
 	case errors.As(err, &bad):
 		return classifyBatch(messages(bad))
+	case errors.As(err, &api) && api.ErrorCode() == "InvalidChangeBatch":
+		return classifyBatch([]string{api.ErrorMessage()})
 	case errors.As(err, &api) && api.ErrorCode() != unknownCode:
 		return classifyCode(api.ErrorCode(), status)
 	case status >= http.StatusInternalServerError:
@@ -106,11 +108,14 @@ func classify(err error) Reason {
 		return ReasonOther
 	case errors.As(err, &ne) && ne.Timeout():
 		return ReasonTimeout
-	case resp != nil && resp.Err != nil && cutShort(resp.Err):
+	case isSendError(err) && strings.Contains(err.Error(), "malformed HTTP"):
+		return ReasonGarbage
+	case isSendError(err), resp != nil && resp.Err != nil && cutShort(resp.Err):
+		// The SDK wraps a request without an answer into a ResponseError as well, so this comes before the next case.
 		return ReasonNetwork
 	case resp != nil, errors.As(err, &deser), errors.Is(err, errGarbage):
 		return ReasonGarbage
-	case errors.As(err, &op), isSendError(err):
+	case errors.As(err, &op):
 		return ReasonNetwork
 	}
 	return ReasonOther

@@ -1,0 +1,101 @@
+package fsm
+
+import "testing"
+
+// writing is a state whose first write is in flight, based on a record that was read after the promotion (fresh) or before it.
+func writing(t *testing.T, fresh bool) State {
+	t.Helper()
+	s := New(testConfig(), 1, Episode{}, false)
+	step := func(now Time, ev Event) { s, _ = s.Step(now, ev) }
+	step(boot, DrbdChanged{goodDrbd(boot)})
+	if !fresh {
+		step(boot, Read{Zone: goodZone(boot)})
+	}
+	step(boot+1, Looked{goodCluster(boot + 1)})
+	if fresh {
+		step(boot+2, Read{Zone: goodZone(boot + 2)})
+	}
+	if s.Writing.Claim != "p1" {
+		t.Fatal("no write")
+	}
+	return s
+}
+
+// foreign is a claim of the peer that is newer than goodZone.
+func foreign() Read {
+	return Read{Zone: Zone{At: boot + 9, OK: true, Addr: peerAddr, Epoch: 5, Owner: peer, Claim: "c1", Raw: "raw5"}}
+}
+
+func TestClaimNewerThanAFreshBaseIsFinal(t *testing.T) {
+	for _, fresh := range []bool{true, false} {
+		for _, restart := range []bool{true, false} {
+			s := writing(t, fresh)
+			s, _ = s.Step(boot+8, Wrote{Reason: "conflict", Conflict: true, Sent: true})
+			if restart {
+				s = New(testConfig(), 1, s.Episode, true)
+			}
+			s, _ = s.Step(boot+9, foreign())
+			if s.Contested != fresh {
+				t.Errorf("base fresh %v, restarted %v: contested %v", fresh, restart, s.Contested)
+			}
+			if s = New(testConfig(), 1, s.Episode, true); s.Contested != fresh {
+				t.Errorf("base fresh %v: contested %v after another restart", fresh, s.Contested)
+			}
+		}
+	}
+}
+
+func TestWriteInFlightIsCancelledWhenItIsNoLongerAllowed(t *testing.T) {
+	for name, ev := range map[string]Event{
+		"paused": Paused{boot * 2}, "stalled": Stalled{}, "drbd_not_primary": DrbdChanged{Drbd{At: boot, Live: true, UpToDate: true}},
+	} {
+		_, actions := writing(t, true).Step(boot+5, ev)
+		found := false
+		for _, a := range actions {
+			c, ok := a.(Cancel)
+			found = found || ok && c.Why == name
+		}
+		if !found {
+			t.Errorf("%s: no Cancel in %v", name, actions)
+		}
+	}
+}
+
+func TestDemotedEpisodeIsNotContinuedAfterARestart(t *testing.T) {
+	last := Episode{ID: 3, Outcome: OutcomeDemoted, Start: 1, Promotion: "p1"}
+	if s := New(testConfig(), 1, last, true); s.Promotion != "" {
+		t.Errorf("promotion %q", s.Promotion)
+	}
+}
+
+func TestErasedPromotionIsAdoptedFromOurOwnRecord(t *testing.T) {
+	s := New(testConfig(), 1, Episode{}, false)
+	c := goodCluster(boot)
+	c.Promotion = ""
+	s, _ = s.Step(boot, Looked{c})
+	s, _ = s.Step(boot, Read{Zone: Zone{At: boot, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
+	if s.Promotion != "p1" || !s.Published || s.Epoch != 5 {
+		t.Errorf("promotion %q, published %v, epoch %d", s.Promotion, s.Published, s.Epoch)
+	}
+}
+
+func TestOurClaimWithAnotherAddressIsWrittenAgain(t *testing.T) {
+	s, now := settled()
+	s, _ = s.Step(now+MaxLookAge+1, Republish{}) // the picture of the cluster is too old: the record is read first
+	s, _ = s.Step(now+MaxLookAge+2, Read{Zone: Zone{At: now + 1, OK: true, Addr: "10.9.9.9", Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
+	if s.Published {
+		t.Error("a record with another address counts as published")
+	}
+}
+
+func TestPollingEnds(t *testing.T) {
+	s, now := settled()
+	s.ChangeID, s.polling, s.Polls = "C2", "C2", 0
+	for range MaxPolls {
+		s.tasks[taskPoll].Flying = true
+		s, _ = s.Step(now, Polled{})
+	}
+	if s.ChangeID != "" {
+		t.Error("the change is still asked about")
+	}
+}
