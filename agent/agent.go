@@ -309,6 +309,6 @@ func (a *Agent) drainSpool(ctx context.Context) {
 	}
 }
 
-func (a *Agent) spoolDir() string { return filepath.Join(a.cfg.State.Dir, "spool") }
+func (a *Agent) spoolDir() string { return filepath.Join(a.cfg.State.Dir, SpoolName) }
 
 var errStopping = errors.New("agent is stopping")

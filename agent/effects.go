@@ -153,7 +153,7 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 	ev := fsm.Wrote{ChangeID: change}
 	if err != nil {
 		reason, sent := reasonOf(err)
-		ev.Reason, ev.Sent, ev.Conflict = string(reason), sent, reason == route53.ReasonConflict
+		ev.Reason, ev.Sent, ev.Conflict, ev.Unsure = string(reason), sent, reason == route53.ReasonConflict, sent && !answered(reason)
 	} else {
 		ev.Sent = true
 	}
@@ -228,6 +228,17 @@ func (a *Agent) view(ctx context.Context) message {
 		}
 		s.source(SourceClient, a.clock.Boot(), err)
 	}}
+}
+
+// answered reports whether the API itself refused the request: then it changed nothing.
+func answered(r route53.Reason) bool {
+	switch r {
+	case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonConflict, route53.ReasonRefusedRecord, route53.ReasonDenied,
+		route53.ReasonCredentials, route53.ReasonNoZone, route53.ReasonInvalid, route53.ReasonGuard:
+		return true
+	default:
+		return false
+	}
 }
 
 // reasonOf returns why a call of the API failed, and whether the request may have reached it.

@@ -391,7 +391,7 @@ func TestJournalSurvivesAFailureAtEveryCall(t *testing.T) {
 	}
 	for _, sticky := range []bool{false, true} {
 		for _, partial := range []int{0, 1, 700, 1 << 20} {
-			calls := 0
+			var calls int
 			for n := 1; ; n++ {
 				dir := t.TempDir()
 				writeJournal(t, dir, full)

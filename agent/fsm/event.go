@@ -27,6 +27,7 @@ type (
 		Reason   string // "" when the change was accepted
 		Conflict bool   // the record was not what the write was based on: nothing was changed by this request
 		Sent     bool   // the request may have reached the API
+		Unsure   bool   // and whether it changed anything is not known: the reply was lost, or says nothing
 	}
 	// Polled ends Poll.
 	Polled struct {

@@ -268,10 +268,13 @@ func settled() (State, Time) {
 	now := 1000 * time.Second
 	s := New(testConfig(), 1, Episode{}, false)
 	for _, ev := range []Event{
-		DrbdChanged{goodDrbd(now)}, Looked{goodCluster(now)}, Read{Zone: goodZone(now)}, Wrote{ChangeID: "C1", Sent: true}, Polled{InSync: true},
+		DrbdChanged{goodDrbd(now)}, Looked{goodCluster(now)}, Read{Zone: goodZone(now)}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, Polled{InSync: true},
 		Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
 		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}}, Probed{Postgres{At: now, Accepting: true, Writable: true}}, Looked{goodCluster(now)},
 	} {
+		if _, tick := ev.(Tick); tick {
+			now += 2 * time.Second // the poll is asked for
+		}
 		s, _ = s.Step(now, ev)
 	}
 	return s, now
@@ -294,16 +297,16 @@ func BenchmarkStepPromotion(b *testing.B) {
 	fenced := goodCluster(t0)
 	fenced.Peers[0] = Peer{Name: peer, Fenced: 9}
 	events := []Event{
-		DrbdChanged{lost}, Looked{gone}, DrbdChanged{goodDrbd(t0)}, Looked{fenced}, Wrote{ChangeID: "C1", Sent: true}, Polled{InSync: true},
+		DrbdChanged{lost}, Looked{gone}, DrbdChanged{goodDrbd(t0)}, Looked{fenced}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, Polled{InSync: true},
 		Read{Zone: Zone{At: t0, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
-		Probed{Postgres{At: t0 + 1, Accepting: true, Writable: true}}, ResolvedName{Resolved{At: t0 + 9, OK: true, Addr: myAddr}},
+		Probed{Postgres{At: t0 + 1, Accepting: true, Writable: true}}, ResolvedName{Resolved{At: t0 + 9*time.Second, OK: true, Addr: myAddr}},
 	}
 	s := start
 	b.ReportAllocs()
 	for b.Loop() {
 		s = start
 		for i, ev := range events {
-			s, _ = s.Step(t0+Time(i), ev)
+			s, _ = s.Step(t0+Time(i)*1100*time.Millisecond, ev)
 		}
 	}
 	if !s.Published || s.Episode.Outcome == "" {

@@ -35,6 +35,7 @@ func TestClaimNewerThanAFreshBaseIsFinal(t *testing.T) {
 				s = New(testConfig(), 1, s.Episode, true)
 			}
 			s, _ = s.Step(boot+9, foreign())
+			s, _ = s.Step(boot+10, Looked{goodCluster(boot + 10)})
 			if s.Contested != fresh {
 				t.Errorf("base fresh %v, restarted %v: contested %v", fresh, restart, s.Contested)
 			}

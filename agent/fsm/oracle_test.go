@@ -35,16 +35,50 @@ type oracle struct {
 	paused   Time
 	unfenced map[string]int64 // lost while promoted -> latest fencing known before
 	prior    map[string]Peer  // of the last successful look
-	demoted  bool             // DRBD saw no Primary peer when it was connected last
-	claim    string           // promotion that the core believes in
-	mine     uint64           // epoch of its accepted claim
-	ours     bool             // its claim was accepted
-	taken    bool             // and then somebody else's was read
+	fenced   map[string][]fencing
+	demoted  bool   // DRBD saw no Primary peer when it was connected last
+	claim    string // promotion that the core believes in
+	mine     uint64 // epoch of its accepted claim
+	ours     bool   // its claim was accepted
+	taken    bool   // and then somebody else's was read
 }
 
 func (o *oracle) restart() {
 	o.cluster, o.drbd, o.pg, o.lastRead, o.stalled = Cluster{}, Drbd{}, Postgres{}, Read{}, 0
-	o.unfenced, o.prior, o.demoted = map[string]int64{}, map[string]Peer{}, false
+	o.unfenced, o.prior, o.demoted, o.fenced = map[string]int64{}, map[string]Peer{}, false, map[string][]fencing{}
+}
+
+// fencing is one entry of the history that was new at some look: as a member, while the peer was away, or old at the first sight.
+type fencing struct {
+	id       int64
+	seen     Time
+	asMember bool
+}
+
+// knownBefore is the newest fencing that cannot be the one of a loss noticed now: all but one that came up in the last 30 seconds while the
+// peer still looked like a member.
+func (o *oracle) knownBefore(now Time, name string) int64 {
+	all := o.fenced[name]
+	if n := len(all); n > 1 && all[n-1].asMember && now-all[n-1].seen <= 30*time.Second {
+		return all[n-2].id
+	}
+	return all[len(all)-1].id
+}
+
+func (o *oracle) history(now Time, p Peer, was Peer, known bool) {
+	all := o.fenced[p.Name]
+	member := p.Online && !p.Unclean
+	if len(all) == 0 {
+		o.fenced[p.Name] = []fencing{{p.Fenced, now, false}}
+		return
+	}
+	if p.Fenced > all[len(all)-1].id {
+		all = append(all, fencing{p.Fenced, now, member})
+	}
+	if known && member && (!was.Online || was.Unclean) {
+		all[len(all)-1].asMember = false
+	}
+	o.fenced[p.Name] = all
 }
 
 func (o *oracle) learn(now Time, ev Event) {
@@ -57,18 +91,23 @@ func (o *oracle) learn(now Time, ev Event) {
 		for _, p := range e.Cluster.Peers[:e.Cluster.PeerCount] {
 			was, known := o.prior[p.Name]
 			well := p.Online && !p.Unclean
+			var before int64
+			if len(o.fenced[p.Name]) > 0 {
+				before = o.knownBefore(now, p.Name)
+			}
+			o.history(now, p, was, known)
 			if well {
 				delete(o.unfenced, p.Name)
-			} else if before, lost := o.unfenced[p.Name]; lost {
-				if p.Fenced > before {
+			} else if owed, lost := o.unfenced[p.Name]; lost {
+				if p.Fenced > owed {
 					o.unfenced[p.Name] = -1 // fenced: whatever comes is later
 				}
 			} else if known && was.Promoted && was.Online && !was.Unclean {
 				orderly := !p.Online && !p.Unclean && o.demoted && o.drbd.Live && now-o.drbd.At <= time.Minute
-				if !orderly && p.Fenced > was.Fenced {
+				if !orderly && p.Fenced > before {
 					o.unfenced[p.Name] = -1
 				} else if !orderly {
-					o.unfenced[p.Name] = was.Fenced
+					o.unfenced[p.Name] = before
 				}
 			}
 		}
@@ -407,7 +446,7 @@ func (w *walk) landWrite(a Write, reason string) {
 		if rapid.Bool().Draw(w.t, "made") {
 			w.count(a, w.z.write(w.now, me, a))
 		}
-		w.step(Wrote{Reason: reason, Sent: true})
+		w.step(Wrote{Reason: reason, Sent: true, Unsure: true})
 	default:
 		e := w.z.write(w.now, me, a)
 		w.count(a, e)

@@ -218,6 +218,8 @@ func (s *story) do(words []string) {
 			s.z.alias = false
 		case "peer":
 			s.z.set(s.k.now, peerAddr, s.z.epoch+1, peer, fmt.Sprintf("a/%d", s.z.epoch))
+		case "edited": // by hand, the ownership record is left
+			s.z.addr = "10.9.9.9"
 		case "ownership lost":
 			s.z.owner, s.z.epoch, s.z.claim = "", 0, ""
 		default:
@@ -279,6 +281,9 @@ func (s *story) crm(what string, p *Peer) {
 		p.Fencing = true
 	case "peer fencing failed":
 		p.Fencing = false
+	case "peer fenced as a member": // by an operator: Corosync has not noticed yet
+		s.fence++
+		p.Fenced = s.fence
 	case "peer fenced":
 		s.fence++
 		*p = Peer{Name: peer, Fenced: s.fence}

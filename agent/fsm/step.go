@@ -17,8 +17,9 @@ const (
 	resolveBusy   = 500 * time.Millisecond
 	viewUp        = time.Second
 	viewDown      = 250 * time.Millisecond
-	// peerMoved is how long after a promotion of a peer its claim is read, so that this node's next write is based on it.
-	peerMoved = 20 * time.Second
+	// peerClaims is how long after a promotion of a peer its claim is read, so that this node's next write is based on it.
+	peerClaims      = 5 * time.Second
+	peerClaimsAgain = time.Minute
 
 	backoffFirst = time.Second
 	backoffMax   = 30 * time.Second
@@ -68,6 +69,7 @@ type State struct {
 	Zone     Zone
 	Resolved Resolved
 	Lost     [MaxPeers]LostPeer
+	fences   [MaxPeers]fences
 
 	// The promotion of this node, "" when it is not promoted.
 	Promotion string
@@ -85,6 +87,7 @@ type State struct {
 	StalledUntil Time
 	PausedUntil  Time
 	Writing      Write // the write in flight; zero Claim when none
+	wroteAt      Time  // when the last one ended
 	cancelled    bool
 	ChangeID     string
 	polling      string // the change that the poll in flight asks about
@@ -143,7 +146,7 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	case Hint:
 		s.tasks[taskLook].nudge(now)
 		if e.Promotion {
-			s.hintUntil, s.lookGap = now+hintWindow, lookHintFirst
+			s.hurried(now)
 			s.tasks[taskProbe].nudge(now)
 		}
 	case Looked:
@@ -175,11 +178,13 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	case Republish:
 		// A claim that was accepted once is never written over a newer one.
 		s.raceUsed = s.raceUsed || s.Published
-		s.Published = false
+		s.Published, s.Zone.OK = false, false // what the zone holds now decides whether there is anything to write
+		s.tasks[taskRead].nudge(now)
 		s.tasks[taskLook].nudge(now)
 	}
 
 	s.name(now)
+	s.settle(now)
 	s.stamp(now)
 	out = s.decide(now, out)
 	out = s.schedule(now, out)
@@ -212,11 +217,11 @@ func (s *State) looked(now Time, c Cluster) {
 		s.peer(now, old, p)
 	}
 	if c.PromotedPeer != "" {
-		if c.PromotedPeer != s.lastPeer && s.everLooked {
-			// Its claim will come: know the epoch before it is needed.
-			s.hurry(taskRead, now+peerMoved+s.jitter(peerMoved))
-		}
 		s.lastPeer = c.PromotedPeer
+		if s.Config.Ownership && s.Zone.Owner != c.PromotedPeer {
+			// Its claim will come, or has: know the epoch before it is needed.
+			s.hurry(taskRead, max(now+peerClaims+s.jitter(peerClaims), s.Zone.At+peerClaimsAgain, s.ReadRetry.At))
+		}
 	}
 	if c.Promoting && s.everLooked {
 		s.begin(now, "crm_mon: promoting")
@@ -235,6 +240,9 @@ func (s *State) looked(now Time, c Cluster) {
 
 // peer follows one peer through loss, fencing and return.
 func (s *State) peer(now Time, old Cluster, p Peer) {
+	f := s.fencesOf(p)
+	before := f.before(now)
+	f.learn(now, p)
 	lost := s.lost(p.Name)
 	if p.Online && !p.Unclean {
 		if lost != nil {
@@ -246,7 +254,8 @@ func (s *State) peer(now Time, old Cluster, p Peer) {
 		for _, q := range old.Peers[:old.PeerCount] {
 			if q.Name == p.Name && q.Promoted && q.Online && !q.Unclean && !s.left(now, p) {
 				s.begin(now, "crm_mon: node lost")
-				lost = s.remember(LostPeer{Name: p.Name, FencedBefore: q.Fenced})
+				s.hurried(now) // fencing is requested next
+				lost = s.remember(LostPeer{Name: p.Name, FencedBefore: before})
 				s.mark(now, PeerLost)
 			}
 		}
@@ -267,6 +276,56 @@ func (s *State) peer(now Time, old Cluster, p Peer) {
 	if s.Episode.Open() {
 		s.Episode.Lost = *lost
 	}
+}
+
+// fences is what is known of one peer's fencing history. It only grows: a history that was cleaned and comes back is nothing new.
+type fences struct {
+	name   string
+	newest int64
+	older  int64 // the newest one before that
+	at     Time  // when newest was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
+	away   bool
+}
+
+// earlyFence is how long a fencing may be known before the cluster notices that the node is gone: an operator who fences a healthy
+// node is faster than Corosync's token timeout and two looks.
+const earlyFence = 30 * time.Second
+
+// before returns the newest fencing that has nothing to do with a loss that is noticed now.
+func (f *fences) before(now Time) int64 {
+	if f.at != 0 && now-f.at <= earlyFence {
+		return f.older
+	}
+	return f.newest
+}
+
+func (f *fences) learn(now Time, p Peer) {
+	away := !p.Online || p.Unclean
+	if p.Fenced > f.newest {
+		f.older, f.newest, f.at = f.newest, p.Fenced, 0
+		if !away {
+			f.at = now
+		}
+	}
+	if f.away && !away {
+		f.at = 0 // what was before its return explains no later loss
+	}
+	f.away = away
+}
+
+// fencesOf finds the peer's memory, or makes one: what is in the history at the first sight is old.
+func (s *State) fencesOf(p Peer) *fences {
+	slot := &s.fences[0]
+	for i := range s.fences {
+		if s.fences[i].name == p.Name {
+			return &s.fences[i]
+		}
+		if slot.name != "" && s.fences[i].name == "" {
+			slot = &s.fences[i]
+		}
+	}
+	*slot = fences{name: p.Name, newest: p.Fenced, older: p.Fenced, away: !p.Online || p.Unclean}
+	return slot
 }
 
 // left reports whether a peer that is gone and clean was demoted before it went: DRBD said so over a live connection. Nobody fences
@@ -317,7 +376,7 @@ func (s *State) drbd(now Time, d Drbd) {
 	case d.Primary:
 		s.begin(now, "DRBD: Primary")
 		s.mark(now, Promoted)
-		s.hintUntil, s.lookGap = now+hintWindow, lookHintFirst
+		s.hurried(now)
 		s.tasks[taskProbe].nudge(now)
 	case old.Connected && old.PeerPrimary && !d.Connected:
 		s.begin(now, "DRBD: "+d.LostWhy)
@@ -327,24 +386,37 @@ func (s *State) drbd(now Time, d Drbd) {
 	}
 }
 
-// read takes in the authoritative record and settles whose it is.
+// read takes in the authoritative record.
 func (s *State) read(now Time, e Read) {
 	s.tasks[taskRead].landed(now, s.Config.DriftEvery/2+s.jitter(s.Config.DriftEvery))
 	if e.Reason != "" && !e.Zone.Refused {
 		s.ReadRetry = s.backoff(now, s.ReadRetry, e.Reason)
 		s.tasks[taskRead].Due = s.ReadRetry.At
+		if s.Zone.OK { // only a check: no hurry for an API that is in trouble
+			s.tasks[taskRead].Due += backoffMax
+		}
 		return
 	}
 	s.ReadRetry = Retry{}
+	if e.Zone.At < s.wroteAt {
+		// Begun before our write ended: it may show what was before.
+		s.ReadRetry.At = now + guardRetry
+		s.tasks[taskRead].Due = s.ReadRetry.At
+		return
+	}
 	s.Zone = e.Zone
 	if s.Zone.Refused {
 		s.tasks[taskRead].Due = now + backoffMax
 		return
 	}
-	if s.Promotion == "" {
+}
+
+// settle compares the record with this node's promotion: whose it is.
+func (s *State) settle(now Time) {
+	z := s.Zone
+	if s.Promotion == "" || !s.Cluster.PromotedHere || !z.OK {
 		return
 	}
-	z := s.Zone
 	switch {
 	case !s.Config.Ownership:
 		if !s.Published && z.Addr == s.Config.Addr && s.Episode.Attempted {
@@ -393,7 +465,7 @@ func (s *State) accepted(now Time, epoch uint64) {
 
 func (s *State) wrote(now Time, e Wrote) {
 	w := s.Writing
-	s.Writing, s.cancelled = Write{}, false
+	s.Writing, s.cancelled, s.wroteAt = Write{}, false, now
 	s.tasks[taskWrite].Flying = false
 	if s.Episode.Open() && s.Episode.Promotion == w.Claim && e.Sent {
 		s.Episode.Writes++
@@ -410,8 +482,8 @@ func (s *State) wrote(now Time, e Wrote) {
 		}
 		return
 	}
-	if e.Sent {
-		// Lost reply or conflict: only the record tells what is.
+	if e.Unsure || e.Conflict {
+		// Only the record tells what is. After a refusal it is still what it was.
 		s.Zone.OK = false
 		s.tasks[taskRead].nudge(now)
 	}
@@ -501,9 +573,6 @@ func (s *State) promote(now Time, claim string) {
 		e.Cause = CauseResourceFailed
 	case e.Peer == "":
 		e.Cause = CauseStartUp
-	}
-	if s.Zone.OK && s.Config.Ownership && s.Zone.Claim == claim {
-		s.accepted(now, s.Zone.Epoch)
 	}
 	s.tasks[taskProbe].nudge(now)
 }
@@ -662,6 +731,9 @@ func (s *State) schedule(now Time, out []Action) []Action {
 	}
 	return out
 }
+
+// hurried makes the next looks follow each other quickly for a while.
+func (s *State) hurried(now Time) { s.hintUntil, s.lookGap = now+hintWindow, lookHintFirst }
 
 // hurry brings a task forward when the state has become busier than when it was planned.
 func (s *State) hurry(t task, by Time) { s.tasks[t].Due = min(s.tasks[t].Due, by) }

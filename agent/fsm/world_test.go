@@ -104,7 +104,7 @@ func (z *zone) read(at Time) Read {
 func (z *zone) write(now Time, owner string, w Write) Wrote {
 	switch {
 	case z.fail != "":
-		return Wrote{Reason: z.fail, Sent: true}
+		return Wrote{Reason: z.fail, Sent: true, Unsure: z.fail == "timeout" || z.fail == "network"}
 	case z.ownership && w.Base.Raw != z.raw():
 		return Wrote{Reason: "conflict", Conflict: true, Sent: true}
 	}
@@ -112,7 +112,7 @@ func (z *zone) write(now Time, owner string, w Write) Wrote {
 	z.set(now, w.Addr, w.NextEpoch, owner, w.Claim)
 	if z.loseReplies > 0 {
 		z.loseReplies--
-		return Wrote{Reason: "timeout", Sent: true}
+		return Wrote{Reason: "timeout", Sent: true, Unsure: true}
 	}
 	return Wrote{ChangeID: fmt.Sprintf("C%d", len(z.changed)), Sent: true}
 }
@@ -265,7 +265,7 @@ func (a *agent) write(w Write) {
 	}
 	a.giveUp = func() {
 		finish := finish
-		a.later("probe", func() { finish(Wrote{Reason: "canceled", Sent: sent}) })
+		a.later("probe", func() { finish(Wrote{Reason: "canceled", Sent: sent, Unsure: sent}) })
 	}
 	a.later("sign", func() {
 		if done {

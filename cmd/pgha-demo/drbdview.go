@@ -31,8 +31,20 @@ type side struct {
 
 type field struct {
 	key, val string
-	stat     bool // printed with --statistics only, and not multicast when it alone changes
-	once     bool // printed in a dump, and in a change only when it changed
+	stat     bool   // printed with --statistics only, and not multicast when it alone changes
+	once     bool   // printed in a dump, and in a change only when it changed
+	full     bool   // printed with --full only
+	group    string // without --full, a change prints all fields of a group of which one changed
+}
+
+// always is the group that every change prints.
+const always = "always"
+
+func grouped(group string, fields ...field) []field {
+	for i := range fields {
+		fields[i].group = group
+	}
+	return fields
 }
 
 // object is one line of events2: a kind, the keys that name it, and the rest.
@@ -82,15 +94,16 @@ func (c *cluster) objects(i int) []object {
 		ordering = "none"
 	}
 	pd := []field{
-		{key: "replication", val: s.repl}, {key: "peer-disk", val: s.peerDisk}, {key: "peer-client", val: "no"}, {key: "resync-suspended", val: "no"},
+		{key: "replication", val: s.repl}, {key: "peer-disk", val: s.peerDisk, group: "disk"}, {key: "peer-client", val: "no", group: "disk"},
+		{key: "resync-suspended", val: "no"},
 	}
 	running := !s.resyncStart.IsZero()
 	if running && s.resyncTotal > 0 {
 		pd = append(pd, field{key: "done", val: fmt.Sprintf("%.2f", s.done()), stat: true})
 	}
-	pd = append(pd,
+	pd = append(pd, grouped(always,
 		field{key: "received", val: u(s.received), stat: true}, field{key: "sent", val: u(s.sent), stat: true}, field{key: "out-of-sync", val: u(s.oos), stat: true},
-		field{key: "pending", val: u(s.pending), stat: true}, field{key: "unacked", val: u(s.unacked), stat: true})
+		field{key: "pending", val: u(s.pending), stat: true}, field{key: "unacked", val: u(s.unacked), stat: true})...)
 	if running && s.resyncTotal > 0 {
 		pd = append(pd, s.rates()...)
 	}
@@ -98,19 +111,18 @@ func (c *cluster) objects(i int) []object {
 		{"resource", "name:" + drbdName, []field{
 			{key: "role", val: s.role}, {key: "suspended", val: "no"}, {key: "force-io-failures", val: "no"},
 			{key: "write-ordering", val: ordering, stat: true},
-			{key: "may_promote", val: yes(s.mayPromote())}, {key: "promotion_score", val: strconv.Itoa(s.score())},
+			{key: "may_promote", val: yes(s.mayPromote()), group: "score"}, {key: "promotion_score", val: strconv.Itoa(s.score()), group: "score"},
 		}},
 		{"connection", peer, []field{
 			{key: "connection", val: s.conn}, {key: "role", val: s.peerRole},
 			{key: "congested", val: "no", stat: true}, {key: "ap-in-flight", val: "0", stat: true}, {key: "rs-in-flight", val: "0", stat: true},
 		}},
-		{"device", "name:" + drbdName + " volume:0 minor:0", []field{
-			{key: "backing_dev", val: s.backing}, {key: "disk", val: s.disk}, {key: "client", val: "no"}, {key: "quorum", val: "yes"},
-			{key: "size", val: u(s.size), stat: true}, {key: "read", val: u(s.read), stat: true}, {key: "written", val: u(s.written), stat: true},
-			{key: "al-writes", val: u(s.alWrites), stat: true}, {key: "bm-writes", val: u(s.bmWrites), stat: true},
-			{key: "upper-pending", val: "0", stat: true}, {key: "lower-pending", val: "0", stat: true},
-			{key: "al-suspended", val: "no", stat: true}, {key: "blocked", val: "no", stat: true, once: true},
-		}},
+		{"device", "name:" + drbdName + " volume:0 minor:0", append(append(
+			grouped("disk", field{key: "backing_dev", val: s.backing}, field{key: "disk", val: s.disk}, field{key: "client", val: "no"}, field{key: "quorum", val: "yes"}),
+			grouped("stats", field{key: "size", val: u(s.size), stat: true}, field{key: "read", val: u(s.read), stat: true}, field{key: "written", val: u(s.written), stat: true},
+				field{key: "al-writes", val: u(s.alWrites), stat: true}, field{key: "bm-writes", val: u(s.bmWrites), stat: true},
+				field{key: "upper-pending", val: "0", stat: true}, field{key: "lower-pending", val: "0", stat: true})...),
+			field{key: "al-suspended", val: "no", stat: true}, field{key: "blocked", val: "no", stat: true, once: true})},
 		{"peer-device", peer + " volume:0", pd},
 		{"path", fmt.Sprintf("%s local:ipv4:%s:7789 peer:ipv4:%s:7789", peer, n.addr, p.addr), []field{{key: "established", val: yes(s.path)}}},
 	}
@@ -135,7 +147,8 @@ func (s *side) rates() []field {
 		{key: "rs-failed", val: "0"}, {key: "rs-same-csum", val: "0"},
 		{key: "dbdt", val: mib}, {key: "dbdt0", val: mib}, {key: "dbdt1", val: mib}, {key: "eta", val: eta}}
 	for i := range list {
-		list[i].stat = true
+		list[i].stat, list[i].group = true, always
+		list[i].full = list[i].key != "dbdt1" && list[i].key != "eta"
 	}
 	return list
 }
@@ -235,17 +248,24 @@ func changed(old, o object, withStats bool) bool {
 }
 
 func (st *stream) text(o object, old *object) string {
+	news := func(f field) bool {
+		v, ok := old.value(f.key)
+		return !ok || v != f.val
+	}
+	groups := map[string]bool{always: true}
+	if old != nil {
+		for _, f := range o.fields {
+			groups[f.group] = groups[f.group] || f.group != "" && news(f)
+		}
+	}
 	var b strings.Builder
 	for _, f := range o.fields {
-		if f.stat && !st.statistics && f.key != "done" {
+		switch {
+		case f.stat && !st.statistics && f.key != "done", f.full && !st.full, f.key == "write-ordering" && old != nil && !st.full:
 			continue
+		case old == nil, news(f), st.full && !f.once, groups[f.group]:
+			b.WriteString(" " + f.key + ":" + f.val)
 		}
-		if old != nil {
-			if v, ok := old.value(f.key); ok && v == f.val && (f.once || !st.full) {
-				continue
-			}
-		}
-		b.WriteString(" " + f.key + ":" + f.val)
 	}
 	return b.String()
 }

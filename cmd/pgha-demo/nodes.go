@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,7 +19,8 @@ type machine struct {
 	index      int
 	name, addr string
 	dir        string
-	http       string // host:port
+	http       string       // host:port
+	reserved   net.Listener // keeps that port for the agent until it starts
 	agentPath  string
 	env        []string
 	spawn      *spawner
@@ -112,6 +114,10 @@ func (m *machine) command(args ...string) *exec.Cmd {
 
 // startAgent starts the real agent, whose log goes to a file.
 func (m *machine) startAgent() error {
+	if m.reserved != nil {
+		_ = m.reserved.Close()
+		m.reserved = nil
+	}
 	log, err := os.OpenFile(m.log(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err

@@ -117,14 +117,14 @@ func (ps *procs) killAll() {
 	}
 }
 
-// build compiles one of the module's commands to path.
-func build(ctx context.Context, pkg, path string) error {
+// build compiles one of the module's commands to path. Settings beside the user's own would miss the build cache.
+func build(ctx context.Context, pkg, path string, env ...string) error {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		return errors.New("the go command is not in PATH; it is needed to build the demo's parts")
 	}
 	cmd := exec.CommandContext(ctx, goTool, "build", "-o", path, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

@@ -76,6 +76,9 @@ func (d *demo) report(ctx context.Context) error {
 
 	from, to := d.client.outage()
 	d.ui.title("Checks")
+	if said, ok := d.cluster.reached("pacemaker_promoted"); ok {
+		d.ui.print(fmt.Sprintf("         from Pacemaker's word that the node is promoted to the record accepted: %d ms", at["dns_accepted"].Sub(said).Milliseconds()))
+	}
 	d.ui.check(to.Sub(from) > 0 && !from.After(d.cut.Add(100*time.Millisecond)), "the client could not commit for %.1f s (T%+.1fs to T%+.1fs); the shell version took about 60 s",
 		to.Sub(from).Seconds(), from.Sub(d.cut).Seconds(), to.Sub(d.cut).Seconds())
 	if e.Outage != nil {
@@ -114,6 +117,18 @@ func list(prefix string, items []string) string {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
+
+// checkRows compares what the client was promised with what is there.
+func (d *demo) checkRows(ctx context.Context) error {
+	acked, lost, stored, err := d.client.compare(ctx)
+	if err != nil {
+		return err
+	}
+	_, failed, _ := d.client.counts()
+	d.ui.check(len(lost) == 0 && len(acked) > 0 && stored >= len(acked), "every acknowledged row is there: %d acknowledged, %d missing, %d stored (%d attempts failed)",
+		len(acked), len(lost), stored, failed)
+	return nil
+}
 
 // checkRecord looks at the changes that Route 53 accepted.
 func (d *demo) checkRecord(st *statusDoc) {

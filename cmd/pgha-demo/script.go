@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +18,8 @@ const (
 	recordTTL  = 5 // seconds
 	dnsDelay   = 2 * time.Second
 	modulePath = "github.com/pgha/pgha-agent"
+
+	staticBuild = "CGO_ENABLED=0" // starts faster
 )
 
 // demo is everything that runs.
@@ -74,100 +72,6 @@ func (d *demo) inBackground(f func()) {
 		}()
 		f()
 	})
-}
-
-// prepare builds and configures everything; nothing runs yet but the name service.
-func (d *demo) prepare(ctx context.Context) (err error) {
-	d.ui.title("Preparing")
-	if err := installPostgres(ctx, d.ui.step); err != nil {
-		return err
-	}
-	if d.dir, err = os.MkdirTemp("", "pgha-demo-"); err != nil {
-		return err
-	}
-	if err := os.Chmod(d.dir, 0o755); err != nil { // PostgreSQL is another user when we are root
-		return err
-	}
-	d.ui.step("everything is in %s and goes with it", d.dir)
-	d.spawn = newSpawner()
-	standin := filepath.Join(d.dir, "standin")
-	if err := build(ctx, modulePath+"/cmd/pgha-demo/standin", standin); err != nil {
-		return err
-	}
-	if d.agentPath == "" {
-		d.ui.step("building the agent")
-		d.agentPath = filepath.Join(d.dir, "pgha-agent")
-		if err := build(ctx, modulePath+"/cmd/pgha-agent", d.agentPath); err != nil {
-			return err
-		}
-	} else if d.agentPath, err = filepath.Abs(d.agentPath); err != nil {
-		return err
-	}
-
-	addrs := [2]string{"127.0.1.10", "127.0.2.10"}
-	names := [2]string{"pg-primary", "pg-secondary"}
-	if d.port, err = freePort(d.port, addrs[:]...); err != nil {
-		return err
-	}
-	d.zone = route53test.New(route53test.Options{ZoneID: zoneID, ZoneName: "pgha.internal", SyncDelay: dnsDelay, Rate: 5, Burst: 5})
-	if err := d.zone.Start("127.0.0.1:0"); err != nil {
-		return err
-	}
-	// As in a zone that people kept by hand until now. The agent takes it over.
-	d.zone.Set(route53test.Simple(recordName, "A", recordTTL, addrs[0]))
-	if d.dns, err = d.zone.DNS(route53test.DNSOptions{CacheTTL: true}); err != nil {
-		return err
-	}
-	d.ui.step("Route 53 stand-in at %s (5 requests a second, changes in sync after %v), resolver at %s (keeps answers for their TTL)", d.zone.URL(), dnsDelay, d.dns.Addr())
-	if d.db, err = newDatabase(d.spawn, filepath.Join(d.dir, "volume"), d.port); err != nil {
-		return err
-	}
-
-	d.cluster = newCluster(names, addrs, defaultFigures)
-	for i := range d.nodes {
-		httpPort, err := freePort(d.httpPort+i, "127.0.0.1")
-		if err != nil {
-			return err
-		}
-		m := &machine{
-			index: i, name: names[i], addr: addrs[i], dir: filepath.Join(d.dir, names[i]), http: "127.0.0.1:" + strconv.Itoa(httpPort),
-			agentPath: d.agentPath, spawn: d.spawn,
-			env: []string{"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true"},
-		}
-		d.nodes[i] = m
-		err = m.prepare(settings{Port: d.port, Zone: zoneID, Record: recordName, TTL: strconv.Itoa(recordTTL) + "s", Endpoint: d.zone.URL(), Resolver: d.dns.Addr()}, standin)
-		if err != nil {
-			return err
-		}
-	}
-	d.cluster.hooks = hooks{
-		startPostgres: func(_ context.Context, i int) error { return d.db.start(d.nodes[i]) },
-		alert:         func(i int, env map[string]string) { d.nodes[i].alert(env) },
-	}
-	return nil
-}
-
-// freePort returns port if nobody listens there, else one that is free on all addresses.
-func freePort(port int, addrs ...string) (int, error) {
-	for range 20 {
-		free := true
-		for _, addr := range addrs {
-			l, err := net.Listen("tcp", net.JoinHostPort(addr, strconv.Itoa(port)))
-			if err != nil {
-				free = false
-				break
-			}
-			if port == 0 {
-				port = l.Addr().(*net.TCPAddr).Port
-			}
-			_ = l.Close()
-		}
-		if free {
-			return port, nil
-		}
-		port = 0
-	}
-	return 0, fmt.Errorf("no free port on %s", strings.Join(addrs, " and "))
 }
 
 // begin starts the cluster, the agents and the client.
@@ -256,7 +160,7 @@ func (d *demo) ready(ctx context.Context, m *machine) error {
 	why := ""
 	return d.until(ctx, 30*time.Second, "agent of "+m.name+" is ready", func() (bool, error) {
 		if m.daemon.exited() {
-			return false, fmt.Errorf("agent of %s ended: %w: %w", m.name, errFatal, m.daemon.err)
+			return false, fmt.Errorf("agent of %s ended: %w", m.name, errors.Join(errFatal, m.daemon.err))
 		}
 		st, err := m.status(ctx)
 		if err != nil {
@@ -330,7 +234,7 @@ func (d *demo) failover(ctx context.Context) error {
 		st, err := alive.status(ctx)
 		switch {
 		case alive.daemon.exited():
-			return fmt.Errorf("the surviving agent ended: %w", alive.daemon.err)
+			return fmt.Errorf("the surviving agent ended: %w", errors.Join(errFatal, alive.daemon.err))
 		case time.Since(d.cut) > time.Minute:
 			return fmt.Errorf("not over after a minute: %s", holdsOf(st))
 		case err != nil || st.Episode == nil || before.Episode != nil && st.Episode.ID == before.Episode.ID:
@@ -412,70 +316,4 @@ func (d *demo) comeBack(ctx context.Context) error {
 	a, _ := d.zone.Get(recordName, "A")
 	d.ui.check(len(a.Values) == 1 && a.Values[0] == d.nodes[1].addr, "%s still names %s", recordName, d.nodes[1].addr)
 	return d.checkRows(ctx)
-}
-
-// checkRows compares what the client was promised with what is there.
-func (d *demo) checkRows(ctx context.Context) error {
-	acked, lost, stored, err := d.client.compare(ctx)
-	if err != nil {
-		return err
-	}
-	_, failed, _ := d.client.counts()
-	d.ui.check(len(lost) == 0 && len(acked) > 0 && stored >= len(acked), "every acknowledged row is there: %d acknowledged, %d missing, %d stored (%d attempts failed)",
-		len(acked), len(lost), stored, failed)
-	return nil
-}
-
-// invite leaves everything running and says how to look at it.
-func (d *demo) invite() {
-	d.ui.title("Both agents keep running; Ctrl-C ends everything")
-	for _, m := range d.nodes {
-		d.ui.print(fmt.Sprintf("  %-13s http://%s/status   http://%s/metrics", m.name, m.http, m.http))
-	}
-	m := d.nodes[1]
-	d.ui.print(fmt.Sprintf(`
-  %[1]s status  --config %[2]s
-  %[1]s history --config %[2]s
-  %[3]s/crm_mon
-  %[3]s/drbdsetup status
-  psql -h %[4]s -p %[5]d -U app -c 'SELECT count(*) FROM demo_rows' app
-`, d.agentPath, m.config(), m.dir, m.addr, d.port))
-}
-
-// explain shows the ends of the logs after a failure.
-func (d *demo) explain() {
-	for _, m := range d.nodes {
-		if m != nil {
-			d.ui.print("\n--- end of " + m.log() + "\n" + m.logTail())
-		}
-	}
-}
-
-// cleanUp ends every process and removes the directory. It may be called at any time.
-func (d *demo) cleanUp() error {
-	if d.stop != nil {
-		d.stop()
-	}
-	d.bg.Wait()
-	for _, m := range d.nodes {
-		if m != nil {
-			m.shutDown()
-		}
-	}
-	var err error
-	if d.db != nil && d.db.server != nil {
-		err = d.db.stop()
-	}
-	if d.dns != nil {
-		d.dns.Close()
-	}
-	if d.zone != nil {
-		d.zone.Close()
-	}
-	if d.dir != "" && d.keep {
-		d.ui.print("kept " + d.dir)
-	} else if d.dir != "" {
-		err = errors.Join(err, os.RemoveAll(d.dir))
-	}
-	return err
 }

@@ -101,7 +101,7 @@ func (c *cluster) takeOver(ctx context.Context, dead, i int) error {
 		c.update(func() { c.handler, c.banned, c.changed, c.changer = true, dead, time.Now(), c.nodes[i].name })
 		return sleep(ctx, c.fig.Promote/5)
 	}
-	if err := c.run(ctx, i, rscDrbd, "promote", c.nodes[i].set, "Promoting", "Promoted", "", promote); err != nil {
+	if err := c.run(ctx, i, rscDrbd, "promote", c.nodes[i].set, "Promoting", "Promoted", "pacemaker_promoted", promote); err != nil {
 		return err
 	}
 	c.update(func() {

@@ -23,7 +23,7 @@ func installTools(tb testing.TB, c *cluster, node int) (dir string, t *toolServe
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	standin := filepath.Join(dir, "standin")
-	if err := build(context.Background(), modulePath+"/cmd/pgha-demo/standin", standin); err != nil {
+	if err := build(context.Background(), modulePath+"/cmd/pgha-demo/standin", standin, staticBuild); err != nil {
 		tb.Fatal(err)
 	}
 	for _, tool := range []string{"crm_mon", "drbdsetup"} {
