@@ -12,6 +12,7 @@ all: build
 build: ## build the agent into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pgha-agent ./cmd/pgha-agent
 	ln -sf pgha-agent bin/pgha-alert
+	@mkdir -p bin/man && $(GO) run -tags man ./cmd/pgha-agent man bin/man && bin/pgha-agent completion bash > bin/pgha-agent.bash
 
 demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
 	$(GO) run ./cmd/pgha-demo --agent bin/pgha-agent $(if $(ONCE),--once)
@@ -41,7 +42,7 @@ fuzz: ## every fuzz target for FUZZTIME
 docs: ## regenerate docs/metrics.md and docs/commands.md
 	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update
 
-install: build ## install on this node; see docs/install.md
+install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0755 bin/pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-agent
 	ln -sf pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-alert
 	install -D -m 0644 deploy/pgha-agent.service $(DESTDIR)/lib/systemd/system/pgha-agent.service
@@ -49,8 +50,9 @@ install: build ## install on this node; see docs/install.md
 	install -D -m 0644 deploy/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgha-agent.conf
 	install -D -m 0644 deploy/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pgha-agent.conf
 	test -e $(DESTDIR)/etc/pgha-agent/config.toml || install -D -m 0640 deploy/config.toml $(DESTDIR)/etc/pgha-agent/config.toml
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8 && $(GO) run -tags man ./cmd/pgha-agent man $(DESTDIR)$(PREFIX)/share/man/man8
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions && bin/pgha-agent completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
+	install -D -m 0755 deploy/register-alert.sh $(DESTDIR)$(PREFIX)/share/pgha-agent/register-alert.sh
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
+	install -D -m 0644 bin/pgha-agent.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
 	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create && chgrp haclient /etc/pgha-agent/config.toml && systemctl daemon-reload; fi
 
 clean:

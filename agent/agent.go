@@ -90,10 +90,9 @@ func New(opts Options) (*Agent, error) {
 	}
 	last, sameBoot := a.openJournal()
 	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
-	if until, err := readPause(a.cfg.State.Dir, a.clock); err != nil {
-		a.log.Warn("pause file not readable, not paused", keyErr, err)
-	} else {
-		a.state.PausedUntil = until
+	if a.state.PausedUntil, err = readPause(a.cfg.State.Dir, a.clock); err != nil {
+		a.state.PausedUntil = a.clock.Boot() + time.Hour
+		a.log.Error("pause file not readable: paused for an hour, because it may say so", keyErr, err)
 	}
 	a.metrics = newMetrics(a)
 	a.publish(a.clock.Boot())
@@ -235,8 +234,11 @@ func (a *Agent) step(ctx context.Context, m message) {
 	a.state, actions = a.state.Step(now, m.event)
 	a.publish(now)
 	a.logTransitions(&before)
-	a.metrics.transitions(&before, &a.state, a.snap.Load())
+	a.metrics.transitions(&before.Episode, &a.state.Episode)
 	for _, action := range actions {
+		if save, ok := action.(fsm.Save); ok && save.Episode.Outcome != "" && (save.Episode.ID != before.Episode.ID || before.Episode.Open()) {
+			a.episodeEnds(&save.Episode)
+		}
 		a.perform(ctx, action)
 	}
 	if a.onStep != nil {

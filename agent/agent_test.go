@@ -343,8 +343,8 @@ func TestDaemonKeepsRunningWhenEverySourceIsAway(t *testing.T) {
 		return s.Sources[SourceCrm].Failures > 0 && s.Sources[SourceDrbd].Failures > 0 && s.Sources[SourceRoute53].Failures > 0 && s.Sources[SourceResolver].Failures > 0
 	})
 	doc := a.Status(a.Snapshot())
-	if doc.Ready || doc.Publication.State != PubIdle {
-		t.Errorf("ready %v publication %s, want not ready and idle", doc.Ready, doc.Publication.State)
+	if doc.Ready || doc.Publication.State != PubUnknown {
+		t.Errorf("ready %v publication %s, want not ready and unknown", doc.Ready, doc.Publication.State)
 	}
 	for _, want := range []string{"source_crm", "source_drbd", "source_route53"} {
 		found := false

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgha/pgha-agent/pg"
 )
 
 // requiredFields are the fields that have no default, with an example of each.
@@ -89,11 +91,11 @@ func oneOf(words ...string) fieldCheck {
 }
 
 // Names of nodes and resources become arguments of commands and words in the ownership record.
-var nameWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$`)
+var nameWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 func checkWord(s string) (clean, what, remedy string) {
 	if !nameWord.MatchString(s) {
-		return "", "is not a name", "use letters, digits and _ . : - only, at most 128, as crm_mon and drbdsetup show it"
+		return "", "is not a name", "use letters, digits and _ . - only, at most 128, as crm_mon and drbdsetup show it"
 	}
 	return s, "", ""
 }
@@ -132,6 +134,9 @@ func checkDSN(s string) (clean, what, remedy string) {
 	// The error's text may show parts of a password when the string is broken: it is not passed on.
 	if _, err := pgconn.ParseConfig(s); err != nil {
 		return "", "is not a PostgreSQL connection string", `write keywords like "host=/var/run/postgresql user=pgha dbname=postgres", with quotes around values with spaces`
+	}
+	if _, err := pg.NewProber(s); err != nil {
+		return "", "is not the address of one server", `name this node's own server only, like "host=/var/run/postgresql user=pgha dbname=postgres"`
 	}
 	return s, "", ""
 }

@@ -255,7 +255,7 @@ func (r *configReader) set(field string, target reflect.Value, value *unstable.N
 
 // commandWords reads a list of words; a string alone is a list of one.
 func commandWords(value *unstable.Node) (words []string, what, remedy string) {
-	const list = `write a list of words, like ["sudo", "crm_mon"]`
+	const list = `write a list of words, like ["/usr/sbin/crm_mon"]`
 	switch value.Kind {
 	case unstable.String:
 		words = []string{string(value.Data)}

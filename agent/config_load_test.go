@@ -120,7 +120,7 @@ ownership = "none"
 	want := `c.toml:3: node.addr: unknown field (got addr); the fields of [node] are name, address
 c.toml:4: node.address: is not an IP address (got "10.0.0.256"); give this node's own IPv4 address, or "imds" to ask the instance metadata
 c.toml:5: [clutser]: unknown section (got [clutser]); the sections are node, cluster, drbd, postgres, record, http, state, log
-c.toml:9: cluster.crm_mon: must be a list of strings (got 7); write a list of words, like ["sudo", "crm_mon"]
+c.toml:9: cluster.crm_mon: must be a list of strings (got 7); write a list of words, like ["/usr/sbin/crm_mon"]
 c.toml:11: record.zone_id: is not the id of a hosted zone (got "z123"); copy the id from Route 53: it starts with Z, in capital letters and digits
 c.toml:13: record.ttl: is out of range (got "90000s"); choose from 1s to 86400s
 c.toml:14: record.drift_check: is not a duration (got "5 minutes"); write a number with its unit, like "10s" or "5m"

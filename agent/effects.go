@@ -94,6 +94,7 @@ func fenceBans(st *crm.Status, before map[string]fsm.Time, now fsm.Time) map[str
 func (a *Agent) drbdChanged(r drbd.Report) message {
 	at := a.clock.Boot()
 	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, a.lastDrbd)
+	a.rememberSplitBrain(&facts)
 	a.lastDrbd = facts
 	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
 		err := r.Err
@@ -195,6 +196,9 @@ func (a *Agent) poll(ctx context.Context, id string) message {
 func (a *Agent) resolve(ctx context.Context) message {
 	at := a.clock.Boot()
 	addrs, _, err := a.resolver.Lookup(ctx, a.cfg.Record.Name)
+	if noSuchName(err) {
+		err = nil // there is no such record: that is an answer
+	}
 	facts := fsm.Resolved{At: at, OK: err == nil}
 	if len(addrs) > 0 {
 		facts.Addr = addrs[0].String()
@@ -203,6 +207,11 @@ func (a *Agent) resolve(ctx context.Context) message {
 		facts.Addr = fmt.Sprint(addrs) // never equal to one address
 	}
 	return message{fsm.ResolvedName{Resolved: facts}, func(s *Snapshot) { s.source(SourceResolver, a.clock.Boot(), err) }}
+}
+
+func noSuchName(err error) bool {
+	e, ok := errors.AsType[*route53.DNSError](err)
+	return ok && (e.RCode == "NXDOMAIN" || e.RCode == "NODATA")
 }
 
 func (a *Agent) view(ctx context.Context) message {

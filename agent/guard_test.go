@@ -2,14 +2,17 @@ package agent
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/drbd"
 )
 
 // testClock is a Clock that the test moves. The two clocks drift apart as they do over a suspend.
@@ -142,5 +145,59 @@ func TestSaverKeepsWhatTheDiskRefuses(t *testing.T) {
 	got, _, err := ReadJournal(dir)
 	if err != nil || len(got) != 2 || got[0].Episode.Cause != fsm.CauseNodeLost || got[1].Episode.ID != 2 {
 		t.Errorf("%v %+v", err, got)
+	}
+}
+
+func TestSplitBrainIsRememberedOverARestartUntilConnected(t *testing.T) {
+	report := func(state string, brain drbd.SplitBrain) drbd.Report {
+		r := healthyDrbd()
+		c := &r.Status.Resources[0].Connections[0]
+		c.State, c.SplitBrain = state, brain
+		return r
+	}
+	facts := func(a *Agent, r drbd.Report) fsm.Drbd {
+		return a.drbdChanged(r).event.(fsm.DrbdChanged).Drbd
+	}
+	a := bareAgent(t)
+	if facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {
+		t.Error("a suspicion alone counts as a split brain")
+	}
+	facts(a, report("StandAlone", drbd.SplitBrainLatched))
+	a.lastDrbd = fsm.Drbd{} // the agent is restarted: the stream finds StandAlone
+	if !facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {
+		t.Error("forgotten over the restart")
+	}
+	facts(a, report("Connected", drbd.SplitBrainNone))
+	a.lastDrbd = fsm.Drbd{}
+	if facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {
+		t.Error("remembered although the resource was connected again")
+	}
+}
+
+func TestBusyPortCostsOnlyTheMetrics(t *testing.T) {
+	w := newWorld(t)
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	w.cfg.HTTP.Listen = busy.Addr().String()
+	a, _ := w.start()
+	w.ready(a)
+	w.await("the problem to show", func() bool {
+		return slices.ContainsFunc(a.Problems(a.Snapshot()), func(f Finding) bool { return f.Code == "http" })
+	})
+	w.failOver()
+	w.await("record to move", func() bool { return w.record() == "127.0.2.10" })
+}
+
+func TestFrozenProcessClaimsNothing(t *testing.T) {
+	a, clock, _ := promotedAgent(t)
+	if !isWriter(a.Snapshot(), clock.Boot()) {
+		t.Fatal("a fresh promoted node claims nothing")
+	}
+	clock.advance(10*time.Second, 10*time.Second, 0)
+	if isWriter(a.Snapshot(), clock.Boot()) {
+		t.Error("a snapshot from before the freeze still claims the writer's role")
 	}
 }

@@ -30,7 +30,7 @@ var holdHelp = map[fsm.Hold][2]string{
 	fsm.HoldNodeUnclean:      {"Pacemaker counts this node as unclean: it may be fenced", "see the fencing history: `stonith_admin --history '*'`"},
 	fsm.HoldNodeStandby:      {"this node is in standby", "`pcs node unstandby` when it should take part again"},
 	fsm.HoldNodePending:      {"this node is still joining the cluster", "wait; if it lasts, see the Pacemaker log"},
-	fsm.HoldMaintenance:      {"cluster, node or resource is in maintenance, or unmanaged", "end maintenance; or `pgha-agent publish --once` does not help here on purpose"},
+	fsm.HoldMaintenance:      {"cluster, node or resource is in maintenance, or unmanaged", "nothing is written until maintenance ends, by hand or not"},
 	fsm.HoldManyPromoted:     {"more than one node is shown as promoted", "wait for fencing; if it lasts, find out which node has the data before anything else"},
 	fsm.HoldPromotionPending: {"a promote, demote, start or stop is in flight here", "wait"},
 	fsm.HoldPeerUnknown:      {"the cluster has no other node, or too many", "see `crm_mon -1`"},
@@ -52,6 +52,9 @@ var holdHelp = map[fsm.Hold][2]string{
 	fsm.HoldRecordRefused:    {"what stands under the name is not a simple record of ours, and is never overwritten", "see the last error of the route53 source; remove that record by hand"},
 	fsm.HoldBackoff:          {"the API refused or did not answer; trying again shortly", "see the last failure"},
 }
+
+// banIsOld is how long a fence-peer constraint may stay while the peers are connected: a resync of that length is worth a word too.
+const banIsOld = 5 * time.Minute
 
 // Problems derives from a snapshot what an operator should know.
 func (a *Agent) Problems(s *Snapshot) []Finding {
@@ -97,12 +100,14 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		_, known := s.Crm.Node(a.id.node)
 		add(!known, "node_missing", Critical, fmt.Sprintf("crm_mon shows no node %q", a.id.node), "check node.name against `crm_mon -1`")
 		for _, b := range s.Crm.FenceBans() {
-			add(st.Drbd.Live && st.Drbd.Connected, "fence_constraint", Warning,
+			add(st.Drbd.Live && st.Drbd.Connected && s.At-s.FenceBans[b.ID] > banIsOld, "fence_constraint", Warning,
 				fmt.Sprintf("constraint %s of the DRBD fence-peer handler is still there: the other node cannot be promoted", b.ID),
 				"it goes when the peer is UpToDate again; see docs/operate.md if it stays")
 		}
 		add(s.Crm.MaintenanceMode == crm.Yes, "maintenance", Warning, "the cluster is in maintenance mode", "")
 	}
+	add(st.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+s.WallOf(st.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
+	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr, "see http.listen and http.web_config_file")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr, "free space or mend permissions of the state directory")
 	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr, "`pgha-agent check-config`")
 	for _, w := range a.cfg.Warnings() {

@@ -42,21 +42,39 @@ func (a *Agent) listen(ctx context.Context, group *errgroup.Group) error {
 	group.Go(func() error {
 		return serve(ctx, a.controlMux(), func(s *http.Server) error { return s.Serve(control) })
 	})
-	if a.cfg.HTTP.Listen == "off" {
-		return nil
+	if a.cfg.HTTP.Listen != Off {
+		group.Go(func() error { a.servePublic(ctx); return nil })
 	}
+	return nil
+}
+
+// servePublic serves metrics and health checks. A port that is taken or a bad certificate costs those, never the record: it is
+// shown as a problem and tried again.
+func (a *Agent) servePublic(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := a.servePublicOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		a.log.Error("metrics and health checks are not served, trying again", keyErr, err)
+		a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = err.Error() }})
+		sleep(ctx, 5*time.Second)
+	}
+}
+
+func (a *Agent) servePublicOnce(ctx context.Context) error {
 	tcp, err := net.Listen("tcp", a.cfg.HTTP.Listen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen for http: %w", err), alerts.Close(), control.Close())
+		return err
+	}
+	if err := web.Validate(a.cfg.HTTP.WebConfig); err != nil {
+		return errors.Join(err, tcp.Close())
 	}
 	a.log.Info("listening", keyListen, tcp.Addr())
-	group.Go(func() error {
-		return serve(ctx, a.publicMux(), func(s *http.Server) error {
-			flags := &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}
-			return web.Serve(tcp, s, flags, a.log)
-		})
+	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = "" }})
+	return serve(ctx, a.publicMux(), func(s *http.Server) error {
+		return web.Serve(tcp, s, &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}, a.log)
 	})
-	return nil
 }
 
 // serve runs a server that no client can hold up, until ctx ends.
@@ -86,7 +104,7 @@ func (a *Agent) publicMux() *http.ServeMux {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, a.Status(a.Snapshot())) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := a.clock.Boot() - a.Snapshot().At
-		answer(w, late < 2*stallBound, fmt.Sprintf("last step %.1fs ago", late.Seconds()))
+		answer(w, late < 2*stallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		why := a.unready(a.Snapshot())
@@ -97,13 +115,15 @@ func (a *Agent) publicMux() *http.ServeMux {
 		writeJSON(w, code, map[string]any{"ready": len(why) == 0, "why": append([]string{}, why...)})
 	})
 	// As with Patroni: 200 from the node that one wants to be sent to, 503 from the other. HAProxy's httpchk needs no more.
-	mux.HandleFunc("GET /primary", func(w http.ResponseWriter, _ *http.Request) {
-		s := a.Snapshot()
-		answer(w, isWriter(s) && s.State.Postgres.Writable, "primary")
-	})
-	mux.HandleFunc("GET /replica", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, isStandby(a.Snapshot()), "replica: ready to take over")
-	})
+	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
+		mux.HandleFunc(method+"/primary", func(w http.ResponseWriter, _ *http.Request) {
+			s := a.Snapshot()
+			answer(w, isWriter(s, a.clock.Boot()) && s.State.Postgres.Writable, "primary")
+		})
+		mux.HandleFunc(method+"/replica", func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, isStandby(a.Snapshot(), a.clock.Boot()), "replica: ready to take over")
+		})
+	}
 	return mux
 }
 
@@ -130,11 +150,6 @@ func (a *Agent) controlMux() *http.ServeMux {
 		a.log.Info("paused by operator", "for", left)
 		a.send(r.Context(), message{event: fsm.Paused{Until: boot}})
 		writeJSON(w, http.StatusOK, map[string]any{"paused_for_seconds": left.Seconds()})
-	})
-	mux.HandleFunc("POST /republish", func(w http.ResponseWriter, r *http.Request) {
-		a.log.Info("operator asks for a new write")
-		a.send(r.Context(), message{event: fsm.Republish{}})
-		writeJSON(w, http.StatusAccepted, map[string]any{})
 	})
 	return mux
 }
@@ -166,21 +181,29 @@ func mayAlert() func(uint32) bool {
 	return func(uid uint32) bool { return allowed[uid] }
 }
 
+// freshFor is how old the last look may be for this node to claim anything. An idle agent looks every ten seconds.
+const freshFor = 25 * time.Second
+
+// fresh reports whether the snapshot can speak for now: a process that stood still has not noticed yet what it missed.
+func fresh(s *Snapshot, now fsm.Time) bool {
+	return now-s.At < stallBound && s.State.Cluster.OK && now-s.State.Cluster.At < freshFor && s.State.Drbd.Live
+}
+
 // isWriter is this node's own claim: freshly seen promoted by Pacemaker, and Primary by DRBD.
-func isWriter(s *Snapshot) bool {
-	c := &s.State.Cluster
-	return c.OK && c.PromotedHere && s.State.Drbd.Live && s.State.Drbd.Primary
+func isWriter(s *Snapshot, now fsm.Time) bool {
+	return fresh(s, now) && s.State.Cluster.PromotedHere && s.State.Drbd.Primary
 }
 
 // isStandby reports a node that could take over now: connected, Secondary, with good data.
-func isStandby(s *Snapshot) bool {
+func isStandby(s *Snapshot, now fsm.Time) bool {
 	c, d := &s.State.Cluster, &s.State.Drbd
-	return c.OK && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate && d.Connected && !d.SplitBrain
+	return fresh(s, now) && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate && d.Connected && !d.SplitBrain
 }
 
 func answer(w http.ResponseWriter, ok bool, text string) {
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
+		text = "not " + text
 	}
 	_, _ = fmt.Fprintln(w, text)
 }

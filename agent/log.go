@@ -64,10 +64,14 @@ func (a *Agent) logTransitions(before *fsm.State) {
 	if s.Drift() && !before.Drift() {
 		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr", s.Config.Addr)
 	}
-	if e.Outcome != was.Outcome && e.Outcome != "" {
-		a.log.Info("episode ends", keyEpisode, e.ID, keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
-	}
 	a.logHolds()
+}
+
+// episodeEnds logs and counts the end of an episode. It may have been followed by another within the same step.
+func (a *Agent) episodeEnds(e *fsm.Episode) {
+	a.log.Info("episode ends", keyEpisode, e.ID, keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
+	a.metrics.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
+	a.metrics.lastEpisode.Set(float64(a.clock.Wall().UnixNano()) / 1e9)
 }
 
 // logHolds says what holds publication back, when that has changed and this node has something to publish.

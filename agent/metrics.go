@@ -126,11 +126,10 @@ func (m *metrics) alert(kind string) {
 	m.alerts.WithLabelValues("other").Inc() // the text comes from outside and is no label
 }
 
-// transitions counts what one step of the core changed.
-func (m *metrics) transitions(before, after *fsm.State, s *Snapshot) {
-	e, was := &after.Episode, before.Episode
+// transitions observes what one step of the core added to the episode.
+func (m *metrics) transitions(was, e *fsm.Episode) {
 	if e.ID != was.ID {
-		was = fsm.Episode{}
+		was = &fsm.Episode{}
 	}
 	for p := range fsm.NumPhases {
 		if e.Seen(p) && !was.Seen(p) {
@@ -139,9 +138,5 @@ func (m *metrics) transitions(before, after *fsm.State, s *Snapshot) {
 	}
 	if e.Gap != was.Gap {
 		m.outage.Observe((e.Gap.To - e.Gap.From).Seconds())
-	}
-	if e.Outcome != was.Outcome && e.Outcome != "" {
-		m.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
-		m.lastEpisode.Set(float64(s.Wall.UnixNano()) / 1e9)
 	}
 }

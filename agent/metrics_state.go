@@ -96,9 +96,11 @@ func stateFamilies() []family {
 		gauge("build_info", "The agent's version; always 1.", []string{"version"}, func(a *Agent, _ *Snapshot, emit func(float64, ...string)) {
 			emit(1, a.opts.Version)
 		}),
-		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"}, func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
+		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"}, func(a *Agent, s *Snapshot, emit func(float64, ...string)) {
 			for src, st := range s.Sources {
-				emit(number(st.Up), Source(src).String())
+				if a.asks(Source(src)) {
+					emit(number(st.Up), Source(src).String())
+				}
 			}
 		}),
 		gauge("source_last_success_timestamp_seconds", "When a source last answered, 0 when it never has.", []string{"source"}, func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
@@ -113,7 +115,7 @@ func stateFamilies() []family {
 		gauge("source_age_seconds", "Time since a source last answered; absent when it never has.", []string{"source"}, func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
 			for src, st := range s.Sources {
 				if st.LastSuccess != 0 {
-					emit((s.At - st.LastSuccess).Seconds(), Source(src).String())
+					emit(max(0, (s.At-st.LastSuccess).Seconds()), Source(src).String())
 				}
 			}
 		}),
@@ -121,8 +123,8 @@ func stateFamilies() []family {
 			emit(number(s.Sources[SourceDrbd].Stuck), "drbd")
 			emit(number(s.Sources[SourceCrm].Stuck), "crm")
 		}),
-		gauge("local_writer", "Whether this node claims to be the writer: promoted by Pacemaker and Primary by DRBD. The sum over a cluster must be 1.", nil, func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
-			emit(number(isWriter(s)))
+		gauge("local_writer", "Whether this node claims to be the writer: promoted by Pacemaker and Primary by DRBD. The sum over a cluster must be 1.", nil, func(a *Agent, s *Snapshot, emit func(float64, ...string)) {
+			emit(number(isWriter(s, a.clock.Boot())))
 		}),
 		gauge("publication", "How far this node's promotion has come in DNS.", []string{"state"}, func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
 			for _, p := range Publications {

@@ -48,7 +48,7 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	switch {
 	case s.State.Contested:
 		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
-	case s.State.Published && !s.State.Drift():
+	case s.State.Published && s.State.Zone.OK && !s.State.Drift():
 		return doc, nil
 	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return doc, err

@@ -61,6 +61,9 @@ func writePause(dir string, until time.Time) error {
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // a no-op after the rename
 	if _, err = tmp.Write(data); err == nil {
+		err = tmp.Chmod(0o640) // the hook reads it as hacluster, in the file's group
+	}
+	if err == nil {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {

@@ -29,6 +29,7 @@ type Snapshot struct {
 	FenceBans map[string]fsm.Time // constraints of the DRBD fence-peer handler, and when each was first seen; never changed
 
 	JournalErr string // why the last episode could not be saved, "" when it was
+	HTTPErr    string // why metrics and health checks are not served, "" when they are
 	ConfigErr  string // why the last reload was refused, "" when it was not
 }
 
@@ -50,6 +51,9 @@ const (
 func (s Source) String() string {
 	return [numSources]string{"drbd", "crm", "postgres", "route53", "resolver", "client"}[s]
 }
+
+// asks reports whether the agent uses a source at all.
+func (a *Agent) asks(s Source) bool { return s != SourceClient || a.client != nil }
 
 // SourceState says how fresh a source is.
 type SourceState struct {

@@ -14,6 +14,7 @@ type Publication string
 
 // The states of a publication.
 const (
+	PubUnknown   Publication = "unknown"   // no answer from Pacemaker yet
 	PubIdle      Publication = "idle"      // not promoted: nothing to publish
 	PubHeld      Publication = "held"      // promoted, and a condition holds the write back
 	PubWriting   Publication = "writing"   // the write is in flight
@@ -23,7 +24,7 @@ const (
 )
 
 // Publications lists every Publication.
-var Publications = []Publication{PubIdle, PubHeld, PubWriting, PubPublished, PubObserved, PubContested}
+var Publications = []Publication{PubUnknown, PubIdle, PubHeld, PubWriting, PubPublished, PubObserved, PubContested}
 
 func publicationOf(s *Snapshot) Publication {
 	st := &s.State
@@ -32,6 +33,8 @@ func publicationOf(s *Snapshot) Publication {
 		return PubContested
 	case st.Writing.Claim != "":
 		return PubWriting
+	case st.Promotion == "" && !st.Cluster.OK:
+		return PubUnknown
 	case st.Promotion == "" && !st.Cluster.PromotedHere:
 		return PubIdle
 	case !st.Published:
@@ -107,8 +110,28 @@ type PostgresDoc struct {
 	Version  int          `json:"version,omitempty"`
 	Timeline uint32       `json:"timeline,omitempty"`
 	LSN      uint64       `json:"lsn,omitempty"`
-	Replicas []pg.Replica `json:"replicas,omitempty"`
-	Slots    []pg.Slot    `json:"slots,omitempty"`
+	Replicas []ReplicaDoc `json:"replicas,omitempty"` // of additional streaming standbys, if there are any
+	Slots    []SlotDoc    `json:"slots,omitempty"`
+}
+
+// ReplicaDoc is an additional streaming standby.
+type ReplicaDoc struct {
+	Name        string   `json:"name"`
+	Addr        string   `json:"addr,omitempty"`
+	State       string   `json:"state"`
+	SyncState   string   `json:"sync_state"`
+	ReplayBytes *int64   `json:"replay_lag_bytes"`
+	FlushBytes  *int64   `json:"flush_lag_bytes"`
+	ReplayLag   *float64 `json:"replay_lag_seconds"`
+}
+
+// SlotDoc is a replication slot.
+type SlotDoc struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Active   bool   `json:"active"`
+	Retained *int64 `json:"retained_bytes"`
+	WAL      string `json:"wal_status,omitempty"`
 }
 
 // RecordDoc sets what the zone holds beside what the resolver answers and what this node would publish.
@@ -195,12 +218,13 @@ func (a *Agent) Status(s *Snapshot) *StatusDoc {
 	st := &s.State
 	unready := a.unready(s)
 	d := &StatusDoc{
-		Version: a.opts.Version, Node: a.id.node, Time: s.Wall, Ready: len(unready) == 0, Unready: unready, Problems: a.Problems(s),
+		Version: a.opts.Version, Node: a.id.node, Time: s.Wall, Ready: len(unready) == 0, Unready: append([]string{}, unready...),
+		Problems:    append([]Finding{}, a.Problems(s)...),
 		Publication: a.publicationDoc(s),
 		Cluster:     a.clusterDoc(s),
 		Postgres: PostgresDoc{
 			State: s.Postgres.State, Error: s.Postgres.Err, Version: s.Postgres.Version, Timeline: s.Postgres.Timeline,
-			LSN: s.Postgres.LSN, Replicas: s.Postgres.Replicas, Slots: s.Postgres.Slots,
+			LSN: s.Postgres.LSN, Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
 		},
 		Record: RecordDoc{
 			Name: a.cfg.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
@@ -233,12 +257,12 @@ func (a *Agent) Status(s *Snapshot) *StatusDoc {
 		}
 	}
 	for src, state := range s.Sources {
-		if Source(src) == SourceClient && a.client == nil {
+		if !a.asks(Source(src)) {
 			continue
 		}
 		doc := SourceDoc{Name: Source(src).String(), Up: state.Up, Failures: state.Failures, Error: state.Err}
 		if state.LastSuccess != 0 {
-			doc.Age = new((s.At - state.LastSuccess).Seconds())
+			doc.Age = new(max(0, (s.At - state.LastSuccess).Seconds()))
 		}
 		d.Sources = append(d.Sources, doc)
 	}
@@ -250,9 +274,11 @@ func (a *Agent) publicationDoc(s *Snapshot) PublicationDoc {
 	d := PublicationDoc{
 		State: publicationOf(s), Promotion: st.Promotion, Epoch: st.Epoch, Attempts: st.Retry.N, LastFailure: st.Retry.Reason, Holds: []HoldDoc{},
 	}
-	if !st.Settled() {
+	if d.State == PubIdle {
+		d.Holds = append(d.Holds, holdDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
+	} else if !st.Settled() {
 		for _, h := range s.Holds.List() {
-			d.Holds = append(d.Holds, HoldDoc{h.String(), holdHelp[h][0], holdHelp[h][1]})
+			d.Holds = append(d.Holds, holdDoc(h))
 		}
 	}
 	if st.PausedUntil > s.At {
@@ -261,13 +287,15 @@ func (a *Agent) publicationDoc(s *Snapshot) PublicationDoc {
 	return d
 }
 
+func holdDoc(h fsm.Hold) HoldDoc { return HoldDoc{h.String(), holdHelp[h][0], holdHelp[h][1]} }
+
 func (a *Agent) clusterDoc(s *Snapshot) *ClusterDoc {
 	if s.Crm == nil {
 		return nil
 	}
 	d := &ClusterDoc{
 		Seen: s.WallOf(s.State.Cluster.At), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum), FencingEnabled: known(s.Crm.FencingEnabled),
-		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(a.id.clone),
+		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(a.id.clone), Nodes: []NodeDoc{},
 	}
 	if d.Promoted == nil {
 		d.Promoted = []string{}
@@ -276,6 +304,32 @@ func (a *Agent) clusterDoc(s *Snapshot) *ClusterDoc {
 		d.Nodes = append(d.Nodes, NodeDoc{n.Name, known(n.Online), known(n.Unclean), known(n.Standby), known(n.Pending)})
 	}
 	return d
+}
+
+func replicaDocs(list []pg.Replica) (docs []ReplicaDoc) {
+	for _, r := range list {
+		d := ReplicaDoc{Name: r.Name, Addr: r.Addr, State: r.State, SyncState: r.SyncState, ReplayBytes: atLeast0(r.ReplayLagBytes), FlushBytes: atLeast0(r.FlushLagBytes)}
+		if r.ReplayLag >= 0 {
+			d.ReplayLag = new(r.ReplayLag.Seconds())
+		}
+		docs = append(docs, d)
+	}
+	return docs
+}
+
+func slotDocs(list []pg.Slot) (docs []SlotDoc) {
+	for _, s := range list {
+		docs = append(docs, SlotDoc{s.Name, s.Type, s.Active, atLeast0(s.RetainedBytes), s.WALStatus})
+	}
+	return docs
+}
+
+// atLeast0 makes what package pg gives as -1 unknown.
+func atLeast0(n int64) *int64 {
+	if n < 0 {
+		return nil
+	}
+	return &n
 }
 
 func known(t crm.Tri) *bool {

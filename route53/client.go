@@ -13,7 +13,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/smithy-go/logging"
 )
 
 const (
@@ -76,6 +79,10 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	}
 
 	load := []func(*config.LoadOptions) error{
+		config.WithLogger(logging.Nop{}), // what fails comes back as an error
+		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) {
+			o.Client = imds.New(imds.Options{EnableFallback: aws.FalseTernary}) // version 2 only
+		}),
 		// The automatic mode of the SDK would ask instance metadata here.
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),

@@ -14,8 +14,9 @@ const (
 	// MaxDecisionAge is how long a decided write may take until its first byte is sent, by either clock.
 	MaxDecisionAge = 2 * time.Second
 	// StallHold is how long nothing is written after this process stood still: Corosync must have had the time to notice
-	// that this node was away (token plus consensus timeout), or crm_mon shows the picture from before the stall.
-	StallHold = 15 * time.Second
+	// that this node was away, or crm_mon shows the picture from before the stall. Token plus consensus timeout is 2.2 times the token
+	// timeout: this is enough for tokens of up to 13 s.
+	StallHold = 30 * time.Second
 )
 
 // Hold is one condition that holds publication back. The set is closed; names are metric labels.

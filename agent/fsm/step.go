@@ -573,6 +573,8 @@ func (s *State) promote(now Time, claim string) {
 		e.Cause = CauseResourceFailed
 	case e.Peer == "":
 		e.Cause = CauseStartUp
+	case s.peersWell():
+		e.Cause = CauseOperator // the peer was promoted, is well and has not failed: somebody moved it
 	}
 	s.tasks[taskProbe].nudge(now)
 }
@@ -647,7 +649,7 @@ func (s *State) nothingLeft() bool {
 	if s.Promotion == "" {
 		return s.Lost == [MaxPeers]LostPeer{}
 	}
-	return s.Published && s.Episode.Seen(Writable)
+	return s.Published && s.Episode.Seen(PgStarted)
 }
 
 func (s *State) peersWell() bool {
@@ -823,7 +825,7 @@ func (s *State) jitter(d time.Duration) time.Duration {
 
 // Drift reports whether the published record no longer says what this node wrote.
 func (s *State) Drift() bool {
-	return s.Published && s.Zone.OK && (s.Zone.Addr != s.Config.Addr || s.Config.Ownership && s.Zone.Claim != s.Promotion)
+	return s.Published && !s.Contested && s.Zone.OK && (s.Zone.Addr != s.Config.Addr || s.Config.Ownership && s.Zone.Claim != s.Promotion)
 }
 
 // Settled reports whether nothing more is to be done for this node's promotion: published, or contested.

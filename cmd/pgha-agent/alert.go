@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -28,7 +29,7 @@ func newAlert(config *string) *cobra.Command {
 		Short: "Pacemaker alert agent: hand one alert to the daemon",
 		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon is away, the alert is kept in the spool, and on a\n" +
 			"promotion this command publishes the record itself. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
-			"The socket is the alert's recipient when that is an absolute path, else the configured or the default one.",
+			"The socket is the alert's recipient when that is an absolute path, else the default one, else the configured one.",
 		Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			alert, called, err := crm.AlertFromEnv(os.Environ())
@@ -64,7 +65,15 @@ func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), deliverBy)
 	defer cancel()
-	return agent.SendAlert(ctx, socket, alert)
+	err := agent.SendAlert(ctx, socket, alert)
+	if !errors.Is(err, agent.ErrNoListener) {
+		return err
+	}
+	// Only now is it worth the time to see whether the configuration names another socket.
+	if cfg, cfgErr := agent.LoadConfig(config); cfgErr == nil && cfg.State.AlertSocket != socket {
+		return agent.SendAlert(ctx, cfg.State.AlertSocket, alert)
+	}
+	return err
 }
 
 // fallBack does what the daemon cannot: it keeps the alert, and publishes a promotion.
@@ -74,7 +83,7 @@ func fallBack(ctx context.Context, config string, alert crm.Alert) {
 		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
 		return
 	}
-	if err := agent.SpoolAlert(filepath.Join(cfg.State.Dir, "spool"), alert); err != nil {
+	if err := agent.SpoolAlert(filepath.Join(cfg.State.Dir, agent.SpoolName), alert); err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-alert: keep alert:", err)
 	}
 	promoted := alert.Kind == crm.AlertResource && alert.Task == "promote" && alert.RC != nil && *alert.RC == 0

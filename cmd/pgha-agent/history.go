@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ func newHistory(config *string) *cobra.Command {
 				return err
 			}
 			entries, _, err := agent.ReadJournal(cfg.State.Dir)
-			if err != nil {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // before the first episode there is no journal
 				return err
 			}
 			docs := []*agent.EpisodeDoc{}
@@ -56,7 +58,10 @@ func newHistory(config *string) *cobra.Command {
 }
 
 func find(docs []*agent.EpisodeDoc, arg string) (*agent.EpisodeDoc, error) {
-	if len(docs) > 0 && arg == "last" {
+	if arg == "last" {
+		if len(docs) == 0 {
+			return nil, errors.New("no episodes yet")
+		}
 		return docs[len(docs)-1], nil
 	}
 	id, err := strconv.ParseUint(arg, 10, 64)

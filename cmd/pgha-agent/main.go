@@ -21,10 +21,14 @@ func main() {
 	if filepath.Base(os.Args[0]) == "pgha-alert" { // as Pacemaker calls an alert agent: no arguments
 		args = append([]string{"alert"}, args...)
 	}
+	hook := len(args) > 0 && args[0] == "alert"
 	cmd := newRoot()
 	cmd.SetArgs(args)
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-agent:", err)
+		if hook {
+			return // whatever it is: Pacemaker must not see a failure
+		}
 		os.Exit(exitCode(err))
 	}
 }

@@ -45,7 +45,10 @@ func newVersion() *cobra.Command {
 }
 
 func newDebug() *cobra.Command {
-	debug := &cobra.Command{Use: "debug", Short: "Show what the parsers make of real output (for support)"}
+	debug := &cobra.Command{
+		Use: "debug", Short: "Show what the parsers make of real output (for support)", Args: cobra.NoArgs, // a wrong word is an error, not help
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	debug.AddCommand(
 		&cobra.Command{
 			Use: "crm-mon FILE|-", Short: "Parse the XML of crm_mon", Args: cobra.ExactArgs(1),

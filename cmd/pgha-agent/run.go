@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -21,6 +23,7 @@ func newRun(config *string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
+			defer context.AfterFunc(ctx, func() { agent.Systemd{}.Notify(daemon.SdNotifyStopping) })()
 			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}}, loader(*config), reloads(ctx))
 		},
 	}
@@ -62,7 +65,12 @@ func reloads(ctx context.Context) <-chan struct{} {
 func newLogger(c agent.LogConfig) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // LoadConfig has checked it
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, attr slog.Attr) slog.Attr {
+		if attr.Value.Kind() == slog.KindDuration { // JSON would have bare nanoseconds
+			attr.Value = slog.StringValue(attr.Value.Duration().Round(time.Millisecond).String())
+		}
+		return attr
+	}}
 	if c.Format == "text" || c.Format == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
 		return slog.New(slog.NewTextHandler(os.Stderr, opts))
 	}

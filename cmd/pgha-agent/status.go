@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/pg"
 )
 
 func newStatus(config *string) *cobra.Command {
@@ -81,7 +82,11 @@ func printStatus(w io.Writer, d *agent.StatusDoc) {
 		row("cluster", "not known")
 	}
 	printDrbd(row, d)
-	row("postgres", "%s  %s", d.Postgres.State, d.Postgres.Error)
+	note := d.Postgres.Error
+	if d.Postgres.State == pg.StateRefused { // nobody listens: as it should be on a standby
+		note = ""
+	}
+	row("postgres", "%s  %s", d.Postgres.State, note)
 	if d.Client != nil {
 		row("client view", "%s", clientNote(d.Client))
 	}
