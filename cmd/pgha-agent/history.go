@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,8 +84,7 @@ func printHistory(w io.Writer, docs []*agent.EpisodeDoc) {
 	}
 	t := newTable(w)
 	t.AppendHeader(table.Row{"#", "start", "cause", "outcome", "promoted", "writable", "dns", "observed", "client outage"})
-	for i := len(docs) - 1; i >= 0; i-- {
-		d := docs[i]
+	for _, d := range slices.Backward(docs) {
 		outage := "-"
 		if d.Outage != nil {
 			outage = fmt.Sprintf("%.1f s", *d.Outage)

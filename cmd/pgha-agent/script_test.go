@@ -93,8 +93,8 @@ func newWorld(dir string) (w *world, vars map[string]string, stop func(), err er
 	if err := w.aws.Start("127.0.0.1:0"); err != nil {
 		return nil, nil, nil, err
 	}
-	stop = w.aws.Close
 	if w.dns, err = w.aws.DNS(route53test.DNSOptions{}); err != nil {
+		w.aws.Close()
 		return nil, nil, nil, err
 	}
 	stop = func() { w.dns.Close(); w.aws.Close() }

@@ -157,7 +157,7 @@ func publicationNote(d *agent.StatusDoc) string {
 }
 
 func clientNote(c *agent.ClientDoc) string {
-	note := fmt.Sprintf("%s", c.State)
+	note := string(c.State)
 	if c.OK {
 		note = "ok, answered by " + orDash(c.Answered)
 	} else if c.Error != "" {
