@@ -11,7 +11,7 @@ all: build
 
 build: ## build the agent into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pgha-agent ./cmd/pgha-agent
-	ln -sf pgha-agent bin/pgha-alert
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/pgha-alert ./cmd/pgha-alert
 	@mkdir -p bin/man && $(GO) run -tags man ./cmd/pgha-agent man bin/man && bin/pgha-agent completion bash > bin/pgha-agent.bash
 
 demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
@@ -31,6 +31,7 @@ lint:
 
 bench: ## the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./cmd/pgha-bench
 
 fuzz: ## every fuzz target for FUZZTIME
 	@for pkg in $$($(GO) list ./...); do \
@@ -44,7 +45,7 @@ docs: ## regenerate docs/metrics.md and docs/commands.md
 
 install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0755 bin/pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-agent
-	ln -sf pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-alert
+	install -D -m 0755 bin/pgha-alert $(DESTDIR)$(PREFIX)/bin/pgha-alert
 	install -D -m 0644 deploy/pgha-agent.service $(DESTDIR)/lib/systemd/system/pgha-agent.service
 	install -D -m 0644 deploy/pgha-agent.socket $(DESTDIR)/lib/systemd/system/pgha-agent.socket
 	install -D -m 0644 deploy/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgha-agent.conf

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -65,7 +66,7 @@ type Agent struct {
 	metrics    *metrics
 	notify     notifier
 	onStep     func(*Snapshot) // nil but for PublishOnce
-	alerts     AlertCounters
+	alerts     alertsock.AlertCounters
 }
 
 // message is an event with what the snapshot should show beside it.

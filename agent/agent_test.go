@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -189,7 +190,7 @@ func (w *world) alert(a crm.Alert) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := SendAlert(ctx, w.cfg.State.AlertSocket, a); err != nil {
+	if err := alertsock.SendAlert(ctx, w.cfg.State.AlertSocket, a); err != nil {
 		w.t.Fatalf("send alert: %v", err)
 	}
 }

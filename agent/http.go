@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 )
@@ -27,17 +28,17 @@ func (a *Agent) listen(ctx context.Context, group *errgroup.Group) error {
 	if a.opts.Alerts != nil {
 		alerts, err = again(a.opts.Alerts)
 	} else {
-		alerts, err = ListenUnix(a.cfg.State.AlertSocket, 0o660)
+		alerts, err = alertsock.ListenUnix(a.cfg.State.AlertSocket, 0o660)
 	}
 	if err != nil {
 		return fmt.Errorf("listen for alerts: %w", err)
 	}
-	control, err := ListenUnix(a.cfg.State.ControlSocket, 0o660)
+	control, err := alertsock.ListenUnix(a.cfg.State.ControlSocket, 0o660)
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen for control: %w", err), alerts.Close())
 	}
 	group.Go(func() error {
-		return ServeAlerts(ctx, alerts, AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
+		return alertsock.ServeAlerts(ctx, alerts, alertsock.AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
 	})
 	group.Go(func() error {
 		return serve(ctx, a.controlMux(), func(s *http.Server) error { return s.Serve(control) })
@@ -70,7 +71,7 @@ func (a *Agent) servePublicOnce(ctx context.Context) error {
 	if err := web.Validate(a.cfg.HTTP.WebConfig); err != nil {
 		return errors.Join(err, tcp.Close())
 	}
-	a.log.Info("listening", keyListen, tcp.Addr())
+	a.log.Info("listening", keyListen, tcp.Addr().String())
 	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = "" }})
 	return serve(ctx, a.publicMux(), func(s *http.Server) error {
 		return web.Serve(tcp, s, &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}, a.log)
@@ -100,7 +101,9 @@ func serve(ctx context.Context, h http.Handler, run func(*http.Server) error) er
 // publicMux serves what Prometheus, load balancers and people read. Nothing here changes anything, and nothing blocks on a source.
 func (a *Agent) publicMux() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, DisableCompression: true, // costs more than it saves on the way from one node to Prometheus
+	}))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, a.Status(a.Snapshot())) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := a.clock.Boot() - a.Snapshot().At

@@ -14,7 +14,8 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                 {"agent/fsm", "crm", "drbd", "pg", "route53"},
+		"agent":                 {"agent/alertsock", "agent/fsm", "crm", "drbd", "pg", "route53"},
+		"agent/alertsock":       {"crm"},
 		"agent/fsm":             {},
 		"crm":                   {},
 		"drbd":                  {},

@@ -65,6 +65,8 @@ func (a *Agent) heartbeat(now fsm.Time) {
 func (a *Agent) statusLine(s *Snapshot) string {
 	st := &s.State
 	switch pub := publicationOf(s); pub {
+	case PubUnknown:
+		return "no answer from Pacemaker yet"
 	case PubIdle:
 		if st.Cluster.OK && st.Cluster.PromotedPeer != "" {
 			return "standby; promoted is " + st.Cluster.PromotedPeer
@@ -72,6 +74,8 @@ func (a *Agent) statusLine(s *Snapshot) string {
 		return "not promoted"
 	case PubHeld:
 		return fmt.Sprintf("promoted; %s not published: %v", a.cfg.Record.Name, holdNames(s.Holds))
+	case PubWriting:
+		return fmt.Sprintf("promoted; writing %s, epoch %d", a.cfg.Record.Name, st.Writing.NextEpoch)
 	default:
 		return fmt.Sprintf("promoted; %s %s, epoch %d", a.cfg.Record.Name, pub, st.Epoch)
 	}

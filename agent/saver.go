@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -27,7 +29,9 @@ func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
 	var entries []JournalEntry
 	var err error
 	if a.opts.once {
-		entries, _, err = ReadJournal(a.cfg.State.Dir)
+		if entries, _, err = ReadJournal(a.cfg.State.Dir); errors.Is(err, fs.ErrNotExist) {
+			err = nil // no daemon has run here yet
+		}
 	} else {
 		j, entries, err = OpenJournal(a.cfg.State.Dir)
 	}

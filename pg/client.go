@@ -34,11 +34,21 @@ func NewClient(dsn string, resolve func(ctx context.Context, host string) ([]str
 			if _, err := netip.ParseAddr(host); err == nil {
 				return []string{host}, nil
 			}
-			return resolve(ctx, host)
+			addrs, err := resolve(ctx, host)
+			if err != nil {
+				return nil, &lookupError{err}
+			}
+			return addrs, nil
 		}
 	}
 	return &Client{config: cfg, secrets: []string{cfg.Password}, dial: (&net.Dialer{}).DialContext}, nil
 }
+
+// lookupError is a name that the resolver did not answer.
+type lookupError struct{ err error }
+
+func (e *lookupError) Error() string { return e.err.Error() }
+func (e *lookupError) Unwrap() error { return e.err }
 
 const clientSQL = `SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), host(inet_server_addr())`
 
@@ -56,6 +66,9 @@ func (c *Client) Probe(ctx context.Context) View {
 	defer cancel()
 	var err error
 	v.State, v.Answered, err = c.probe(ctx)
+	if lookup, ok := errors.AsType[*lookupError](err); ok {
+		err = lookup // pgx says it once for each way that it tried
+	}
 	v.OK = v.State == StateWritable || v.State == StateAuth
 	v.Err = errText(err, c.secrets)
 	v.End = time.Now()

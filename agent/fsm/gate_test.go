@@ -215,7 +215,7 @@ func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 // The answer about an earlier change says nothing about the one made since.
 func TestPollOfAnEarlierChangeIsIgnored(t *testing.T) {
 	s, now := settled()
-	s.ChangeID, s.polling, s.inSync, s.Polls = "C2", "C1", false, 0
+	s.ChangeID, s.polling, s.Polls = "C2", "C1", 0
 	s.Episode.Outcome, s.Episode.Stamps[DNSInSync] = "", 0
 	if s, _ = s.Step(now, Polled{InSync: true}); s.Episode.Seen(DNSInSync) || s.ChangeID != "C2" {
 		t.Error("C2 counts as in sync because C1 is")

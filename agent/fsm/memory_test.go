@@ -1,6 +1,9 @@
 package fsm
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // writing is a state whose first write is in flight, based on a record that was read after the promotion (fresh) or before it.
 func writing(t *testing.T, fresh bool) State {
@@ -26,21 +29,26 @@ func foreign() Read {
 	return Read{Zone: Zone{At: boot + 9, OK: true, Addr: peerAddr, Epoch: 5, Owner: peer, Claim: "c1", Raw: "raw5"}}
 }
 
-func TestClaimNewerThanAFreshBaseIsFinal(t *testing.T) {
+func TestSecondClaimThatIsNewerThanOurBaseIsFinal(t *testing.T) {
 	for _, fresh := range []bool{true, false} {
 		for _, restart := range []bool{true, false} {
-			s := writing(t, fresh)
-			s, _ = s.Step(boot+8, Wrote{Reason: "conflict", Conflict: true, Sent: true})
-			if restart {
-				s = New(testConfig(), 1, s.Episode, true)
+			s, now := writing(t, fresh), Time(boot+8)
+			for n, epoch := range []uint64{5, 6} {
+				s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
+				if restart {
+					s = New(testConfig(), 1, s.Episode, true)
+				}
+				claim := foreign()
+				claim.Zone.At, claim.Zone.Epoch = now+1, epoch
+				s, _ = s.Step(now+1, claim)
+				s, _ = s.Step(now+2, Looked{goodCluster(now + 2)})
+				if s.Contested != (n == 1) || s.Gate(now+2).Has(HoldLostRace) != (n == 0) {
+					t.Errorf("base fresh %v, restarted %v, claim %d: contested %v, held by %v", fresh, restart, n, s.Contested, s.Gate(now+2).List())
+				}
+				now += StallHold + time.Second
 			}
-			s, _ = s.Step(boot+9, foreign())
-			s, _ = s.Step(boot+10, Looked{goodCluster(boot + 10)})
-			if s.Contested != fresh {
-				t.Errorf("base fresh %v, restarted %v: contested %v", fresh, restart, s.Contested)
-			}
-			if s = New(testConfig(), 1, s.Episode, true); s.Contested != fresh {
-				t.Errorf("base fresh %v: contested %v after another restart", fresh, s.Contested)
+			if s = New(testConfig(), 1, s.Episode, true); !s.Contested {
+				t.Errorf("base fresh %v: forgotten after another restart", fresh)
 			}
 		}
 	}

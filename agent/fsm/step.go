@@ -79,7 +79,6 @@ type State struct {
 	Contested bool
 	RaceUntil Time
 	raceUsed  bool
-	inSync    bool
 
 	Retry        Retry // of the write
 	ReadRetry    Retry
@@ -88,6 +87,7 @@ type State struct {
 	PausedUntil  Time
 	Writing      Write // the write in flight; zero Claim when none
 	wroteAt      Time  // when the last one ended
+	created      bool  // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string
 	polling      string // the change that the poll in flight asks about
@@ -99,8 +99,9 @@ type State struct {
 	lastNews    Time
 	hintUntil   Time
 	lookGap     time.Duration
-	peerDemoted bool   // when DRBD was connected last, no peer was Primary
-	lastPeer    string // the peer that was seen promoted last, until this node is
+	lookTook    time.Duration // of the last good look
+	peerDemoted bool          // when DRBD was connected last, no peer was Primary
+	lastPeer    string        // the peer that was seen promoted last, until this node is
 	everLooked  bool
 	confirmLast bool
 
@@ -164,7 +165,7 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 		s.polled(now, e)
 	case ResolvedName:
 		s.Resolved = e.Resolved
-		s.tasks[taskResolve].landed(now, s.resolveEvery())
+		s.tasks[taskResolve].landed(now, s.resolveEvery(now))
 	case Viewed:
 		s.viewed(now, e)
 	case Stalled:
@@ -232,6 +233,7 @@ func (s *State) looked(now Time, c Cluster) {
 		s.StalledUntil = max(s.StalledUntil, now+StallHold)
 	}
 	s.everLooked = true
+	s.lookTook = now - c.At
 	if s.lookGap < lookBusy {
 		s.lookGap *= 2
 	}
@@ -437,9 +439,9 @@ func (s *State) settle(now Time) {
 	}
 }
 
-// raced handles a foreign claim that is newer than what our write was based on. If the base was read before the
-// promotion, the claim may be older than the promotion as well: this node waits until Corosync must have noticed if it is no longer a
-// member, and tries once more. A claim that is newer than a base read after the promotion is the other's, for good.
+// raced handles a foreign claim that is newer than what our write was based on, when none of ours was accepted yet. It may be from
+// before this promotion: read too late, or a write of the old node that was on its way for long. Or this node is the old one, and has not
+// noticed. So it waits until Corosync must have noticed, looks again, and tries once more. A second such claim is the other's, for good.
 func (s *State) raced(now Time) {
 	if s.raceUsed {
 		s.Contested = true
@@ -471,13 +473,14 @@ func (s *State) wrote(now Time, e Wrote) {
 		s.Episode.Writes++
 	}
 	if e.Reason == "" {
+		s.created = w.Base.Addr == ""
 		s.Zone = Zone{
 			At: now, OK: true, Addr: w.Addr, Epoch: w.NextEpoch, Owner: s.Config.Node, Claim: w.Claim,
 			// The exact text is not known until it is read back; until then it is no base for another write.
 		}
 		if w.Claim == s.Promotion {
 			s.accepted(now, w.NextEpoch)
-			s.inSync, s.Polls, s.ChangeID = false, 0, e.ChangeID
+			s.Polls, s.ChangeID = 0, e.ChangeID
 			s.tasks[taskPoll].Due = now + pollAfter[0]
 		}
 		return
@@ -506,13 +509,13 @@ func (s *State) polled(now Time, e Polled) {
 	s.Polls++
 	switch {
 	case e.InSync:
-		s.inSync = true
+		s.created = false
 		s.mark(now, DNSInSync)
 		s.ChangeID = ""
 		s.tasks[taskRead].nudge(now)
 		s.tasks[taskResolve].nudge(now)
 	case s.Polls >= MaxPolls:
-		s.ChangeID = ""
+		s.ChangeID, s.created = "", false
 		s.tasks[taskRead].nudge(now)
 	default:
 		s.tasks[taskPoll].Due = now + pollAfter[s.Polls]
@@ -549,7 +552,7 @@ func (s *State) name(now Time) {
 	case !c.PromotedHere && s.Promotion != "" && d.Live && !d.Primary:
 		s.end(OutcomeDemoted)
 		s.Promotion, s.Since, s.Published, s.Epoch, s.Contested, s.raceUsed = "", 0, false, 0, false, false
-		s.RaceUntil, s.Retry, s.ChangeID = 0, Retry{}, ""
+		s.RaceUntil, s.Retry, s.ChangeID, s.created = 0, Retry{}, "", false
 	}
 }
 
@@ -561,7 +564,7 @@ func (s *State) promote(now Time, claim string) {
 	s.begin(now, "promotion")
 	s.Promotion, s.Since, s.lastPeer = claim, now, ""
 	s.Published, s.Epoch, s.Contested, s.raceUsed, s.RaceUntil, s.Retry = false, 0, false, false, 0, Retry{}
-	s.ChangeID, s.inSync = "", false
+	s.ChangeID, s.created = "", false
 	e := &s.Episode
 	e.Promotion = claim
 	switch {
@@ -588,7 +591,6 @@ func (s *State) begin(now Time, why string) {
 		return // the promotion that is known already
 	}
 	s.Episode = Episode{ID: s.Episode.ID + 1, Cause: CauseUnknown, Start: now, Peer: s.lastPeer, Why: why}
-	s.inSync = false
 }
 
 // mark stamps a phase of the open episode once.
@@ -688,8 +690,6 @@ func (s *State) decide(now Time, out []Action) []Action {
 	s.Writing = Write{Decided: now, Base: s.Zone, NextEpoch: s.Zone.Epoch + 1, Claim: s.Promotion, Addr: s.Config.Addr}
 	if !s.Episode.Attempted {
 		s.Episode.Attempted, s.Episode.BaseEpoch = true, s.Zone.Epoch
-		s.raceUsed = s.Zone.At >= s.Since
-		s.Episode.Raced = s.raceUsed
 	}
 	s.tasks[taskWrite].Flying = true
 	return append(out, s.Writing)
@@ -709,7 +709,7 @@ func (s *State) schedule(now Time, out []Action) []Action {
 	}
 	s.hurry(taskLook, now+s.lookEvery(now))
 	s.hurry(taskProbe, now+s.probeEvery())
-	s.hurry(taskResolve, now+s.resolveEvery())
+	s.hurry(taskResolve, now+s.resolveEvery(now))
 	for t := range numTasks {
 		if !s.wanted(t) || s.tasks[t].Flying || s.tasks[t].Due > now {
 			continue
@@ -746,11 +746,22 @@ func (s *State) wanted(t task) bool {
 		return false // started by decide
 	case taskPoll:
 		return s.ChangeID != ""
+	case taskResolve:
+		return s.nameExists()
 	case taskView:
-		return s.Config.View
+		return s.Config.View && s.nameExists()
 	default:
 		return true
 	}
+}
+
+// nameExists reports whether the name may be resolved: a resolver that is asked for a name that is not there yet remembers for
+// minutes that it is not.
+func (s *State) nameExists() bool {
+	if s.Zone.At == 0 {
+		return s.ReadRetry.N > 0 // the API does not answer: the record is most likely there
+	}
+	return s.Zone.Addr != "" && !s.created
 }
 
 // Next returns when a Tick is due.
@@ -772,13 +783,12 @@ func (s *State) Next(now Time) Time {
 func (s *State) lookEvery(now Time) time.Duration {
 	switch {
 	case now < s.hintUntil && s.Promotion == "":
-		return s.lookGap
-	case now < s.StalledUntil:
-		return lookBusy
-	case !s.Episode.Open() && !s.needsWrite():
+		return max(s.lookGap, min(s.lookTook, lookHeld))
+	case !s.Episode.Open() && !s.needsWrite() && now >= s.StalledUntil:
 		return lookIdle
 	case now-s.lastNews < busyFor:
-		return lookBusy
+		// crm_mon runs on the machine that fails over: it may have a tenth of it, not more.
+		return max(lookBusy, min(10*s.lookTook, lookHeld))
 	default:
 		return lookHeld
 	}
@@ -795,8 +805,8 @@ func (s *State) probeEvery() time.Duration {
 	}
 }
 
-func (s *State) resolveEvery() time.Duration {
-	if s.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) {
+func (s *State) resolveEvery(now Time) time.Duration {
+	if s.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) && now-s.Episode.Stamps[DNSAccepted] < busyFor {
 		return resolveBusy
 	}
 	return resolveIdle

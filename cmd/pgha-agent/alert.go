@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -52,7 +53,7 @@ func newAlert(config *string) *cobra.Command {
 // deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is on the
 // failover path.
 func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
-	socket := agent.DefaultConfig().State.AlertSocket
+	socket := alertsock.DefaultPath
 	switch {
 	case strings.HasPrefix(alert.Recipient, "/"):
 		socket = filepath.Clean(alert.Recipient)
@@ -65,13 +66,13 @@ func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), deliverBy)
 	defer cancel()
-	err := agent.SendAlert(ctx, socket, alert)
-	if !errors.Is(err, agent.ErrNoListener) {
+	err := alertsock.SendAlert(ctx, socket, alert)
+	if !errors.Is(err, alertsock.ErrNoListener) {
 		return err
 	}
 	// Only now is it worth the time to see whether the configuration names another socket.
 	if cfg, cfgErr := agent.LoadConfig(config); cfgErr == nil && cfg.State.AlertSocket != socket {
-		return agent.SendAlert(ctx, cfg.State.AlertSocket, alert)
+		return alertsock.SendAlert(ctx, cfg.State.AlertSocket, alert)
 	}
 	return err
 }

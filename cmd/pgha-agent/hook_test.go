@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -63,7 +63,7 @@ func (h *hookWorld) serve(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- agent.ServeAlerts(ctx, l, agent.AlertServer{
+		done <- alertsock.ServeAlerts(ctx, l, alertsock.AlertServer{
 			AllowUID: func(uint32) bool { return true },
 			Deliver:  func(_ context.Context, a crm.Alert, _ uint32) error { h.got <- a; return nil },
 		})
@@ -162,7 +162,7 @@ func TestDeliveredAlertReadsNoConfigurationAndOpensNoNetwork(t *testing.T) {
 func BenchmarkAlertHook(b *testing.B) {
 	h := newHookWorld(b)
 	hook := filepath.Join(h.dir, "pgha-alert")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hook, ".")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", hook, "../pgha-alert")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)

@@ -62,6 +62,7 @@ func newTable(w io.Writer) table.Writer {
 
 func printStatus(w io.Writer, d *agent.StatusDoc) {
 	t := newTable(w)
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 110}})
 	row := func(name, format string, args ...any) { t.AppendRow(table.Row{name, fmt.Sprintf(format, args...)}) }
 
 	row("node", "%s  (pgha-agent %s, %s)", d.Node, d.Version, d.Time.Format(time.RFC3339))

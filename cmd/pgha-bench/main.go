@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	agent := flag.String("agent", "", "binary to measure; empty builds one as `make build` does")
+	agent := flag.String("agent", "", "binary to measure, with pgha-alert beside it; empty builds both as `make build` does")
 	rounds := flag.Int("rounds", 50, "promotions in a series")
 	series := flag.Int("series", 3, "series of each figure; the best one is shown")
 	idle := flag.Duration("idle", 30*time.Second, "how long to watch the idle daemon")
@@ -41,8 +41,9 @@ func run(ctx context.Context, agent string, rounds, series int, idle time.Durati
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if agent == "" {
-		agent = filepath.Join(dir, "pgha-agent")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", agent, "github.com/pgha/pgha-agent/cmd/pgha-agent")
+		agent = filepath.Join(dir, "bin", "pgha-agent")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Dir(agent)+"/",
+			"github.com/pgha/pgha-agent/cmd/pgha-agent", "github.com/pgha/pgha-agent/cmd/pgha-alert")
 		build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("build the agent: %w", err)

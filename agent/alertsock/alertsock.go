@@ -1,4 +1,6 @@
-package agent
+// Package alertsock carries alerts from the hook to the daemon over a Unix socket. It links in little: the hook is on the failover path
+// and starts once for each alert.
+package alertsock
 
 import (
 	"bufio"
@@ -29,6 +31,9 @@ const (
 	alertDeadline = time.Second // for the line; again for the delivery with its answer
 	alertLogEvery = 10 * time.Second
 )
+
+// DefaultPath is where systemd holds the socket.
+const DefaultPath = "/run/pgha-alert.sock"
 
 // Errors of SendAlert.
 var (

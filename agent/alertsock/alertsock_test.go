@@ -1,4 +1,4 @@
-package agent
+package alertsock
 
 import (
 	"context"
@@ -23,6 +23,10 @@ import (
 )
 
 // alertTest is a server on a real socket, stopped and checked for leaks at the end of the test.
+func testAlert(n int) crm.Alert {
+	return crm.Alert{Kind: crm.AlertResource, Sequence: n, At: time.Date(2026, 3, 1, 10, 0, 0, 5000, time.UTC), Node: "pg-1", Task: "promote", RC: &n}
+}
+
 type alertTest struct {
 	path     string
 	counters *AlertCounters
