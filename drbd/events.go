@@ -199,11 +199,9 @@ func Parse(line []byte, reuse []Field) (Event, error) {
 			ev.Fields = append(ev.Fields, Field{KeyUnknown, bare})
 			continue
 		}
-		key := keyCount
+		key := KeyIgnored
 		if i := keyWords.index(rest[:colon]); i < int(keyCount) {
 			key = Key(i)
-		} else {
-			key = KeyIgnored
 		}
 		rest = rest[colon+1:]
 		value := rest

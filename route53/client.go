@@ -212,8 +212,7 @@ func (c *Client) call(ctx context.Context, what, op string, guard func() error, 
 		err = guardErr
 	}
 	reason := classify(err)
-	var bare *apiError
-	if errors.As(err, &bare) {
+	if _, ok := errors.AsType[*apiError](err); ok {
 		reason = ReasonServer
 	}
 	if c.opts.Observe != nil {

@@ -51,7 +51,7 @@ func ParseOwner(raw string) (Owner, error) {
 	for i, key := range keys {
 		v, ok := strings.CutPrefix(fields[i], key+"=")
 		if !ok || v == "" {
-			return Owner{}, fmt.Errorf("parse owner: field %d is not %s=...", i+1, key)
+			return Owner{}, fmt.Errorf("parse owner: field %d is not %s=VALUE", i+1, key)
 		}
 		val[i] = v
 	}

@@ -75,8 +75,7 @@ func (a *attempt) ask(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked, a.refusal = true, err
-	var no *guardError
-	if errors.As(err, &no) {
+	if _, ok := errors.AsType[*guardError](err); ok {
 		a.guardErr = err
 	}
 	return err

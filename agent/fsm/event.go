@@ -34,7 +34,7 @@ type (
 		InSync bool
 		Reason string
 	}
-	// Looked up the name at the resolver: ends Resolve.
+	// ResolvedName ends Resolve.
 	ResolvedName struct{ Resolved Resolved }
 	// Viewed ends View. Gap is set when the client's view ended an outage with this attempt.
 	Viewed struct {

@@ -32,7 +32,7 @@ func foreign() Read {
 func TestSecondClaimThatIsNewerThanOurBaseIsFinal(t *testing.T) {
 	for _, fresh := range []bool{true, false} {
 		for _, restart := range []bool{true, false} {
-			s, now := writing(t, fresh), Time(boot+8)
+			s, now := writing(t, fresh), boot+8
 			for n, epoch := range []uint64{5, 6} {
 				s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
 				if restart {

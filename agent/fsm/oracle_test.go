@@ -151,13 +151,13 @@ func (o *oracle) mayPublish(now Time) error {
 	if !c.OK || now-c.At > 5*time.Second {
 		return fmt.Errorf("crm_mon not fresh")
 	}
-	if !(c.Online && !c.Unclean && !c.Standby && !c.Pending) {
+	if !c.Online || c.Unclean || c.Standby || c.Pending {
 		return fmt.Errorf("node not well")
 	}
 	if c.Maintenance || c.ActionPending {
 		return fmt.Errorf("maintenance, or a pending action")
 	}
-	if !(c.PromotedHere && c.PromotedCount == 1 && c.PromotedPeer == "") {
+	if !c.PromotedHere || c.PromotedCount != 1 || c.PromotedPeer != "" {
 		return fmt.Errorf("not the one promoted instance")
 	}
 	if c.TooMany || c.PeerCount == 0 {
@@ -174,10 +174,10 @@ func (o *oracle) mayPublish(now Time) error {
 			return fmt.Errorf("%s lost while promoted and not fenced", p.Name)
 		}
 	}
-	if !(d.Live && now-d.At <= time.Minute && d.Primary && d.UpToDate && !d.Suspended && !d.SplitBrain) {
+	if !d.Live || now-d.At > time.Minute || !d.Primary || !d.UpToDate || d.Suspended || d.SplitBrain {
 		return fmt.Errorf("DRBD")
 	}
-	if o.cfg.PublishWritable && !(o.pg.Writable && now-o.pg.At <= 5*time.Second) {
+	if o.cfg.PublishWritable && (!o.pg.Writable || now-o.pg.At > 5*time.Second) {
 		return fmt.Errorf("PostgreSQL")
 	}
 	if now < o.stalled || now < o.paused {

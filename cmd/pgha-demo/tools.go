@@ -124,7 +124,8 @@ func (t *toolServer) crmMon(w io.Writer, args []string) int {
 			return 64
 		}
 	}
-	text, code := "", 0
+	var text string
+	var code int
 	if xml {
 		text, code = t.c.crmMon(t.node, strings.Join(append([]string{"crm_mon"}, args...), " "))
 	} else {

@@ -40,8 +40,7 @@ func installTools(tb testing.TB, c *cluster, node int) (dir string, t *toolServe
 }
 
 func exitCode(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	return 0

@@ -288,8 +288,7 @@ func TestZoneSignatureAndLimit(t *testing.T) {
 	codes := map[string]int{}
 	for range 6 {
 		_, err := c.GetHostedZone(t.Context(), &route53.GetHostedZoneInput{Id: aws.String(zoneID)})
-		var api smithy.APIError
-		if errors.As(err, &api) {
+		if api, ok := errors.AsType[smithy.APIError](err); ok {
 			codes[api.ErrorCode()+": "+api.ErrorMessage()]++
 		}
 	}

@@ -3,6 +3,7 @@ package route53test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -82,9 +83,7 @@ func (z zone) sorted() []RecordSet {
 
 func (z zone) clone() zone {
 	out := make(zone, len(z))
-	for k, v := range z {
-		out[k] = v
-	}
+	maps.Copy(out, z)
 	return out
 }
 
