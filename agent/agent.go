@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -298,20 +296,5 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
-
-// drainSpool takes in what the alert hook could not deliver. The alerts are old: one hint stands for all of them.
-func (a *Agent) drainSpool(ctx context.Context) {
-	alerts, bad, err := DrainSpool(a.spoolDir(), 1000)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		a.log.Warn("read alert spool", keyErr, err)
-	}
-	if len(alerts)+bad > 0 {
-		a.log.Info("alerts from the spool", keyCount, len(alerts), keyBad, bad)
-		a.metrics.spooled.Add(float64(len(alerts)))
-		a.send(ctx, message{event: fsm.Hint{}})
-	}
-}
-
-func (a *Agent) spoolDir() string { return filepath.Join(a.cfg.State.Dir, SpoolName) }
 
 var errStopping = errors.New("agent is stopping")

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/user"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,7 +15,6 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/agent/fsm"
-	"github.com/pgha/pgha-agent/crm"
 )
 
 // listen opens the sockets and serves them until ctx ends.
@@ -159,30 +155,6 @@ func (a *Agent) controlMux() *http.ServeMux {
 
 // maxPause bounds a pause: a forgotten one would undo the agent for good.
 const maxPause = 7 * 24 * time.Hour
-
-// alerted takes one alert from the hook: whatever it says, it means "look now".
-func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
-	a.log.Debug("alert", keyAlert, alert.Kind, "task", alert.Task, "resource", alert.Resource, keyUID, uid)
-	a.sequenceMu.Lock()
-	missed, _ := a.sequence.Next(alert.Sequence)
-	a.sequenceMu.Unlock()
-	a.metrics.alertGaps.Add(float64(missed))
-	a.metrics.alert(alert.Kind)
-	a.send(ctx, message{event: fsm.Hint{Promotion: alert.Kind == crm.AlertResource && alert.Task == "promote"}})
-	return ctx.Err()
-}
-
-// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps others out; this keeps
-// out the rest of group haclient.
-func mayAlert() func(uint32) bool {
-	allowed := map[uint32]bool{0: true, uint32(os.Getuid()): true}
-	if u, err := user.Lookup("hacluster"); err == nil {
-		if uid, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
-			allowed[uint32(uid)] = true
-		}
-	}
-	return func(uid uint32) bool { return allowed[uid] }
-}
 
 // freshFor is how old the last look may be for this node to claim anything. An idle agent looks every ten seconds.
 const freshFor = 25 * time.Second

@@ -336,9 +336,6 @@ func (s *state) snapshot(latches map[latch]bool) Status {
 	for _, r := range s.resources {
 		res := r.Resource
 		res.Helpers = slices.Clone(r.Helpers)
-		if n := len(res.Helpers); n > 0 {
-			res.Helper = res.Helpers[n-1].Helper
-		}
 		for _, d := range r.devices {
 			dev := *d
 			dev.Stats = clone(d.Stats)
@@ -352,11 +349,6 @@ func (s *state) snapshot(latches map[latch]bool) Status {
 				conn.SplitBrain = SplitBrainLatched
 			case c.suspected:
 				conn.SplitBrain = SplitBrainSuspected
-			}
-			for _, h := range r.Helpers {
-				if h.PeerNodeID >= 0 && h.PeerNodeID == c.PeerNodeID {
-					conn.Helper = h.Helper
-				}
 			}
 			for _, p := range c.peers {
 				peer := p.PeerDevice

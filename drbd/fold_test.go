@@ -159,7 +159,7 @@ func TestNewStreamReplacesTheStateOnlyWhenItsDumpIsComplete(t *testing.T) {
 	if len(s.Resources) != 1 || s.Resources[0].Connections[0].SplitBrain != SplitBrainLatched || f.Generation() != 2 {
 		t.Errorf("%s", show(s))
 	}
-	if h := s.Resources[0].Helper; h.Name != "split-brain" || h.Running || h.ExitCode != -1 {
+	if h := last(s.Resources[0]); h.Name != "split-brain" || h.Running || h.ExitCode != -1 {
 		t.Errorf("helper %+v", h)
 	}
 }
@@ -201,26 +201,34 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// last is the newest helper call of a resource.
+func last(r Resource) Helper {
+	if len(r.Helpers) == 0 {
+		return Helper{}
+	}
+	return r.Helpers[len(r.Helpers)-1].Helper
+}
+
 func TestHelpers(t *testing.T) {
 	f := folder(t, base)
 	now := time.Unix(100, 0)
 	line := func(at time.Duration, l string) { f.Line(now.Add(at), []byte(l)) }
 	line(0, "call helper name:pg peer-node-id:1 conn-name:n2 helper:fence-peer")
-	if h := f.Status(now).Resources[0].Helper; !h.Running || h.ExitCode != -1 || !h.Started.Equal(now) {
+	if h := last(f.Status(now).Resources[0]); !h.Running || h.ExitCode != -1 || !h.Started.Equal(now) {
 		t.Errorf("%+v", h)
 	}
 	line(92*time.Second, "response helper name:pg peer-node-id:1 conn-name:n2 helper:fence-peer status:1280")
 	want := Helper{Name: "fence-peer", Started: now, Duration: 92 * time.Second, ExitCode: 5}
-	if r := f.Status(now).Resources[0]; r.Helper != want || r.Connections[0].Helper != want {
-		t.Errorf("%+v", r.Helper)
+	if r := f.Status(now).Resources[0]; last(r) != want || r.Helpers[len(r.Helpers)-1].PeerNodeID != 1 {
+		t.Errorf("%+v", r.Helpers)
 	}
 	line(0, "2026-01-02T03:04:05.5+00:00 call helper name:pg helper:pri-lost")
 	line(0, "2026-01-02T03:04:07.0+00:00 response helper name:pg helper:pri-lost status:7")
-	if h := f.Status(now).Resources[0].Helper; h.Duration != 1500*time.Millisecond || h.ExitCode != 7 {
+	if h := last(f.Status(now).Resources[0]); h.Duration != 1500*time.Millisecond || h.ExitCode != 7 {
 		t.Errorf("%+v", h)
 	}
 	line(0, "response helper name:pg helper:quorum-lost status:256")
-	if h := f.Status(now).Resources[0].Helper; !h.Started.IsZero() || h.ExitCode != 1 || h.Duration != 0 {
+	if h := last(f.Status(now).Resources[0]); !h.Started.IsZero() || h.ExitCode != 1 || h.Duration != 0 {
 		t.Errorf("%+v", h)
 	}
 }

@@ -50,8 +50,7 @@ type Resource struct {
 	PromotionScore int64 // -1 when not printed (DRBD 8.4)
 	Devices        []Device
 	Connections    []Connection
-	Helper         Helper       // the last helper call of the resource, zero when none was seen
-	Helpers        []HelperCall // the last calls, oldest first, at most MaxHelpers
+	Helpers        []HelperCall // the last calls of userspace helpers, oldest first, at most MaxHelpers
 }
 
 // Device is one local volume.
@@ -85,7 +84,6 @@ type Connection struct {
 	StatsKnown                       bool
 	Paths                            []Path
 	Volumes                          []PeerDevice
-	Helper                           Helper // the last helper call that named this peer
 }
 
 // Path is one network path of a connection.

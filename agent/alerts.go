@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+)
+
+// alerted takes one alert from the hook: whatever it says, it means "look now".
+func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
+	a.log.Debug("alert", keyAlert, alert.Kind, "task", alert.Task, "resource", alert.Resource, keyUID, uid)
+	a.sequenceMu.Lock()
+	missed, _ := a.sequence.Next(alert.Sequence)
+	a.sequenceMu.Unlock()
+	a.metrics.alertGaps.Add(float64(missed))
+	a.metrics.alert(alert.Kind)
+	a.send(ctx, message{event: fsm.Hint{Promotion: alert.Kind == crm.AlertResource && alert.Task == "promote"}})
+	return ctx.Err()
+}
+
+// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps others out; this keeps
+// out the rest of group haclient.
+func mayAlert() func(uint32) bool {
+	allowed := map[uint32]bool{0: true, uint32(os.Getuid()): true}
+	if u, err := user.Lookup("hacluster"); err == nil {
+		if uid, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
+			allowed[uint32(uid)] = true
+		}
+	}
+	return func(uid uint32) bool { return allowed[uid] }
+}
+
+// drainSpool takes in what the alert hook could not deliver. The alerts are old: one hint stands for all of them.
+func (a *Agent) drainSpool(ctx context.Context) {
+	alerts, bad, err := DrainSpool(a.spoolDir(), 1000)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.log.Warn("read alert spool", keyErr, err)
+	}
+	if len(alerts)+bad > 0 {
+		a.log.Info("alerts from the spool", keyCount, len(alerts), keyBad, bad)
+		a.metrics.spooled.Add(float64(len(alerts)))
+		a.send(ctx, message{event: fsm.Hint{}})
+	}
+}
+
+func (a *Agent) spoolDir() string { return filepath.Join(a.cfg.State.Dir, SpoolName) }
