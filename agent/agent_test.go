@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -449,4 +450,19 @@ func httpCode(t *testing.T, w *world, path string) int {
 		_, _ = fmt.Sscanf(err.Error()[i:], "says %d", &code)
 	}
 	return code
+}
+
+func TestRefusalInUnknownWordsIsFollowedByARead(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.start()
+	w.ready(a)
+	// A conflict that the API words in a way nobody expected, because another node has claimed meanwhile.
+	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=4 owner=pg-a addr=127.0.1.10 claim=11111111-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
+	w.aws.Inject(route53test.Fault{Op: "ChangeResourceRecordSets", Kind: route53test.Refuse, Status: 400, Code: "InvalidChangeBatch", Body: "Something else is there."})
+	w.failOver()
+	w.await("the newer claim to be read", func() bool { return a.Snapshot().State.Zone.Epoch == 4 })
+	w.await("the hold", func() bool { return a.Snapshot().Holds.Has(fsm.HoldLostRace) })
+	if w.record() != "127.0.1.10" {
+		t.Errorf("record %s", w.record())
+	}
 }

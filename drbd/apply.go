@@ -269,7 +269,7 @@ func (a *apply) deviceStat(s *DeviceStats, fd Field) {
 func (a *apply) connectionFields(c *connection) {
 	for _, fd := range a.ev.Fields {
 		switch fd.Key {
-		case KeyAPInFlight: // 512-byte sectors, unlike everything else: PROTOCOLS d1, units
+		case KeyAPInFlight: // 512-byte sectors, unlike everything else (drbdsetup.c prints them raw)
 			a.counter(&c.APInFlightBytes, fd.Value, 512)
 			a.note(set(&c.StatsKnown, true))
 		case KeyRSInFlight:

@@ -18,7 +18,7 @@ func (a *apply) peerDevice(p *peerDevice) {
 			}
 			a.note(set(&p.Done, v))
 			done = true
-		case KeyRate: // MiB/s: PROTOCOLS d1, units
+		case KeyRate: // MiB/s
 			v, ok := parseDecimal(fd.Value)
 			if ok {
 				v *= 1 << 20

@@ -335,7 +335,7 @@ func (r *run) interval() time.Duration {
 }
 
 // refresh asks for statistics. With --poll that is also the heartbeat: an idle stream does not notice that the module
-// is gone until it is asked (PROTOCOLS k4), and answers nothing when nothing has changed.
+// is gone until it is asked (seen with DRBD 9.2), and answers nothing when nothing has changed.
 func (r *run) refresh(ctx context.Context, c *child) error {
 	if !r.folder.Complete() {
 		return nil

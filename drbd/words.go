@@ -44,7 +44,7 @@ func (w *words) index(b []byte) int {
 	return 0
 }
 
-// DRBD's own words, from the kernel's drbd_strings.c by way of PROTOCOLS d1.
+// DRBD's own words, from the kernel's drbd_strings.c as drbdsetup prints them.
 var (
 	roleWords = newWords("", string(RoleUnknown), string(RolePrimary), string(RoleSecondary))
 

@@ -96,7 +96,7 @@ func (s *Holds) when(cond bool, h Hold) {
 	}
 }
 
-// Safety returns the conditions that forbid this node to publish at time now: DESIGN's list of what must hold, and nothing about
+// Safety returns the conditions that forbid this node to publish at time now: the list of docs/design.md, and nothing about
 // the record itself. An empty set means that this node is the promoted one, on data that is fresh.
 func (s *State) Safety(now Time) Holds {
 	var h Holds
