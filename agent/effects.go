@@ -243,8 +243,7 @@ func (a *Agent) view(ctx context.Context) message {
 // what was read before is still true. ReasonInvalid is not among them: it may be a conflict in words that this agent does not know.
 func answered(r route53.Reason) bool {
 	switch r {
-	case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonConflict, route53.ReasonRefusedRecord, route53.ReasonDenied,
-		route53.ReasonCredentials, route53.ReasonNoZone, route53.ReasonGuard:
+	case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonDenied, route53.ReasonCredentials, route53.ReasonNoZone, route53.ReasonGuard:
 		return true
 	default:
 		return false
