@@ -18,7 +18,7 @@ type Config struct {
 type NodeConfig struct {
 	// Name is this node as crm_mon prints it. Default: the host name, which is also Pacemaker's default.
 	Name string `toml:"name"`
-	// Address is the IPv4 address to publish, or "imds" (default) for the instance metadata's local-ipv4, asked once at start.
+	// Address is the IPv4 address to publish, or "imds" (default) for the instance metadata's local-ipv4, asked until it answers and then kept.
 	Address string `toml:"address"`
 }
 
@@ -63,7 +63,7 @@ type RecordConfig struct {
 	DriftCheck time.Duration `toml:"drift_check"`
 	// EndpointURL replaces the address of the Route 53 API: for PrivateLink or tests. Default: AWS's own.
 	EndpointURL string `toml:"endpoint_url"`
-	// Region chooses the AWS partition (aws, aws-cn, aws-us-gov). Default "": us-east-1, home of Route 53 for most.
+	// Region chooses the AWS partition (aws, aws-cn, aws-us-gov). Default "": the AWS configuration's own, else us-east-1.
 	Region string `toml:"region"`
 	// IMDS replaces the address of the instance metadata service. Default: the link-local one.
 	IMDS string `toml:"imds_endpoint"`

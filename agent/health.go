@@ -41,7 +41,7 @@ var holdHelp = map[fsm.Hold][2]string{
 	fsm.HoldDrbdNotUpToDate:  {"the local disk is not UpToDate", "see `drbdsetup status`; the peer may have newer data"},
 	fsm.HoldDrbdSuspended:    {"DRBD has suspended I/O", "a fence-peer handler that runs is the usual reason; see `drbdsetup status --verbose`"},
 	fsm.HoldSplitBrain:       {"DRBD has detected a split brain", "decide which side keeps its data; see docs/operate.md"},
-	fsm.HoldPostgres:         {"PostgreSQL does not accept writes here yet (publish_on: writable)", "see the PostgreSQL log; crash recovery takes its time"},
+	fsm.HoldPostgres:         {"PostgreSQL does not accept writes here yet (publish_on is writable)", "see the PostgreSQL log; crash recovery takes its time"},
 	fsm.HoldStalled:          {"this process stood still a moment ago", "wait; if it repeats, the machine is overloaded or was paused"},
 	fsm.HoldPaused:           {"publication is paused by an operator", "`pgha-agent resume`"},
 	fsm.HoldContested:        {"another node claimed the record after this one did", "only one node may be promoted: compare `crm_mon -1` on both nodes"},
@@ -77,7 +77,7 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		add(true, "source_"+Source(src).String(), severity, fmt.Sprintf("%s does not answer: %s", Source(src), state.Err), "")
 		add(state.Stuck, "child_stuck", Critical, fmt.Sprintf("a child process of %s cannot be killed (D state)", Source(src)), "the kernel or its storage hangs; a reboot may be the only way out")
 	}
-	if st.Promotion != "" && !st.Settled() {
+	if publicationOf(s) == PubHeld {
 		for _, h := range s.Holds.List() {
 			add(true, "held_"+h.String(), Critical, "not published: "+holdHelp[h][0], holdHelp[h][1])
 		}
@@ -133,6 +133,9 @@ func (a *Agent) unready(s *Snapshot) []string {
 			limit = max(limit, 2*a.cfg.Record.DriftCheck)
 		}
 		st := s.Sources[src]
+		if src == int(SourceResolver) && st.LastSuccess == 0 && st.Failures == 0 {
+			continue // not asked before there is a record
+		}
 		if st.LastSuccess == 0 || s.At-st.LastSuccess > limit {
 			why = append(why, fmt.Sprintf("%s: no answer for too long (%s)", Source(src), st.Err))
 		}

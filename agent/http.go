@@ -159,9 +159,11 @@ const maxPause = 7 * 24 * time.Hour
 // freshFor is how old the last look may be for this node to claim anything. An idle agent looks every ten seconds.
 const freshFor = 25 * time.Second
 
-// fresh reports whether the snapshot can speak for now: a process that stood still has not noticed yet what it missed.
+// fresh reports whether the snapshot can speak for now. A process that stood still has to look again first; one crm_mon that failed
+// is no reason to send clients away.
 func fresh(s *Snapshot, now fsm.Time) bool {
-	return now-s.At < stallBound && s.State.Cluster.OK && now-s.State.Cluster.At < freshFor && s.State.Drbd.Live
+	c, stalled := &s.State.Cluster, s.State.StalledUntil-fsm.StallHold
+	return now-s.At < stallBound && c.At != 0 && now-c.At < freshFor && c.At >= stalled && s.State.Drbd.Live
 }
 
 // isWriter is this node's own claim: freshly seen promoted by Pacemaker, and Primary by DRBD.

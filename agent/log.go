@@ -77,7 +77,7 @@ func (a *Agent) episodeEnds(e *fsm.Episode) {
 // logHolds says what holds publication back, when that has changed and this node has something to publish.
 func (a *Agent) logHolds() {
 	holds := fsm.Holds(0)
-	if a.state.Promotion != "" && !a.state.Settled() {
+	if publicationOf(a.snap.Load()) == PubHeld {
 		holds = a.snap.Load().Holds
 	}
 	if holds != a.loggedHolds && holds != 0 {

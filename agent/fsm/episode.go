@@ -69,7 +69,7 @@ type Episode struct {
 	Promotion string          // claim of the promotion, "" until it is known
 	BaseEpoch uint64          // ownership epoch that our first write was based on
 	Attempted bool            // a write of the claim was sent or may have been
-	Raced     bool            // a foreign claim that is newer than BaseEpoch is final: the base was read after the promotion, or we waited once
+	Raced     bool            // the one wait and retry after a lost race is used up: the next foreign claim is final
 	RaceUntil Time            // end of that wait
 	Epoch     uint64          // ownership epoch of our accepted claim, 0 until then
 	Gap       Gap             // what a client of the service name saw, zero when nothing
