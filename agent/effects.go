@@ -99,7 +99,7 @@ func (a *Agent) drbdChanged(r drbd.Report) message {
 	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
 		err := r.Err
 		if r.Live && !facts.Live {
-			err = fmt.Errorf("resource %q is not configured in DRBD here: check drbd.resource", a.cfg.Drbd.Resource)
+			err = fmt.Errorf("resource %q is down here (or not configured: check drbd.resource)", a.cfg.Drbd.Resource)
 		}
 		if r.Live || err != nil {
 			s.source(SourceDrbd, at, err)

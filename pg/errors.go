@@ -74,6 +74,9 @@ func errText(err error, secrets []string) string {
 	if err == nil {
 		return ""
 	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		err = pgErr // what the server said, without every way that the driver tried to reach it
+	}
 	text := redact(err.Error(), secrets)
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
