@@ -34,11 +34,7 @@ bench: ## the figures of docs/performance.md
 	$(GO) run ./cmd/pgha-bench
 
 fuzz: ## every fuzz target for FUZZTIME
-	@for pkg in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
-	  done; \
-	done
+	@.ci/fuzz $(FUZZTIME)
 
 docs: ## regenerate docs/metrics.md and docs/commands.md
 	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update
