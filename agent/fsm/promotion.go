@@ -1,0 +1,130 @@
+package fsm
+
+// name keeps the identity of this node's promotion. A promote operation that the history shows for the first time is a new
+// promotion; a history that was erased (cleanup, refresh) is not, and neither is a look that misses the role for a
+// moment while the kernel still is Primary.
+func (s *State) name(now Time) {
+	c, d := &s.Cluster, &s.Drbd
+	if !c.OK {
+		return
+	}
+	switch {
+	case c.PromotedHere && c.Promotion != "" && c.Promotion != s.Promotion:
+		s.promote(now, c.Promotion)
+	case c.PromotedHere && s.Promotion == "" && s.Zone.OK && s.Config.Ownership && s.Zone.Owner == s.Config.Node && s.Zone.Claim != "":
+		s.promote(now, s.Zone.Claim)
+	case c.PromotedHere && s.Promotion == "" && s.Zone.OK && s.Zone.Owner == "":
+		s.promote(now, s.Config.Unnamed)
+	case !c.PromotedHere && s.Promotion != "" && d.Live && !d.Primary:
+		s.end(OutcomeDemoted)
+		s.Promotion, s.Since, s.Published, s.Epoch, s.Contested, s.raceUsed = "", 0, false, 0, false, false
+		s.RaceUntil, s.Retry, s.ChangeID, s.created = 0, Retry{}, "", false
+	}
+}
+
+func (s *State) promote(now Time, claim string) {
+	if s.Episode.Promotion != "" && s.Episode.Promotion != claim && s.Episode.Open() {
+		s.end(OutcomeDemoted)
+		s.replaced = s.Episode
+	}
+	s.begin(now, "promotion")
+	s.Promotion, s.Since, s.lastPeer = claim, now, ""
+	s.Published, s.Epoch, s.Contested, s.raceUsed, s.RaceUntil, s.Retry = false, 0, false, false, 0, Retry{}
+	s.ChangeID, s.created = "", false
+	e := &s.Episode
+	e.Promotion = claim
+	switch {
+	case e.Seen(PeerLost) || e.Seen(Fenced):
+		e.Cause = CauseNodeLost
+	case s.Cluster.OperatorMove:
+		e.Cause = CauseOperator
+	case s.Cluster.PeerFailed:
+		e.Cause = CauseResourceFailed
+	case e.Peer == "":
+		e.Cause = CauseStartUp
+	case s.peersWell():
+		e.Cause = CauseOperator // the peer was promoted, is well and has not failed: somebody moved it
+	}
+	s.tasks[taskProbe].nudge(now)
+}
+
+// begin opens an episode unless one is open.
+func (s *State) begin(now Time, why string) {
+	if s.Episode.Open() {
+		return
+	}
+	if s.Promotion != "" && (s.Cluster.Promotion == "" || s.Cluster.Promotion == s.Promotion) {
+		return // the promotion that is known already
+	}
+	s.Episode = Episode{ID: s.Episode.ID + 1, Cause: CauseUnknown, Start: now, Peer: s.lastPeer, Why: why}
+}
+
+// mark stamps a phase of the open episode once.
+func (s *State) mark(now Time, p Phase) bool {
+	if !s.Episode.Open() || s.Episode.Seen(p) {
+		return false
+	}
+	s.Episode.Stamps[p] = now
+	return true
+}
+
+func (s *State) end(o Outcome) {
+	if s.Episode.Open() {
+		s.Episode.Outcome = o
+	}
+}
+
+// stamp reads the phases off the state, and ends the episode when its story is over.
+func (s *State) stamp(now Time) {
+	e := &s.Episode
+	if !e.Open() {
+		return
+	}
+	c := &s.Cluster
+	if s.Promotion != "" {
+		s.mark(now, Promoted)
+		if c.OK && c.FilesystemHere {
+			s.mark(now, Mounted)
+		}
+	}
+	if e.Seen(Promoted) && s.Postgres.At >= e.Start {
+		if s.Postgres.Accepting {
+			s.mark(now, PgStarted)
+		}
+		if s.Postgres.Writable {
+			s.mark(now, Writable)
+		}
+	}
+	if s.Published && s.Resolved.OK && s.Resolved.Addr == s.Config.Addr && s.Resolved.At >= e.Stamps[DNSAccepted] && e.Seen(DNSAccepted) {
+		s.mark(now, DNSObserved)
+	}
+	switch {
+	case s.Contested:
+		s.end(OutcomeContested)
+	case e.Seen(Writable) && e.Seen(DNSObserved) && s.ChangeID == "" && (!s.ClientDown || now-max(e.Stamps[Writable], e.Stamps[DNSObserved]) > gapWait):
+		s.mark(now, Complete)
+		s.end(OutcomeComplete)
+	case s.Promotion == "" && c.OK && c.At-e.Start > avertAfter && c.PromotedPeer != "" && s.peersWell() && !s.Drbd.Primary:
+		s.end(OutcomeAverted)
+	case s.nothingLeft() && now-max(s.lastNews, e.Start) > idleAfter:
+		s.end(OutcomeIncomplete)
+	}
+}
+
+// nothingLeft reports whether an open episode waits for nothing that the agent or the cluster must still do: only for the resolver, or for
+// a promotion that no lost peer calls for.
+func (s *State) nothingLeft() bool {
+	if s.Promotion == "" {
+		return s.Lost == [MaxPeers]LostPeer{}
+	}
+	return s.Published && s.Episode.Seen(PgStarted)
+}
+
+func (s *State) peersWell() bool {
+	for _, p := range s.Cluster.Peers[:s.Cluster.PeerCount] {
+		if !p.Online || p.Unclean {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,174 @@
+package fsm
+
+// read takes in the authoritative record.
+func (s *State) read(now Time, e Read) {
+	s.tasks[taskRead].landed(now, s.Config.DriftEvery/2+s.jitter(s.Config.DriftEvery))
+	if e.Reason != "" && !e.Zone.Refused {
+		s.ReadRetry = s.backoff(now, s.ReadRetry, e.Reason)
+		s.tasks[taskRead].Due = s.ReadRetry.At
+		if s.Zone.OK { // only a check: no hurry for an API that is in trouble
+			s.tasks[taskRead].Due += backoffMax
+		}
+		return
+	}
+	s.ReadRetry = Retry{}
+	if e.Zone.At < s.wroteAt {
+		// Begun before our write ended: it may show what was before.
+		s.ReadRetry.At = now + guardRetry
+		s.tasks[taskRead].Due = s.ReadRetry.At
+		return
+	}
+	s.Zone = e.Zone
+	if s.Zone.Refused {
+		s.tasks[taskRead].Due = now + backoffMax
+		return
+	}
+}
+
+// settle compares the record with this node's promotion: whose it is.
+func (s *State) settle(now Time) {
+	z := s.Zone
+	if s.Promotion == "" || !s.Cluster.PromotedHere || !z.OK {
+		return
+	}
+	switch {
+	case !s.Config.Ownership:
+		if !s.Published && z.Addr == s.Config.Addr && s.Episode.Attempted {
+			s.accepted(now, 0)
+		}
+	case z.Claim == s.Promotion && z.Claim != "":
+		// Also the end of a write whose reply was lost, or of one by the hook while the agent was down. A claim with another address
+		// is ours to write again.
+		if !s.Published && (z.Addr == s.Config.Addr || s.Config.Addr == "") {
+			s.accepted(now, z.Epoch)
+		}
+		s.Epoch = z.Epoch
+	case z.Owner == s.Config.Node || z.Owner == "":
+	case s.Published && z.Epoch > s.Epoch:
+		s.Contested = true
+	case !s.Published && s.Episode.Attempted && z.Epoch > s.Episode.BaseEpoch:
+		s.raced(now)
+	}
+}
+
+// raced handles a foreign claim that is newer than what our write was based on, when none of ours was accepted yet. It may be from
+// before this promotion: read too late, or a write of the old node that was on its way for long. Or this node is the old one, and has not
+// noticed. So it waits until Corosync must have noticed, looks again, and tries once more. A second such claim is the other's, for good.
+func (s *State) raced(now Time) {
+	if s.raceUsed {
+		s.Contested = true
+		return
+	}
+	s.raceUsed, s.Episode.Raced = true, true
+	s.RaceUntil = now + StallHold
+	s.Episode.RaceUntil = s.RaceUntil
+	s.Cluster.OK = false
+	s.Episode.BaseEpoch = s.Zone.Epoch
+	s.tasks[taskLook].nudge(now)
+}
+
+// accepted records that the claim of the promotion is in the zone.
+func (s *State) accepted(now Time, epoch uint64) {
+	s.Published, s.Epoch = true, epoch
+	s.Retry = Retry{}
+	if s.mark(now, DNSAccepted) {
+		s.Episode.Epoch = epoch
+	}
+	s.tasks[taskResolve].nudge(now)
+}
+
+func (s *State) wrote(now Time, e Wrote) {
+	w := s.Writing
+	s.Writing, s.cancelled, s.wroteAt = Write{}, false, now
+	s.tasks[taskWrite].Flying = false
+	if s.Episode.Open() && s.Episode.Promotion == w.Claim && e.Sent {
+		s.Episode.Writes++
+	}
+	if e.Reason == "" {
+		s.created = w.Base.Addr == ""
+		s.Zone = Zone{
+			At: now, OK: true, Addr: w.Addr, Epoch: w.NextEpoch, Owner: s.Config.Node, Claim: w.Claim,
+			// The exact text is not known until it is read back; until then it is no base for another write.
+		}
+		if w.Claim == s.Promotion {
+			s.accepted(now, w.NextEpoch)
+			s.Polls, s.ChangeID = 0, e.ChangeID
+			s.tasks[taskPoll].Due = now + pollAfter[0]
+		}
+		return
+	}
+	if e.Unsure || e.Conflict {
+		// Only the record tells what is. After a refusal it is still what it was.
+		s.Zone.OK = false
+		s.tasks[taskRead].nudge(now)
+	}
+	switch {
+	case e.Conflict && s.Retry.N == 0:
+		s.Retry = Retry{N: 1, At: now, Reason: e.Reason}
+	case !e.Sent && e.Reason == "guard":
+		s.Retry = Retry{N: s.Retry.N, At: now + guardRetry, Reason: e.Reason}
+		s.tasks[taskLook].nudge(now)
+	default:
+		s.Retry = s.backoff(now, s.Retry, e.Reason)
+	}
+}
+
+func (s *State) polled(now Time, e Polled) {
+	s.tasks[taskPoll].Flying = false
+	if s.polling != s.ChangeID || s.ChangeID == "" {
+		return // the answer is about an earlier change
+	}
+	s.Polls++
+	switch {
+	case e.InSync:
+		s.created = false
+		s.mark(now, DNSInSync)
+		s.ChangeID = ""
+		s.tasks[taskRead].nudge(now)
+		s.tasks[taskResolve].nudge(now)
+	case s.Polls >= MaxPolls:
+		s.ChangeID, s.created = "", false
+		s.tasks[taskRead].nudge(now)
+	default:
+		s.tasks[taskPoll].Due = now + pollAfter[s.Polls]
+	}
+}
+
+// needsWrite reports whether this node's promotion is not yet in the zone.
+func (s *State) needsWrite() bool { return s.Promotion != "" && !s.Published && !s.Contested }
+
+// decide starts the write, or gives the one in flight up.
+func (s *State) decide(now Time, out []Action) []Action {
+	if s.tasks[taskWrite].Flying {
+		// What is merely unknown does not cancel: the guard before the first byte sees to that.
+		sure := s.Safety(now) &^ (1<<HoldCrmUnknown | 1<<HoldDrbdUnknown | 1<<HoldPostgres)
+		if (sure != 0 || s.Writing.Claim != s.Promotion) && !s.cancelled {
+			s.cancelled = true
+			out = append(out, Cancel{Why: sure.first()})
+		}
+		return out
+	}
+	if !s.needsWrite() {
+		return out
+	}
+	if h := s.Gate(now); h != 0 {
+		return out
+	}
+	if s.Config.Ownership && s.Zone.Owner != "" && s.Zone.Raw == "" {
+		s.Zone.OK = false // schedule reads it again, at the pace of the read's own backoff
+		return out
+	}
+	s.Writing = Write{Decided: now, Base: s.Zone, NextEpoch: s.Zone.Epoch + 1, Claim: s.Promotion, Addr: s.Config.Addr}
+	if !s.Episode.Attempted {
+		s.Episode.Attempted, s.Episode.BaseEpoch = true, s.Zone.Epoch
+	}
+	s.tasks[taskWrite].Flying = true
+	return append(out, s.Writing)
+}
+
+func (s Holds) first() string {
+	if l := s.List(); len(l) > 0 {
+		return l[0].String()
+	}
+	return "promotion changed"
+}
