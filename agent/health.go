@@ -66,8 +66,8 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	}
 	st := &s.State
 	for src, state := range s.Sources {
-		// In standby Pacemaker stops DRBD here: as it should be.
-		critical := Source(src) == SourceCrm || Source(src) == SourceDrbd && !(st.Cluster.OK && st.Cluster.Standby)
+		standby := st.Cluster.OK && st.Cluster.Standby // then Pacemaker stops DRBD here, as it should be
+		critical := Source(src) == SourceCrm || Source(src) == SourceDrbd && !standby
 		if state.Err == "" || Source(src) == SourceClient {
 			continue
 		}
