@@ -21,7 +21,6 @@ func (s *State) read(now Time, e Read) {
 	s.Zone = e.Zone
 	if s.Zone.Refused {
 		s.tasks[taskRead].Due = now + backoffMax
-		return
 	}
 }
 
