@@ -136,7 +136,6 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 	d.Connected = len(res.Connections) > 0
 	for _, c := range res.Connections {
 		d.SplitBrain = d.SplitBrain || c.SplitBrain == drbd.SplitBrainLatched
-		d.Suspected = d.Suspected || c.SplitBrain == drbd.SplitBrainSuspected
 		d.PeerPrimary = d.PeerPrimary || c.PeerRole == drbd.RolePrimary
 		if c.State != "Connected" {
 			d.Connected = false

@@ -167,6 +167,10 @@ func TestSplitBrainIsRememberedOverARestartUntilConnected(t *testing.T) {
 	if !facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {
 		t.Error("forgotten over the restart")
 	}
+	a.lastDrbd = fsm.Drbd{}
+	if !facts(a, report("Connecting", drbd.SplitBrainNone)).SplitBrain {
+		t.Error("forgotten when the other side is the one that stands alone")
+	}
 	facts(a, report("Connected", drbd.SplitBrainNone))
 	a.lastDrbd = fsm.Drbd{}
 	if facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {

@@ -8,25 +8,25 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// A split brain is known from one call of a helper, which a new stream of a new agent does not see again: it finds StandAlone, which
-// has harmless causes as well. The file says that this StandAlone is the one of a split brain.
+// A split brain is known from one call of a helper, which a new stream of a new agent does not see again: it finds a resource that is not
+// connected, which has harmless causes as well. The file says that this is because of a split brain.
 func (a *Agent) splitBrainFile() string { return filepath.Join(a.cfg.State.Dir, "split-brain") }
 
 // rememberSplitBrain keeps the latch over a restart: until the resource is connected again. Only the stream's goroutine calls it.
 func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
 	switch {
-	case !d.Live || a.opts.once && !d.Suspected:
+	case !d.Live:
 	case d.SplitBrain && !a.lastDrbd.SplitBrain:
 		if f, err := os.OpenFile(a.splitBrainFile(), os.O_CREATE|os.O_WRONLY, 0o640); err != nil {
 			a.log.Error("split brain not remembered over a restart", keyErr, err)
 		} else {
 			_ = f.Close()
 		}
-	case d.Suspected:
+	case !d.Connected:
 		if _, err := os.Lstat(a.splitBrainFile()); err == nil {
 			d.SplitBrain = true
 		}
-	case !d.SplitBrain && d.Connected && !a.lastDrbd.Connected:
+	case !d.SplitBrain && !a.lastDrbd.Connected && !a.opts.once:
 		if err := os.Remove(a.splitBrainFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 			a.log.Error("split brain not forgotten", keyErr, err)
 		}

@@ -49,7 +49,6 @@ type Drbd struct {
 
 	Primary, UpToDate, Suspended bool
 	SplitBrain                   bool   // latched
-	Suspected                    bool   // StandAlone was found when the stream began: a split brain, or something harmless
 	Connected, PeerPrimary       bool   // over all connections: every one connected, any peer Primary
 	LostWhy                      string // connection state that ended Connected
 }
