@@ -196,7 +196,7 @@ func (t *toolServer) drbdsetup(w io.Writer, r *bufio.Reader, args []string) int 
 			}
 		case _, ok := <-input:
 			if !ok {
-				return 0
+				return flush(w, st.lines)
 			}
 			t.c.poll(st)
 		}
@@ -206,7 +206,10 @@ func (t *toolServer) drbdsetup(w io.Writer, r *bufio.Reader, args []string) int 
 func flush(w io.Writer, lines <-chan string) int {
 	for {
 		select {
-		case line := <-lines:
+		case line, ok := <-lines:
+			if !ok {
+				return 20
+			}
 			_ = frame(w, frameStdout, line)
 		default:
 			return 0
