@@ -13,7 +13,7 @@ func (s *State) read(now Time, e Read) {
 	}
 	s.ReadRetry = Retry{}
 	if e.Zone.At < s.wroteAt {
-		// Begun before our write ended: it may show what was before.
+		// Begun before a write ended that may have changed the record: it may show what was before.
 		s.ReadRetry.At = now + guardRetry
 		s.tasks[taskRead].Due = s.ReadRetry.At
 		return
@@ -78,7 +78,10 @@ func (s *State) accepted(now Time, epoch uint64) {
 
 func (s *State) wrote(now Time, e Wrote) {
 	w := s.Writing
-	s.Writing, s.cancelled, s.wroteAt = Write{}, false, now
+	s.Writing, s.cancelled = Write{}, false
+	if e.Reason == "" || e.Unsure || e.Conflict {
+		s.wroteAt = now
+	}
 	s.tasks[taskWrite].Flying = false
 	if s.Episode.Open() && s.Episode.Promotion == w.Claim && e.Sent {
 		s.Episode.Writes++

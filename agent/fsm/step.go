@@ -47,7 +47,7 @@ type State struct {
 	StalledUntil Time
 	PausedUntil  Time
 	Writing      Write // the write in flight; zero Claim when none
-	wroteAt      Time  // when the last one ended
+	wroteAt      Time  // when the last one ended that may have changed the record
 	created      bool  // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string
