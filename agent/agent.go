@@ -107,7 +107,7 @@ func (a *Agent) connect() (err error) {
 	if a.prober, err = pg.NewProber(c.Postgres.DSN); err != nil {
 		return fmt.Errorf("postgres.dsn: %w", err)
 	}
-	if c.Postgres.Client != "off" {
+	if c.Postgres.Client != Off {
 		if a.client, err = pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, a.lookupHost); err != nil {
 			return fmt.Errorf("postgres.client: %w", err)
 		}

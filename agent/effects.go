@@ -131,7 +131,7 @@ func (a *Agent) readRecord(ctx context.Context) message {
 	if err == nil {
 		ev.Zone = zoneFacts(rec, at)
 	} else {
-		reason, _ := reasonOf(err)
+		reason := route53.ReasonOf(err)
 		ev.Reason, ev.Zone.Refused = string(reason), reason == route53.ReasonRefusedRecord
 	}
 	return message{ev, func(s *Snapshot) {
@@ -153,7 +153,7 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 	})
 	ev := fsm.Wrote{ChangeID: change}
 	if err != nil {
-		reason, sent := reasonOf(err)
+		reason, sent := route53.ReasonOf(err), mayHaveArrived(err)
 		ev.Reason, ev.Sent, ev.Conflict, ev.Unsure = string(reason), sent, reason == route53.ReasonConflict, sent && !answered(reason)
 	} else {
 		ev.Sent = true
@@ -187,7 +187,7 @@ func (a *Agent) poll(ctx context.Context, id string) message {
 	inSync, err := a.zone.Change(ctx, id)
 	ev := fsm.Polled{InSync: inSync}
 	if err != nil {
-		reason, _ := reasonOf(err)
+		reason := route53.ReasonOf(err)
 		ev.Reason = string(reason)
 	}
 	return message{ev, func(s *Snapshot) { s.source(SourceRoute53, a.clock.Boot(), err) }}
@@ -250,12 +250,10 @@ func answered(r route53.Reason) bool {
 	}
 }
 
-// reasonOf returns why a call of the API failed, and whether the request may have reached it.
-func reasonOf(err error) (route53.Reason, bool) {
-	if e, ok := errors.AsType[*route53.Error](err); ok {
-		return e.Reason, e.Sent
-	}
-	return route53.ReasonOther, true
+// mayHaveArrived reports whether the request of a call that failed may have reached the API.
+func mayHaveArrived(err error) bool {
+	e, ok := errors.AsType[*route53.Error](err)
+	return !ok || e.Sent
 }
 
 // mustAddr parses an address that was formatted by netip before.

@@ -24,8 +24,6 @@ const (
 	keyAlert   = "alert"
 	keyUID     = "uid"
 	keyListen  = "listen"
-	keyVersion = "version"
-	keyNode    = "node"
 )
 
 // logTransitions writes one line for each thing that changed for an operator.

@@ -10,8 +10,6 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func contains(list []string, word string) bool { return slices.Contains(list, word) }
-
 func collectNodes(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
 	if s.Crm == nil {
 		return

@@ -221,7 +221,7 @@ func stateFamilies() []family {
 		})),
 		gauge("drbd_suspended", "Whether DRBD has suspended I/O, by reason.", []string{"reason"}, withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 			for _, reason := range []string{"user", "no-data", "fencing", "quorum"} {
-				emit(number(contains(r.Suspended, reason)), reason)
+				emit(number(slices.Contains(r.Suspended, reason)), reason)
 			}
 		})),
 		gauge("drbd_disk", "State of each local DRBD disk.", []string{"volume", "state"}, withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {

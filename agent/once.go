@@ -15,7 +15,7 @@ import (
 // promotion is in the zone or ctx ends. It keeps no journal of its own and opens no socket. The document says how it ended.
 func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	cfg := *opts.Config
-	cfg.Postgres.Client = "off"
+	cfg.Postgres.Client = Off
 	opts.Config, opts.once = &cfg, true
 	a, err := New(opts)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,17 @@ const (
 
 // DefaultPath is where systemd holds the socket.
 const DefaultPath = "/run/pgha-alert.sock"
+
+// DeliverBy bounds a hook's delivery: the daemon answers in a millisecond, or it is not well.
+const DeliverBy = time.Second
+
+// Path returns the socket that an alert is for: its recipient when that is an absolute path, else DefaultPath.
+func Path(a crm.Alert) string {
+	if filepath.IsAbs(a.Recipient) {
+		return filepath.Clean(a.Recipient)
+	}
+	return DefaultPath
+}
 
 // Errors of SendAlert.
 var (

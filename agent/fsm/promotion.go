@@ -17,9 +17,15 @@ func (s *State) name(now Time) {
 		s.promote(now, s.Config.Unnamed)
 	case !c.PromotedHere && s.Promotion != "" && d.Live && !d.Primary:
 		s.end(OutcomeDemoted)
-		s.Promotion, s.Since, s.Published, s.Epoch, s.Contested, s.raceUsed = "", 0, false, 0, false, false
-		s.RaceUntil, s.Retry, s.ChangeID, s.created = 0, Retry{}, "", false
+		s.belong("")
 	}
+}
+
+// belong starts over with another promotion, or with none: nothing that was known of the last one's way into the zone is of use to it.
+func (s *State) belong(claim string) {
+	s.Promotion = claim
+	s.Published, s.Epoch, s.Contested, s.raceUsed, s.RaceUntil, s.Retry = false, 0, false, false, 0, Retry{}
+	s.ChangeID, s.created = "", false
 }
 
 func (s *State) promote(now Time, claim string) {
@@ -28,9 +34,8 @@ func (s *State) promote(now Time, claim string) {
 		s.replaced = s.Episode
 	}
 	s.begin(now, "promotion")
-	s.Promotion, s.Since, s.lastPeer = claim, now, ""
-	s.Published, s.Epoch, s.Contested, s.raceUsed, s.RaceUntil, s.Retry = false, 0, false, false, 0, Retry{}
-	s.ChangeID, s.created = "", false
+	s.belong(claim)
+	s.lastPeer = ""
 	e := &s.Episode
 	e.Promotion = claim
 	switch {

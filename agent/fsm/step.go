@@ -34,7 +34,6 @@ type State struct {
 
 	// The promotion of this node, "" when it is not promoted.
 	Promotion string
-	Since     Time // when the promotion was first seen
 	Published bool // its claim was accepted
 	Epoch     uint64
 	Contested bool
@@ -88,7 +87,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 		return s // what comes next is another promotion
 	}
 	// The promotion goes on if crm_mon still shows it; what was claimed for it stays claimed.
-	s.Promotion, s.Since = last.Promotion, last.Stamps[Promoted]
+	s.Promotion = last.Promotion
 	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
 	s.Contested = last.Outcome == OutcomeContested
 	s.raceUsed, s.RaceUntil = last.Raced, last.RaceUntil

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,12 +16,8 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-const (
-	// deliverBy bounds the delivery: the daemon answers in a millisecond, or it is not well.
-	deliverBy = time.Second
-	// publishBy ends the one-shot publish before Pacemaker's 30 seconds do.
-	publishBy = 25 * time.Second
-)
+// publishBy ends the one-shot publish before Pacemaker's 30 seconds do.
+const publishBy = 25 * time.Second
 
 func newAlert(config *string) *cobra.Command {
 	return &cobra.Command{
@@ -53,18 +48,15 @@ func newAlert(config *string) *cobra.Command {
 // deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is on the
 // failover path.
 func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
-	socket := alertsock.DefaultPath
-	switch {
-	case strings.HasPrefix(alert.Recipient, "/"):
-		socket = filepath.Clean(alert.Recipient)
-	case cmd.Flags().Changed("config"):
+	socket := alertsock.Path(alert)
+	if !filepath.IsAbs(alert.Recipient) && cmd.Flags().Changed("config") {
 		cfg, err := agent.LoadConfig(config)
 		if err != nil {
 			return err
 		}
 		socket = cfg.State.AlertSocket
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), deliverBy)
+	ctx, cancel := context.WithTimeout(cmd.Context(), alertsock.DeliverBy)
 	defer cancel()
 	err := alertsock.SendAlert(ctx, socket, alert)
 	if !errors.Is(err, alertsock.ErrNoListener) {

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/crm"
@@ -23,13 +21,9 @@ func main() {
 		handOver() // for its message, or its flags
 		return
 	}
-	socket := alertsock.DefaultPath
-	if strings.HasPrefix(alert.Recipient, "/") {
-		socket = filepath.Clean(alert.Recipient)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), alertsock.DeliverBy)
 	defer cancel()
-	if err := alertsock.SendAlert(ctx, socket, alert); err != nil {
+	if err := alertsock.SendAlert(ctx, alertsock.Path(alert), alert); err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
 		handOver()
 	}
