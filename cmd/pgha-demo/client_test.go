@@ -60,18 +60,18 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := newClient(recordName, port, dns.Addr())
+	c, err := newClient(recordName, port, dns.Addr(), func(uint64) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.createTable(t.Context()); err != nil {
+	if err := c.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait)
 	t.Cleanup(cancel)
-	wg.Go(func() { c.run(ctx) })
+	wg.Go(func() { c.Run(ctx) })
 	time.Sleep(500 * time.Millisecond)
 
 	cut := time.Now()
@@ -83,19 +83,21 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 	}
 	zone.Set(route53test.Simple(recordName, "A", 1, testAddrs[1]))
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if host, _, _ := net.SplitHostPort(c.server()); host == testAddrs[1] {
+		_, _, server := c.Last()
+		if host, _, _ := net.SplitHostPort(server); host == testAddrs[1] {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("the client does not find the new node")
 		}
 	}
-	acked, lost, stored, err := c.compare(t.Context())
-	_, failed, _ := c.counts()
-	if err != nil || len(lost) > 0 || len(acked) == 0 || stored < len(acked) || failed == 0 {
-		t.Errorf("%d acknowledged, %d stored, %d errors, lost %v, %v", len(acked), stored, failed, lost, err)
+	l, err := c.Verify(t.Context(), "")
+	failed, _ := c.Failed()
+	if err != nil || len(l.Lost) > 0 || l.Acked == 0 || l.Stored < l.Acked || failed == 0 {
+		t.Errorf("%+v, %d errors, %v", l, failed, err)
 	}
-	if from, to := c.outage(); from.After(cut.Add(50*time.Millisecond)) || !to.After(cut) {
+	now := time.Now()
+	if from, to := longest(c.Outages(now, 0), now); from.After(cut.Add(50*time.Millisecond)) || !to.After(cut) {
 		t.Errorf("outage from %v to %v, cut at %v", from, to, cut)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/pgha/pgha-agent/cmd/internal/appload"
 )
 
 // invite leaves everything running and says how to look at it.
@@ -18,8 +20,8 @@ func (d *demo) invite() {
   %[1]s history --config %[2]s
   %[3]s/crm_mon
   %[3]s/drbdsetup status
-  psql -h %[4]s -p %[5]d -U app -c 'SELECT count(*) FROM demo_rows' app
-`, d.agentPath, m.config(), m.dir, m.addr, d.port))
+  psql -h %[4]s -p %[5]d -U app -c 'SELECT count(*) FROM %[6]s' app
+`, d.agentPath, m.config(), m.dir, m.addr, d.port, appload.Table))
 }
 
 // explain shows the ends of the logs after a failure.

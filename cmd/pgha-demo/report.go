@@ -74,7 +74,8 @@ func (d *demo) report(ctx context.Context) error {
 	d.ui.title("The agent's own history")
 	d.ui.print(strings.TrimRight(history, "\n"))
 
-	from, to := d.client.outage()
+	now := time.Now()
+	from, to := longest(d.client.Outages(now, 0), now)
 	d.ui.title("Checks")
 	if said, ok := d.cluster.reached("pacemaker_promoted"); ok {
 		d.ui.print(fmt.Sprintf("         from Pacemaker's word that the node is promoted to the record accepted: %d ms", at["dns_accepted"].Sub(said).Milliseconds()))
@@ -92,7 +93,8 @@ func (d *demo) report(ctx context.Context) error {
 	}
 	d.ui.check(len(missing) == 0 && e.Outcome == "complete" && e.Cause == "node_lost", "the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(phases), list(" but ", missing))
 	d.checkRecord(st)
-	host, _, _ := net.SplitHostPort(d.client.server())
+	_, _, server := d.client.Last()
+	host, _, _ := net.SplitHostPort(server)
 	d.ui.check(host == d.nodes[1].addr, "the client's commits are answered by %s", host)
 	return d.checkRows(ctx)
 }
@@ -120,13 +122,13 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
 
 // checkRows compares what the client was promised with what is there.
 func (d *demo) checkRows(ctx context.Context) error {
-	acked, lost, stored, err := d.client.compare(ctx)
+	l, err := d.client.Verify(ctx, "")
 	if err != nil {
 		return err
 	}
-	_, failed, _ := d.client.counts()
-	d.ui.check(len(lost) == 0 && len(acked) > 0 && stored >= len(acked), "every acknowledged row is there: %d acknowledged, %d missing, %d stored (%d attempts failed)",
-		len(acked), len(lost), stored, failed)
+	failed, _ := d.client.Failed()
+	d.ui.check(len(l.Lost) == 0 && l.Acked > 0 && l.Stored >= l.Acked, "every acknowledged row is there: %d acknowledged, %d missing, %d stored (%d attempts failed)",
+		l.Acked, len(l.Lost), l.Stored, failed)
 	return nil
 }
 

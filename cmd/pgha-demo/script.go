@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgha/pgha-agent/cmd/internal/appload"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -36,7 +37,7 @@ type demo struct {
 	dns     *route53test.DNS
 	cluster *cluster
 	nodes   [2]*machine
-	client  *client
+	client  *appload.Writer
 	stop    context.CancelFunc // ends what runs in the background
 	bg      sync.WaitGroup
 	told    bool // the story is over
@@ -115,13 +116,7 @@ func (d *demo) begin(ctx context.Context) error {
 	}
 	d.ui.step("both agents are ready; %s names %s, claimed by %s", recordName, d.nodes[0].addr, d.nodes[0].name)
 
-	if d.client, err = newClient(recordName, d.port, d.dns.Addr()); err != nil {
-		return err
-	}
-	if err := d.client.createTable(ctx); err != nil {
-		return err
-	}
-	d.client.wrote = func(kib uint64) {
+	wrote := func(kib uint64) {
 		d.cluster.mu.Lock()
 		i := 0
 		if d.cluster.drbd[1].role == "Primary" {
@@ -130,18 +125,24 @@ func (d *demo) begin(ctx context.Context) error {
 		d.cluster.mu.Unlock()
 		d.cluster.wrote(i, kib)
 	}
-	d.inBackground(func() { d.client.run(ctx) })
+	if d.client, err = newClient(recordName, d.port, d.dns.Addr(), wrote); err != nil {
+		return err
+	}
+	if err := d.client.Prepare(ctx); err != nil {
+		return err
+	}
+	d.inBackground(func() { d.client.Run(ctx) })
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-		acked, _, _ := d.client.counts()
-		d.ui.wait("the client writes through %s: %d rows", recordName, acked)
+		d.ui.wait("the client writes through %s: %d rows", recordName, d.client.Acked())
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	acked, failed, _ := d.client.counts()
-	d.ui.step("the client wrote %d rows over %d connections in 3 s", acked, clientConnections)
+	acked := d.client.Acked()
+	failed, err := d.client.Failed()
+	d.ui.step("the client wrote %d rows over several connections in 3 s", acked)
 	if failed > 0 || acked == 0 {
-		return fmt.Errorf("the client could not write before anything was broken: %d rows, %d errors", acked, failed)
+		return errors.Join(fmt.Errorf("the client could not write before anything was broken: %d rows, %d errors", acked, failed), err)
 	}
 	return nil
 }

@@ -19,6 +19,15 @@ import (
 type DNSOptions struct {
 	Addr     string // default "127.0.0.1:0"; the same port is taken for UDP and TCP
 	CacheTTL bool   // keep answers for their TTL, as the VPC's resolver does, so that clients see stale ones
+
+	// Delay is from accepted to visible here: the authoritative servers, and so the resolvers that ask them, get a change
+	// at different times. 0 means what Options say, negative means at once. GetChange answers INSYNC when all servers have
+	// the change: not before the longest Delay of any resolver, even if Options.SyncDelay is shorter.
+	Delay time.Duration
+
+	// TTL takes the place of the records' own in A and TXT answers (whole seconds; 0 means theirs). With CacheTTL it is
+	// how long they are kept.
+	TTL time.Duration
 }
 
 // DNSMode is how the resolver behaves.
@@ -71,6 +80,9 @@ func (s *Server) DNS(o DNSOptions) (*DNS, error) {
 			_ = d.udp.Close()
 			continue
 		}
+		s.mu.Lock()
+		s.slowest = max(s.slowest, o.Delay)
+		s.mu.Unlock()
 		d.wg.Go(d.serveUDP)
 		d.wg.Go(d.serveTCP)
 		return d, nil
@@ -245,7 +257,7 @@ func aged(rrs []dnsmessage.Resource, age uint32) []dnsmessage.Resource {
 
 // lookup answers from what has propagated, with the time the answer may be kept.
 func (d *DNS) lookup(q dnsmessage.Question) (msg dnsmessage.Message, ttl uint32) {
-	z, apex := d.server.visible(), d.server.opts.ZoneName
+	z, apex := d.server.visible(d.opts.Delay), d.server.opts.ZoneName
 	msg.Questions = []dnsmessage.Question{q}
 	name := canonicalName(q.Name.String())
 	if name != apex && !strings.HasSuffix(name, "."+apex) {
@@ -266,10 +278,14 @@ func (d *DNS) lookup(q dnsmessage.Question) (msg dnsmessage.Message, ttl uint32)
 				if !ok {
 					continue
 				}
+				keep := uint32(*set.TTL)
+				if d.opts.TTL > 0 && (set.Type == "A" || set.Type == "TXT") {
+					keep = uint32(d.opts.TTL / time.Second)
+				}
 				msg.Answers = append(msg.Answers, dnsmessage.Resource{
-					Header: dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: uint32(*set.TTL)}, Body: body,
+					Header: dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: keep}, Body: body,
 				})
-				ttl = min(ttl, uint32(*set.TTL))
+				ttl = min(ttl, keep)
 				if set.Type == "CNAME" && q.Type != dnsmessage.TypeCNAME {
 					alias = v
 				} else {

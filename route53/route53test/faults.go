@@ -24,6 +24,7 @@ const (
 type Fault struct {
 	Kind   FaultKind
 	Op     string        // the API's name of the operation; "" means any
+	Caller string        // the access key id of the requests; "" means any
 	Count  int           // how many requests; 0 means 1, negative means until ClearFaults
 	Delay  time.Duration // of Late
 	Status int           // of Refuse and Raw
@@ -59,9 +60,9 @@ func (s *Server) SetLatency(op string, d time.Duration) {
 }
 
 // takeFault is called with the lock held.
-func (s *Server) takeFault(op string) *Fault {
+func (s *Server) takeFault(op, caller string) *Fault {
 	for i, f := range s.faults {
-		if f.Op != "" && f.Op != op {
+		if f.Op != "" && f.Op != op || f.Caller != "" && f.Caller != caller {
 			continue
 		}
 		if f.Count > 0 {

@@ -28,8 +28,8 @@ type Options struct {
 	VPCs     []VPC  // default one
 
 	Now       func() time.Time // the clock of change status, propagation and rate limit; default time.Now
-	SyncDelay time.Duration    // from accepted to INSYNC
-	DNSDelay  time.Duration    // from accepted to visible in DNS; 0 means SyncDelay
+	SyncDelay time.Duration    // from accepted to INSYNC; longer when a resolver's own DNSOptions.Delay is longer
+	DNSDelay  time.Duration    // from accepted to visible in DNS; 0 means SyncDelay, negative means at once
 	Applying  time.Duration    // after an accepted change: how long others get PriorRequestNotComplete
 
 	Rate  float64 // requests a second of the account, as a token bucket; 0 means no limit
@@ -43,6 +43,8 @@ type Options struct {
 type Call struct {
 	Op        string // the API's name of the operation
 	At        time.Time
+	Caller    string // access key id out of the request's signature, "" without one
+	From      string // the client's address without its port
 	Query     string
 	Changes   []Change // of ChangeResourceRecordSets, decoded
 	Status    int      // of the answer; 0 when none was sent
@@ -52,12 +54,33 @@ type Call struct {
 	RequestID string
 }
 
+// Values are what an accepted batch left the record set of that name and type with: nil when it did not touch it, or
+// deleted it.
+func (c Call) Values(name, typ string) (values []string) {
+	if !c.Applied {
+		return nil
+	}
+	name = canonicalName(name)
+	for _, ch := range c.Changes {
+		if ch.Set.Name == name && ch.Set.Type == typ {
+			values = nil
+			if ch.Action != "DELETE" {
+				values = ch.Set.Values
+			}
+		}
+	}
+	return values
+}
+
 // Server is the fake. It is an http.Handler; Start also gives it a listener.
 type Server struct {
 	opts Options
 	done chan struct{}
 
 	mu       sync.Mutex
+	inSync   time.Duration // from accepted to INSYNC
+	inDNS    time.Duration // from accepted to visible in DNS, for resolvers without a delay of their own
+	slowest  time.Duration // the longest own delay of a resolver
 	zone     zone
 	views    []view // what DNS shows from when on, oldest first
 	changes  map[string]change
@@ -77,12 +100,23 @@ type Server struct {
 }
 
 type view struct {
-	from time.Time
+	at   time.Time // accepted
+	from time.Time // shown by resolvers without a delay of their own
 	zone zone
+}
+
+// since is from when on a resolver shows the view. A hand edit is seen by all at once: it is the zone's past, not a
+// change under way.
+func (v view) since(delay time.Duration) time.Time {
+	if delay == 0 || v.at.IsZero() {
+		return v.from
+	}
+	return v.at.Add(max(0, delay))
 }
 
 type change struct {
 	at      time.Time
+	insync  time.Time
 	comment string
 }
 
@@ -101,9 +135,6 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.DNSDelay == 0 {
-		o.DNSDelay = o.SyncDelay
-	}
 	if o.Burst == 0 {
 		o.Burst = max(1, int(o.Rate))
 	}
@@ -114,13 +145,24 @@ func New(o Options) *Server {
 	soa := Simple(o.ZoneName, "SOA", 900, "ns-0.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400")
 	ns := Simple(o.ZoneName, "NS", 172800, "ns-0.awsdns-00.com.")
 	s.zone[keyOf(soa)], s.zone[keyOf(ns)] = soa, ns
-	s.views = []view{{from: time.Time{}, zone: s.zone}}
+	s.views = []view{{zone: s.zone}}
+	s.SetDelays(o.SyncDelay, o.DNSDelay)
 	return s
 }
 
 // Simple makes a record set without a routing policy.
 func Simple(name, typ string, ttl int64, values ...string) RecordSet {
 	return RecordSet{Name: canonicalName(name), Type: typ, TTL: &ttl, Values: values}
+}
+
+// SetDelays replaces Options.SyncDelay and Options.DNSDelay, in their meaning, for the changes accepted from now on.
+func (s *Server) SetDelays(sync, dns time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if dns == 0 {
+		dns = sync
+	}
+	s.inSync, s.inDNS = sync, dns
 }
 
 // Start listens on addr ("127.0.0.1:0" for any port) and serves until Close.
@@ -193,6 +235,11 @@ func (s *Server) Calls() []Call {
 	return slices.Clone(s.calls)
 }
 
+// Accepted lists the requests that changed the zone, in the order in which they did.
+func (s *Server) Accepted() []Call {
+	return slices.DeleteFunc(s.Calls(), func(c Call) bool { return !c.Applied })
+}
+
 // Count is the number of API requests of one operation, or of all for "".
 func (s *Server) Count(op string) int {
 	n := 0
@@ -218,19 +265,23 @@ func (s *Server) OnChange(f func([]Change)) {
 	s.onChange = append(s.onChange, f)
 }
 
-// visible is what DNS shows now.
-func (s *Server) visible() zone {
+// visible is what a resolver with that delay (0: none of its own) shows now.
+func (s *Server) visible(delay time.Duration) zone {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opts.Now()
-	last := 0
+	shown, past := 0, 0
 	for i, v := range s.views {
-		if !v.from.After(now) {
-			last = i
+		if !v.since(delay).After(now) {
+			shown = i
+		}
+		if !v.from.After(now) && !v.since(s.slowest).After(now) {
+			past = i // all resolvers show this or a later one
 		}
 	}
-	s.views = s.views[last:]
-	return s.views[0].zone
+	z := s.views[shown].zone
+	s.views = s.views[past:]
+	return z
 }
 
 // request is one API request on its way through the fake.
@@ -267,7 +318,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serial++
 	req.call.RequestID = fmt.Sprintf("00000000-0000-4000-8000-%012d", s.serial)
 	req.call.At, req.call.Query = s.opts.Now(), r.URL.RawQuery
-	fault := s.takeFault(req.call.Op)
+	req.call.Caller, req.call.From = caller(r), clientOf(r)
+	fault := s.takeFault(req.call.Op, req.call.Caller)
 	delay := s.latency[req.call.Op] + s.latency[""]
 	s.mu.Unlock()
 	if delay > 0 && !s.sleep(r.Context(), delay) {
@@ -373,6 +425,22 @@ var (
 	dateForm = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
 )
 
+// caller is the access key id of a signed request.
+func caller(r *http.Request) string {
+	if m := authForm.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+func clientOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
 // authorize looks whether the request is signed at all, for Route 53, and over the host. It does not compute the
 // signature: the SDK's signer is not under test.
 func (s *Server) authorize(r *http.Request) *apiError {
@@ -476,9 +544,9 @@ func (s *Server) change(req *request) (answer, *apiError) {
 	}
 	req.call.Applied = true
 	s.zone = next
-	s.views = append(s.views, view{from: now.Add(s.opts.DNSDelay), zone: next})
+	s.views = append(s.views, view{at: now, from: now.Add(max(0, s.inDNS)), zone: next})
 	id := fmt.Sprintf("C%020d", len(s.changes)+1)
-	s.changes[id] = change{at: now, comment: doc.Batch.Comment}
+	s.changes[id] = change{at: now, insync: now.Add(max(s.inSync, s.slowest)), comment: doc.Batch.Comment}
 	return answer{http.StatusOK, s.changeDoc("ChangeResourceRecordSetsResponse", id)}, nil
 }
 
@@ -492,7 +560,7 @@ func (s *Server) getChange(req *request) (answer, *apiError) {
 func (s *Server) changeDoc(root, id string) changeResponse {
 	c := s.changes[id]
 	status := "PENDING"
-	if s.opts.Now().Sub(c.at) >= s.opts.SyncDelay && root == "GetChangeResponse" {
+	if !s.opts.Now().Before(c.insync) && root == "GetChangeResponse" {
 		status = "INSYNC"
 	}
 	return changeResponse{

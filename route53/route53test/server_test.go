@@ -348,6 +348,128 @@ func TestDNSShowsWhatHasPropagatedAndCaches(t *testing.T) {
 	}
 }
 
+func TestResolversSeeAChangeAtDifferentTimes(t *testing.T) {
+	var clock clock
+	s, c := start(t, route53test.Options{SyncDelay: 20 * time.Second, DNSDelay: 5 * time.Second, Now: clock.Now})
+	s.Set(route53test.Simple("db.pgha.internal", "A", 30, "10.0.0.1"))
+	var resolvers []*route53test.DNS
+	for _, delay := range []time.Duration{-1, 0, 10 * time.Second, 30 * time.Second} {
+		d, err := s.DNS(route53test.DNSOptions{Delay: delay})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		resolvers = append(resolvers, d)
+	}
+	id := ""
+	expect := func(status string, last ...string) {
+		t.Helper()
+		var got, want []string
+		for i, d := range resolvers {
+			a, _ := query(t, d.Addr(), "db.pgha.internal.")
+			got, want = append(got, a), append(want, "10.0.0."+last[i]+"/30")
+		}
+		out, err := c.GetChange(t.Context(), &route53.GetChangeInput{Id: aws.String(id)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want = append(got, string(out.ChangeInfo.Status)), append(want, status)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("at %v:\n%s", time.Duration(clock.Load()), diff)
+		}
+	}
+	upsert := func(addr string) {
+		t.Helper()
+		var err error
+		if id, err = submit(t, c, batch{}.add("UPSERT", set("db.pgha.internal", "A", 30, addr))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(d time.Duration) { clock.Store(int64(d)) }
+
+	upsert("10.0.0.2")
+	expect("PENDING", "2", "1", "1", "1")
+	at(5 * time.Second)
+	expect("PENDING", "2", "2", "1", "1")
+	at(20 * time.Second)
+	expect("PENDING", "2", "2", "2", "1") // the slowest resolver is not there yet
+	upsert("10.0.0.3")
+	at(30 * time.Second)
+	expect("PENDING", "3", "3", "3", "2")
+	at(50 * time.Second)
+	expect("INSYNC", "3", "3", "3", "3")
+
+	s.Set(route53test.Simple("db.pgha.internal", "A", 30, "10.0.0.9"))
+	expect("INSYNC", "9", "9", "9", "9") // a hand edit is seen at once
+
+	s.SetDelays(time.Minute, -1)
+	upsert("10.0.0.4")
+	expect("PENDING", "4", "4", "9", "9")
+	s.SetDelays(0, 0) // does not touch the change under way
+	at(80 * time.Second)
+	expect("PENDING", "4", "4", "4", "4")
+	at(110 * time.Second)
+	expect("INSYNC", "4", "4", "4", "4")
+}
+
+func TestResolverKeepsAnswersForItsOwnTime(t *testing.T) {
+	var clock clock
+	s, _ := start(t, route53test.Options{Now: clock.Now})
+	s.Set(route53test.Simple("db.pgha.internal", "A", 10, "10.0.0.1"))
+	d, err := s.DNS(route53test.DNSOptions{CacheTTL: true, TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	expect := func(want string) {
+		t.Helper()
+		if got, _ := query(t, d.Addr(), "db.pgha.internal."); got != want {
+			t.Errorf("at %v: %s, want %s", time.Duration(clock.Load()), got, want)
+		}
+	}
+	expect("10.0.0.1/60")
+	s.Set(route53test.Simple("db.pgha.internal", "A", 10, "10.0.0.2"))
+	clock.Store(int64(59 * time.Second))
+	expect("10.0.0.1/1")
+	clock.Store(int64(60 * time.Second))
+	expect("10.0.0.2/60")
+}
+
+func TestCallsNameTheirCallerAndFaultsAreLimitedToOne(t *testing.T) {
+	s, one := start(t, route53test.Options{})
+	two := route53.New(one.Options(), func(o *route53.Options) {
+		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "ASIATWO", SecretAccessKey: "secret", SessionToken: "token"}, nil
+		})
+	})
+	s.Inject(route53test.Fault{Kind: route53test.Throttle, Caller: "ASIATWO", Count: -1})
+	do := batch{}.add("UPSERT", set("DB.pgha.internal", "A", 30, "10.0.0.2")).add("UPSERT", set("_pgha.db.pgha.internal", "TXT", 30, `"x"`))
+	if _, err := submit(t, one, do); err != nil {
+		t.Errorf("the other caller's fault: %v", err)
+	}
+	if _, err := submit(t, two, do); err == nil || !strings.Contains(err.Error(), "Throttling") {
+		t.Errorf("got %v, want Throttling", err)
+	}
+	s.ClearFaults()
+	if _, err := submit(t, two, batch{}.add("DELETE", set("db.pgha.internal", "A", 30, "10.0.0.2"))); err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	for _, c := range s.Calls() {
+		calls = append(calls, fmt.Sprint(c.Caller, c.From, c.Code, c.Applied))
+	}
+	if diff := cmp.Diff([]string{"AKIDTEST127.0.0.1true", "ASIATWO127.0.0.1Throttlingfalse", "ASIATWO127.0.0.1true"}, calls); diff != "" {
+		t.Error(diff)
+	}
+	var values []string
+	for _, c := range s.Accepted() {
+		values = append(values, fmt.Sprint(c.Caller, c.Values("db.PGHA.internal.", "A"), c.Values("_pgha.db.pgha.internal", "TXT")))
+	}
+	if diff := cmp.Diff([]string{`AKIDTEST[10.0.0.2] ["x"]`, `ASIATWO[] []`}, values); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func query(t *testing.T, server, name string) (string, dnsmessage.Message) {
 	t.Helper()
 	q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7, RecursionDesired: true}, Questions: []dnsmessage.Question{

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
+)
+
+var failoverScenarios = []scenario{
+	{1, "power cut of the promoted node", []part{{"the other one takes over, once, after the fencing", powerCut}}},
+	{2, "its return", []part{{"it rejoins, resyncs and disturbs nothing", rejoin}}},
+	{3, "planned move", []part{{"by standby, there and back", plannedMove}}},
+	{4, "freeze of the promoted node", []part{{"fencing lies, the node wakes up after the peer took over and leaves the record alone", freeze}}},
+}
+
+const takeover = 2 * time.Minute // what a whole failover may take on emulated machines
+
+func powerCut(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if err := t.cut(p); err != nil {
+		return err
+	}
+	if err := t.moves(ctx, s, takeover); err != nil {
+		return err
+	}
+	if err := t.finish(ctx, terms{publications: 1}); err != nil {
+		return err
+	}
+	d, err := t.status(ctx, s)
+	if err != nil {
+		return err
+	}
+	t.expect(d.Episode.Cause == "node_lost", "the episode's cause is %q", d.Episode.Cause)
+	t.expect(d.Episode.Writes == 1, "%d writes", d.Episode.Writes)
+	for _, phase := range []string{"peer_lost", "fenced", "promoted", "mounted", "writable", "dns_accepted", "dns_observed", "complete"} {
+		found := false
+		for _, p := range d.Episode.Phases {
+			found = found || p.Phase == phase
+		}
+		t.expect(found, "the episode has the phase %s: %s", phase, asJSON(d.Episode.Phases))
+	}
+	return nil
+}
+
+// rejoin lets the promoted node die, fills the disk of the other one, and brings the first back with a slow resync.
+func rejoin(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if err := t.cut(p); err != nil {
+		return err
+	}
+	if err := t.moves(ctx, s, takeover); err != nil {
+		return err
+	}
+	const size = 120 // MiB
+	if _, err := s.run(ctx, fmt.Sprintf("dd if=/dev/urandom of=/srv/pg/filler bs=1M count=%d conv=fsync 2>/dev/null; drbdsetup disk-options %s --c-plan-ahead=0 --resync-rate=6M --c-min-rate=6M --c-max-rate=6M", size, t.diskOptions())); err != nil {
+		return err
+	}
+	t.say("%d MiB written that %s does not have", size, p.name)
+	back := time.Now()
+	if err := t.boot(ctx, p); err != nil {
+		return err
+	}
+	t.say("%s: power on, cluster started", p.name)
+	var seen []progress
+	err = t.await(ctx, 4*time.Minute, p.name+" is UpToDate again", func() bool {
+		if done := t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0"); done > 0 {
+			seen = append(seen, progress{time.Now(), done, t.value(s, "pgha_drbd_sync_eta_seconds", "peer", t.peerName(s), "volume", "0")})
+		}
+		d, _ := t.status(ctx, p)
+		return d != nil && d.Drbd != nil && len(d.Drbd.Devices) == 1 && d.Drbd.Devices[0].Disk == "UpToDate" && t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0") == 0
+	})
+	if err != nil {
+		return err
+	}
+	t.judgeProgress(seen, time.Now())
+	for _, o := range t.writer.Outages(time.Now(), 5*time.Second) {
+		t.expect(o.From.Before(back), "the return disturbed the writer for %s", o.Length(time.Now()))
+	}
+	d, err := t.status(ctx, p)
+	if err != nil {
+		return err
+	}
+	t.expect(d.Publication.State == "idle", "the returned node's publication is %s", d.Publication.State)
+	return t.finish(ctx, terms{publications: 1})
+}
+
+// diskOptions names the volume for drbdsetup disk-options.
+func (t *trial) diskOptions() string { return "0" }
+
+// peerName is how n's DRBD calls the other one: 8.4 knows no names.
+func (t *trial) peerName(n *node) string {
+	if t.drbd9 {
+		return t.other(n).name
+	}
+	return "peer"
+}
+
+type progress struct {
+	at   time.Time
+	done float64
+	eta  float64
+}
+
+// judgeProgress looks whether a resync was reported as it went: forward only, and with an end that came when it was foretold.
+func (t *trial) judgeProgress(seen []progress, end time.Time) {
+	if !t.expect(len(seen) >= 20, "the resync was seen only %d times", len(seen)) {
+		return
+	}
+	t.say("resync seen from %.0f%% to %.0f%%", 100*seen[0].done, 100*seen[len(seen)-1].done)
+	good := 0
+	for i, p := range seen {
+		if i > 0 && p.done < seen[i-1].done {
+			t.expect(false, "the resync went back from %.3f to %.3f", seen[i-1].done, p.done)
+		}
+		left := end.Sub(p.at).Seconds()
+		if p.eta > 0 && p.eta > left/2-3 && p.eta < left*2+5 {
+			good++
+		}
+	}
+	t.expect(good*3 > len(seen)*2, "the time left was right within a factor of two in only %d of %d looks", good, len(seen))
+}
+
+func plannedMove(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		t.say("%s: standby", p.name)
+		if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
+			return err
+		}
+		if err := t.moves(ctx, s, takeover); err != nil {
+			return err
+		}
+		if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
+			return err
+		}
+		if err := s.until(ctx, takeover, clusterQuiet); err != nil {
+			return err
+		}
+		t.say("%s: standby ended, the cluster is quiet", p.name)
+		d, err := t.status(ctx, s)
+		if err != nil {
+			return err
+		}
+		t.expect(d.Episode.Cause == "operator", "the episode's cause is %q", d.Episode.Cause)
+		p, s = s, p
+	}
+	return t.finish(ctx, terms{publications: 2})
+}
+
+// freeze stops the promoted machine's processor and lets fencing lie about it, so that it comes back.
+func freeze(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	t.aws.ec2.SetFault(cloud.Lie)
+	if err := p.Pause(ctx); err != nil {
+		return err
+	}
+	p.history.off(time.Now())
+	p.drop()
+	t.say("%s: frozen, and the power API will lie", p.name)
+	if err := t.moves(ctx, s, takeover); err != nil {
+		return err
+	}
+	epoch := t.value(s, "pgha_dns_epoch")
+	if err := p.Resume(ctx); err != nil {
+		return err
+	}
+	t.say("%s: woken up", p.name)
+	// As long as it may take the woken node to notice, and then some.
+	if err := sleep(ctx, time.Minute); err != nil {
+		return err
+	}
+	t.expect(t.value(s, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g", epoch, t.value(s, "pgha_dns_epoch"))
+	list := t.aws.publications()
+	t.expect(len(list) == 1 && list[0].by == s.name, "the woken node wrote: %v", list)
+	t.expect(t.aws.record() == s.addr.String(), "the record is %s", t.aws.record())
+	// It may believe to be Primary: the truth about the promotion is the survivor's.
+	if err := t.cut(p); err != nil {
+		return err
+	}
+	return t.finish(ctx, terms{publications: 1, twoWriters: true})
+}

@@ -1,0 +1,385 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/cmd/internal/appload"
+)
+
+// trial is one part of a scenario on the running lab: a writer outside of the cluster that writes through the name all the time, the
+// lab's own look at DRBD's roles, and the agents' metrics.
+type trial struct {
+	*lab
+	out    string // directory for what was recorded
+	start  time.Time
+	writer *appload.Writer
+	watch  *appload.Watcher
+	stop   func() // the writer and the onlookers
+
+	mu     sync.Mutex
+	failed []string
+	story  []moment
+}
+
+// moment is one line of the story.
+type moment struct {
+	at   time.Time
+	who  string
+	what string
+}
+
+// newTrial starts the onlookers and waits until the writer writes.
+func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, err
+	}
+	t := &trial{lab: l, out: out, start: time.Now()}
+	look, end := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	t.stop = func() { end(); wg.Wait() }
+	targets := map[string]string{}
+	for _, n := range l.nodes {
+		f, err := os.Create(filepath.Join(out, n.name+"-events2.log"))
+		if err != nil {
+			t.stop()
+			return nil, err
+		}
+		n.history.reset()
+		n.history.file = f
+		wg.Go(func() { n.history.follow(look, n.shell); _ = f.Close() })
+		targets[n.name] = "http://" + n.addr.String() + ":9668/metrics"
+	}
+	t.watch = appload.Watch(look, targets, time.Second, watched...)
+	wg.Go(t.watch.Wait)
+	var err error
+	if t.writer, err = newWriter("writer", resolverAddr.String()+":53"); err == nil {
+		err = retry(ctx, 30*time.Second, func() error { return t.writer.Prepare(ctx) })
+	}
+	if err != nil {
+		t.stop()
+		return nil, fmt.Errorf("start the writer: %w", err)
+	}
+	wg.Go(func() { t.writer.Run(look) })
+	if err := t.await(ctx, time.Minute, "the writer writes and the lab sees the roles", func() bool {
+		return t.writer.Acked() >= 20 && t.promoted() != nil
+	}); err != nil {
+		t.stop()
+		return nil, err
+	}
+	return t, nil
+}
+
+// watched are the series of the agents that the lab keeps.
+var watched = []string{
+	"pgha_publication", "pgha_dns_epoch", "pgha_drbd_sync_done_ratio", "pgha_drbd_sync_eta_seconds", "pgha_drbd_split_brain", "pgha_drbd_suspended",
+	"pgha_drbd_disk", "pgha_publication_held", "pgha_journal_failures_total", "pgha_episodes_total",
+}
+
+// newWriter makes a writer that asks that resolver at each new connection.
+func newWriter(name, resolver string) (*appload.Writer, error) {
+	return appload.New(appload.Config{
+		Host: recordName, Port: 5432, User: "app", Database: "app", Password: "lab", Resolver: resolver, Name: name,
+		// An emulated machine takes its time to log somebody in.
+		Connections: 3, Pause: 50 * time.Millisecond, Retry: 200 * time.Millisecond, Timeout: 4 * time.Second, Connect: 2 * time.Second,
+	})
+}
+
+func retry(ctx context.Context, limit time.Duration, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if sleep(ctx, 500*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// say adds a line to the story.
+func (t *trial) say(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := moment{time.Now(), "lab", fmt.Sprintf(format, args...)}
+	t.story = append(t.story, m)
+	fmt.Printf("  %6.1fs  %s\n", m.at.Sub(t.start).Seconds(), m.what)
+}
+
+// expect notes a failure; the trial goes on, to learn more.
+func (t *trial) expect(ok bool, format string, args ...any) bool {
+	if !ok {
+		t.say("FAILED: "+format, args...)
+		t.mu.Lock()
+		t.failed = append(t.failed, fmt.Sprintf(format, args...))
+		t.mu.Unlock()
+	}
+	return ok
+}
+
+// await waits for something; its error names it.
+func (t *trial) await(ctx context.Context, limit time.Duration, what string, cond func() bool) error {
+	end := time.Now().Add(limit)
+	for !cond() {
+		if time.Now().After(end) {
+			return fmt.Errorf("not within %s: %s", limit, what)
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	t.say("%s", what)
+	return nil
+}
+
+// promoted is the node that is Primary by the lab's own look; nil if none or both are.
+func (t *trial) promoted() (p *node) {
+	for _, n := range t.nodes {
+		if n.history.at(time.Now()) == "Primary" {
+			if p != nil {
+				return nil
+			}
+			p = n
+		}
+	}
+	return p
+}
+
+// roles gives the promoted node and the other one.
+func (t *trial) roles() (p, s *node, err error) {
+	if p = t.promoted(); p == nil {
+		return nil, nil, errors.New("no node, or both, are Primary")
+	}
+	return p, t.other(p), nil
+}
+
+// cut pulls a machine's plug.
+func (t *trial) cut(n *node) error {
+	err := n.PowerOff()
+	n.history.off(time.Now())
+	n.drop()
+	t.say("%s: power cut", n.name)
+	return err
+}
+
+// status is what the agent of a node says.
+func (t *trial) status(ctx context.Context, n *node) (*agent.StatusDoc, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.addr.String()+":9668/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", n.name, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var d agent.StatusDoc
+	if err := json.NewDecoder(resp.Body).Decode(&d); err != nil {
+		return nil, fmt.Errorf("ask the agent of %s: %w", n.name, err)
+	}
+	return &d, nil
+}
+
+// value is the newest value of a series of a node's agent; 0 if it is not there.
+func (t *trial) value(n *node, series string, labels ...string) float64 {
+	m := map[string]string{}
+	for i := 0; i+1 < len(labels); i += 2 {
+		m[labels[i]] = labels[i+1]
+	}
+	v, _ := t.watch.Value(n.name, series, m)
+	return v
+}
+
+// moves waits until n is Primary, the record names it, and the writer writes to it.
+func (t *trial) moves(ctx context.Context, n *node, limit time.Duration) error {
+	end := time.Now().Add(limit)
+	for _, w := range []struct {
+		what string
+		cond func() bool
+	}{
+		{n.name + " is Primary", func() bool { return t.promoted() == n }},
+		{"the record names " + n.name, func() bool { return t.aws.record() == n.addr.String() }},
+		{"the writer writes to " + n.name, func() bool { return t.writesTo(n) }},
+	} {
+		if err := t.await(ctx, max(time.Until(end), time.Second), w.what, w.cond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trial) writesTo(n *node) bool {
+	_, at, server := t.writer.Last()
+	return strings.HasPrefix(server, n.addr.String()+":") && time.Since(at) < 2*time.Second
+}
+
+// bound is how long after DRBD's promotion Route 53 has the record, at most, on these slow machines.
+const bound = 6 * time.Second
+
+// terms are what may differ in a part of a scenario from what holds in all of them.
+type terms struct {
+	publications int           // how many are accepted in all
+	bound        time.Duration // from promotion to accepted; 0 means the lab's
+	blind        bool          // the lab could not see the roles all the time: no judgement by them
+	twoWriters   bool          // fencing lied: two nodes may believe in themselves for a while
+	outcome      string        // of the promoted node's last episode; "" means complete, "any" is not looked at
+}
+
+// finish checks what has to hold after each part: nothing acknowledged is lost, there never were two writers, and the record names the
+// promoted node, written once for each promotion by the node that had it.
+func (t *trial) finish(ctx context.Context, want terms) error {
+	p, _, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if err := t.await(ctx, time.Minute, "the writer writes to "+p.name, func() bool { return t.writesTo(p) }); err != nil {
+		t.expect(false, "%v", err)
+	}
+	if want.outcome == "" {
+		want.outcome = "complete"
+	}
+	if want.outcome != "any" {
+		var d *agent.StatusDoc
+		err := t.await(ctx, time.Minute, "the agent's episode is "+want.outcome, func() bool {
+			d, _ = t.status(ctx, p)
+			return d != nil && d.Episode != nil && d.Episode.Outcome == want.outcome
+		})
+		t.expect(err == nil, "%v: %s", err, asJSON(d))
+		if d != nil && d.Episode != nil {
+			t.expect(inOrder(d.Episode.Phases), "the phases are in order: %s", asJSON(d.Episode.Phases))
+		}
+	}
+	t.expect(t.aws.record() == p.addr.String(), "the record is %s, promoted is %s (%s)", t.aws.record(), p.name, p.addr)
+	list := t.aws.publications()
+	t.expect(len(list) == want.publications, "%d publications were accepted, expected %d: %v", len(list), want.publications, list)
+	for _, pub := range list {
+		i := slices.IndexFunc(t.nodes, func(n *node) bool { return n.name == pub.by })
+		if !t.expect(i >= 0 && t.nodes[i].addr.String() == pub.addr, "a publication of %s by %q", pub.addr, pub.by) || want.blind {
+			continue
+		}
+		n := t.nodes[i]
+		t.expect(n.history.at(pub.at) == "Primary", "%s published while its role was %q", n.name, n.history.at(pub.at))
+	}
+	if since := p.history.primarySince(); !want.blind && len(list) > 0 && since.After(t.start) {
+		last := list[len(list)-1]
+		after := last.at.Sub(since)
+		t.say("accepted %.2fs after DRBD's promotion", after.Seconds())
+		t.expect(after <= cmp.Or(want.bound, bound), "the record was accepted %s after the promotion", after.Round(time.Millisecond))
+	}
+	if !want.twoWriters {
+		for _, two := range t.watch.TwoWriters() {
+			t.expect(!two.Proven, "two writers from %s to %s", two.From.Format(clockFormat), two.To.Format(clockFormat))
+		}
+	}
+	t.stop()
+	ledger, err := t.writer.Verify(ctx, p.addr.String())
+	if err != nil {
+		return err
+	}
+	t.say("%d commits acknowledged, %d stored, %d lost; longest outage %.1fs", ledger.Acked, ledger.Stored, len(ledger.Lost), t.outage().Seconds())
+	t.expect(len(ledger.Lost) == 0, "acknowledged commits are lost: %v", ledger.Lost)
+	return nil
+}
+
+// outage is the writer's longest.
+func (t *trial) outage() (longest time.Duration) {
+	now := time.Now()
+	for _, o := range t.writer.Outages(now, 0) {
+		longest = max(longest, o.Length(now))
+	}
+	return longest
+}
+
+const clockFormat = "15:04:05.000"
+
+// inOrder is whether the phases that cannot come before others did not.
+func inOrder(phases []agent.PhaseDoc) bool {
+	order := []string{"fenced", "promoted", "dns_accepted", "dns_insync"}
+	last := -1
+	for _, p := range phases {
+		if i := slices.Index(order, p.Phase); i >= 0 {
+			if i < last {
+				return false
+			}
+			last = i
+		}
+	}
+	return true
+}
+
+func asJSON(v any) string {
+	b, _ := json.Marshal(v)
+	return string(b)
+}
+
+// write leaves the story and what the machines say behind.
+func (t *trial) write(ctx context.Context) {
+	story := slices.Clone(t.story)
+	for _, n := range t.nodes {
+		for _, r := range n.history.all() {
+			story = append(story, moment{r.at, n.name, "role " + cmp.Or(r.role, "gone")})
+		}
+	}
+	for _, c := range t.aws.zone.Calls() {
+		what := fmt.Sprintf("%s %d %s", c.Op, c.Status, c.Code)
+		if c.Applied {
+			what += " applied: " + strings.Join(c.Values(recordName, "A"), " ")
+		}
+		story = append(story, moment{c.At, "route53", what + " from " + c.From})
+	}
+	for _, c := range t.aws.ec2.Calls() {
+		if c.Action != "DescribeInstances" {
+			story = append(story, moment{c.At, "ec2", fmt.Sprintf("%s %s %s from %s", c.Action, strings.Join(c.Instances, " "), c.Code, c.From)})
+		}
+	}
+	for _, o := range t.writer.Outages(time.Now(), time.Second) {
+		story = append(story, moment{o.From, "writer", "last commit on " + o.LastServer})
+		if !o.To.IsZero() {
+			story = append(story, moment{o.To, "writer", fmt.Sprintf("writes again on %s after %.1fs", o.NextServer, o.To.Sub(o.From).Seconds())})
+		}
+	}
+	slices.SortStableFunc(story, func(a, b moment) int { return a.at.Compare(b.at) })
+	var b strings.Builder
+	for _, m := range story {
+		fmt.Fprintf(&b, "%s %+8.2f %-8s %s\n", m.at.Format(clockFormat), m.at.Sub(t.start).Seconds(), m.who, m.what)
+	}
+	_ = os.WriteFile(filepath.Join(t.out, "story.txt"), []byte(b.String()), 0o644)
+	if f, err := os.Create(filepath.Join(t.out, "metrics.txt")); err == nil {
+		_ = t.watch.Dump(f)
+		_ = f.Close()
+	}
+	_ = t.both(func(n *node) error {
+		if !n.Running() {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		for name, script := range map[string]string{
+			"agent.log":     "journalctl -u pgha-agent -o short-precise --no-pager -n 3000",
+			"pacemaker.log": "journalctl -u pacemaker -u corosync -t kernel -o short-precise --no-pager -n 3000",
+			"status.json":   "pgha-agent status --json",
+			"history.txt":   "pgha-agent history",
+			"crm_mon.xml":   "crm_mon --output-as=xml",
+		} {
+			if out, err := n.run(ctx, script); err == nil || out != "" {
+				_ = os.WriteFile(filepath.Join(t.out, n.name+"-"+name), []byte(out+"\n"), 0o644)
+			}
+		}
+		return nil
+	})
+}
