@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 PREFIX  ?= /usr
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test unit lint deps bench fuzz docs unit-check install clean
+.PHONY: all build demo test unit lint deps bench fuzz docs install lab lab-test lab-bench lab-stage clean
 
 all: build
 
@@ -38,6 +38,24 @@ fuzz: ## every fuzz target for FUZZTIME
 
 docs: ## regenerate docs/metrics.md and docs/commands.md
 	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update
+
+# The lab needs root. It is built as whoever calls make, so that root's environment does not matter.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SCENARIOS,LAB_CACHE,LAB_MODULES)
+RUNS ?= 5
+
+lab: lab-stage ## a real cluster in two virtual machines, until Ctrl-C; see docs/lab.md
+	$(SUDO) bin/pgha-lab up
+
+lab-test: lab-stage ## break it in every way; SCENARIOS=1,2,4 chooses
+	$(SUDO) bin/pgha-lab test
+
+lab-bench: lab-stage ## failovers compared with a shell resource agent; RUNS of each
+	$(SUDO) bin/pgha-lab bench --runs $(RUNS)
+
+lab-stage: build
+	$(SUDO) cmd/pgha-lab/deps.sh
+	$(GO) build -o bin/pgha-lab ./cmd/pgha-lab
+	@rm -rf dist/lab-root && $(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/dist/lab-root >/dev/null
 
 install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0755 bin/pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-agent

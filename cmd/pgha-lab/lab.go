@@ -23,6 +23,8 @@ type lab struct {
 	drbd9 bool
 	stage string // what `make install` installs
 
+	record bool // have the machines write down what they see
+
 	nodes []*node
 	aws   *aws
 }

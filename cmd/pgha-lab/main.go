@@ -68,10 +68,15 @@ func newCommand() *cobra.Command {
 		},
 	}
 	var list, out string
+	var record bool
 	test := &cobra.Command{
 		Use: "test", Short: "Run the scenarios", Args: cobra.NoArgs,
-		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error { return runScenarios(ctx, l, list, out) }),
+		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error {
+			l.record = record
+			return runScenarios(ctx, l, list, out)
+		}),
 	}
+	test.Flags().BoolVar(&record, "record", false, "have the machines write down every alert and each change of crm_mon's output; slows them down")
 	test.Flags().StringVar(&list, "scenarios", os.Getenv("SCENARIOS"), "`numbers` of the scenarios, as in 1,2,4; empty means all ($SCENARIOS)")
 	test.Flags().StringVar(&out, "out", "dist/lab", "`directory` for what was recorded")
 	var runs int
@@ -85,7 +90,21 @@ func newCommand() *cobra.Command {
 	bench.Flags().IntVar(&runs, "runs", 5, "failovers of each mode")
 	bench.Flags().StringVar(&modes, "modes", strings.Join(benchModes, ","), "shell, promoted, writable, or found (promoted, with the distribution's fence-peer timeout)")
 	bench.Flags().StringVar(&file, "file", "dist/lab/bench.jsonl", "where the results are, and are added; runs that are there are not repeated")
-	root.AddCommand(up, sh, test, bench)
+	var dnsFile, svg string
+	dns := &cobra.Command{
+		Use: "bench-dns", Short: "Measure the shell resource agent's DNS part on this machine, without emulation", Args: cobra.NoArgs,
+		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error { return benchDNS(ctx, l, runs, dnsFile) }),
+	}
+	dns.Flags().IntVar(&runs, "runs", 5, "starts for each propagation delay")
+	dns.Flags().StringVar(&dnsFile, "file", "dist/lab/dns.json", "where the results go")
+	rep := &cobra.Command{
+		Use: "report", Short: "Print the tables of what bench and bench-dns measured, and draw the picture", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return report(os.Stdout, file, dnsFile, svg) },
+	}
+	rep.Flags().StringVar(&file, "file", "dist/lab/bench.jsonl", "results of bench")
+	rep.Flags().StringVar(&dnsFile, "dns", "dist/lab/dns.json", "results of bench-dns")
+	rep.Flags().StringVar(&svg, "svg", "dist/lab/failover.svg", "the picture")
+	root.AddCommand(up, sh, test, bench, dns, rep)
 	return root
 }
 

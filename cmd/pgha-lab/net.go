@@ -43,7 +43,7 @@ const (
 
 // cutLinks drops what goes from one machine to the other. The machines still reach AWS and the clients.
 func cutLinks(ctx context.Context, rules string) error {
-	return command(ctx, "nft", "table inet cut { chain forward { type filter hook forward priority 0; "+rules+"; } }")
+	return command(ctx, "nft", "table inet cut { chain forward { type filter hook forward priority 0; "+rules+"; }; }")
 }
 
 func healLinks(ctx context.Context) error { return command(ctx, "nft", "delete table inet cut") }

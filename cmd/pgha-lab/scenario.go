@@ -28,7 +28,7 @@ type part struct {
 var scenarios []scenario
 
 func init() {
-	scenarios = slices.Concat(failoverScenarios)
+	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios)
 	slices.SortFunc(scenarios, func(a, b scenario) int { return a.number - b.number })
 }
 

@@ -72,6 +72,12 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 		return nil, fmt.Errorf("start the writer: %w", err)
 	}
 	wg.Go(func() { t.writer.Run(look) })
+	if l.record {
+		if err := t.startRecording(ctx); err != nil {
+			t.stop()
+			return nil, err
+		}
+	}
 	if err := t.await(ctx, time.Minute, "the writer writes and the lab sees the roles", func() bool {
 		return t.writer.Acked() >= 20 && t.promoted() != nil
 	}); err != nil {
@@ -84,7 +90,8 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 // watched are the series of the agents that the lab keeps.
 var watched = []string{
 	"pgha_publication", "pgha_dns_epoch", "pgha_drbd_sync_done_ratio", "pgha_drbd_sync_eta_seconds", "pgha_drbd_split_brain", "pgha_drbd_suspended",
-	"pgha_drbd_disk", "pgha_publication_held", "pgha_journal_failures_total", "pgha_episodes_total",
+	"pgha_drbd_disk", "pgha_publication_held", "pgha_journal_failures_total", "pgha_episodes_total", "pgha_postgres_state",
+	"pgha_drbd_connection", "pgha_fence_constraint_age_seconds", "pgha_fence_events", "pgha_cluster_node", "pgha_cluster_resource_failcount",
 }
 
 // newWriter makes a writer that asks that resolver at each new connection.
@@ -363,6 +370,11 @@ func (t *trial) write(ctx context.Context) {
 		_ = t.watch.Dump(f)
 		_ = f.Close()
 	}
+	if t.record {
+		if err := t.fetchRecords(ctx); err != nil {
+			t.say("%v", err)
+		}
+	}
 	_ = t.both(func(n *node) error {
 		if !n.Running() {
 			return nil
@@ -371,7 +383,7 @@ func (t *trial) write(ctx context.Context) {
 		defer cancel()
 		for name, script := range map[string]string{
 			"agent.log":     "journalctl -u pgha-agent -o short-precise --no-pager -n 3000",
-			"pacemaker.log": "journalctl -u pacemaker -u corosync -t kernel -o short-precise --no-pager -n 3000",
+			"pacemaker.log": "journalctl _SYSTEMD_UNIT=pacemaker.service + _SYSTEMD_UNIT=corosync.service + _TRANSPORT=kernel -o short-precise --no-pager -n 3000",
 			"status.json":   "pgha-agent status --json",
 			"history.txt":   "pgha-agent history",
 			"crm_mon.xml":   "crm_mon --output-as=xml",

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent"
+)
+
+var clusterScenarios = []scenario{
+	{12, "operator's hands", []part{{"maintenance, cleanup, refresh, unmanaged resources, Pacemaker stopped: no write", operatorsHands}}},
+	{13, "cold boot", []part{
+		{"both machines lose power and come back together", coldBoot},
+		{"the same, and the other node is promoted", coldBootElsewhere},
+	}},
+	{14, "long crash recovery", []part{{"the record is right long before PostgreSQL is", longRecovery}}},
+}
+
+// operatorsHands does what people do to a healthy cluster. None of it is a promotion, so none of it may reach Route 53.
+func operatorsHands(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	before, err := t.status(ctx, p)
+	if err != nil {
+		return err
+	}
+	maintenance := func(on bool) func() error {
+		return func() error {
+			if _, err := p.run(ctx, fmt.Sprintf("crm_attribute -t crm_config -n maintenance-mode -v %t", on)); err != nil {
+				return err
+			}
+			return t.await(ctx, time.Minute, fmt.Sprintf("both agents say maintenance: %t", on), func() bool {
+				for _, n := range t.nodes {
+					d, _ := t.status(ctx, n)
+					if d == nil || slices.ContainsFunc(d.Problems, func(f agent.Finding) bool { return f.Code == "maintenance" }) != on {
+						return false
+					}
+				}
+				return true
+			})
+		}
+	}
+	run := func(n *node, script string) func() error {
+		return func() error {
+			_, err := n.run(ctx, script)
+			return err
+		}
+	}
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"maintenance", maintenance(true)},
+		{"maintenance ends", maintenance(false)},
+		{"cleanup", run(s, "crm_resource --cleanup")},
+		{"refresh", run(s, "crm_resource --refresh")}, // erases the history, the promote operation with it
+		{"the group unmanaged", run(p, "crm_resource -r g_pg -m -p is-managed -v false")},
+		{"the clone unmanaged", run(p, "crm_resource -r drbd_pg-clone -m -p is-managed -v false")},
+		{"both managed again", run(p, "crm_resource -r drbd_pg-clone -m -d is-managed; crm_resource -r g_pg -m -d is-managed")},
+		{"maintenance again", maintenance(true)},
+		{"Pacemaker stopped on " + s.name, run(s, "systemctl stop pacemaker")},
+		{"Pacemaker started on " + s.name, run(s, "systemctl start pacemaker")},
+		{"maintenance ends again", maintenance(false)},
+	} {
+		t.say("%s", step.what)
+		if err := step.do(); err != nil {
+			return err
+		}
+		// Twice the agent's idle look at Pacemaker: nothing can hide in between.
+		if err := sleep(ctx, 20*time.Second); err != nil {
+			return err
+		}
+		d, err := t.status(ctx, p)
+		if err != nil {
+			return err
+		}
+		t.expect(d.Publication.State == agent.PubObserved && d.Publication.Promotion == before.Publication.Promotion && d.Record.Epoch == before.Record.Epoch,
+			"%s: the publication was %s, is %s", step.what, asJSON(before.Publication), asJSON(d.Publication))
+	}
+	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
+		return err
+	}
+	for _, n := range t.nodes {
+		t.expect(t.calls(t.start, n)["ChangeResourceRecordSets"] == 0, "%s tried to write: %v", n.name, t.calls(t.start, n))
+		list, err := t.episodes(ctx, n)
+		t.expect(err == nil && !slices.ContainsFunc(list, func(d agent.EpisodeDoc) bool { return d.Promotion != "" }), "%s saw a promotion: %s %v", n.name, asJSON(list), err)
+	}
+	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
+	t.expect(t.outage() < 10*time.Second, "the writer was out for %s", t.outage())
+	return t.finish(ctx, terms{outcome: "any"})
+}
+
+// coldBoot is a promotion whichever node it is: the boot is another one, so the claim is too, and it is written once.
+func coldBoot(ctx context.Context, t *trial) error {
+	for _, n := range t.nodes {
+		if err := t.cut(n); err != nil {
+			return err
+		}
+	}
+	if err := t.bootBoth(ctx); err != nil {
+		return err
+	}
+	return t.afterColdBoot(ctx)
+}
+
+// bootBoth switches both machines on. One alone would wait for the other: two_node implies wait_for_all.
+func (t *trial) bootBoth(ctx context.Context) error {
+	t.say("both: power on")
+	if err := t.both(func(n *node) error { return t.boot(ctx, n) }); err != nil {
+		return err
+	}
+	t.say("both: cluster started")
+	return nil
+}
+
+func (t *trial) afterColdBoot(ctx context.Context) error {
+	if err := t.await(ctx, 2*takeover, "a node is Primary", func() bool { return t.promoted() != nil }); err != nil {
+		return err
+	}
+	p := t.promoted()
+	if err := t.moves(ctx, p, takeover); err != nil {
+		return err
+	}
+	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
+		return err
+	}
+	t.expect(len(t.aws.ec2.Calls()) == 0 || t.fencings(t.nodes[0])+t.fencings(t.nodes[1]) == 0, "a node was fenced")
+	d, err := t.status(ctx, t.other(p))
+	if err != nil {
+		return err
+	}
+	t.expect(d.Publication.State == agent.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
+	return t.finish(ctx, terms{publications: 1})
+}
+
+// coldBootElsewhere has the cluster come up in maintenance, with the operator's wish for the node that was not promoted.
+func coldBootElsewhere(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if _, err := s.run(ctx, fmt.Sprintf(`crm_attribute -t crm_config -n maintenance-mode -v true
+cibadmin --create -o constraints --xml-text '<rsc_location id="wish" rsc="drbd_pg-clone" role="Promoted" node="%s" score="INFINITY"/>'
+sleep 3`, s.name)); err != nil {
+		return err
+	}
+	t.say("maintenance, and a wish for %s", s.name)
+	for _, n := range t.nodes {
+		if err := t.cut(n); err != nil {
+			return err
+		}
+	}
+	if err := t.bootBoth(ctx); err != nil {
+		return err
+	}
+	if err := s.until(ctx, takeover, `crm_mon -1 | grep -q 'Online: \[ node1 node2 \]' || crm_mon -1 | grep -c 'Node .*: online' | grep -qx 2`); err != nil {
+		return err
+	}
+	t.expect(t.promoted() == nil && t.aws.record() == p.addr.String(), "nothing happens in maintenance")
+	if _, err := s.run(ctx, "crm_attribute -t crm_config -n maintenance-mode -v false"); err != nil {
+		return err
+	}
+	t.say("maintenance ends")
+	if err := t.await(ctx, 2*takeover, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
+		return err
+	}
+	return t.afterColdBoot(ctx)
+}
+
+const (
+	recoverySetup = `cd /; runuser -u postgres -- psql -qX app <<'EOF'
+ALTER SYSTEM SET checkpoint_timeout = '1h';
+ALTER SYSTEM SET max_wal_size = '600MB';
+ALTER SYSTEM SET autovacuum = off;
+SELECT pg_reload_conf();
+CREATE TABLE much (k text PRIMARY KEY, n int);
+CHECKPOINT;
+EOF`
+	recoveryFill = `cd /; runuser -u postgres -- psql -qXAt app <<'EOF'
+SET synchronous_commit = off;
+INSERT INTO much SELECT md5(g::text), g FROM generate_series(1, 500000) g;
+SELECT pg_size_pretty(pg_current_wal_lsn() - redo_lsn) FROM pg_control_checkpoint();
+EOF`
+)
+
+func longRecovery(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if _, err := p.run(ctx, recoverySetup); err != nil {
+		return err
+	}
+	wal, err := p.run(ctx, recoveryFill)
+	if err != nil {
+		return err
+	}
+	t.say("%s of WAL since the checkpoint", wal)
+	if err := t.cut(p); err != nil {
+		return err
+	}
+	if err := t.await(ctx, takeover, "the record names "+s.name, func() bool { return t.aws.record() == s.addr.String() }); err != nil {
+		return err
+	}
+	var said *agent.StatusDoc
+	if err := t.await(ctx, 5*time.Minute, s.name+": observed, and PostgreSQL is starting up", func() bool {
+		d, _ := t.status(ctx, s)
+		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == agent.PubObserved {
+			said = d
+		}
+		return said != nil && t.value(s, "pgha_postgres_state", "state", "starting_up") == 1 && t.value(s, "pgha_postgres_state", "state", "writable") == 0
+	}); err != nil {
+		return err
+	}
+	t.expect(!said.Ready && slices.ContainsFunc(said.Problems, func(f agent.Finding) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
+	t.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
+	if err := t.moves(ctx, s, 10*time.Minute); err != nil {
+		return err
+	}
+	if err := t.finish(ctx, terms{publications: 1}); err != nil {
+		return err
+	}
+	d, err := t.status(ctx, s)
+	if err != nil {
+		return err
+	}
+	at := map[string]float64{}
+	for _, p := range d.Episode.Phases {
+		at[p.Phase] = p.After
+	}
+	ahead := at["writable"] - at["dns_accepted"]
+	t.say("accepted %.1fs, mounted %.1fs, writable %.1fs after the loss", at["dns_accepted"], at["mounted"], at["writable"])
+	t.expect(at["dns_accepted"] > 0 && ahead > 40, "the record was %.1fs ahead of the database", ahead)
+	t.expect(at["complete"] >= at["writable"], "the episode was complete before the database: %s", asJSON(d.Episode.Phases))
+	return nil
+}
