@@ -19,11 +19,11 @@ demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
 
 test: deps lint unit ## everything but the lab
 
-deps: ## PostgreSQL for the tests of pg and the demo, systemd's analyzer for the units
+deps: ## PostgreSQL for the tests of pg and the demo, systemd's analyzer for the units, promtool for the alert rules
 	@.ci/deps
 
 unit:
-	PGHA_REQUIRE_POSTGRES=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+	PGHA_REQUIRE_POSTGRES=1 PGHA_REQUIRE_PROMTOOL=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 
 lint:
 	$(GO) vet ./...
@@ -66,6 +66,8 @@ install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0644 deploy/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pgha-agent.conf
 	test -e $(DESTDIR)/etc/pgha-agent/config.toml || install -D -m 0640 deploy/config.toml $(DESTDIR)/etc/pgha-agent/config.toml
 	install -D -m 0755 deploy/register-alert.sh $(DESTDIR)$(PREFIX)/share/pgha-agent/register-alert.sh
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/prometheus deploy/prometheus/pgha-agent.rules.yml deploy/prometheus/scrape.example.yml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/grafana deploy/grafana/*.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
 	install -D -m 0644 bin/pgha-agent.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
 	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create && chgrp haclient /etc/pgha-agent/config.toml && systemctl daemon-reload; fi

@@ -100,6 +100,8 @@ func (a *Agent) publicMux() *http.ServeMux {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, DisableCompression: true, // costs more than it saves on the way from one node to Prometheus
 	}))
+	mux.HandleFunc("GET /{$}", servePage)
+	mux.Handle("GET /history", newHistory(a.cfg.State.Dir))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, a.Status(a.Snapshot())) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := a.clock.Boot() - a.Snapshot().At
@@ -187,6 +189,7 @@ func answer(w http.ResponseWriter, ok bool, text string) {
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	live(w)
 	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestDRBDConfigurationHasTheFormOfItsVersion(t *testing.T) {
 func TestClusterDocumentsAreXMLAndNameTheMachines(t *testing.T) {
 	for name, doc := range map[string][]byte{"cib.xml": cibXML, "dns-resource.xml": dnsResourceXML} {
 		for d := xml.NewDecoder(bytes.NewReader(doc)); ; {
-			if _, err := d.Token(); err == io.EOF {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -224,7 +225,7 @@ func TestReportShowsEachModeAndView(t *testing.T) {
 		t.Fatal(err)
 	}
 	for d := xml.NewDecoder(bytes.NewReader(picture)); ; {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatalf("the picture: %v", err)

@@ -70,8 +70,12 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		if err := step.do(); err != nil {
 			return err
 		}
-		// Twice the agent's idle look at Pacemaker: nothing can hide in between.
-		if err := sleep(ctx, 20*time.Second); err != nil {
+		// A step into the middle of another's probes would be a different story.
+		if err := p.until(ctx, patience, "crm_resource --wait --timeout 60"); err != nil {
+			return err
+		}
+		// Longer than from one idle look of the agent at Pacemaker to the next.
+		if err := sleep(ctx, 12*time.Second); err != nil {
 			return err
 		}
 		d, err := t.status(ctx, p)
@@ -118,11 +122,11 @@ func (t *trial) bootBoth(ctx context.Context) error {
 }
 
 func (t *trial) afterColdBoot(ctx context.Context) error {
-	if err := t.await(ctx, 2*takeover, "a node is Primary", func() bool { return t.promoted() != nil }); err != nil {
+	if err := t.await(ctx, patience, "a node is Primary", func() bool { return t.promoted() != nil }); err != nil {
 		return err
 	}
 	p := t.promoted()
-	if err := t.moves(ctx, p, takeover); err != nil {
+	if err := t.moves(ctx, p, patience); err != nil {
 		return err
 	}
 	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
@@ -165,7 +169,7 @@ sleep 3`, s.name)); err != nil {
 		return err
 	}
 	t.say("maintenance ends")
-	if err := t.await(ctx, 2*takeover, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
+	if err := t.await(ctx, patience, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
 		return err
 	}
 	return t.afterColdBoot(ctx)
@@ -180,9 +184,13 @@ SELECT pg_reload_conf();
 CREATE TABLE much (k text PRIMARY KEY, n int);
 CHECKPOINT;
 EOF`
+	// Nice, and in pieces: the resource agent's own look at PostgreSQL has 60 s.
 	recoveryFill = `cd /; runuser -u postgres -- psql -qXAt app <<'EOF'
 SET synchronous_commit = off;
-INSERT INTO much SELECT md5(g::text), g FROM generate_series(1, 500000) g;
+SELECT pg_backend_pid() AS pid \gset
+\setenv PID :pid
+\! renice -n 19 -p $PID >/dev/null
+SELECT format('INSERT INTO much SELECT md5(g::text), g FROM generate_series(%s, %s) g', n, n + 9999) FROM generate_series(1, 250000, 10000) n \gexec
 SELECT pg_size_pretty(pg_current_wal_lsn() - redo_lsn) FROM pg_control_checkpoint();
 EOF`
 )
@@ -203,7 +211,7 @@ func longRecovery(ctx context.Context, t *trial) error {
 	if err := t.cut(p); err != nil {
 		return err
 	}
-	if err := t.await(ctx, takeover, "the record names "+s.name, func() bool { return t.aws.record() == s.addr.String() }); err != nil {
+	if err := t.await(ctx, patience, "the record names "+s.name, func() bool { return t.aws.record() == s.addr.String() }); err != nil {
 		return err
 	}
 	var said *agent.StatusDoc
@@ -217,10 +225,12 @@ func longRecovery(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.expect(!said.Ready && slices.ContainsFunc(said.Problems, func(f agent.Finding) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
+	starting := time.Now()
 	t.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
 	if err := t.moves(ctx, s, 10*time.Minute); err != nil {
 		return err
 	}
+	t.expect(time.Since(starting) > 15*time.Second, "PostgreSQL recovered in %s: not long enough to tell", time.Since(starting))
 	if err := t.finish(ctx, terms{publications: 1}); err != nil {
 		return err
 	}
@@ -232,9 +242,8 @@ func longRecovery(ctx context.Context, t *trial) error {
 	for _, p := range d.Episode.Phases {
 		at[p.Phase] = p.After
 	}
-	ahead := at["writable"] - at["dns_accepted"]
 	t.say("accepted %.1fs, mounted %.1fs, writable %.1fs after the loss", at["dns_accepted"], at["mounted"], at["writable"])
-	t.expect(at["dns_accepted"] > 0 && ahead > 40, "the record was %.1fs ahead of the database", ahead)
+	t.expect(at["dns_accepted"] > 0 && at["writable"]-at["dns_accepted"] > 30, "the record was only %.1fs ahead of the database", at["writable"]-at["dns_accepted"])
 	t.expect(at["complete"] >= at["writable"], "the episode was complete before the database: %s", asJSON(d.Episode.Phases))
 	return nil
 }

@@ -99,7 +99,7 @@ func newWriter(name, resolver string) (*appload.Writer, error) {
 	return appload.New(appload.Config{
 		Host: recordName, Port: 5432, User: "app", Database: "app", Password: "lab", Resolver: resolver, Name: name,
 		// An emulated machine takes its time to log somebody in.
-		Connections: 3, Pause: 50 * time.Millisecond, Retry: 200 * time.Millisecond, Timeout: 4 * time.Second, Connect: 2 * time.Second,
+		Connections: 3, Pause: 150 * time.Millisecond, Retry: 200 * time.Millisecond, Timeout: 4 * time.Second, Connect: 2 * time.Second,
 	})
 }
 

@@ -1,0 +1,325 @@
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	rules      = "prometheus/pgha-agent.rules.yml"
+	rulesTest  = "prometheus/pgha-agent.rules_test.yml"
+	scrape     = "prometheus/scrape.example.yml"
+	runbook    = "../docs/runbook.md"
+	metricsDoc = "../docs/metrics.md"
+)
+
+// promtool runs Prometheus' own checker. PGHA_REQUIRE_PROMTOOL=1 makes its absence an error.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath("promtool"); err != nil && os.Getenv("PGHA_REQUIRE_PROMTOOL") == "1" {
+		t.Fatalf("promtool is not installed (package prometheus), and PGHA_REQUIRE_PROMTOOL=1 asks for it: %v", err)
+	}
+	need(t, "promtool", "that Prometheus reads the rules and the scrape configuration, and that each alert fires when it should")
+	if out, err := output(t, nil, append([]string{"promtool"}, args...)...); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func TestPrometheusReadsTheRules(t *testing.T) {
+	promtool(t, "check", "rules", rules)
+	promtool(t, "check", "config", scrape)
+}
+
+// The expressions of the dashboards as rules: promtool then reads them as well.
+func TestPrometheusReadsTheDashboards(t *testing.T) {
+	text := "groups:\n- name: dashboards\n  rules:\n"
+	for _, file := range dashboards(t) {
+		var board struct{ Panels []panel }
+		if err := json.Unmarshal([]byte(read(t, file)), &board); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range board.Panels {
+			for i, target := range p.Targets {
+				expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
+				text += fmt.Sprintf("  - record: %s:%d:%d\n    expr: %q\n", strings.TrimSuffix(filepath.Base(file), ".json"), p.ID, i, expr)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "dashboards.yml")
+	write(t, path, text, 0o644)
+	promtool(t, "check", "rules", path)
+}
+
+func TestAlertsFireWhenTheyShould(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: whether each alert fires when it should was not tested")
+	}
+	promtool(t, "test", "rules", rulesTest)
+}
+
+// submatches returns the first group of each match.
+func submatches(re, text string) []string {
+	var out []string
+	for _, m := range regexp.MustCompile(re).FindAllStringSubmatch(text, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+func alertNames(t *testing.T) []string {
+	names := submatches(`(?m)^ +- alert: (\w+)$`, read(t, rules))
+	if len(names) < 20 {
+		t.Fatalf("only %d alerts found: has the form of %s changed?", len(names), rules)
+	}
+	return names
+}
+
+func TestEveryAlertIsComplete(t *testing.T) {
+	blocks := strings.Split(read(t, rules), "- alert: ")[1:]
+	if len(blocks) != len(alertNames(t)) {
+		t.Fatalf("%d blocks, %d alerts", len(blocks), len(alertNames(t)))
+	}
+	for _, b := range blocks {
+		name, _, _ := strings.Cut(b, "\n")
+		for _, want := range []string{
+			`labels: \{ severity: (page|ticket|info) \}`, `summary: "[A-Z].+"`, `description: '.*\{\{ \$labels\.cluster \}\}.+'`,
+			`runbook_url: https://github\.com/pgha/pgha-agent/blob/HEAD/docs/runbook\.md#` + strings.ToLower(name) + `\n`,
+		} {
+			if !regexp.MustCompile(want).MatchString(b) {
+				t.Errorf("%s lacks %s", name, want)
+			}
+		}
+	}
+}
+
+// Whether the tests hold is promtool's to say; here, that there is one for each side of each alert.
+func TestEveryAlertHasATestThatFiresAndOneThatDoesNot(t *testing.T) {
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, test := range strings.Split(read(t, rulesTest), "  - name: ")[1:] {
+		for _, c := range strings.Split(test, "- expr: ")[1:] {
+			// The series of cluster "good" are the case that must not fire; the samples list all that did.
+			for _, name := range submatches(`^count by \(alertname, cluster\) \(ALERTS\{alertname="(\w+)"`, c) {
+				found := strings.Contains(c, `labels: '{alertname="`+name+`"`)
+				fires[name] = fires[name] || found
+				silent[name] = silent[name] || !found || strings.Contains(test, `cluster="good"`) && !strings.Contains(c, `cluster="good"`)
+			}
+		}
+	}
+	for _, name := range alertNames(t) {
+		if !fires[name] || !silent[name] {
+			t.Errorf("%s: a test where it fires: %t, and one where it must not: %t", name, fires[name], silent[name])
+		}
+	}
+}
+
+func TestRunbookHasASectionForEachAlert(t *testing.T) {
+	alerts, sections := alertNames(t), submatches(`(?m)^#+ (Pgha\w+)$`, read(t, runbook))
+	slices.Sort(alerts)
+	slices.Sort(sections)
+	if diff := cmp.Diff(alerts, sections); diff != "" {
+		t.Errorf("alerts of %s (-) and sections of %s (+):\n%s", rules, runbook, diff)
+	}
+	for _, s := range strings.Split(read(t, runbook), "\n### ")[1:] {
+		name, _, _ := strings.Cut(s, "\n")
+		for _, part := range []string{"**Means.**", "**Clients.**", "**Look.**", "**Do.**", "**Don't.**"} {
+			if !strings.Contains(s, part) {
+				t.Errorf("section %s has no %s", name, part)
+			}
+		}
+	}
+}
+
+// documented is what docs/metrics.md says: each metric with its labels, and the values of those labels that it lists.
+type documented struct {
+	labels map[string][]string // metric: labels
+	values map[string][]string // "metric/label": values; absent when the document lists none
+}
+
+func documentedMetrics(t *testing.T) documented {
+	t.Helper()
+	d := documented{map[string][]string{}, map[string][]string{}}
+	text := read(t, metricsDoc)
+	for _, m := range regexp.MustCompile("(?m)^\\| `(pgha_\\w+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(text, -1) {
+		labels := strings.Fields(strings.ReplaceAll(m[3], ",", " "))
+		d.labels[m[1]] = labels
+		if m[2] == "histogram" {
+			d.labels[m[1]+"_sum"], d.labels[m[1]+"_count"], d.labels[m[1]+"_bucket"] = labels, labels, append(slices.Clone(labels), "le")
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^- \\*\\*(\\w+) of `(pgha_\\w+)`\\*\\*: (.*)$").FindAllStringSubmatch(text, -1) {
+		values := strings.Split(m[3], ", ")
+		for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
+			d.values[m[2]+suffix+"/"+m[1]] = values
+		}
+	}
+	if len(d.labels) < 40 || len(d.values) < 5 {
+		t.Fatalf("%d metrics, %d lists of values: has the form of %s changed?", len(d.labels), len(d.values), metricsDoc)
+	}
+	return d
+}
+
+// A selector is a metric, or our recording of one, with its matchers; %q stands in templates of annotations.
+var (
+	selector = regexp.MustCompile(`\b(?:cluster:)?(pgha_\w+)(?::sum)?(?:\{([^}]*)\})?`)
+	matcher  = regexp.MustCompile(`(\w+)\s*(=~|!~|!=|=)\s*(?:"([^"]*)"|%q)`)
+)
+
+// check returns what an expression says that the documents do not know.
+func (d documented) check(expr string) []string {
+	var wrong []string
+	for _, m := range selector.FindAllStringSubmatch(expr, -1) {
+		labels, known := d.labels[m[1]]
+		if !known {
+			wrong = append(wrong, "no metric "+m[1])
+			continue
+		}
+		for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
+			label := l[1]
+			if label == "cluster" || label == "instance" || label == "job" {
+				continue // from the scrape configuration
+			}
+			if !slices.Contains(labels, label) {
+				wrong = append(wrong, fmt.Sprintf("%s has no label %s", m[1], label))
+			}
+			for value := range strings.SplitSeq(l[3], "|") {
+				if list, ok := d.values[m[1]+"/"+label]; ok && value != "" && !strings.HasPrefix(value, "$") && !slices.Contains(list, value) {
+					wrong = append(wrong, fmt.Sprintf("%s: %s is never %q", m[1], label, value))
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+func TestCheckFindsWhatIsNotDocumented(t *testing.T) {
+	d := documentedMetrics(t)
+	for expr, want := range map[string]int{
+		`pgha_local_writer == 1`: 0, `pgha_locl_writer`: 1, `pgha_publication{state="held"}`: 0, `pgha_publication{state=~"held|writeing"}`: 1,
+		`pgha_publication{stat="held"}`: 1, `pgha_failover_phase_seconds_bucket{phase="complete",le="60"}`: 0,
+		`cluster:pgha_local_writer:sum > 1`: 0, `pgha_episodes_total{cause!="nobody"}`: 1,
+	} {
+		if got := d.check(expr); len(got) != want {
+			t.Errorf("%s: %d objections %q, want %d", expr, len(got), got, want)
+		}
+	}
+}
+
+func TestRulesNameMetricsThatExist(t *testing.T) {
+	for _, file := range []string{rules, rulesTest} {
+		// Comments may name what they like.
+		text := regexp.MustCompile(`(?m)^ *#.*$`).ReplaceAllString(read(t, file), "")
+		for _, wrong := range documentedMetrics(t).check(text) {
+			t.Errorf("%s: %s", file, wrong)
+		}
+	}
+}
+
+// The label values that docs/metrics.md does not list come from the code.
+func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
+	code := read(t, "../agent/metrics_state.go") + read(t, "../agent/snapshot.go") + read(t, "../route53/record.go") + read(t, "../agent/metrics.go")
+	text := read(t, rules)
+	for _, file := range dashboards(t) {
+		text += strings.ReplaceAll(read(t, file), `\"`, `"`)
+	}
+	for _, m := range regexp.MustCompile(`\b(source|reason|state|status|role)(?:=~|!~|!=|=)"([^"$]*)"`).FindAllStringSubmatch(text, -1) {
+		for value := range strings.SplitSeq(m[2], "|") {
+			if !strings.Contains(code, `"`+value+`"`) && !strings.Contains(read(t, metricsDoc), value) {
+				t.Errorf("%s: %q is in no source file", m[0], value)
+			}
+		}
+	}
+}
+
+func TestRulesAndScrapeConfigurationUseOneJob(t *testing.T) {
+	jobs := map[string]bool{}
+	for _, job := range append(submatches(`job="([^"]+)"`, read(t, rules)), submatches(`(?m)^ *- job_name: (\S+)`, read(t, scrape))...) {
+		jobs[job] = true
+	}
+	if got := slices.Collect(maps.Keys(jobs)); len(got) != 1 {
+		t.Errorf("jobs %q: up{} would be silent", got)
+	}
+}
+
+func dashboards(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("grafana/*.json")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("dashboards: %q, %v", files, err)
+	}
+	return files
+}
+
+// panel is what the tests read of one.
+type panel struct {
+	ID          int
+	Title, Type string
+	Datasource  *struct{ UID string }
+	GridPos     struct{ H, W, X, Y int }
+	FieldConfig struct{ Defaults struct{ Unit string } }
+	Targets     []struct{ Expr string }
+}
+
+func TestDashboardsAreSound(t *testing.T) {
+	d := documentedMetrics(t)
+	for _, file := range dashboards(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			var board struct {
+				Title, UID    string
+				SchemaVersion int
+				Panels        []panel
+				Templating    struct {
+					List []struct{ Name, Type string }
+				}
+			}
+			if err := json.Unmarshal([]byte(read(t, file)), &board); err != nil {
+				t.Fatal(err)
+			}
+			if board.Title == "" || board.UID == "" || board.SchemaVersion < 36 {
+				t.Errorf("title %q, uid %q, schema version %d", board.Title, board.UID, board.SchemaVersion)
+			}
+			var vars []string
+			for _, v := range board.Templating.List {
+				vars = append(vars, v.Name+" "+v.Type)
+			}
+			if !slices.Contains(vars, "datasource datasource") || !slices.Contains(vars, "cluster query") {
+				t.Errorf("variables %q", vars)
+			}
+			ids := map[int]bool{}
+			for i, p := range board.Panels {
+				if ids[p.ID] || p.ID == 0 {
+					t.Errorf("panel %q: id %d is not its own", p.Title, p.ID)
+				}
+				ids[p.ID] = true
+				if p.Title == "" || p.FieldConfig.Defaults.Unit == "" || len(p.Targets) == 0 {
+					t.Errorf("panel %d %q: unit %q, %d targets", p.ID, p.Title, p.FieldConfig.Defaults.Unit, len(p.Targets))
+				}
+				if p.Datasource == nil || p.Datasource.UID != "${datasource}" {
+					t.Errorf("panel %d %q does not ask the datasource of the variable", p.ID, p.Title)
+				}
+				for _, target := range p.Targets {
+					if !strings.Contains(target.Expr, "$cluster") {
+						t.Errorf("panel %d %q mixes all clusters: %s", p.ID, p.Title, target.Expr)
+					}
+					for _, wrong := range d.check(target.Expr) {
+						t.Errorf("panel %d %q: %s", p.ID, p.Title, wrong)
+					}
+				}
+				for _, q := range board.Panels[:i] {
+					if a, b := p.GridPos, q.GridPos; a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+						t.Errorf("panels %d and %d overlap", p.ID, q.ID)
+					}
+				}
+			}
+		})
+	}
+}
