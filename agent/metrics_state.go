@@ -233,12 +233,20 @@ func stateFamilies() []family {
 			for _, c := range r.Connections {
 				stateSet(connStates, c.State, emit, c.Name)
 			}
-		})),
-		gauge("drbd_split_brain", "What is known of a split brain with each DRBD peer; latched until the connection is back.", []string{"peer", "state"}, withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
-			for _, c := range r.Connections {
-				stateSet(splitBrainWords, splitBrainWords[min(int(c.SplitBrain), len(splitBrainWords)-1)], emit, c.Name)
+			if len(r.Connections) == 0 { // DRBD 8.4 destroys a connection that goes StandAlone
+				stateSet(connStates, "StandAlone", emit, "peer")
 			}
 		})),
+		gauge("drbd_split_brain", "What is known of a split brain with each DRBD peer; latched until the connection is back.", []string{"peer", "state"}, func(a *Agent, s *Snapshot, emit func(float64, ...string)) {
+			withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
+				for _, c := range r.Connections {
+					stateSet(splitBrainWords, splitBrainWords[min(int(c.SplitBrain), len(splitBrainWords)-1)], emit, c.Name)
+				}
+				if len(r.Connections) == 0 && s.State.Drbd.SplitBrain { // as above
+					stateSet(splitBrainWords, "latched", emit, "peer")
+				}
+			})(a, s, emit)
+		}),
 		gauge("drbd_replication", "Replication state with each DRBD peer.", []string{"peer", "volume", "state"}, eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {
 			stateSet(replStates, v.Replication, emit, peer, itoa(v.Volume))
 		})),

@@ -17,6 +17,7 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
 	switch {
 	case !d.Live:
 	case d.SplitBrain && !a.lastDrbd.SplitBrain:
+		a.log.Error("split brain", keyNext, holdHelp[fsm.HoldSplitBrain][1])
 		if f, err := os.OpenFile(a.splitBrainFile(), os.O_CREATE|os.O_WRONLY, 0o640); err != nil {
 			a.log.Error("split brain not remembered over a restart", keyErr, err)
 		} else {
@@ -27,7 +28,10 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
 			d.SplitBrain = true
 		}
 	case !d.SplitBrain && !a.lastDrbd.Connected && !a.opts.once:
-		if err := os.Remove(a.splitBrainFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		switch err := os.Remove(a.splitBrainFile()); {
+		case err == nil:
+			a.log.Info("split brain is over: connected again")
+		case !errors.Is(err, os.ErrNotExist):
 			a.log.Error("split brain not forgotten", keyErr, err)
 		}
 	}

@@ -178,7 +178,12 @@ func Parse(line []byte, reuse []Field) (Event, error) {
 	}
 	if ev.Verb == VerbSkipped {
 		n, _ := cut(rest)
-		count, ok := parseUint(n)
+		// 8.4 with drbd-utils 9.22 prints "- skipped -2" as well: something was lost, and how much is not known.
+		lost, negative := bytes.CutPrefix(n, []byte("-"))
+		count, ok := parseUint(lost)
+		if negative {
+			count = 1
+		}
 		if string(object) != "skipped" || !ok {
 			return ev, errSkipped
 		}

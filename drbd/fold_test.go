@@ -345,3 +345,11 @@ func TestStatusJSON(t *testing.T) {
 		t.Errorf("%+v %v", s, err)
 	}
 }
+
+// 8.4's module with drbd-utils 9.22 printed "- skipped -2" in the lab: a loss of unknown size is a loss.
+func TestSkippedCountBelowZeroIsALoss(t *testing.T) {
+	ev, err := Parse([]byte("- skipped -2"), nil)
+	if err != nil || ev.Verb != VerbSkipped || ev.Skipped == 0 {
+		t.Errorf("%+v, %v", ev, err)
+	}
+}

@@ -251,6 +251,10 @@ func (e *explainer) explainFinding(p agent.Finding) {
 	if p.Remedy != "" {
 		words += " To do: " + p.Remedy + "."
 	}
+	if e.young() && (p.Code == "peer_unclean" || p.Code == "drbd_disconnected") {
+		e.note("%s", words) // part of every failover: what it waits for has been said
+		return
+	}
 	v := verdictAttention
 	if p.Severity == agent.Critical && !slices.Contains(standing, p.Code) {
 		v = verdictProblem
