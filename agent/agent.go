@@ -227,7 +227,9 @@ func (a *Agent) step(ctx context.Context, m message) {
 	now := a.clock.Boot()
 	before := a.state
 	if m.apply != nil {
+		was := a.details.Sources
 		m.apply(&a.details)
+		a.logSources(&was)
 	}
 	var actions []fsm.Action
 	a.state, actions = a.state.Step(now, m.event)

@@ -72,6 +72,23 @@ func (a *Agent) episodeEnds(e *fsm.Episode) {
 	a.metrics.lastEpisode.Set(float64(a.clock.Wall().UnixNano()) / 1e9)
 }
 
+// logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already, and the client of the
+// name is without an answer in each failover.
+func (a *Agent) logSources(was *[numSources]SourceState) {
+	for src, now := range a.details.Sources {
+		if Source(src) == SourceRoute53 || Source(src) == SourceClient || now.Up == was[src].Up && (now.Up || was[src].Failures > 0) {
+			continue
+		}
+		if now.Up {
+			if was[src].Failures > 0 {
+				a.log.Info("source answers again", "source", Source(src).String())
+			}
+		} else if now.Failures > 0 {
+			a.log.Warn("source does not answer", "source", Source(src).String(), keyErr, now.Err)
+		}
+	}
+}
+
 // logHolds says what holds publication back, when that has changed and this node has something to publish.
 func (a *Agent) logHolds() {
 	holds := fsm.Holds(0)

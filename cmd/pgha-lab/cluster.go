@@ -97,7 +97,6 @@ cat >/srv/pg/data/pg_hba.conf <<'EOF'
 local all      postgres             peer
 local postgres pgha                 peer
 host  app      app       10.0.0.0/8 scram-sha-256
-host  postgres pgha      10.0.0.0/8 scram-sha-256
 EOF
 chown postgres:postgres /srv/pg/data/*.conf
 sync
@@ -105,7 +104,7 @@ umount /srv/pg
 drbdadm secondary pg`
 
 const databaseSetup = `cd /; runuser -u postgres -- psql -qX <<'EOF'
-CREATE ROLE pgha LOGIN PASSWORD 'lab';
+CREATE ROLE pgha LOGIN;
 GRANT pg_monitor TO pgha;
 CREATE ROLE app LOGIN PASSWORD 'lab';
 CREATE DATABASE app OWNER app;
@@ -220,9 +219,6 @@ func (l *lab) installAgent(ctx context.Context) error {
 systemd-sysusers
 systemd-tmpfiles --create >/dev/null 2>&1 || true
 chgrp haclient /etc/pgha-agent/config.toml
-echo '*:*:*:pgha:lab' >/etc/pgha-agent/pgpass
-chown pgha /etc/pgha-agent/pgpass
-chmod 600 /etc/pgha-agent/pgpass
 systemctl daemon-reload
 pgha-agent check-config
 systemctl enable --quiet --now pgha-agent

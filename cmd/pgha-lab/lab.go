@@ -251,7 +251,7 @@ func (l *lab) load(ctx context.Context, dir string) error {
 		return err
 	}
 	return l.both(func(n *node) error {
-		if err := n.await(ctx, time.Minute); err != nil {
+		if err := n.await(ctx, 2*time.Minute); err != nil {
 			return err
 		}
 		return n.setClock(ctx)

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -32,19 +30,39 @@ func init() {
 	slices.SortFunc(scenarios, func(a, b scenario) int { return a.number - b.number })
 }
 
-// choose picks scenarios by a list like "1,2,4"; empty means all.
-func choose(list string) ([]scenario, error) {
-	if list == "" {
-		return scenarios, nil
-	}
-	var chosen []scenario
-	for w := range strings.SplitSeq(list, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(w))
-		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.number == n })
-		if err != nil || i < 0 {
-			return nil, fmt.Errorf("no scenario %q: choose from 1 to %d, as in SCENARIOS=1,2,4", w, scenarios[len(scenarios)-1].number)
+// choice is a part of a scenario with the name it goes by: the scenario's number, and a letter when it has several parts.
+type choice struct {
+	name     string
+	scenario scenario
+	part     part
+}
+
+// choose picks parts by a list like "1,2,9c"; a number alone means all its parts, an empty list means everything.
+func choose(list string) (chosen []choice, err error) {
+	var all []choice
+	for _, s := range scenarios {
+		for i, p := range s.parts {
+			name := fmt.Sprint(s.number)
+			if len(s.parts) > 1 {
+				name += string(rune('a' + i))
+			}
+			all = append(all, choice{name, s, p})
 		}
-		chosen = append(chosen, scenarios[i])
+	}
+	if list == "" {
+		return all, nil
+	}
+	for w := range strings.SplitSeq(list, ",") {
+		w = strings.TrimSpace(w)
+		n := len(chosen)
+		for _, c := range all {
+			if c.name == w || fmt.Sprint(c.scenario.number) == w {
+				chosen = append(chosen, c)
+			}
+		}
+		if len(chosen) == n {
+			return nil, fmt.Errorf("no scenario %q: choose from 1 to %d, as in SCENARIOS=1,2,9c", w, scenarios[len(scenarios)-1].number)
+		}
 	}
 	return chosen, nil
 }
@@ -57,28 +75,25 @@ func runScenarios(ctx context.Context, l *lab, list, out string) error {
 	}
 	var failed []string
 	start := time.Now()
-	for _, s := range chosen {
-		for i, p := range s.parts {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			name := fmt.Sprintf("%d%c", s.number, 'a'+i)
-			if len(s.parts) == 1 {
-				name = fmt.Sprint(s.number)
-			}
-			fmt.Printf("scenario %s: %s: %s\n", name, s.name, p.name)
-			if errs := runPart(ctx, l, p, filepath.Join(out, name)); len(errs) > 0 {
-				failed = append(failed, name)
-				fmt.Printf("scenario %s: FAILED\n  %s\n  records: %s\n", name, strings.Join(errs, "\n  "), filepath.Join(out, name))
-			} else {
-				fmt.Printf("scenario %s: ok\n", name)
-			}
+	for _, c := range chosen {
+		begun := time.Now()
+		fmt.Printf("scenario %s: %s: %s\n", c.name, c.scenario.name, c.part.name)
+		errs := runPart(ctx, l, c.part, filepath.Join(out, c.name))
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted in scenario %s", c.name)
+		}
+		took := time.Since(begun).Round(time.Second)
+		if len(errs) > 0 {
+			failed = append(failed, c.name)
+			fmt.Printf("scenario %s: FAILED after %s\n  %s\n  records: %s\n", c.name, took, strings.Join(errs, "\n  "), filepath.Join(out, c.name))
+		} else {
+			fmt.Printf("scenario %s: ok after %s\n", c.name, took)
 		}
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%d failed: scenario %s", len(failed), strings.Join(failed, ", "))
+		return fmt.Errorf("%d of %d failed: scenario %s", len(failed), len(chosen), strings.Join(failed, ", "))
 	}
-	fmt.Printf("all held: %d scenarios in %s\n", len(chosen), time.Since(start).Round(time.Second))
+	fmt.Printf("all %d held, in %s\n", len(chosen), time.Since(start).Round(time.Second))
 	return nil
 }
 
@@ -95,7 +110,7 @@ func runPart(ctx context.Context, l *lab, p part, out string) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	if err := p.run(ctx, t); err != nil && !errors.Is(err, context.Canceled) {
+	if err := p.run(ctx, t); err != nil && ctx.Err() == nil {
 		t.expect(false, "%v", err)
 	}
 	t.stop()

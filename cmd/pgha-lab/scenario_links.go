@@ -365,7 +365,7 @@ drbdadm connect pg`); err != nil {
 	if _, err := p.run(ctx, "crm_attribute -n maintenance-mode -v false"); err != nil {
 		return err
 	}
-	if err := p.until(ctx, 2*time.Minute, clusterQuiet); err != nil {
+	if err := p.until(ctx, 2*takeover, clusterQuiet); err != nil {
 		return err
 	}
 	if err := t.await(ctx, 30*time.Second, "no agent has the finding any more", func() bool {
