@@ -26,8 +26,9 @@ var linkScenarios = []scenario{
 	{11, "split brain", []part{{"provoked, reported, and mended as docs/operate.md says", splitBrain}}},
 }
 
-// constraint is what the fence-peer handler leaves in the CIB to keep the other node from being promoted.
-const constraint = "drbd-fence-by-handler-pg-drbd_pg-clone"
+// constraint is what the fence-peer handler leaves in the CIB to keep the other node from being promoted, by the name of its rule: so
+// crm_mon calls it.
+const constraint = "drbd-fence-by-handler-pg-rule-drbd_pg-clone"
 
 func cutReplication(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
