@@ -49,8 +49,12 @@ lab: lab-stage ## a real cluster in two virtual machines, until Ctrl-C; see docs
 lab-test: lab-stage ## break it in every way; SCENARIOS=1,2,4 chooses
 	$(SUDO) bin/pgha-lab test
 
-lab-bench: lab-stage ## failovers compared with a shell resource agent; RUNS of each
+lab-bench: lab-stage ## failovers compared with a shell resource agent, RUNS of each; tables and picture into dist/lab
+	$(SUDO) cmd/pgha-lab/deps.sh bench
 	$(SUDO) bin/pgha-lab bench --runs $(RUNS)
+	$(SUDO) bin/pgha-lab bench --runs 2 --modes found
+	$(SUDO) bin/pgha-lab bench-dns --runs $(RUNS)
+	bin/pgha-lab report | $(SUDO) tee dist/lab/bench.md
 
 lab-stage: build
 	$(SUDO) cmd/pgha-lab/deps.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the lab needs on a Debian host, if it is missing.
+# Installs what the lab needs on a Debian host, if it is missing; with "bench" also what the comparison runs on the host itself.
 set -eu
 
 [ "$(id -u)" = 0 ] || { echo "the lab needs root: it makes network namespaces and a root file system for its machines" >&2; exit 1; }
@@ -21,6 +21,11 @@ want mkfs.ext4 e2fsprogs
 want cpio cpio
 want zstd zstd
 want xz xz-utils
+if [ "${1:-}" = bench ]; then
+	want aws awscli
+	want dig bind9-dnsutils
+	[ -e /usr/lib/ocf/resource.d/heartbeat/aws-vpc-route53 ] || need="$need resource-agents"
+fi
 [ -n "$need" ] || ! new_enough || exit 0
 command -v apt-get >/dev/null || { echo "missing:$need qemu-system-x86 (8 or newer); install them by hand: this is no Debian" >&2; exit 1; }
 

@@ -120,7 +120,7 @@ func (l *lab) ready(ctx context.Context, layer string) error {
 		return err
 	}
 	if _, err := os.Stat(dir); err == nil {
-		return l.load(ctx, dir)
+		return l.loadSound(ctx, dir)
 	}
 	start := time.Now()
 	switch layer {
@@ -145,7 +145,19 @@ func (l *lab) ready(ctx context.Context, layer string) error {
 		return fmt.Errorf("save layer %s: %w", layer, err)
 	}
 	slog.Info("layer saved", "layer", layer, "took", time.Since(start).Round(time.Second))
-	return l.load(ctx, dir)
+	return l.loadSound(ctx, dir)
+}
+
+// loadSound loads a layer until both machines are well. On a busy host one of them may stand still for longer than Corosync waits, right after
+// it was thawed: then the other one fences it.
+func (l *lab) loadSound(ctx context.Context, dir string) (err error) {
+	for range 3 {
+		if err = l.load(ctx, dir); err == nil || ctx.Err() != nil {
+			return err
+		}
+		slog.Warn("a machine did not come back from its snapshot, once more", "err", err)
+	}
+	return err
 }
 
 // layerDir names a layer by everything that went into it.
@@ -250,12 +262,21 @@ func (l *lab) load(ctx context.Context, dir string) error {
 	if err := l.both(func(n *node) error { return n.Resume(ctx) }); err != nil {
 		return err
 	}
-	return l.both(func(n *node) error {
-		if err := n.await(ctx, 2*time.Minute); err != nil {
-			return err
+	if err := l.both(func(n *node) error {
+		for end := time.Now().Add(2 * time.Minute); ; {
+			err := n.await(ctx, 5*time.Second)
+			if err == nil {
+				break
+			}
+			if !n.Running() || ctx.Err() != nil || time.Now().After(end) {
+				return fmt.Errorf("%s after it was thawed: running %t: %w", n.name, n.Running(), err)
+			}
 		}
 		return n.setClock(ctx)
-	})
+	}); err != nil {
+		return err
+	}
+	return l.nodes[0].until(ctx, 30*time.Second, `crm_mon -1 | grep -q 'Online: \[ node1 node2 \]'`)
 }
 
 // boot switches a machine on again and waits until it is up; the cluster's services are not enabled, so they are started.
