@@ -133,7 +133,7 @@ func (a *apply) perConnection(r *resource, c *connection) {
 				return
 			}
 			p = &peerDevice{PeerDevice: PeerDevice{Volume: a.volume, Replication: unknownWord, PeerDisk: unknownWord,
-				Done: -1, RateBytesPerSec: -1, ETA: -1}, progress: progress{moved: a.now}}
+				Done: -1, RateBytesPerSec: -1, ETA: -1}, progress: progress{moved: a.now, toldDone: c.Name != "peer"}}
 			c.peers = insert(c.peers, p, func(x, y *peerDevice) int { return cmp.Compare(x.Volume, y.Volume) })
 			a.changed = true
 		}

@@ -353,3 +353,33 @@ func TestSkippedCountBelowZeroIsALoss(t *testing.T) {
 		t.Errorf("%+v, %v", ev, err)
 	}
 }
+
+// 8.4 prints no percent: what is left tells it.
+func TestEightFourResyncHasAPercent(t *testing.T) {
+	f := NewFolder()
+	now := time.Unix(0, 0)
+	feed := func(line string) {
+		t.Helper()
+		now = now.Add(2 * time.Second)
+		f.Line(now, []byte(line))
+	}
+	done := func() float64 { return f.Status(now).Resources[0].Connections[0].Volumes[0].Done }
+	feed("exists resource name:pg role:Primary suspended:no")
+	feed("exists connection name:pg peer-node-id:0 conn-name:peer connection:Connected role:Secondary")
+	feed("exists peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate out-of-sync:0")
+	feed("exists -")
+	if done() >= 0 {
+		t.Errorf("done %v without a resync", done())
+	}
+	feed("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:SyncSource peer-disk:Inconsistent out-of-sync:1000")
+	for left, want := range map[int]float64{1000: 0, 750: 25, 250: 75} {
+		feed(fmt.Sprintf("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 out-of-sync:%d", left))
+		if got := done(); got != want {
+			t.Errorf("%d left: %v %%, want %v", left, got, want)
+		}
+	}
+	feed("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate out-of-sync:0")
+	if done() >= 0 {
+		t.Errorf("done %v after the resync", done())
+	}
+}

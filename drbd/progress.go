@@ -73,17 +73,24 @@ func (a *apply) peerDevice(p *peerDevice) {
 	if was != p.Replication || wasDone != p.Done {
 		p.moved = a.now
 	}
-	a.derive(p, was != p.Replication, rate, eta)
+	a.derive(p, was != p.Replication, done, rate, eta)
 }
 
-// derive notices progress in the out-of-sync count, and makes a rate of it where the stream prints none (DRBD 8.4).
-func (a *apply) derive(p *peerDevice, restarted, rate, eta bool) {
+// derive notices progress in the out-of-sync count, and makes percent and rate of it where the stream prints none (DRBD 8.4).
+func (a *apply) derive(p *peerDevice, restarted, done, rate, eta bool) {
 	if p.Stats == nil {
 		return
 	}
 	now, left := a.now, p.Stats.OutOfSyncBytes
 	if set(&p.left, left) {
 		p.moved = now
+	}
+	p.toldDone = p.toldDone || done
+	if restarted {
+		p.most = 0
+	}
+	if p.most = max(p.most, left); !p.toldDone && p.most > 0 && (p.Replication == "SyncSource" || p.Replication == "SyncTarget") {
+		a.note(set(&p.Done, 100*(1-float64(left)/float64(p.most))))
 	}
 	switch {
 	case restarted || p.sampled.IsZero() || left > p.sample:

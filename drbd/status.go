@@ -100,7 +100,7 @@ type PeerDevice struct {
 	PeerClient           Tri
 	ResyncSuspended      []string         // reasons (user, peer, dependency); nil when not suspended
 	ResyncSuspendedKnown bool             // false until the stream printed the field
-	Done                 float64          // percent, negative when no resync or verify runs or it is not printed
+	Done                 float64          // percent, negative when no resync or verify runs; with 8.4, which prints none, of what was left when the resync was first seen
 	RateBytesPerSec      float64          // negative when not known
 	ETA                  time.Duration    // negative when not known
 	Stalled              bool             // a resync that made no progress for StallAfter

@@ -61,7 +61,7 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 		wg.Go(func() { n.history.follow(look, n.shell); _ = f.Close() })
 		targets[n.name] = "http://" + n.addr.String() + ":9668/metrics"
 	}
-	t.watch = appload.Watch(look, targets, time.Second, watched...)
+	t.watch = appload.Watch(look, targets, 2*time.Second, watched...) // what a scrape costs is a tenth of a second here
 	wg.Go(t.watch.Wait)
 	var err error
 	if t.writer, err = newWriter("writer", resolverAddr.String()+":53"); err == nil {
