@@ -259,6 +259,10 @@ func (l *lab) load(ctx context.Context, dir string) error {
 	}); err != nil {
 		return err
 	}
+	// Asked for its address, a machine learns ours.
+	if err := command(ctx, "ip", "neigh", "flush", "all"); err != nil {
+		return err
+	}
 	if err := l.both(func(n *node) error { return n.Resume(ctx) }); err != nil {
 		return err
 	}
