@@ -31,7 +31,7 @@ var agentScenarios = []scenario{
 const withoutDaemon = 20 * time.Second
 
 // patience is how long is waited for what is not what a part judges.
-const patience = 2 * takeover
+const patience = takeover
 
 func killedAtEachPhase(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()

@@ -15,7 +15,7 @@ var failoverScenarios = []scenario{
 	{4, "freeze of the promoted node", []part{{"fencing lies, the node wakes up after the peer took over and leaves the record alone", freeze}}},
 }
 
-const takeover = 2 * time.Minute // what a whole failover may take on emulated machines
+const takeover = 4 * time.Minute // patience, no promise: what a whole failover may take on emulated machines
 
 func powerCut(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
