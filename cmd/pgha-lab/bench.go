@@ -186,10 +186,11 @@ func (l *lab) installShell(ctx context.Context) error {
 		return err
 	}
 	n := l.node(first)
-	if err := n.put(ctx, "/root/dns.xml", "600", dnsResourceXML); err != nil {
+	group := append(append([]byte(`<group id="g_pg">`), dnsResourceXML...), `</group>`...)
+	if err := n.put(ctx, "/root/dns.xml", "600", group); err != nil {
 		return err
 	}
-	if _, err := n.run(ctx, `cibadmin --create --xpath "//group[@id='g_pg']" --xml-file /root/dns.xml`); err != nil {
+	if _, err := n.run(ctx, "cibadmin --modify --allow-create -o resources --xml-file /root/dns.xml"); err != nil {
 		return err
 	}
 	if err := n.until(ctx, 5*time.Minute, `crm_resource -r dns -W -Q | grep -qx `+first); err != nil {

@@ -177,7 +177,11 @@ func up(ctx context.Context, l *lab, layer string) error {
 	self := strings.Join([]string{"sudo", os.Args[0]}, " ")
 	fmt.Printf("  %s sh node1                            a root shell (also node2)\n", self)
 	fmt.Printf("  %s sh node1 pgha-agent status\n", self)
-	fmt.Printf("  %s sh node1 curl -s 10.0.2.10:9668/metrics\n\nCtrl-C ends it and leaves nothing behind.\n", self)
+	fmt.Printf("  %s sh node1 curl -s 10.0.2.10:9668/metrics\n", self)
+	if pid, err := os.ReadFile(filepath.Join(l.dir, "pid")); err == nil { // ours, as the host counts
+		fmt.Printf("  sudo nsenter -t %s -n BROWSER http://10.0.1.10:9668/    the status page, from inside the lab's network\n", pid)
+	}
+	fmt.Print("\nCtrl-C ends it and leaves nothing behind.\n")
 	<-ctx.Done()
 	return nil
 }
