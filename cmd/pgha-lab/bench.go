@@ -263,7 +263,8 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 	if err := awaitAll(time.Minute, func(w *appload.Writer) bool { return w.Acked() >= 20 }); err != nil {
 		return nil, err
 	}
-	if err := l.settle(ctx); err != nil {
+	// The machines come to rest after they were thawed.
+	if err := sleep(ctx, 10*time.Second); err != nil {
 		return nil, err
 	}
 
@@ -342,22 +343,16 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 	}
 	stop()
 	for i, v := range views {
-		longest := time.Duration(0)
-		for _, o := range writers[i].Outages(time.Now(), 0) {
-			longest = max(longest, o.Length(time.Now()))
-		}
-		r.Views = append(r.Views, benchView{v, observed[i], longest.Seconds()})
+		r.Views = append(r.Views, benchView{v, observed[i], longestOutage(writers[i]).Seconds()})
 	}
 	return r, nil
 }
 
-// newBenchWriter makes the clients of one resolver: few and slow, since all of them share one emulated server.
+// newBenchWriter makes the clients of one resolver: few, since all of them share one emulated server.
 func newBenchWriter(name, host, resolver string, log io.Writer) (*appload.Writer, error) {
-	return appload.New(appload.Config{
-		Log:  log,
-		Host: host, Port: 5432, User: "app", Database: "app", Password: "lab", Resolver: resolver, Name: name,
-		Connections: 2, Pause: 150 * time.Millisecond, Retry: 200 * time.Millisecond, Timeout: 4 * time.Second, Connect: 2 * time.Second,
-	})
+	cfg := writerConfig(name, host, resolver, 2)
+	cfg.Log = log
+	return appload.New(cfg)
 }
 
 // firstCommit is a writer's log that keeps only when it began.
@@ -380,9 +375,6 @@ func (f *firstCommit) at() time.Time {
 	defer f.mu.Unlock()
 	return f.first
 }
-
-// settle lets the machines come to rest after they were thawed.
-func (l *lab) settle(ctx context.Context) error { return sleep(ctx, 10*time.Second) }
 
 // dnsCPU is the processor time that moving records has taken on a node until now, in seconds.
 func (l *lab) dnsCPU(ctx context.Context, n *node, mode string) (float64, error) {

@@ -42,7 +42,7 @@ type image struct {
 
 func (i image) path(name string) string { return filepath.Join(i.dir, name) }
 
-// imageInitrd mounts the root. Everything but the disk driver is built into the cloud kernel.
+// imageInit mounts the root. Everything but the disk driver is built into the cloud kernel.
 const imageInit = `#!/bin/busybox sh
 B=/bin/busybox
 $B mount -t devtmpfs d /dev; $B mount -t proc p /proc; $B mount -t sysfs s /sys
