@@ -3,16 +3,21 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 PREFIX  ?= /usr
+BIN     ?= bin
+ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test unit lint deps bench fuzz docs install lab lab-test lab-bench lab-stage clean
+.PHONY: all build programs demo test unit lint deps bench fuzz docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
 all: build
 
-build: ## build the agent into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pgha-agent ./cmd/pgha-agent
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/pgha-alert ./cmd/pgha-alert
-	@mkdir -p bin/man && $(GO) run -tags man ./cmd/pgha-agent man bin/man && bin/pgha-agent completion bash > bin/pgha-agent.bash
+build: programs ## build the agent, its man pages and completions into bin/
+	@mkdir -p $(BIN)/man $(BIN)/completions && $(GO) run -tags man ./cmd/pgha-agent man $(BIN)/man
+	@for shell in bash zsh fish; do $(BIN)/pgha-agent completion $$shell > $(BIN)/completions/$$shell || exit; done
+
+programs:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pgha-agent ./cmd/pgha-agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/pgha-alert ./cmd/pgha-alert
 
 demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
 	$(GO) run ./cmd/pgha-demo --agent bin/pgha-agent $(if $(ONCE),--once)
@@ -62,19 +67,25 @@ lab-stage: build
 	@rm -rf dist/lab-root && $(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/dist/lab-root >/dev/null
 
 install: ## install what `make build` made on this node; see docs/install.md
-	install -D -m 0755 bin/pgha-agent $(DESTDIR)$(PREFIX)/bin/pgha-agent
-	install -D -m 0755 bin/pgha-alert $(DESTDIR)$(PREFIX)/bin/pgha-alert
-	install -D -m 0644 deploy/pgha-agent.service $(DESTDIR)/lib/systemd/system/pgha-agent.service
-	install -D -m 0644 deploy/pgha-agent.socket $(DESTDIR)/lib/systemd/system/pgha-agent.socket
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/pgha-agent $(BIN)/pgha-alert
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system deploy/pgha-agent.service deploy/pgha-agent.socket
 	install -D -m 0644 deploy/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgha-agent.conf
 	install -D -m 0644 deploy/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pgha-agent.conf
 	test -e $(DESTDIR)/etc/pgha-agent/config.toml || install -D -m 0640 deploy/config.toml $(DESTDIR)/etc/pgha-agent/config.toml
 	install -D -m 0755 deploy/register-alert.sh $(DESTDIR)$(PREFIX)/share/pgha-agent/register-alert.sh
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent deploy/iam-policy.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/prometheus deploy/prometheus/pgha-agent.rules.yml deploy/prometheus/scrape.example.yml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/grafana deploy/grafana/*.json
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
-	install -D -m 0644 bin/pgha-agent.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
-	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create && chgrp haclient /etc/pgha-agent/config.toml && systemctl daemon-reload; fi
+	install -d $(DESTDIR)$(PREFIX)/share/pacemaker/alerts && ln -sfn ../../../bin/pgha-alert $(DESTDIR)$(PREFIX)/share/pacemaker/alerts/pgha-alert
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(BIN)/man/*.8 && gzip -9nf $(DESTDIR)$(PREFIX)/share/man/man8/pgha-agent*.8
+	ln -sfn pgha-agent-alert.8.gz $(DESTDIR)$(PREFIX)/share/man/man8/pgha-alert.8.gz
+	install -D -m 0644 $(BIN)/completions/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgha-agent
+	install -D -m 0644 $(BIN)/completions/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pgha-agent.fish
+	install -D -m 0644 $(BIN)/completions/zsh $(DESTDIR)$(ZSHDIR)/_pgha-agent
+	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create pgha-agent.conf && systemctl daemon-reload; fi
+
+packages: ## deb and rpm for amd64 and arm64, bill of materials and checksums, into dist/packages; see docs/packages.md
+	@.ci/packages dist/packages
 
 clean:
 	rm -rf bin dist

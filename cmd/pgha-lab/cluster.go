@@ -217,8 +217,7 @@ func (l *lab) installAgent(ctx context.Context) error {
 		}
 		_, err := n.run(ctx, `set -e
 systemd-sysusers
-systemd-tmpfiles --create >/dev/null 2>&1 || true
-chgrp haclient /etc/pgha-agent/config.toml
+systemd-tmpfiles --create pgha-agent.conf
 systemctl daemon-reload
 pgha-agent check-config
 systemctl enable --quiet --now pgha-agent
@@ -250,7 +249,13 @@ func pack(dir string) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		h, err := tar.FileInfoHeader(info, "")
+		link := ""
+		if info.Mode()&fs.ModeSymlink != 0 {
+			if link, err = os.Readlink(path); err != nil {
+				return err
+			}
+		}
+		h, err := tar.FileInfoHeader(info, link)
 		if err != nil {
 			return err
 		}
@@ -258,7 +263,7 @@ func pack(dir string) ([]byte, error) {
 			return err
 		}
 		h.Uid, h.Gid, h.Uname, h.Gname = 0, 0, "root", "root"
-		if err := t.WriteHeader(h); err != nil {
+		if err := t.WriteHeader(h); err != nil || link != "" {
 			return err
 		}
 		f, err := os.Open(path)
