@@ -7,7 +7,7 @@ BIN     ?= bin
 ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 
-.PHONY: all build programs demo test unit lint deps bench fuzz docs install packages packages-test lab lab-test lab-bench lab-stage clean
+.PHONY: all build programs demo test unit lint deps bench fuzz check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
 all: build
 
@@ -40,6 +40,9 @@ bench: ## the figures of docs/performance.md
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
+
+check-dashboards: deps ## ask every query of the dashboards in a Prometheus that holds a lab run's scrapes; SCRAPES=DIR for others than dist/lab
+	PGHA_REQUIRE_PROMTOOL=1 PGHA_SCRAPES=$(abspath $(or $(SCRAPES),dist/lab)) $(GO) test -count=1 ./deploy -run LabRun -v
 
 docs: ## regenerate docs/metrics.md and docs/commands.md
 	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update

@@ -266,7 +266,7 @@ type panel struct {
 	Datasource  *struct{ UID string }
 	GridPos     struct{ H, W, X, Y int }
 	FieldConfig struct{ Defaults struct{ Unit string } }
-	Targets     []struct{ Expr string }
+	Targets     []struct{ Expr, LegendFormat string }
 }
 
 func TestDashboardsAreSound(t *testing.T) {

@@ -64,6 +64,7 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 	}
 	t.watch = appload.Watch(look, targets, 2*time.Second, watched...) // what a scrape costs is a tenth of a second here
 	wg.Go(t.watch.Wait)
+	wg.Go(func() { keepScrapes(look, filepath.Join(out, "scrapes"), targets, scrapeEvery) })
 	var err error
 	if t.writer, err = newWriter("writer", resolverAddr.String()+":53"); err == nil {
 		err = retry(ctx, 30*time.Second, func() error { return t.writer.Prepare(ctx) })
@@ -191,17 +192,12 @@ func (t *trial) cut(n *node) error {
 func (t *trial) status(ctx context.Context, n *node) (*agent.StatusDoc, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.addr.String()+":9668/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask the agent of %s: %w", n.name, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
 	var d agent.StatusDoc
-	if err := json.NewDecoder(resp.Body).Decode(&d); err != nil {
+	body, err := fetch(ctx, http.DefaultClient, "http://"+n.addr.String()+":9668/status")
+	if err == nil {
+		err = json.Unmarshal(body, &d)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("ask the agent of %s: %w", n.name, err)
 	}
 	return &d, nil
