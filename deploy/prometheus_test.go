@@ -43,17 +43,8 @@ func TestPrometheusReadsTheRules(t *testing.T) {
 // The expressions of the dashboards as rules: promtool then reads them as well.
 func TestPrometheusReadsTheDashboards(t *testing.T) {
 	text := "groups:\n- name: dashboards\n  rules:\n"
-	for _, file := range dashboards(t) {
-		var board struct{ Panels []panel }
-		if err := json.Unmarshal([]byte(read(t, file)), &board); err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range board.Panels {
-			for i, target := range p.Targets {
-				expr := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
-				text += fmt.Sprintf("  - record: %s:%d:%d\n    expr: %q\n", strings.TrimSuffix(filepath.Base(file), ".json"), p.ID, i, expr)
-			}
-		}
+	for i, q := range queries(t) {
+		text += fmt.Sprintf("  - record: query:%d\n    expr: %q # %s\n", i, q.expr, q.where)
 	}
 	path := filepath.Join(t.TempDir(), "dashboards.yml")
 	write(t, path, text, 0o644)
