@@ -233,7 +233,8 @@ sync`)
 	if err := n.until(ctx, 2*time.Minute, `pgha-agent status --json | jq -e '.publication.state == "observed" and .ready'`); err != nil {
 		return err
 	}
-	return l.other(n).until(ctx, time.Minute, `pgha-agent status --json | jq -e '.publication.state == "idle" and .ready'`)
+	// A standby reads the zone some seconds after its peer has published: then its own write has the right base.
+	return l.other(n).until(ctx, time.Minute, `pgha-agent status --json | jq -e '.publication.state == "idle" and .ready and .record.owner == "`+first+`"'`)
 }
 
 // pack makes a compressed archive of a directory tree, owned by root.

@@ -160,6 +160,10 @@ func killPostgres(ctx context.Context, t *trial) error {
 		}); err != nil {
 			return err
 		}
+		// PostgreSQL serves before its resource agent's start has seen it: killed then, it would be waited for until the start times out.
+		if err := p.until(ctx, takeover, "crm_resource --wait --timeout 60"); err != nil {
+			return err
+		}
 		t.expect(t.value(p, "pgha_cluster_resource_failcount", "node", p.name, "resource", "pgsql") == float64(i+1), "the agent shows the fail count as %g",
 			t.value(p, "pgha_cluster_resource_failcount", "node", p.name, "resource", "pgsql"))
 		t.expect(len(t.aws.publications()) == 0 && t.value(p, "pgha_dns_epoch") == epoch, "a restart was published: %v", t.aws.publications())
