@@ -27,7 +27,8 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
 		if _, err := os.Lstat(a.splitBrainFile()); err == nil {
 			d.SplitBrain = true
 		}
-	case !d.SplitBrain && !a.lastDrbd.Connected && !a.opts.once:
+	// DRBD 8.4 says Connected before it has compared the data, which is when the latch goes.
+	case !d.SplitBrain && (a.lastDrbd.SplitBrain || !a.lastDrbd.Connected) && !a.opts.once:
 		switch err := os.Remove(a.splitBrainFile()); {
 		case err == nil:
 			a.log.Info("split brain is over: connected again")
