@@ -7,7 +7,7 @@ BIN     ?= bin
 ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 
-.PHONY: all build programs demo test unit lint deps bench fuzz check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
+.PHONY: all build programs demo test unit lint deps bench fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
 all: build
 
@@ -43,6 +43,12 @@ fuzz: ## every fuzz target for FUZZTIME
 
 check-dashboards: deps ## ask every query of the dashboards in a Prometheus that holds a lab run's scrapes; SCRAPES=DIR for others than dist/lab
 	PGHA_REQUIRE_PROMTOOL=1 PGHA_SCRAPES=$(abspath $(or $(SCRAPES),dist/lab)) $(GO) test -count=1 ./deploy -run LabRun -v
+
+audit: ## licences and known vulnerabilities of what is linked in; fails when either could not be checked
+	@.ci/audit
+
+licenses: ## the first half of audit, which needs nothing but the modules
+	@.ci/audit licenses
 
 docs: ## regenerate docs/metrics.md and docs/commands.md
 	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update

@@ -228,6 +228,12 @@ func (a *Agent) view(ctx context.Context) message {
 	}
 	return message{ev, func(s *Snapshot) {
 		s.View = v
+		if v.OK {
+			s.Served = ClientSeen{At: toBoot(v.End)}
+			if v.Answered.IsValid() {
+				s.Served.Addr = v.Answered.String()
+			}
+		}
 		if gap != nil {
 			s.ViewGap = ev.Gap
 		}

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
 )
 
 // testClock is a Clock that the test moves. The two clocks drift apart as they do over a suspend.
@@ -115,7 +117,7 @@ func TestPauseEndsByTheWallClockOverAReboot(t *testing.T) {
 func TestPauseFileIsNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600), os.Symlink(secret, pausePath(dir))); err != nil {
+	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600), os.Symlink(secret, filepath.Join(dir, pauseName))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := readPause(dir, newTestClock()); err == nil {
@@ -203,5 +205,44 @@ func TestFrozenProcessClaimsNothing(t *testing.T) {
 	clock.advance(10*time.Second, 10*time.Second, 0)
 	if isWriter(a.Snapshot(), clock.Boot()) {
 		t.Error("a snapshot from before the freeze still claims the writer's role")
+	}
+}
+
+func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
+	a, clock, _ := promotedAgent(t)
+	seen := ClientSeen{At: clock.Boot() - 20*time.Second, Addr: "10.0.1.10"}
+	a.details.Served = seen
+	open := fsm.Episode{ID: 7, Cause: fsm.CauseNodeLost, Start: clock.Boot() - 19*time.Second}
+	if err := a.journal.journal.Append(a.entry(open)); err != nil {
+		t.Fatal(err)
+	}
+	a.close()
+	b, err := New(Options{Config: a.cfg, Logger: testLoggerOf(t), Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	if b.details.Served != seen {
+		t.Errorf("last served %+v, want %+v", b.details.Served, seen)
+	}
+	wall := clock.Wall()
+	for i, v := range []pg.View{{End: wall}, {End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
+		if gap := b.outage.Observe(v); (gap != nil) != (i == 1) || gap != nil && gap.Duration() != 21*time.Second {
+			t.Errorf("view %d: gap %+v", i, gap)
+		}
+	}
+	// An episode that had ended says nothing about an outage now.
+	open.Outcome = fsm.OutcomeComplete
+	if err := b.journal.journal.Append(b.entry(open)); err != nil {
+		t.Fatal(err)
+	}
+	b.close()
+	c, err := New(Options{Config: a.cfg, Logger: testLoggerOf(t), Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if c.details.Served != (ClientSeen{}) {
+		t.Errorf("last served %+v after the episode ended", c.details.Served)
 	}
 }

@@ -1,10 +1,14 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -37,7 +41,10 @@ func (a *Agent) listen(ctx context.Context, group *errgroup.Group) error {
 		return alertsock.ServeAlerts(ctx, alerts, alertsock.AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
 	})
 	group.Go(func() error {
-		return serve(ctx, a.controlMux(), func(s *http.Server) error { return s.Serve(control) })
+		return serve(ctx, a.log, a.controlMux(), func(s *http.Server) error {
+			s.ConnContext = withClient
+			return s.Serve(limitConns(control))
+		})
 	})
 	if a.cfg.HTTP.Listen != Off {
 		group.Go(func() error { a.servePublic(ctx); return nil })
@@ -64,21 +71,25 @@ func (a *Agent) servePublicOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer tcp.Close() // closed already, when it was served
 	if err := web.Validate(a.cfg.HTTP.WebConfig); err != nil {
-		return errors.Join(err, tcp.Close())
+		return err
 	}
 	a.log.Info("listening", keyListen, tcp.Addr().String())
 	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = "" }})
-	return serve(ctx, a.publicMux(), func(s *http.Server) error {
-		return web.Serve(tcp, s, &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}, a.log)
+	return serve(ctx, a.log, a.publicMux(), func(s *http.Server) error {
+		return web.Serve(limitConns(tcp), s, &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}, a.log)
 	})
 }
 
-// serve runs a server that no client can hold up, until ctx ends.
-func serve(ctx context.Context, h http.Handler, run func(*http.Server) error) error {
+// serve runs a server that no client can hold up, until ctx ends. A connection carries one request at a time: the many streams of HTTP/2
+// would make the limit of connections none.
+func serve(ctx context.Context, log *slog.Logger, h http.Handler, run func(*http.Server) error) error {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog:     stdlog.New(httpLog{log}, "", 0),
 	}
 	stop := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -94,15 +105,32 @@ func serve(ctx context.Context, h http.Handler, run func(*http.Server) error) er
 	return nil
 }
 
+// httpLog takes what net/http has to say: a line for each client that breaks off a TLS handshake, which anybody can have as many of as he
+// likes, and the panics of handlers.
+type httpLog struct{ log *slog.Logger }
+
+// Write implements io.Writer.
+func (l httpLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.Contains(line, []byte("panic serving")) {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, "http server", keyErr, string(bytes.TrimSpace(line)))
+	return len(line), nil
+}
+
 // publicMux serves what Prometheus, load balancers and people read. Nothing here changes anything, and nothing blocks on a source.
 func (a *Agent) publicMux() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{
+	large := make(slots, httpAtOnce)
+	mux.Handle("GET /metrics", large.bounded(promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, DisableCompression: true, // costs more than it saves on the way from one node to Prometheus
-	}))
+	})))
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("GET /history", newHistory(a.cfg.State.Dir))
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, a.Status(a.Snapshot())) })
+	mux.Handle("GET /status", large.bounded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, a.Status(a.Snapshot()))
+	})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := a.clock.Boot() - a.Snapshot().At
 		answer(w, late < 2*stallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
@@ -133,13 +161,14 @@ func (a *Agent) controlMux() *http.ServeMux {
 	mux := a.publicMux()
 	mux.HandleFunc("POST /pause", func(w http.ResponseWriter, r *http.Request) {
 		var req struct {
-			Seconds float64 `json:"seconds"`
+			Seconds *float64 `json:"seconds"` // a request without it must not end a pause
 		}
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&req); err != nil || req.Seconds < 0 || req.Seconds > maxPause.Seconds() {
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&req)
+		if err != nil || req.Seconds == nil || *req.Seconds < 0 || *req.Seconds > maxPause.Seconds() {
 			http.Error(w, fmt.Sprintf("seconds must be between 0 and %.0f", maxPause.Seconds()), http.StatusBadRequest)
 			return
 		}
-		left := time.Duration(req.Seconds * float64(time.Second))
+		left := time.Duration(*req.Seconds * float64(time.Second))
 		until, boot := time.Time{}, fsm.Time(0)
 		if left > 0 {
 			until, boot = a.clock.Wall().Add(left), a.clock.Boot()+left
@@ -148,12 +177,19 @@ func (a *Agent) controlMux() *http.ServeMux {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		a.log.Info("paused by operator", "for", left)
+		a.log.Info("paused by operator", "for", left, "by", r.Context().Value(clientKey{}))
 		a.send(r.Context(), message{event: fsm.Paused{Until: boot}})
 		writeJSON(w, http.StatusOK, map[string]any{"paused_for_seconds": left.Seconds()})
 	})
 	return mux
 }
+
+// withClient lets a handler of the control socket say who asked.
+func withClient(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, clientKey{}, c.(*limitedConn).client)
+}
+
+type clientKey struct{}
 
 // maxPause bounds a pause: a forgotten one would undo the agent for good.
 const maxPause = 7 * 24 * time.Hour

@@ -135,7 +135,7 @@ func (j *Journal) Append(e JournalEntry) error {
 
 func (j *Journal) write(line []byte) (err error) {
 	if j.loose {
-		if err := j.syncDir(); err != nil {
+		if err := syncDir(j.dir, j.ops.sync); err != nil {
 			return err
 		}
 		j.loose = false
@@ -207,15 +207,6 @@ func (j *Journal) rewrite() error {
 	return nil
 }
 
-func (j *Journal) syncDir() error {
-	d, err := os.Open(j.dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return j.ops.sync(d)
-}
-
 // Close gives the journal free for another process.
 func (j *Journal) Close() error {
 	j.mu.Lock()
@@ -228,24 +219,6 @@ func (j *Journal) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// openRegular opens a file of the state directory, and nothing else that may stand in its place: no symlink is followed, and a
-// FIFO does not block.
-func openRegular(path string, flag int, mode os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode) // os adds O_CLOEXEC
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // readJournalTail returns the end of the file, more than its largest size unless somebody else wrote it, and the size of the whole file.

@@ -20,6 +20,7 @@ import (
 // and the JSON, here with the line breaks of a reader:
 //
 //	{"boot":"5d3c...","saved":"2026-03-01T10:00:00.5Z","uptime":81234500000000,"node":"pg-1","addr":"10.0.1.10",
+//	 "client":{"at":81199000000000,"addr":"10.0.2.10"},
 //	 "episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,
 //	  "phases":{"peer_lost":81200000000000,"fenced":81209800000000,...},"peer":"pg-2","why":"DRBD: NetworkFailure",
 //	  "promotion":"...","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":...,"to":...,"answered":"..."},
@@ -33,7 +34,14 @@ type JournalEntry struct {
 	Uptime  fsm.Time  // CLOCK_BOOTTIME at the same moment
 	Node    string
 	Addr    string
+	Client  ClientSeen // so that an outage is measured over a restart of the agent
 	Episode fsm.Episode
+}
+
+// ClientSeen is the last time that a client of the service name was served, and by whom. Zero when none was seen.
+type ClientSeen struct {
+	At   fsm.Time
+	Addr string
 }
 
 // Wall converts a time of the episode to the wall clock, as that was set when the entry was saved. Zero stays zero.
@@ -50,7 +58,7 @@ const (
 	entryMark = ` {"boot":` // stands in no JSON string, where quotes are escaped
 	// maxEntryText bounds each text of an entry in bytes, and with that the line: no text may fill the journal.
 	maxEntryText = 512
-	maxEntryLine = 32 << 10 // eight texts, each byte of which may be escaped with six
+	maxEntryLine = 32 << 10 // nine texts, each byte of which may be escaped with six
 )
 
 // The JSON of an entry. fsm has no names for its fields in a file, on purpose: they are a matter of this package.
@@ -61,7 +69,12 @@ type (
 		Uptime  fsm.Time    `json:"uptime"`
 		Node    string      `json:"node"`
 		Addr    string      `json:"addr"`
+		Client  clientJSON  `json:"client,omitzero"`
 		Episode episodeJSON `json:"episode"`
+	}
+	clientJSON struct {
+		At   fsm.Time `json:"at"`
+		Addr string   `json:"addr,omitempty"`
 	}
 	episodeJSON struct {
 		ID        uint64      `json:"id"`
@@ -126,7 +139,7 @@ func (e JournalEntry) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, episodeJSON{
+	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, clientJSON(e.Client), episodeJSON{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
 		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Raced: ep.Raced, RaceUntil: ep.RaceUntil,
@@ -149,7 +162,7 @@ func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
 	case ep.Outcome != "" && !slices.Contains(fsm.Outcomes, ep.Outcome):
 		return fmt.Errorf("unknown outcome %q", ep.Outcome)
 	}
-	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, fsm.Episode{
+	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
 		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Raced: ep.Raced, RaceUntil: ep.RaceUntil,
@@ -160,7 +173,7 @@ func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
 // formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
 func formatEntry(e JournalEntry) ([]byte, error) {
 	ep := &e.Episode
-	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name} {
+	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name} {
 		*text = boundText(*text, maxEntryText)
 	}
 	doc, err := e.MarshalJSON()

@@ -475,7 +475,8 @@ func TestJournalReturnsWhatWasAppended(t *testing.T) {
 	entries := rapid.Custom(func(t *rapid.T) JournalEntry {
 		e := JournalEntry{
 			Boot: text.Draw(t, "boot"), Node: text.Draw(t, "node"), Addr: text.Draw(t, "addr"), Uptime: fsm.Time(times.Draw(t, "uptime")),
-			Saved: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "sec"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC(),
+			Client: ClientSeen{fsm.Time(times.Draw(t, "seen")), text.Draw(t, "by")},
+			Saved:  time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "sec"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC(),
 			Episode: fsm.Episode{
 				ID: rapid.Uint64Range(1, 8).Draw(t, "id"), Cause: rapid.SampledFrom(fsm.Causes).Draw(t, "cause"),
 				Outcome: rapid.SampledFrom(append([]fsm.Outcome{""}, fsm.Outcomes...)).Draw(t, "outcome"),

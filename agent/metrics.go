@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"regexp"
 	"slices"
 	"time"
 
@@ -105,7 +106,9 @@ func newMetrics(a *Agent) *metrics {
 	for p := range fsm.NumPhases {
 		m.phases.WithLabelValues(p.String())
 	}
-	reg.MustRegister(newStateCollector(a), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// Beside the usual ones the heap that the last collection left: what a leak would show in, without the garbage.
+	live := collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)})
+	reg.MustRegister(newStateCollector(a), collectors.NewGoCollector(live), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -96,7 +96,7 @@ func TestMetricsDocumented(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nGenerated from the code by `make docs`; a test keeps it current. Every metric is about the node that exports it, or about what that node sees.\n" +
 		"A metric whose source is down is absent or shows `unknown`, never an old number: watch `pgha_source_up`.\n" +
-		"The usual `go_*` and `process_*` metrics are there as well.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
+		"The usual `go_*` and `process_*` metrics are there as well, and `go_gc_heap_live_bytes`: what the last garbage collection left.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
 	documented := 0
 	for _, f := range gathered {
 		if !strings.HasPrefix(f.GetName(), "pgha_") {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/pg"
 )
 
 // saver writes episodes to the journal beside the loop: a slow or full disk must never hold a failover up. An entry that could not be
@@ -42,15 +44,31 @@ func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
 	}
 	a.journal.journal = j
 	if n := len(entries); n > 0 {
-		return entries[n-1].Episode, entries[n-1].Boot == a.id.boot
+		e := &entries[n-1]
+		last, sameBoot = e.Episode, e.Boot == a.id.boot
+		if sameBoot && last.Open() {
+			a.resumeView(e.Client)
+		}
 	}
-	return last, false
+	return last, sameBoot
+}
+
+// resumeView lets the client's view go on from before a restart in the middle of an episode. After a longer time without an agent nobody
+// knows when an outage began.
+func (a *Agent) resumeView(c ClientSeen) {
+	if c == (ClientSeen{}) {
+		return
+	}
+	v := pg.View{OK: true, End: a.clock.Wall().Add(c.At - a.clock.Boot())}
+	v.Answered, _ = netip.ParseAddr(c.Addr) // not known stays not known
+	a.details.Served = c
+	a.outage.Resume(v)
 }
 
 // entry makes the journal's line of an episode.
 func (a *Agent) entry(e fsm.Episode) JournalEntry {
 	return JournalEntry{
-		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Episode: e,
+		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Client: a.details.Served, Episode: e,
 	}
 }
 

@@ -22,7 +22,8 @@ type Snapshot struct {
 	Postgres pg.Health
 	Record   route53.Record
 	View     pg.View
-	ViewGap  fsm.Gap // the client's last finished outage
+	ViewGap  fsm.Gap    // the client's last finished outage
+	Served   ClientSeen // the client's last success
 
 	Sources [numSources]SourceState
 

@@ -10,7 +10,9 @@ import (
 
 // A split brain is known from one call of a helper, which a new stream of a new agent does not see again: it finds a resource that is not
 // connected, which has harmless causes as well. The file says that this is because of a split brain.
-func (a *Agent) splitBrainFile() string { return filepath.Join(a.cfg.State.Dir, "split-brain") }
+const splitBrainName = "split-brain"
+
+func (a *Agent) splitBrainFile() string { return filepath.Join(a.cfg.State.Dir, splitBrainName) }
 
 // rememberSplitBrain keeps the latch over a restart: until the resource is connected again. Only the stream's goroutine calls it.
 func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
@@ -18,10 +20,8 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
 	case !d.Live:
 	case d.SplitBrain && !a.lastDrbd.SplitBrain:
 		a.log.Error("split brain", keyNext, holdHelp[fsm.HoldSplitBrain][1])
-		if f, err := os.OpenFile(a.splitBrainFile(), os.O_CREATE|os.O_WRONLY, 0o640); err != nil {
+		if err := replaceFile(a.cfg.State.Dir, splitBrainName, nil); err != nil {
 			a.log.Error("split brain not remembered over a restart", keyErr, err)
-		} else {
-			_ = f.Close()
 		}
 	case !d.Connected:
 		if _, err := os.Lstat(a.splitBrainFile()); err == nil {

@@ -50,11 +50,11 @@ func SpoolAlert(dir string, a crm.Alert) error {
 	if err != nil {
 		return fmt.Errorf("spool alert: %w", err)
 	}
-	for len(names) >= spoolFiles {
-		if err := removeAt(d, names[0]); err != nil {
+	for _, old := range names[:max(0, len(names)-spoolFiles+1)] {
+		// What others put there only they and the agent may remove (the directory is sticky): it must not keep this alert out.
+		if err := removeAt(d, old); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("spool alert: make room: %w", err)
 		}
-		names = names[1:]
 	}
 	name := fmt.Sprintf("%019d-%d.json", time.Now().UnixNano(), os.Getpid())
 	if err := writeSpooled(d, name, doc); err != nil {

@@ -131,13 +131,18 @@ func (s *alertServer) log(msg string, args ...any) {
 func (s *alertServer) serve(ctx context.Context, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	uid, err := peerUID(conn)
+	uid, err := PeerUID(conn)
 	if err != nil || !s.AllowUID(uid) {
 		s.Counters.Rejected.Add(1)
 		s.log("alert client refused", "uid", uid, "err", err)
 		answerAlert(conn, "user is not allowed")
 		return
 	}
+	s.take(ctx, conn, uid)
+}
+
+// take reads one alert, delivers it and answers.
+func (s *alertServer) take(ctx context.Context, conn net.Conn, uid uint32) {
 	_ = conn.SetDeadline(time.Now().Add(alertDeadline)) // fails on a closed connection only, which the read tells
 	a, err := readAlert(conn)
 	if err != nil {
@@ -183,8 +188,8 @@ func answerAlert(conn net.Conn, problem string) {
 	_, _ = conn.Write([]byte(answer))
 }
 
-// peerUID returns the user who connected. The kernel vouches for it (SO_PEERCRED, unix(7)).
-func peerUID(conn net.Conn) (uint32, error) {
+// PeerUID returns the user who connected. The kernel vouches for it (SO_PEERCRED, unix(7)).
+func PeerUID(conn net.Conn) (uint32, error) {
 	u, ok := conn.(*net.UnixConn)
 	if !ok {
 		return 0, fmt.Errorf("peer credentials: %T is not a Unix socket", conn)

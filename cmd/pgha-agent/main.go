@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // version is set at build time.
@@ -17,6 +18,7 @@ var version = "devel"
 const defaultConfig = "/etc/pgha-agent/config.toml"
 
 func main() {
+	forbidDumps()
 	args := os.Args[1:]
 	if filepath.Base(os.Args[0]) == "pgha-alert" { // as Pacemaker calls an alert agent: no arguments
 		args = append([]string{"alert"}, args...)
@@ -31,6 +33,13 @@ func main() {
 		}
 		os.Exit(exitCode(err))
 	}
+}
+
+// forbidDumps keeps what this process holds (AWS credentials, passwords of connection strings) out of core dumps, and from other processes of the
+// same user. LimitCORE= is not enough: the kernel does not apply it where core_pattern is a pipe, as it is with systemd-coredump. The
+// children that run crm_mon and drbdsetup get this back at their exec.
+func forbidDumps() {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // fails on other values only (prctl(2))
 }
 
 // exitError is an error with an exit code of its own.

@@ -1,5 +1,6 @@
 // Command pgha-bench measures what docs/performance.md promises on the real agent: the way of an alert to Route 53, a scrape, and an idle
-// daemon. It needs nothing but this machine: Route 53, crm_mon and drbdsetup are stand-ins.
+// daemon. `pgha-bench soak` watches the daemon for an hour in which nothing stands still, and looks for what only grows. It needs nothing
+// but this machine (the soak wants PostgreSQL installed): Route 53, crm_mon and drbdsetup are stand-ins.
 package main
 
 import (
@@ -17,13 +18,22 @@ import (
 )
 
 func main() {
-	agent := flag.String("agent", "", "binary to measure, with pgha-alert beside it; empty builds both as `make build` does")
-	rounds := flag.Int("rounds", 50, "promotions in a series")
-	series := flag.Int("series", 3, "series of each figure; the best one is shown")
-	idle := flag.Duration("idle", 30*time.Second, "how long to watch the idle daemon")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *agent, *rounds, *series, *idle)
+	var err error
+	if len(os.Args) > 1 && os.Args[1] == "soak" {
+		flags := flag.NewFlagSet("pgha-bench soak", flag.ExitOnError)
+		agent := agentFlag(flags)
+		length := flags.Duration("for", time.Hour, "how long")
+		_ = flags.Parse(os.Args[2:]) // ends the program on a mistake
+		err = soak(ctx, *agent, *length)
+	} else {
+		agent := agentFlag(flag.CommandLine)
+		rounds := flag.Int("rounds", 50, "promotions in a series")
+		series := flag.Int("series", 3, "series of each figure; the best one is shown")
+		idle := flag.Duration("idle", 30*time.Second, "how long to watch the idle daemon")
+		flag.Parse()
+		err = run(ctx, *agent, *rounds, *series, *idle)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-bench:", err)
@@ -31,10 +41,37 @@ func main() {
 	}
 }
 
+func agentFlag(flags *flag.FlagSet) *string {
+	return flags.String("agent", "", "binary to measure, with pgha-alert beside it; empty builds both as `make build` does")
+}
+
 func run(ctx context.Context, agent string, rounds, series int, idle time.Duration) error {
 	if rounds < 1 || series < 1 {
 		return fmt.Errorf("%d rounds in %d series: want at least one", rounds, series)
 	}
+	return inWorld(ctx, agent, func(dir string) node {
+		return node{"10.0.2.10", "host=" + dir + " user=pgha dbname=postgres", "off"}
+	}, func(w *world) error {
+		var t table
+		if err := w.measureIdle(ctx, idle, &t); err != nil {
+			return err
+		}
+		if err := w.measureScrape(ctx, series, &t); err != nil {
+			return err
+		}
+		if err := w.measureHook(ctx, rounds, series, &t); err != nil {
+			return err
+		}
+		if err := w.measureAlert(ctx, rounds, series, &t); err != nil {
+			return err
+		}
+		fmt.Print(t.String())
+		return nil
+	})
+}
+
+// inWorld runs do with a running daemon and everything around it. An empty agent is built first.
+func inWorld(ctx context.Context, agent string, n func(dir string) node, do func(*world) error) error {
 	dir, err := os.MkdirTemp("", "pgha") // a socket's path has to be short
 	if err != nil {
 		return err
@@ -52,27 +89,12 @@ func run(ctx context.Context, agent string, rounds, series int, idle time.Durati
 	if agent, err = filepath.Abs(agent); err != nil {
 		return err
 	}
-	w, err := newWorld(ctx, dir, agent)
+	w, err := newWorld(ctx, dir, agent, n(dir))
 	if err != nil {
 		return err
 	}
 	defer w.close()
-
-	var t table
-	if err := w.measureIdle(ctx, idle, &t); err != nil {
-		return err
-	}
-	if err := w.measureScrape(ctx, series, &t); err != nil {
-		return err
-	}
-	if err := w.measureHook(ctx, rounds, series, &t); err != nil {
-		return err
-	}
-	if err := w.measureAlert(ctx, rounds, series, &t); err != nil {
-		return err
-	}
-	fmt.Print(t.String())
-	return nil
+	return do(w)
 }
 
 // sample is one series of durations.

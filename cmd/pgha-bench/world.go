@@ -48,7 +48,7 @@ const (
 const config = `
 [node]
 name = "pg-b"
-address = "10.0.2.10"
+address = "$ADDR"
 [cluster]
 promotable = "drbd_pg-clone"
 crm_mon = ["$DIR/crm_mon"]
@@ -56,8 +56,8 @@ crm_mon = ["$DIR/crm_mon"]
 resource = "pg"
 drbdsetup = ["$DIR/drbdsetup"]
 [postgres]
-dsn = "host=$DIR user=pgha dbname=postgres"
-client = "off"
+dsn = "$DSN"
+client = "$CLIENT"
 [record]
 zone_id = "Z0PGHATEST"
 name = "db.pgha.internal"
@@ -102,7 +102,10 @@ func cluster(promoteCall int) string {
 		`</clone></resources><node_history>` + history + `</node_history><fence_history/><bans/><status code="0" message="OK"/></pacemaker-result>`
 }
 
-func newWorld(ctx context.Context, dir, agent string) (w *world, err error) {
+// node is what differs between the benchmark's and the soak's node.
+type node struct{ addr, dsn, client string }
+
+func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err error) {
 	w = &world{dir: dir, agent: agent, marks: make(chan mark, 1024)}
 	defer func() {
 		if err != nil {
@@ -128,7 +131,8 @@ func newWorld(ctx context.Context, dir, agent string) (w *world, err error) {
 	if w.public, err = freeAddr(); err != nil {
 		return w, err
 	}
-	text := strings.NewReplacer("$DIR", dir, "$API", "http://"+api.Addr().String(), "$DNS", w.dns.Addr(), "$HTTP", w.public).Replace(config)
+	text := strings.NewReplacer("$DIR", dir, "$API", "http://"+api.Addr().String(), "$DNS", w.dns.Addr(), "$HTTP", w.public,
+		"$ADDR", n.addr, "$DSN", n.dsn, "$CLIENT", n.client).Replace(config)
 	// The stand-ins are a shell that becomes cat or tail: one fork and two execs, which is less than the real programs need.
 	for name, body := range map[string]string{
 		"config.toml": text, "events": events,

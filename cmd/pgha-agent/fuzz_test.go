@@ -1,0 +1,34 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent"
+)
+
+// FuzzExplainStatus gives `explain` and `status` any document for the daemon's: one of another version, or of another program at the socket.
+func FuzzExplainStatus(f *testing.F) {
+	for _, d := range []*agent.StatusDoc{{}, standby(), promoted()} {
+		data, err := json.Marshal(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"cluster":{"nodes":[{}]},"drbd":{"connections":[{}]},"episode":{},"client":{},"sources":[{}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var doc agent.StatusDoc
+		if json.Unmarshal(data, &doc) != nil {
+			return
+		}
+		x := explain(&doc, time.Unix(1_800_000_000, 0), 10*time.Second)
+		if x.Verdict == "" {
+			t.Fatal("no verdict")
+		}
+		printExplanation(io.Discard, x)
+		printStatus(io.Discard, &doc)
+	})
+}
