@@ -175,6 +175,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 func (a *Agent) close() {
 	a.prober.Close()
+	a.zone.Close()
 	a.journal.close()
 }
 

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // enemies are the ways of clients that mean no good. Each connects again and again until ctx ends.
@@ -53,7 +55,7 @@ func reconnect(ctx context.Context, dial func() (net.Conn, error), do func(net.C
 			stop()
 			_ = c.Close()
 		}
-		sleep(ctx, 20*time.Millisecond)
+		sleep(ctx, 100*time.Millisecond) // they share the processor with the agent, which others would not
 	}
 }
 
@@ -206,6 +208,18 @@ func fetch(t *testing.T, url string) (int, error) {
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
+}
+
+func TestStoppedAgentLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	before := goleak.IgnoreCurrent()
+	for range 3 { // as in reloads
+		a, stop := w.start()
+		w.ready(a)
+		w.await("a warm connection", func() bool { return w.aws.Probes() > 0 })
+		stop()
+	}
+	goleak.VerifyNone(t, before)
 }
 
 func TestAlertOfAnotherUserIsRefusedByTheAgent(t *testing.T) {

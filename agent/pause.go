@@ -33,7 +33,7 @@ func readPause(dir string, clock Clock) (fsm.Time, error) {
 	if err := json.NewDecoder(io.LimitReader(f, 4096)).Decode(&p); err != nil {
 		return 0, fmt.Errorf("read pause file: %w", err)
 	}
-	left := p.Until.Sub(clock.Wall())
+	left := min(p.Until.Sub(clock.Wall()), maxPause) // a wall clock that is far off must not make it longer, or the sum overflow
 	if left <= 0 {
 		return 0, nil
 	}

@@ -153,6 +153,13 @@ func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections is what http.Client's method of that name calls.
+func (g guarded) CloseIdleConnections() {
+	if t, ok := g.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 type guardedBody struct {
 	io.ReadCloser
 	ctx      context.Context //nolint:containedctx // of the one request that this body belongs to

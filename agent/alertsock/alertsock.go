@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,8 @@ import (
 // taken it, or "err <reason>\n", and closes. Alerts are hints; who sends one twice after a lost answer does no harm.
 const (
 	alertLine     = 32 << 10    // bytes of one alert with its newline at most
-	alertClients  = 64          // served at once; more wait in the kernel's backlog
+	alertClients  = 64          // that have not said their line yet; one more, and the first of them has to go
+	alertServed   = 128         // served at once, those whose alert is being delivered included; more wait in the kernel's backlog
 	alertDeadline = time.Second // for the line; again for the delivery with its answer
 	alertLogEvery = 10 * time.Second
 )
@@ -84,7 +86,7 @@ func ServeAlerts(ctx context.Context, l net.Listener, opts AlertServer) error {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	defer func() { _ = l.Close() }()
 
-	slots := make(chan struct{}, alertClients)
+	slots := make(chan struct{}, alertServed)
 	for {
 		select {
 		case slots <- struct{}{}:
@@ -117,6 +119,28 @@ func ServeAlerts(ctx context.Context, l net.Listener, opts AlertServer) error {
 type alertServer struct {
 	AlertServer
 	lastLog atomic.Int64
+
+	mu      sync.Mutex
+	reading []net.Conn // in the order in which they came
+}
+
+// enter counts a client whose line is to be read. The hook sends its line at once, so who has been silent the longest is not the hook: that
+// one is closed when there are too many.
+func (s *alertServer) enter(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.reading) >= alertClients {
+		_ = s.reading[0].Close()
+		s.reading = slices.Delete(s.reading, 0, 1)
+	}
+	s.reading = append(s.reading, conn)
+}
+
+// leave is for the end of the line. A client that was closed for another one is not counted any more.
+func (s *alertServer) leave(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = slices.DeleteFunc(s.reading, func(c net.Conn) bool { return c == conn })
 }
 
 // log keeps to one line in a while, whatever a client does; the counters have the numbers.
@@ -144,7 +168,9 @@ func (s *alertServer) serve(ctx context.Context, conn net.Conn) {
 // take reads one alert, delivers it and answers.
 func (s *alertServer) take(ctx context.Context, conn net.Conn, uid uint32) {
 	_ = conn.SetDeadline(time.Now().Add(alertDeadline)) // fails on a closed connection only, which the read tells
+	s.enter(conn)
 	a, err := readAlert(conn)
+	s.leave(conn)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.Counters.Malformed.Add(1)
