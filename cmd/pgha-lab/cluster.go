@@ -38,7 +38,7 @@ var fenceAgent []byte
 //go:embed guest/config.toml
 var agentConfig string
 
-// first is where the database is promoted first. Fencing it has no head start to wait for.
+// first is where the database is promoted first.
 const first = "node2"
 
 // drbdConfig is the resource file. timeout is the fence-peer handler's; 0 leaves its default.

@@ -14,7 +14,7 @@ import (
 var linkScenarios = []scenario{
 	{5, "links", []part{
 		{"replication cut: I/O waits for the fence-peer handler, and nothing is published", cutReplication},
-		{"cluster cut: a fence race, and one survives", func(ctx context.Context, t *trial) error { return fenceRace(ctx, t, clusterLink) }},
+		{"cluster cut: a fence race, and the promoted node survives", func(ctx context.Context, t *trial) error { return fenceRace(ctx, t, clusterLink) }},
 		{"both cut: the same", func(ctx context.Context, t *trial) error { return fenceRace(ctx, t, everyLink) }},
 	}},
 	{6, "PostgreSQL killed", []part{{"restarted in place twice, then moved", killPostgres}}},
@@ -90,6 +90,9 @@ func (t *trial) constraintGoes(ctx context.Context) error {
 func (t *trial) unmoved(ctx context.Context, p *node, epoch float64) error {
 	t.expect(len(p.history.all()) == 1, "%s did not stay Primary: %v", p.name, p.history.all())
 	for _, n := range t.nodes {
+		if !n.Running() {
+			continue
+		}
 		t.expect(t.value(n, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g by %s's agent", epoch, t.value(n, "pgha_dns_epoch"), n.name)
 	}
 	d, err := t.status(ctx, p)
@@ -107,32 +110,32 @@ func (t *trial) answers(ctx context.Context, n *node, path string) (code int) {
 	return code
 }
 
-// fenceRace cuts a link that Corosync needs: each side wants to fence the other. The one that fencing spares for a while survives, here
-// the one without the database.
+// fenceRace cuts a link that Corosync needs: each side wants to fence the other. priority-fencing-delay lets the promoted node win, which
+// matters for more than the outage: with the replication cut as well, DRBD may have let it go on alone, and what was committed then would
+// be lost with it.
 func fenceRace(ctx context.Context, t *trial, link string) error {
 	p, s, err := t.roles()
 	if err != nil {
 		return err
 	}
+	epoch := t.value(p, "pgha_dns_epoch")
 	if err := cutLinks(ctx, link); err != nil {
 		return err
 	}
 	t.say("links cut")
-	if err := t.lost(ctx, p, takeover); err != nil {
+	if err := t.lost(ctx, s, takeover); err != nil {
 		return err
 	}
-	if err := t.moves(ctx, s, 2*takeover); err != nil {
+	if err := t.await(ctx, time.Minute, "the writer writes to "+p.name, func() bool { return t.writesTo(p) }); err != nil {
 		return err
 	}
 	// A request of the loser that was on its way would come now.
-	if err := sleep(ctx, 20*time.Second); err != nil {
+	if err := sleep(ctx, 30*time.Second); err != nil {
 		return err
 	}
-	t.expect(s.Running() && !p.Running(), "the survivor runs: %t, the loser: %t", s.Running(), p.Running())
-	for _, c := range t.aws.ec2.Calls() {
-		t.expect(c.Action != "StopInstances" || !slices.Contains(c.Instances, s.id), "%s asked for the end of the survivor", c.From)
-	}
-	return t.tookOver(ctx, s, p, "node_lost")
+	t.expect(p.Running() && !s.Running(), "the promoted node runs: %t, the other one: %t", p.Running(), s.Running())
+	t.expect(t.fencings(p) == 0, "%s asked for the end of the promoted node", s.name)
+	return t.unmoved(ctx, p, epoch)
 }
 
 // killPostgres kills the postmaster as often as migration-threshold says.
