@@ -137,6 +137,9 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 	for _, c := range res.Connections {
 		d.SplitBrain = d.SplitBrain || c.SplitBrain == drbd.SplitBrainLatched
 		d.PeerPrimary = d.PeerPrimary || c.PeerRole == drbd.RolePrimary
+		for _, v := range c.Volumes {
+			d.PeerDiskLost = d.PeerDiskLost || (v.PeerDisk == "Failed" || v.PeerDisk == "Diskless") && v.PeerClient != drbd.Yes
+		}
 		if c.State != "Connected" {
 			d.Connected = false
 			d.LostWhy = c.State

@@ -50,6 +50,7 @@ type Drbd struct {
 	Primary, UpToDate, Suspended bool
 	SplitBrain                   bool   // latched
 	Connected, PeerPrimary       bool   // over all connections: every one connected, any peer Primary
+	PeerDiskLost                 bool   // a peer's disk is Failed or Diskless, and was not left out on purpose
 	LostWhy                      string // connection state that ended Connected
 }
 

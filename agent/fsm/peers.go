@@ -159,6 +159,9 @@ func (s *State) remember(l LostPeer) *LostPeer {
 func (s *State) drbd(now Time, d Drbd) {
 	old := s.Drbd
 	s.Drbd = d
+	if d.PeerDiskLost || old.PeerDiskLost {
+		s.peerDisk = now
+	}
 	if !d.Live {
 		s.peerDemoted = false
 		return

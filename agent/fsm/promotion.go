@@ -1,5 +1,7 @@
 package fsm
 
+import "time"
+
 // name keeps the identity of this node's promotion. A promote operation that the history shows for the first time is a new
 // promotion; a history that was erased (cleanup, refresh) is not, and neither is a look that misses the role for a
 // moment while the kernel still is Primary.
@@ -43,15 +45,19 @@ func (s *State) promote(now Time, claim string) {
 		e.Cause = CauseNodeLost
 	case s.Cluster.OperatorMove:
 		e.Cause = CauseOperator
-	case s.Cluster.PeerFailed:
+	case s.Cluster.PeerFailed || s.peerDisk != 0 && now-s.peerDisk < diskLostLately:
 		e.Cause = CauseResourceFailed
 	case e.Peer == "":
 		e.Cause = CauseStartUp
 	case s.peersWell():
 		e.Cause = CauseOperator // the peer was promoted, is well and has not failed: somebody moved it
 	}
+	s.peerDisk = 0
 	s.tasks[taskProbe].nudge(now)
 }
+
+// diskLostLately is how long a peer's lost disk may be back, or out of sight, and still be why it lost the promotion: as long as a failed operation.
+const diskLostLately = 10 * time.Minute
 
 // begin opens an episode unless one is open.
 func (s *State) begin(now Time, why string) {

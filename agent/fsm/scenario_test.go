@@ -183,6 +183,10 @@ func (s *story) do(words []string) {
 			s.d.PeerPrimary = false
 		case "peer primary":
 			s.d.PeerPrimary = true
+		case "peer disk lost":
+			s.d.PeerDiskLost = true
+		case "peer disk back":
+			s.d.PeerDiskLost = false
 		case "primary":
 			s.d.Primary = true
 		case "secondary":

@@ -62,6 +62,7 @@ type State struct {
 	lookTook    time.Duration // of the last good look
 	peerDemoted bool          // when DRBD was connected last, no peer was Primary
 	lastPeer    string        // the peer that was seen promoted last, until this node is
+	peerDisk    Time          // when a peer was last seen without its disk; 0: never since this node was promoted
 	everLooked  bool
 	confirmLast bool
 
