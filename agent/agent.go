@@ -103,14 +103,11 @@ func (a *Agent) connect() (err error) {
 	c := a.cfg
 	a.crm = &crm.Mon{Command: c.Cluster.CrmMon}
 	a.drbd = &drbd.Stream{Command: c.Drbd.Drbdsetup, Resource: c.Drbd.Resource, Logger: a.log}
-	a.resolver = &route53.Resolver{Server: c.Record.Resolver}
+	if a.resolver, a.client, err = NameView(c); err != nil {
+		return err
+	}
 	if a.prober, err = pg.NewProber(c.Postgres.DSN); err != nil {
 		return fmt.Errorf("postgres.dsn: %w", err)
-	}
-	if c.Postgres.Client != Off {
-		if a.client, err = pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, a.lookupHost); err != nil {
-			return fmt.Errorf("postgres.client: %w", err)
-		}
 	}
 	a.zone, err = route53.New(context.Background(), route53.Options{
 		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == OwnershipTXT,
@@ -120,16 +117,27 @@ func (a *Agent) connect() (err error) {
 	return err
 }
 
-func (a *Agent) lookupHost(ctx context.Context, host string) ([]string, error) {
-	addrs, _, err := a.resolver.Lookup(ctx, host)
+// NameView makes what sees the name as clients do: the resolver that they use, and a client of PostgreSQL, nil when it is off.
+func NameView(c *Config) (*route53.Resolver, *pg.Client, error) {
+	resolver := &route53.Resolver{Server: c.Record.Resolver}
+	if c.Postgres.Client == Off {
+		return resolver, nil, nil
+	}
+	client, err := pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, func(ctx context.Context, host string) ([]string, error) {
+		addrs, _, err := resolver.Lookup(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		hosts := make([]string, len(addrs))
+		for i, addr := range addrs {
+			hosts[i] = addr.String()
+		}
+		return hosts, nil
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("postgres.client: %w", err)
 	}
-	hosts := make([]string, len(addrs))
-	for i, addr := range addrs {
-		hosts[i] = addr.String()
-	}
-	return hosts, nil
+	return resolver, client, nil
 }
 
 func (a *Agent) coreConfig() fsm.Config {

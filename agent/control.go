@@ -17,12 +17,43 @@ func FetchStatus(ctx context.Context, socket string) (*StatusDoc, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readStatus(body)
+}
+
+func readStatus(body []byte) (*StatusDoc, error) {
 	var doc StatusDoc
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("read status: %w", err)
 	}
 	return &doc, nil
 }
+
+// FetchStatusOf asks another node's daemon for its status, where it serves metrics: address is host:port.
+func FetchStatusOf(ctx context.Context, address string) (*StatusDoc, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // of its own: no proxy between the nodes
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon at %s: %w", address, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the daemon at %s says %s", address, resp.Status)
+	}
+	return readStatus(body)
+}
+
+// maxAnswer bounds what is read of a daemon's answer, in bytes.
+const maxAnswer = 16 << 20
 
 // Pause holds publication back for a while; zero ends a pause.
 func Pause(ctx context.Context, socket string, length time.Duration) error {
@@ -54,7 +85,7 @@ func control(ctx context.Context, socket, method, path string, body []byte) ([]b
 		return nil, fmt.Errorf("ask the daemon at %s (is pgha-agent.service running, and are you root or in group haclient?): %w", socket, err)
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("read the daemon's answer: %w", err)
 	}

@@ -17,6 +17,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"agent":                 {"agent/alertsock", "agent/fsm", "crm", "drbd", "pg", "route53"},
 		"agent/alertsock":       {"crm"},
 		"agent/fsm":             {},
+		"agent/switchover":      {"agent", "crm", "drbd", "pg", "route53"},
 		"crm":                   {},
 		"drbd":                  {},
 		"pg":                    {},

@@ -183,7 +183,7 @@ func TestNothingIsStartedWhileAKilledChildRemains(t *testing.T) {
 		t.Fatal(err)
 	}
 	reaped := make(chan struct{}) // as a child in uninterruptible sleep leaves it
-	m.reaped = reaped
+	m.child.reaped = reaped
 	if _, err := m.Look(t.Context()); !errors.Is(err, ErrStuck) {
 		t.Errorf("err = %v, want ErrStuck", err)
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/beevik/etree"
 )
 
-const infinity = 1000000 // Pacemaker's score INFINITY
+// Infinity is the score that outweighs every other but its negative, as Pacemaker counts.
+const Infinity = 1000000
 
 // read fills s from the sections under root and tells whether there was any.
 func (s *Status) read(root *etree.Element) bool {
@@ -249,15 +250,15 @@ func number(e *etree.Element, key string) int {
 func score(text string) (int, bool) {
 	switch text {
 	case "INFINITY", "+INFINITY":
-		return infinity, true
+		return Infinity, true
 	case "-INFINITY":
-		return -infinity, true
+		return -Infinity, true
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
 		return 0, false
 	}
-	return max(-infinity, min(n, infinity)), true
+	return max(-Infinity, min(n, Infinity)), true
 }
 
 // duration reads "2044ms", and "2044" as milliseconds; zero for anything else.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/switchover"
 )
 
 func newExplain(config *string) *cobra.Command {
@@ -36,6 +37,7 @@ func newExplain(config *string) *cobra.Command {
 				fail = errors.New("the daemon does not answer")
 			} else {
 				x = explain(doc, time.Now(), cfg.Record.TTL)
+				x.addLeftover(leftover(cmd.Context(), cfg))
 				switch {
 				case !doc.Ready:
 					fail = &exitError{2, fmt.Errorf("this node is not ready (verdict: %s)", x.Verdict)}
@@ -78,6 +80,19 @@ type explanation struct {
 	Next     string          `json:"next"` // the one next step
 	Command  string          `json:"command,omitempty"`
 	Notes    []string        `json:"notes"`
+}
+
+// addLeftover speaks of what a switchover left in the cluster's configuration, which the daemon does not read.
+func (x *explanation) addLeftover(left string, err error) {
+	switch {
+	case err != nil:
+		x.Notes = append(x.Notes, fmt.Sprintf("Whether a switchover left its constraint behind is not known: %v.", err))
+	case left != "":
+		x.Notes = append(x.Notes, left+".")
+		if verdictRank[x.Verdict] < verdictRank[verdictAttention] {
+			x.Verdict, x.Next, x.Command = verdictAttention, "If no switchover is under way, remove what one that was killed left.", switchover.Undo
+		}
+	}
 }
 
 // patience is how long after the first sign of a failover its usual conditions need no person: fencing takes its tens of seconds.

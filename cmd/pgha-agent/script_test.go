@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		"pgha-alert": main,
 		"crm_mon":    standInCrmMon,
 		"drbdsetup":  standInDrbdsetup,
+		"cibadmin":   standInCibadmin,
 		"activate":   activate,
 		"unixonly":   unixOnly,
 	})
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", Setup: setup, UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"append": cmdAppend, "await": cmdAwait, "record": cmdRecord, "writes": cmdWrites, "requests": cmdRequests, "notified": cmdNotified,
-			"hup": cmdHup, "term": cmdTerm, "within": cmdWithin, "hostile": cmdHostile, "files": cmdFiles, "cut": cmdCut,
+			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "files": cmdFiles, "cut": cmdCut,
 		},
 	})
 }
@@ -246,6 +247,18 @@ func cmdTerm(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// killed NAME SIGNAL sends a signal to one program in the background, which `wait NAME` then waits for; the script's own kill knows too few.
+func cmdKilled(ts *testscript.TestScript, _ bool, args []string) {
+	sig := map[string]os.Signal{"HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "INT": syscall.SIGINT}[args[1]]
+	for _, cmd := range ts.BackgroundCmds() {
+		if strings.Contains(strings.Join(cmd.Args, " "), args[0]) {
+			ts.Check(cmd.Process.Signal(sig))
+			return
+		}
+	}
+	ts.Fatalf("no program %s in the background", args[0])
+}
+
 // within DURATION COMMAND... wants that the command succeeds in that time; with ! that it fails in that time.
 func cmdWithin(ts *testscript.TestScript, neg bool, args []string) {
 	most, err := time.ParseDuration(args[0])
@@ -337,6 +350,51 @@ func standInDrbdsetup() {
 			return
 		}
 		time.Sleep(awaitBetween)
+	}
+}
+
+// standInCibadmin keeps the constraints in $WORLD/constraints, one in a line, as the real one does. Like Pacemaker, it acts on a preference: when
+// there is a file $WORLD/moves, the cluster looks as moved.xml and moved.events say, a moment later. Without the file cib-fails it always answers.
+func standInCibadmin() {
+	dir := os.Getenv("WORLD")
+	if why, err := os.ReadFile(filepath.Join(dir, "cib-fails")); err == nil {
+		fmt.Fprint(os.Stderr, string(why))
+		os.Exit(102)
+	}
+	file := filepath.Join(dir, "constraints")
+	data, _ := os.ReadFile(file)
+	switch args := strings.Join(os.Args[1:], " "); {
+	case args == "-Q -o configuration":
+		fmt.Printf("<configuration><constraints>%s</constraints></configuration>\n", data)
+	case strings.HasPrefix(args, "-C -o constraints -X <rsc_location id=\""):
+		id, _, _ := strings.Cut(strings.TrimPrefix(args, "-C -o constraints -X <rsc_location id=\""), "\"")
+		if strings.Contains(string(data), "rsc_location id=\""+id+"\"") {
+			fmt.Fprintln(os.Stderr, "Call failed: File exists")
+			os.Exit(108)
+		}
+		die(os.WriteFile(file, append(data, os.Args[5]+"\n"...), 0o644))
+		if _, err := os.Stat(filepath.Join(dir, "moves")); err == nil {
+			time.Sleep(100 * time.Millisecond)
+			die(os.Rename(filepath.Join(dir, "moved.xml"), filepath.Join(dir, "crm.xml")))
+			events, err := os.ReadFile(filepath.Join(dir, "moved.events"))
+			die(err)
+			f, err := os.OpenFile(filepath.Join(dir, "events"), os.O_APPEND|os.O_WRONLY, 0)
+			die(err)
+			_, err = f.Write(events)
+			die(err)
+		}
+	case strings.HasPrefix(args, "-D --xpath //rsc_location[@id='"):
+		id := strings.TrimSuffix(strings.TrimPrefix(args, "-D --xpath //rsc_location[@id='"), "']")
+		var left strings.Builder
+		for line := range strings.Lines(string(data)) {
+			if !strings.Contains(line, "rsc_location id=\""+id+"\"") {
+				left.WriteString(line)
+			}
+		}
+		die(os.WriteFile(file, []byte(left.String()), 0o644))
+	default:
+		fmt.Fprintln(os.Stderr, "cibadmin: this stand-in does not know", args)
+		os.Exit(64)
 	}
 }
 

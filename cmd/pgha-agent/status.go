@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -34,6 +35,9 @@ func newStatus(config *string) *cobra.Command {
 				err = printJSON(cmd.OutOrStdout(), doc)
 			} else {
 				printStatus(cmd.OutOrStdout(), doc)
+				if left, err := leftover(cmd.Context(), cfg); err == nil && left != "" { // a cluster that does not answer has its own line
+					fmt.Fprintf(cmd.OutOrStdout(), "\nWARNING switchover: %s\n  -> if none is: `%s`\n", left, switchover.Undo)
+				}
 			}
 			if err == nil && !doc.Ready {
 				return &exitError{2, fmt.Errorf("not ready: %s", strings.Join(doc.Unready, "; "))}

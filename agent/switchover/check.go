@@ -1,0 +1,371 @@
+// Package switchover moves the promoted role to the other node on an operator's word: what is looked at first, the move by a location
+// constraint that ends by itself, and what makes it done. It is the only part of the agent that changes the cluster, and no daemon uses it.
+package switchover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+// Prefix begins the ids of the constraints that a switchover sets: whoever meets one knows where it comes from.
+const Prefix = "pgha-switchover-"
+
+// Undo is the command that removes what a switchover that was killed left.
+const Undo = "pgha-agent switchover --undo"
+
+// Facts are what is known before a move. What could not be asked is nil, with the error beside it.
+type Facts struct {
+	Node, Clone string // this node, and the promotable clone or its primitive
+	To          string // where to, "" for the only other node
+	Now         time.Time
+
+	Status     *agent.StatusDoc // of this node's daemon
+	StatusErr  error
+	Cluster    *crm.Status
+	ClusterErr error
+	Config     *crm.Configuration
+	ConfigErr  error
+	Peer       *agent.StatusDoc // of the other node's daemon
+	PeerErr    error
+}
+
+// Verdict is how a check came out.
+type Verdict string
+
+// The verdicts. A warning is shown and refuses nothing.
+const (
+	OK   Verdict = "ok"
+	Warn Verdict = "warning"
+	Fail Verdict = "fail"
+)
+
+// Check is one thing that must hold for a move to be safe now.
+type Check struct {
+	Name    string  `json:"name"` // from a closed set
+	Verdict Verdict `json:"verdict"`
+	Text    string  `json:"text"`
+	Remedy  string  `json:"remedy,omitempty"`
+}
+
+// Plan is what a switchover would do, and whether it may.
+type Plan struct {
+	Clone   string   `json:"clone"` // the id that the constraint names
+	From    string   `json:"from"`
+	To      string   `json:"to"`
+	Record  string   `json:"record"`
+	Address string   `json:"address"`            // that the record has now
+	Next    string   `json:"to_address"`         // that it shall have; "" when the other node's daemon could not be asked
+	Checks  []Check  `json:"checks"`             // in the order to mend them
+	Steps   []string `json:"steps"`              // what will happen
+	Stale   []string `json:"leftover,omitempty"` // expired constraints of an earlier run: removed first
+
+	pacemaker   string // version
+	lastEpisode uint64 // of the target before the move
+}
+
+// Refused lists the checks that failed.
+func (p *Plan) Refused() []Check {
+	return slices.DeleteFunc(slices.Clone(p.Checks), func(c Check) bool { return c.Verdict != Fail })
+}
+
+// ID is the id of the constraint.
+func (p *Plan) ID() string { return Prefix + p.Clone }
+
+// Leftovers are the constraints of switchovers in a configuration.
+func Leftovers(c *crm.Configuration) []crm.Location {
+	return slices.DeleteFunc(slices.Clone(c.Locations), func(l crm.Location) bool { return !strings.HasPrefix(l.ID, Prefix) })
+}
+
+// staleAfter is how old the daemon's last step and its last look at the cluster may be.
+const staleAfter = 30 * time.Second
+
+// MakePlan judges the facts. It changes nothing and asks nobody.
+func MakePlan(f Facts) *Plan {
+	p := &Plan{Clone: f.Clone, Checks: []Check{}, Steps: []string{}}
+	j := judge{Facts: f, plan: p}
+	if j.daemon() && j.cluster() && j.roles() {
+		j.nodes()
+		j.maintenance()
+		j.paused()
+		j.failures()
+		j.fencing()
+		j.constraints()
+		j.replication()
+		j.episodes()
+		j.record()
+		p.Steps = []string{
+			fmt.Sprintf("constraint %s prefers %s for the promoted role of %s; it ends by itself if this command is killed", p.ID(), p.To, p.Clone),
+			fmt.Sprintf("Pacemaker stops PostgreSQL on %s, demotes DRBD there, promotes %s and starts PostgreSQL: clients are cut off meanwhile", p.From, p.To),
+			fmt.Sprintf("the agent of %s moves %s from %s to %s", p.To, p.Record, orUnknown(p.Address), orUnknown(p.Next)),
+			"once the database works there the constraint is removed; then the name is asked, and PostgreSQL through it",
+		}
+	}
+	return p
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "its own address"
+	}
+	return s
+}
+
+// judge makes the checks of one plan.
+type judge struct {
+	Facts
+	plan *Plan
+}
+
+// check adds one check: it fails when a problem is named.
+func (j *judge) check(name, good string, problems []string, remedy string) bool {
+	c := Check{Name: name, Verdict: OK, Text: good}
+	if len(problems) > 0 {
+		c.Verdict, c.Text, c.Remedy = Fail, strings.Join(problems, "; "), remedy
+	}
+	j.plan.Checks = append(j.plan.Checks, c)
+	return len(problems) == 0
+}
+
+func (j *judge) warn(name, text, remedy string) {
+	j.plan.Checks = append(j.plan.Checks, Check{name, Warn, text, remedy})
+}
+
+// list collects problems.
+type list []string
+
+func (l *list) add(bad bool, format string, args ...any) {
+	if bad {
+		*l = append(*l, fmt.Sprintf(format, args...))
+	}
+}
+
+func (j *judge) daemon() bool {
+	var bad list
+	if j.Status == nil {
+		bad.add(true, "%v", j.StatusErr)
+	} else {
+		age := j.Now.Sub(j.Status.Time)
+		bad.add(age > staleAfter, "it hangs: its last step was %.0f s ago", age.Seconds())
+		bad.add(j.Status.Node != j.Node, "it calls itself %q, the configuration says %q", j.Status.Node, j.Node)
+	}
+	return j.check("daemon", "the daemon of this node answers", bad, "systemctl status pgha-agent; are you root or in group haclient?")
+}
+
+func (j *judge) cluster() bool {
+	var bad list
+	bad.add(j.Cluster == nil, "%v", j.ClusterErr)
+	bad.add(j.Config == nil, "%v", j.ConfigErr)
+	return j.check("pacemaker", "Pacemaker answers, and its configuration can be read", bad, "systemctl status pacemaker; are you root or in group haclient?")
+}
+
+// roles finds out from where to where. Nothing else can be judged without it.
+func (j *judge) roles() bool {
+	var bad list
+	st := j.Cluster
+	for _, r := range st.Instances(j.Clone) {
+		if r.Clone != "" {
+			j.plan.Clone = r.Clone // the configuration may name the primitive
+		}
+	}
+	promoted, others := st.Promoted(j.Clone), st.Unpromoted(j.Clone)
+	switch {
+	case len(promoted) == 0:
+		bad.add(true, "no node is promoted: there is nothing to move")
+	case len(promoted) > 1:
+		bad.add(true, "more than one node is shown as promoted: %s", strings.Join(promoted, ", "))
+	case j.To == promoted[0]:
+		bad.add(true, "%s is the promoted one already", j.To)
+	case j.To != "" && !slices.Contains(others, j.To):
+		bad.add(true, "%s runs no instance of %s that could be promoted", j.To, j.plan.Clone)
+	case j.To == "" && len(others) != 1:
+		bad.add(true, "want one node with an unpromoted instance, found %d (%s)", len(others), strings.Join(others, ", "))
+	default:
+		j.plan.From, j.plan.To = promoted[0], j.To
+		if j.To == "" {
+			j.plan.To = others[0]
+		}
+	}
+	p := j.plan
+	p.pacemaker = st.PacemakerVersion
+	p.Record, p.Address = j.Status.Record.Name, j.Status.Record.Addr
+	if j.Status.Record.ResolverAddr != nil && *j.Status.Record.ResolverAddr != "" {
+		p.Address = *j.Status.Record.ResolverAddr // what clients have; a standby reads the zone rarely
+	}
+	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+		if d != nil && d.Node == p.To {
+			p.Next = d.Record.OwnAddr
+			if d.Episode != nil {
+				p.lastEpisode = d.Episode.ID
+			}
+		}
+	}
+	return j.check("one_promoted", fmt.Sprintf("%s is promoted, and no other", p.From), bad, "crm_mon -1 on both nodes")
+}
+
+func (j *judge) nodes() {
+	var bad list
+	for _, name := range []string{j.plan.To, j.plan.From} {
+		n, known := j.Cluster.Node(name)
+		bad.add(!known || n.Online != crm.Yes, "%s is not online", name)
+		bad.add(n.Unclean != crm.No, "%s is unclean: it may be fenced", name)
+		bad.add(n.Standby != crm.No || n.StandbyOnFail == crm.Yes, "%s is in standby", name)
+		bad.add(n.Pending != crm.No, "%s is still joining the cluster", name)
+		bad.add(n.Shutdown == crm.Yes, "%s is shutting down", name)
+		bad.add(n.Health == "red", "the health of %s is red", name)
+	}
+	j.check("nodes", "both nodes are online, clean and not in standby", bad, "crm_mon -1; `pcs node unstandby NODE` ends a standby")
+}
+
+func (j *judge) maintenance() {
+	var bad list
+	bad.add(j.Cluster.MaintenanceMode != crm.No, "the cluster is in maintenance mode")
+	for _, name := range []string{j.plan.From, j.plan.To} {
+		n, _ := j.Cluster.Node(name)
+		bad.add(n.Maintenance == crm.Yes, "%s is in maintenance", name)
+	}
+	for _, r := range j.Cluster.Resources {
+		bad.add(!fenceDevice(r) && (r.Managed == crm.No || r.Maintenance == crm.Yes), "%s is unmanaged or in maintenance", r.ID)
+		bad.add(r.Blocked == crm.Yes, "%s is blocked", r.ID)
+	}
+	j.check("maintenance", "nothing is in maintenance, unmanaged or blocked", unique(bad), "end the maintenance first")
+}
+
+func (j *judge) paused() {
+	var bad list
+	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+		if d != nil && d.Publication.PausedUntil != nil {
+			bad.add(true, "the agent of %s is paused until %s: the record would not follow", d.Node, d.Publication.PausedUntil.Format(time.RFC3339))
+		}
+	}
+	j.check("pause", "no agent is paused", bad, "pgha-agent resume, on that node")
+	if j.Peer == nil && j.Node != j.plan.To {
+		j.warn("peer_agent", fmt.Sprintf("the agent of %s was not reached (%v): whether it is paused is not seen, and of the move only what this node sees", j.plan.To, j.PeerErr),
+			"run this on "+j.plan.To+" instead, or see that its http.listen can be reached from here")
+	}
+}
+
+func (j *judge) failures() {
+	var bad list
+	for _, f := range j.Cluster.Failures {
+		bad.add(f.Node == j.plan.To, "%s of %s failed on %s", f.Task, f.Resource, f.Node)
+	}
+	for _, c := range j.Cluster.FailCounts {
+		bad.add(c.Node == j.plan.To && c.Count > 0, "%s has a fail count of %d on %s", c.Resource, c.Count, c.Node)
+	}
+	for _, r := range j.Cluster.Resources {
+		bad.add(!fenceDevice(r) && r.Failed == crm.Yes, "%s has failed on %s", r.ID, r.Node)
+	}
+	for _, r := range j.Cluster.Resources {
+		bad.add(moving(string(r.Role)) || moving(r.Pending), "Pacemaker is at work on %s", r.ID)
+	}
+	j.check("failures", "nothing has failed on "+j.plan.To+", and Pacemaker is idle", unique(bad), "crm_mon -1rf; when it is mended: crm_resource --cleanup -N "+j.plan.To)
+	if slices.ContainsFunc(j.Cluster.Failures, func(f crm.Failure) bool { return f.Node == j.plan.From }) {
+		j.warn("failures_there", "operations have failed on "+j.plan.From+": the episode may be told as resource_failed", "")
+	}
+}
+
+func (j *judge) fencing() {
+	var bad list
+	for _, n := range j.Cluster.Nodes {
+		_, pending := j.Cluster.PendingFence(n.Name)
+		bad.add(pending, "the fencing of %s is under way", n.Name)
+	}
+	j.check("fencing", "no fencing is under way", bad, "stonith_admin --history '*'")
+	if j.Cluster.FencingEnabled != crm.Yes {
+		j.warn("fencing_disabled", "fencing is disabled: if an operation of the move fails, nothing keeps the data from two writers", "configure a fence device")
+	}
+}
+
+// constraints looks for what would hold the role where it is, keep it from the other node, or take it back.
+func (j *judge) constraints() {
+	var left, bad list
+	for _, l := range Leftovers(j.Config) {
+		if !l.Applies(j.Now) {
+			j.plan.Stale = append(j.plan.Stale, l.ID)
+			continue
+		}
+		left.add(true, "%s prefers %s until %s: another switchover is under way, or was killed", l.ID, l.Node, l.Until.Format(time.RFC3339))
+	}
+	j.check("leftover", "no other switchover is under way", left, "if none is: "+Undo)
+	for _, b := range j.Cluster.Bans {
+		bad.add(b.Node == j.plan.To && !j.fences(b.Resource), "%s keeps %s from %s", b.ID, b.Resource, b.Node)
+	}
+	for _, l := range j.Config.Locations {
+		mine := strings.HasPrefix(l.ID, Prefix)
+		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource), "%s draws %s to %s: it would not move, or come back", l.ID, l.Resource, l.Node)
+	}
+	j.check("constraints", "no constraint speaks against "+j.plan.To, bad, "remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
+	if len(j.Config.Glued) > 0 {
+		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " + strings.Join(j.Config.Glued, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
+	}
+}
+
+func (j *judge) fences(resource string) bool {
+	return slices.ContainsFunc(j.Cluster.Instances(resource), fenceDevice)
+}
+
+func fenceDevice(r crm.Resource) bool { return strings.HasPrefix(r.Agent, "stonith:") }
+
+func moving(word string) bool {
+	return slices.Contains([]crm.Role{crm.RoleStarting, crm.RoleStopping, crm.RolePromoting, crm.RoleDemoting}, crm.Role(word))
+}
+
+func (j *judge) replication() {
+	var bad list
+	d := j.Status.Drbd
+	if d == nil {
+		j.check("drbd", "", list{"DRBD does not answer on this node"}, "drbdsetup status")
+		return
+	}
+	bad.add(d.Suspended == nil || len(d.Suspended) > 0, "I/O is suspended")
+	for _, v := range d.Devices {
+		bad.add(v.Disk != "UpToDate", "the disk here is %s", v.Disk)
+	}
+	bad.add(len(d.Connections) == 0, "there is no connection")
+	for _, c := range d.Connections {
+		bad.add(c.Connection != "Connected", "the connection to %s is %s", c.Name, c.Connection)
+		bad.add(c.SplitBrain != drbd.SplitBrainNone.String(), "split brain: %s", c.SplitBrain)
+		for _, v := range c.PeerDevices {
+			bad.add(c.Connection == "Connected" && v.PeerDisk != "UpToDate", "the disk of %s is %s", c.Name, v.PeerDisk)
+			bad.add(c.Connection == "Connected" && v.Replication != "Established", "%s: %s", c.Name, v.Replication)
+		}
+	}
+	j.check("drbd", "DRBD is connected, both disks are UpToDate", bad, "drbdsetup status; wait for the end of a resync")
+}
+
+func (j *judge) episodes() {
+	var bad list
+	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+		if d != nil && d.Episode != nil {
+			bad.add(d.Episode.Outcome == "open", "episode %d of %s is not over", d.Episode.ID, d.Node)
+		}
+	}
+	j.check("episode", "no episode is open", bad, "pgha-agent watch; an episode that only waits for the resolver ends by itself")
+}
+
+// record wants that the record will follow: it names the promoted node now, and no agent reports what would hold it up.
+func (j *judge) record() {
+	var bad list
+	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+		if d == nil {
+			continue
+		}
+		for _, f := range d.Problems {
+			known := f.Code == "fencing_disabled" || f.Code == "paused" || f.Code == "maintenance"
+			bad.add(!known && (f.Severity == agent.Critical || f.Code == "source_route53"), "%s: %s", d.Node, f.Text)
+		}
+		bad.add(d.Node == j.plan.From && d.Publication.State != agent.PubObserved, "the record does not name %s now: publication is %s", d.Node, d.Publication.State)
+	}
+	j.check("record", "the record names "+j.plan.From+", and the agents have no problem", unique(bad), "pgha-agent explain, on that node")
+}
+
+func unique(l list) list {
+	slices.Sort(l)
+	return slices.Compact(l)
+}

@@ -1,0 +1,248 @@
+package switchover
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/pg"
+)
+
+// World is what a move acts on and looks at. Every call respects its context.
+type World interface {
+	Prefer(ctx context.Context, l crm.Location, pacemaker string) error
+	Withdraw(ctx context.Context, id string) error
+	Look(ctx context.Context) (*crm.Status, error)
+	Status(ctx context.Context, node string) (*agent.StatusDoc, error) // of the daemon of this or another node
+	Resolve(ctx context.Context) (string, error)                       // the address of the name, "" when it has none
+	Connect(ctx context.Context) pg.View                               // one attempt of a client
+	HasClient() bool                                                   // whether Connect may be called
+}
+
+// State is how a switchover ended.
+type State string
+
+// The closed set of states.
+const (
+	Moved      State = "moved"      // the database works on the target, clients reach it there, nothing of the command is left
+	Unverified State = "unverified" // the role moved, but not all that makes it useful was seen in time; nothing is left
+	NotMoved   State = "not_moved"  // the target is not promoted; nothing is left, and Pacemaker decides
+	Leftover   State = "leftover"   // the constraint could not be removed: it stands until it ends by itself
+)
+
+// Result is what came of a move.
+type Result struct {
+	State    State             `json:"state"`
+	Why      string            `json:"why,omitempty"` // of anything but moved
+	Promoted []string          `json:"promoted"`      // nodes that Pacemaker shows as promoted at the end
+	Began    time.Time         `json:"began"`
+	Seconds  float64           `json:"seconds"`
+	Outage   *float64          `json:"client_outage_seconds"` // what a client of the name saw; null when none was seen, or nobody looked
+	Episode  *agent.EpisodeDoc `json:"episode"`               // of the target's agent; null when it was not reached
+	Left     *crm.Location     `json:"leftover,omitempty"`
+	Command  string            `json:"command,omitempty"` // the next one to run
+}
+
+// Timing of a move.
+const (
+	lookEvery  = 2 * time.Second // at most, and no more than a fifth of the time: crm_mon is not free
+	askEvery   = 500 * time.Millisecond
+	undoWithin = 30 * time.Second
+	// Spare is by how much the constraint outlives the timeout: time to remove it.
+	Spare = 2 * time.Minute
+)
+
+// Mover moves. Say gets a line for each thing that happens.
+type Mover struct {
+	World   World
+	Node    string        // this node
+	Timeout time.Duration // until the move is verified
+	Say     func(after time.Duration, line string)
+}
+
+// Move does what the plan says, and takes back the constraint however it ends: done, failed, too late, or ctx cancelled. Only a kill leaves
+// it, and then until its time is over. An error means that nothing was changed.
+func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
+	began := time.Now()
+	say := func(format string, args ...any) { m.Say(time.Since(began), fmt.Sprintf(format, args...)) }
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for _, id := range p.Stale {
+		if err := m.World.Withdraw(ctx, id); err != nil {
+			return nil, fmt.Errorf("remove %s, which an earlier switchover left: %w", id, err)
+		}
+	}
+	pref := crm.Location{
+		ID: p.ID(), Resource: p.Clone, Node: p.To, Role: crm.RolePromoted, Score: crm.Infinity, Until: began.Add(m.Timeout + Spare).Truncate(time.Second),
+	}
+	// From here on the constraint may stand, whatever the command says: only a refusal that says so is one.
+	err := m.World.Prefer(context.WithoutCancel(ctx), pref, p.pacemaker)
+	if errors.Is(err, crm.ErrExists) {
+		return nil, fmt.Errorf("another switchover has begun in this moment: %w", err)
+	}
+	res := &Result{State: NotMoved, Began: began, Promoted: []string{}}
+	t := newTracker(p, m.World.HasClient())
+	var gone bool
+	var gap time.Duration
+	if err != nil {
+		res.Why = fmt.Sprintf("the constraint was not set: %v", err)
+	} else {
+		say("constraint %s is set, until %s at most", pref.ID, pref.Until.Format(time.TimeOnly))
+		res.Why, gone, gap = m.follow(ctx, t, pref.ID, say)
+	}
+	end := context.WithoutCancel(ctx)
+	if !gone {
+		gone = m.withdraw(end, pref.ID, say)
+	}
+	m.conclude(end, t, res)
+	res.Outage, res.Episode, res.Seconds = outage(gap, t.episode), t.episode, time.Since(began).Seconds()
+	if !gone {
+		res.State, res.Left, res.Command = Leftover, &pref, Undo
+		res.Why = cmp.Or(res.Why, "the constraint could not be removed")
+	}
+	return res, nil
+}
+
+// follow looks until the move is verified, has failed, or time is up. why is "" when it is verified. gone tells that the constraint is removed.
+func (m *Mover) follow(ctx context.Context, t *tracker, id string, say func(string, ...any)) (why string, gone bool, gap time.Duration) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.Timeout, fmt.Errorf("not within %s", m.Timeout))
+	defer cancel()
+	looks, views := m.looks(ctx), m.views(ctx)
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	var client pg.Outage
+	for {
+		var s seen
+		select {
+		case <-ctx.Done():
+			if err := context.Cause(ctx); t.missing() == "" {
+				return err.Error(), gone, gap
+			} else {
+				return fmt.Sprintf("%v: %s", err, t.missing()), gone, gap
+			}
+		case s.cluster = <-looks:
+		case v := <-views:
+			s.view = &v
+			if g := client.Observe(v); g != nil {
+				gap = max(gap, g.Duration())
+			}
+		case <-tick.C:
+			s = m.ask(ctx, t.plan)
+		}
+		for _, line := range t.observe(s) {
+			say("%s", line)
+		}
+		if t.failed != "" {
+			return t.failed, gone, gap
+		}
+		if t.settled() && !gone {
+			gone = m.withdraw(context.WithoutCancel(ctx), id, say)
+		}
+		if t.verified() {
+			return "", gone, gap
+		}
+	}
+}
+
+// ask asks the daemons and the resolver. One that does not answer is asked again the next time.
+func (m *Mover) ask(ctx context.Context, p *Plan) (s seen) {
+	s.local, _ = m.World.Status(ctx, m.Node)
+	if m.Node == p.To {
+		s.there = s.local
+	} else {
+		s.there, _ = m.World.Status(ctx, p.To)
+	}
+	s.resolver, _ = m.World.Resolve(ctx)
+	return s
+}
+
+// looks runs crm_mon again and again until ctx ends.
+func (m *Mover) looks(ctx context.Context) <-chan *crm.Status {
+	ch := make(chan *crm.Status)
+	go func() {
+		for ctx.Err() == nil {
+			start := time.Now()
+			if st, err := m.World.Look(ctx); err == nil {
+				select {
+				case ch <- st:
+				case <-ctx.Done():
+				}
+			}
+			sleep(ctx, max(lookEvery, 4*time.Since(start)))
+		}
+	}()
+	return ch
+}
+
+// views connects as a client again and again until ctx ends.
+func (m *Mover) views(ctx context.Context) <-chan pg.View {
+	ch := make(chan pg.View)
+	if !m.World.HasClient() {
+		return ch
+	}
+	go func() {
+		for ctx.Err() == nil {
+			v := m.World.Connect(ctx)
+			select {
+			case ch <- v:
+			case <-ctx.Done():
+			}
+			sleep(ctx, askEvery)
+		}
+	}()
+	return ch
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// withdraw removes the constraint; it tries for a while, because a cluster without a controller takes no change.
+func (m *Mover) withdraw(ctx context.Context, id string, say func(string, ...any)) bool {
+	ctx, cancel := context.WithTimeout(ctx, undoWithin)
+	defer cancel()
+	for {
+		err := m.World.Withdraw(ctx, id)
+		if err == nil {
+			say("constraint %s is removed", id)
+			return true
+		}
+		if ctx.Err() == nil {
+			say("constraint %s is not removed yet: %v", id, err)
+			sleep(ctx, 3*time.Second)
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+}
+
+// conclude says where the role is in the end.
+func (m *Mover) conclude(ctx context.Context, t *tracker, res *Result) {
+	if res.Why == "" {
+		res.State, res.Promoted = Moved, []string{t.plan.To}
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, undoWithin)
+	defer cancel()
+	for ctx.Err() == nil { // Pacemaker may be between the two
+		if st, err := m.World.Look(ctx); err == nil {
+			if res.Promoted = st.Promoted(t.plan.Clone); len(res.Promoted) == 1 {
+				break
+			}
+		}
+		sleep(ctx, lookEvery)
+	}
+	if len(res.Promoted) == 1 && res.Promoted[0] == t.plan.To {
+		res.State = Unverified
+	}
+	res.Command = "pgha-agent explain"
+}

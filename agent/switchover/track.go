@@ -1,0 +1,181 @@
+package switchover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+)
+
+// seen is one look at what moves. What was not asked, or did not answer, is nil.
+type seen struct {
+	cluster      *crm.Status
+	local, there *agent.StatusDoc // of this node's daemon, and of the target's (the same one when this is the target)
+	resolver     string           // the address that the name has, "" when not known
+	view         *pg.View         // of a client that connects through the name
+}
+
+// tracker folds looks into how far the move is. It is pure: the same looks give the same story.
+type tracker struct {
+	plan   *Plan
+	client bool // there is a client's view
+
+	done    map[string]bool // what was said
+	addr    string          // of the target, as far as it is known
+	episode *agent.EpisodeDoc
+
+	demoted, promoted, running bool // the role left; it is on the target; and PostgreSQL accepts writes there
+	named, connected           bool // the name answers the target's address; a client reaches it there
+	failed                     string
+}
+
+func newTracker(p *Plan, client bool) *tracker {
+	return &tracker{plan: p, client: client, done: map[string]bool{}, addr: p.Next}
+}
+
+// observe takes one look and returns what is new, in words.
+func (t *tracker) observe(s seen) (news []string) {
+	say := func(key, format string, args ...any) {
+		if !t.done[key] {
+			t.done[key] = true
+			news = append(news, fmt.Sprintf(format, args...))
+		}
+	}
+	p := t.plan
+	if s.local != nil && s.local.Drbd != nil {
+		from, to := roles(s.local, p)
+		if from == drbd.RoleSecondary {
+			t.demoted = true
+			say("demoted", "DRBD demoted on %s", p.From)
+		}
+		if to == drbd.RolePrimary {
+			say("promoted", "DRBD promoted on %s", p.To)
+		}
+	}
+	t.watchCluster(s.cluster, say)
+	if s.there != nil {
+		t.watchTarget(s.there, say)
+	}
+	if s.resolver != "" && s.resolver != p.Address && (t.addr == "" || s.resolver == t.addr) {
+		t.named = true
+		say("named", "%s answers %s", p.Record, s.resolver)
+	}
+	if v := s.view; v != nil {
+		answered := v.Answered.IsValid() && v.Answered.String() != p.Address && (t.addr == "" || v.Answered.String() == t.addr)
+		if t.connected = v.OK && answered; t.connected {
+			what := "accepts writes"
+			if v.State != pg.StateWritable {
+				what = "answers (" + string(v.State) + ")"
+			}
+			t.running = t.running || v.State == pg.StateWritable
+			say("connected", "PostgreSQL %s through the name, at %s", what, v.Answered)
+		}
+	}
+	return news
+}
+
+// roles are DRBD's, as the local daemon sees them, of the two nodes of the plan.
+func roles(d *agent.StatusDoc, p *Plan) (from, to drbd.Role) {
+	var peer drbd.Role
+	for _, c := range d.Drbd.Connections {
+		peer = c.PeerRole
+	}
+	if d.Node == p.To {
+		return peer, d.Drbd.Role
+	}
+	return d.Drbd.Role, peer
+}
+
+func (t *tracker) watchCluster(st *crm.Status, say func(string, string, ...any)) {
+	if st == nil {
+		return
+	}
+	p := t.plan
+	promoted := st.Promoted(p.Clone)
+	t.promoted = len(promoted) == 1 && promoted[0] == p.To
+	if t.promoted {
+		say("role", "Pacemaker shows %s as promoted", p.To)
+	}
+	if n, known := st.Node(p.To); !known || n.Online != crm.Yes || n.Unclean == crm.Yes || n.Standby == crm.Yes {
+		t.failed = p.To + " is offline, unclean or in standby"
+	}
+	for _, f := range st.Failures {
+		what := fmt.Sprintf("%s of %s failed on %s (%s)", f.Task, f.Resource, f.Node, strings.TrimSpace(f.ExitStatus+" "+f.ExitReason))
+		say("failure "+f.Op+f.Node, "%s", what)
+		if f.Node == p.To {
+			t.failed = what
+		}
+	}
+	for _, n := range st.Nodes {
+		if _, pending := st.PendingFence(n.Name); pending {
+			say("fencing "+n.Name, "Pacemaker fences %s", n.Name)
+		}
+	}
+}
+
+// watchTarget follows the episode of the promotion, which the target's agent keeps.
+func (t *tracker) watchTarget(d *agent.StatusDoc, say func(string, string, ...any)) {
+	p := t.plan
+	if d.Record.OwnAddr != "" {
+		t.addr = d.Record.OwnAddr
+	}
+	if d.Episode == nil || d.Episode.ID <= p.lastEpisode {
+		return
+	}
+	t.episode = d.Episode
+	for _, ph := range d.Episode.Phases {
+		switch ph.Phase {
+		case "promoted":
+			say("promoted", "DRBD promoted on %s", p.To)
+		case "writable":
+			t.running = true
+			fallthrough
+		case "mounted", "pg_started", "dns_accepted", "dns_insync":
+			say(ph.Phase, "%s", phaseWords[ph.Phase])
+		}
+	}
+	for _, f := range d.Problems {
+		if name, held := strings.CutPrefix(f.Code, "held_"); held && slices.ContainsFunc(d.Publication.Holds, func(h agent.HoldDoc) bool { return h.Name == name }) {
+			say(f.Code, "the agent of %s does not publish yet: %s", p.To, f.Text)
+		}
+	}
+}
+
+var phaseWords = map[string]string{
+	"mounted": "filesystem mounted", "pg_started": "PostgreSQL answers", "writable": "PostgreSQL accepts writes",
+	"dns_accepted": "record accepted by Route 53", "dns_insync": "record in sync on all name servers",
+}
+
+// settled reports that the database works on the target, so that the constraint has nothing to hold any more. Without a word about PostgreSQL
+// (no agent of the target, no role for the client's view) a client's connection has to do.
+func (t *tracker) settled() bool { return t.promoted && (t.running || t.connected) }
+
+// verified reports that the move is done as clients see it.
+func (t *tracker) verified() bool { return t.settled() && t.named && (t.connected || !t.client) }
+
+// missing says what verified still waits for.
+func (t *tracker) missing() string {
+	var l list
+	l.add(!t.promoted, "%s is not promoted", t.plan.To)
+	l.add(t.promoted && !t.settled(), "PostgreSQL was not seen to accept writes on %s", t.plan.To)
+	l.add(!t.named, "%s does not answer the new address", t.plan.Record)
+	l.add(t.client && !t.connected, "no client gets to %s through the name", t.plan.To)
+	return strings.Join(l, "; ")
+}
+
+// outage is what a client saw, the longer of what was measured here and what the target's agent has in its episode.
+func outage(here time.Duration, e *agent.EpisodeDoc) *float64 {
+	longest := here.Seconds()
+	if e != nil && e.Outage != nil {
+		longest = max(longest, *e.Outage)
+	}
+	if longest == 0 {
+		return nil
+	}
+	return &longest
+}

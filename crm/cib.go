@@ -1,0 +1,183 @@
+package crm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"github.com/beevik/etree"
+)
+
+// CIB reads and changes the cluster's configuration with cibadmin. Only a command that an operator gave uses it, never the daemon.
+type CIB struct {
+	Command []string      // default: cibadmin from PATH, else /usr/sbin/cibadmin
+	Timeout time.Duration // of one run, default 10 s
+}
+
+// Exit codes of cibadmin (include/crm/common/results.h; tried with 2.1.5).
+const exitExists = 108
+
+// ErrExists says that the configuration has a constraint of that id already.
+var ErrExists = errors.New("a constraint of that name is there already")
+
+// Location is a location constraint.
+type Location struct {
+	ID       string    `json:"id"`
+	Resource string    `json:"resource"`
+	Node     string    `json:"node"` // "" when no single node is named
+	Role     Role      `json:"role"` // "" for every role
+	Score    int       `json:"score"`
+	Until    time.Time `json:"until"` // when it ends to apply; zero when it does not end by itself
+}
+
+// Applies reports whether the constraint is in force at a time.
+func (l Location) Applies(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
+
+// Configuration is what matters of the configuration to a planned move.
+type Configuration struct {
+	Locations []Location
+	// Glued are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
+	Glued []string
+}
+
+// Configuration reads the configuration.
+func (c *CIB) Configuration(ctx context.Context) (*Configuration, error) {
+	out, err := c.run(ctx, "-Q", "-o", "configuration")
+	if err != nil {
+		return nil, err
+	}
+	root, err := readRoot(out)
+	if err != nil {
+		return nil, fmt.Errorf("parse cibadmin output: %w", err)
+	}
+	conf := &Configuration{}
+	conf.read(root)
+	return conf, nil
+}
+
+func (c *Configuration) read(e *etree.Element) {
+	switch e.Tag {
+	case "rsc_location":
+		c.Locations = append(c.Locations, readLocation(e))
+		return
+	case "nvpair":
+		if n, ok := score(attr(e, "value")); ok && attr(e, "name") == "resource-stickiness" && n >= Infinity {
+			c.Glued = append(c.Glued, attr(e.Parent(), "id"))
+		}
+	}
+	for child := range e.ChildElementsSeq() {
+		c.read(child)
+	}
+}
+
+// readLocation reads a constraint with a node and a score, or one with a rule of the form that Prefer and crm_resource write. Of other
+// rules only the score is known.
+func readLocation(e *etree.Element) Location {
+	l := Location{ID: attr(e, "id"), Resource: attr(e, "rsc"), Node: attr(e, "node"), Role: roleOf(e)}
+	l.Score, _ = score(attr(e, "score"))
+	if rule := e.SelectElement("rule"); rule != nil {
+		l.Score, _ = score(attr(rule, "score"))
+		if role := roleOf(rule); role != "" {
+			l.Role = role
+		}
+		for x := range rule.ChildElementsSeq() {
+			switch {
+			case x.Tag == "expression" && attr(x, "attribute") == "#uname" && attr(x, "operation") == "eq":
+				l.Node = attr(x, "value")
+			case x.Tag == "date_expression" && attr(x, "operation") == "lt":
+				l.Until = parseTime(attr(x, "end"))
+			}
+		}
+	}
+	return l
+}
+
+// Prefer adds a location constraint of its own id, which ends to apply by itself at l.Until. version is the Pacemaker's, of
+// Status.PacemakerVersion: before 2.1.0 the promoted role has another word. ErrExists: nothing was changed.
+func (c *CIB) Prefer(ctx context.Context, l Location, version string) error {
+	e := etree.NewElement("rsc_location")
+	e.CreateAttr("id", l.ID)
+	e.CreateAttr("rsc", l.Resource)
+	rule := e.CreateElement("rule")
+	rule.CreateAttr("id", l.ID+"-rule")
+	if l.Role != "" {
+		rule.CreateAttr("role", roleWord(l.Role, version))
+	}
+	rule.CreateAttr("score", scoreText(l.Score))
+	rule.CreateAttr("boolean-op", "and")
+	node := rule.CreateElement("expression")
+	for _, a := range [][2]string{{"id", l.ID + "-node"}, {"attribute", "#uname"}, {"operation", "eq"}, {"value", l.Node}} {
+		node.CreateAttr(a[0], a[1])
+	}
+	until := rule.CreateElement("date_expression")
+	for _, a := range [][2]string{{"id", l.ID + "-until"}, {"operation", "lt"}, {"end", l.Until.UTC().Format("2006-01-02 15:04:05Z")}} {
+		until.CreateAttr(a[0], a[1])
+	}
+	doc := etree.NewDocument()
+	doc.SetRoot(e)
+	xml, err := doc.WriteToString()
+	if err != nil {
+		return fmt.Errorf("write constraint: %w", err)
+	}
+	_, err = c.run(ctx, "-C", "-o", "constraints", "-X", xml)
+	if exit, ok := errors.AsType[*ExitError](err); ok && exit.Code == exitExists {
+		return ErrExists
+	}
+	return err
+}
+
+// Withdraw removes the location constraint of that id. That there is none is no error. The id must have no quote in it.
+func (c *CIB) Withdraw(ctx context.Context, id string) error {
+	_, err := c.run(ctx, "-D", "--xpath", "//rsc_location[@id='"+id+"']")
+	return err
+}
+
+func (c *CIB) run(ctx context.Context, args ...string) ([]byte, error) {
+	argv := c.Command
+	if len(argv) == 0 {
+		argv = []string{"cibadmin"}
+		if _, err := exec.LookPath(argv[0]); err != nil { // the PATH of somebody who is not root
+			argv[0] = "/usr/sbin/cibadmin"
+		}
+	}
+	timeout := c.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var one child
+	r, err := one.run(ctx, "cibadmin", append(argv[:len(argv):len(argv)], args...))
+	switch {
+	case err != nil:
+		return nil, err
+	case r.code != 0:
+		return nil, r.exitError("cibadmin")
+	case r.stdout.over:
+		return nil, fmt.Errorf("cibadmin printed more than %d bytes", MaxDocument)
+	}
+	return r.stdout.Bytes(), nil
+}
+
+func scoreText(n int) string {
+	switch {
+	case n >= Infinity:
+		return "INFINITY"
+	case n <= -Infinity:
+		return "-INFINITY"
+	}
+	return fmt.Sprint(n)
+}
+
+// roleWord is a role as a Pacemaker of that version reads it in a rule: 2.1.0 took the words of today.
+func roleWord(r Role, version string) string {
+	var major, minor int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n == 2 && (major < 2 || major == 2 && minor < 1) {
+		if old, ok := map[Role]string{RolePromoted: "Master", RoleUnpromoted: "Slave"}[r]; ok {
+			return old
+		}
+	}
+	return string(r)
+}
