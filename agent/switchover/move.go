@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent"
@@ -87,29 +88,27 @@ func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 	}
 	res := &Result{State: NotMoved, Began: began, Promoted: []string{}}
 	t := newTracker(p, m.World.HasClient())
-	var gone bool
+	u := &undo{world: m.World, id: pref.ID, say: say}
 	var gap time.Duration
 	if err != nil {
 		res.Why = fmt.Sprintf("the constraint was not set: %v", err)
 	} else {
 		say("constraint %s is set, until %s at most", pref.ID, pref.Until.Format(time.TimeOnly))
-		res.Why, gone, gap = m.follow(ctx, t, pref.ID, say)
+		res.Why, gap = m.follow(ctx, t, u, say)
 	}
-	end := context.WithoutCancel(ctx)
-	if !gone {
-		gone = m.withdraw(end, pref.ID, say)
-	}
-	m.conclude(end, t, res)
+	u.finish(ctx)
+	m.conclude(context.WithoutCancel(ctx), t, res)
 	res.Outage, res.Episode, res.Seconds = outage(gap, t.episode), t.episode, time.Since(began).Seconds()
-	if !gone {
+	if !u.gone {
 		res.State, res.Left, res.Command = Leftover, &pref, Undo
 		res.Why = cmp.Or(res.Why, "the constraint could not be removed")
 	}
 	return res, nil
 }
 
-// follow looks until the move is verified, has failed, or time is up. why is "" when it is verified. gone tells that the constraint is removed.
-func (m *Mover) follow(ctx context.Context, t *tracker, id string, say func(string, ...any)) (why string, gone bool, gap time.Duration) {
+// follow looks until the move is verified, has failed, or time is up. why is "" when it is verified. gap is the outage that a
+// client here saw.
+func (m *Mover) follow(ctx context.Context, t *tracker, u *undo, say func(string, ...any)) (why string, gap time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.Timeout, fmt.Errorf("not within %s", m.Timeout))
 	defer cancel()
 	looks, views := m.looks(ctx), m.views(ctx)
@@ -120,11 +119,7 @@ func (m *Mover) follow(ctx context.Context, t *tracker, id string, say func(stri
 		var s seen
 		select {
 		case <-ctx.Done():
-			if err := context.Cause(ctx); t.missing() == "" {
-				return err.Error(), gone, gap
-			} else {
-				return fmt.Sprintf("%v: %s", err, t.missing()), gone, gap
-			}
+			return strings.TrimSuffix(fmt.Sprintf("%v: %s", context.Cause(ctx), t.missing()), ": "), gap
 		case s.cluster = <-looks:
 		case v := <-views:
 			s.view = &v
@@ -138,13 +133,13 @@ func (m *Mover) follow(ctx context.Context, t *tracker, id string, say func(stri
 			say("%s", line)
 		}
 		if t.failed != "" {
-			return t.failed, gone, gap
+			return t.failed, gap
 		}
-		if t.settled() && !gone {
-			gone = m.withdraw(context.WithoutCancel(ctx), id, say)
+		if t.settled() {
+			u.try(ctx)
 		}
 		if t.verified() {
-			return "", gone, gap
+			return "", gap
 		}
 	}
 }
@@ -205,22 +200,40 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// withdraw removes the constraint; it tries for a while, because a cluster without a controller takes no change.
-func (m *Mover) withdraw(ctx context.Context, id string, say func(string, ...any)) bool {
-	ctx, cancel := context.WithTimeout(ctx, undoWithin)
+// undo removes the constraint. A cluster without a controller takes no change for a while.
+type undo struct {
+	world World
+	id    string
+	say   func(string, ...any)
+	gone  bool
+	said  bool // that it does not work
+	next  time.Time
+}
+
+// try tries once, and not again within three seconds.
+func (u *undo) try(ctx context.Context) {
+	if u.gone || time.Now().Before(u.next) {
+		return
+	}
+	u.next = time.Now().Add(3 * time.Second)
+	switch err := u.world.Withdraw(ctx, u.id); {
+	case err == nil:
+		u.gone = true
+		u.say("constraint %s is removed", u.id)
+	case !u.said:
+		u.said = true
+		u.say("constraint %s is not removed yet, trying on: %v", u.id, err)
+	}
+}
+
+// finish tries until it works, for a while, whatever has become of the command.
+func (u *undo) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWithin)
 	defer cancel()
-	for {
-		err := m.World.Withdraw(ctx, id)
-		if err == nil {
-			say("constraint %s is removed", id)
-			return true
-		}
-		if ctx.Err() == nil {
-			say("constraint %s is not removed yet: %v", id, err)
-			sleep(ctx, 3*time.Second)
-		}
-		if ctx.Err() != nil {
-			return false
+	for u.next = (time.Time{}); !u.gone && ctx.Err() == nil; sleep(ctx, askEvery) {
+		u.try(ctx)
+		if u.gone {
+			return
 		}
 	}
 }
