@@ -140,7 +140,19 @@ func TestDrbdFacts(t *testing.T) {
 		"suspended unknown": {func(_ *drbd.Report, r *drbd.Resource) { r.SuspendedKnown = false }, func(d fsm.Drbd) bool { return d.Suspended }},
 		"split brain":       {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].SplitBrain = drbd.SplitBrainLatched }, func(d fsm.Drbd) bool { return d.SplitBrain }},
 		"only suspected":    {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].SplitBrain = drbd.SplitBrainSuspected }, func(d fsm.Drbd) bool { return !d.SplitBrain }},
-		"connection lost":   {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].State = "NetworkFailure" }, func(d fsm.Drbd) bool { return !d.Connected && d.LostWhy == "NetworkFailure" }},
+		"peer's disk lost": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Diskless"}}
+		}, func(d fsm.Drbd) bool { return d.PeerDiskLost }},
+		"peer's disk fails": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "UpToDate"}, {PeerDisk: "Failed"}}
+		}, func(d fsm.Drbd) bool { return d.PeerDiskLost }},
+		"peer without a disk on purpose": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Diskless", PeerClient: drbd.Yes}}
+		}, func(d fsm.Drbd) bool { return !d.PeerDiskLost }},
+		"peer behind": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Inconsistent"}}
+		}, func(d fsm.Drbd) bool { return !d.PeerDiskLost }},
+		"connection lost": {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].State = "NetworkFailure" }, func(d fsm.Drbd) bool { return !d.Connected && d.LostWhy == "NetworkFailure" }},
 	} {
 		r := healthyDrbd()
 		c.change(&r, &r.Status.Resources[0])

@@ -171,7 +171,7 @@ func move(t *testing.T, w *fakeWorld, after time.Duration) (res *Result, lines [
 func TestMove(t *testing.T) {
 	const gone = "withdraw " + Prefix + clone
 	for name, c := range map[string]struct {
-		world    fakeWorld
+		world    *fakeWorld
 		after    time.Duration
 		state    State
 		promoted string
