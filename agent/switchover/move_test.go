@@ -186,7 +186,7 @@ func TestMove(t *testing.T) {
 		"PostgreSQL does not start":   {&fakeWorld{failsStart: true}, 0, NotMoved, "pg-a", "start of pgsql failed on pg-b", []string{"prefer pg-b", gone}},
 		"the record does not follow":  {&fakeWorld{deadAPI: true}, 0, Unverified, "pg-b", "db.pgha.internal does not answer the new address", []string{"prefer pg-b", gone}},
 		"interrupted at once":         {&fakeWorld{}, time.Millisecond, NotMoved, "pg-a", "interrupted", []string{"prefer pg-b", gone}},
-		"interrupted after the role":  {&fakeWorld{}, 6 * time.Second, Unverified, "pg-b", "interrupted: PostgreSQL was not seen", []string{"prefer pg-b", gone}},
+		"interrupted after the role":  {&fakeWorld{}, 7 * time.Second, Unverified, "pg-b", "interrupted: PostgreSQL was not seen", []string{"prefer pg-b", gone}},
 		"interrupted while it waits":  {&fakeWorld{deadAPI: true}, 20 * time.Second, Unverified, "pg-b", "interrupted", []string{"prefer pg-b", gone}},
 		"the constraint stays":        {&fakeWorld{noRemoval: true}, 0, Leftover, "pg-b", "could not be removed", []string{"prefer pg-b"}},
 		"interrupted, and it stays":   {&fakeWorld{noRemoval: true}, 3 * time.Second, Leftover, "pg-b", "interrupted", []string{"prefer pg-b"}},
