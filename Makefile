@@ -60,7 +60,9 @@ RUNS ?= 5
 lab: lab-stage ## a real cluster in two virtual machines, until Ctrl-C; see docs/lab.md
 	$(SUDO) bin/pgha-lab up
 
-lab-test: lab-stage ## break it in every way; SCENARIOS=1,2,4 chooses
+# Scenario 18 installs the deb.
+comma := ,
+lab-test: lab-stage $(if $(or $(if $(SCENARIOS),,all),$(filter 18%,$(subst $(comma), ,$(SCENARIOS)))),packages) ## break it in every way; SCENARIOS=1,2,4 chooses
 	$(SUDO) bin/pgha-lab test
 
 lab-bench: lab-stage ## failovers compared with a shell resource agent, RUNS of each; tables and picture into dist/lab
@@ -81,6 +83,7 @@ install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0644 deploy/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pgha-agent.conf
 	install -D -m 0644 deploy/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pgha-agent.conf
 	test -e $(DESTDIR)/etc/pgha-agent/config.toml || install -D -m 0640 deploy/config.toml $(DESTDIR)/etc/pgha-agent/config.toml
+	install -D -m 0755 deploy/ocf/route53 $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/pgha/route53
 	install -D -m 0755 deploy/register-alert.sh $(DESTDIR)$(PREFIX)/share/pgha-agent/register-alert.sh
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent deploy/iam-policy.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/prometheus deploy/prometheus/pgha-agent.rules.yml deploy/prometheus/scrape.example.yml
@@ -95,6 +98,9 @@ install: ## install what `make build` made on this node; see docs/install.md
 
 packages: ## deb and rpm for amd64 and arm64, bill of materials and checksums, into dist/packages; see docs/packages.md
 	@.ci/packages dist/packages
+
+packages-test: ## the packages without a machine: reproducible, lintian, installed, upgraded and removed in roots of their own, ocf-tester
+	@.ci/packages-test
 
 clean:
 	rm -rf bin dist

@@ -3,6 +3,7 @@ package deploy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -289,6 +290,27 @@ func clientActions(t *testing.T) []string {
 	}
 	slices.Sort(actions)
 	return slices.Compact(actions)
+}
+
+func TestResourceAgentHandsOver(t *testing.T) {
+	dir := t.TempDir()
+	program, ra := filepath.Join(dir, "pgha-agent"), filepath.Join(dir, "route53")
+	write(t, ra, strings.Replace(read(t, "ocf/route53"), "=/usr/bin/pgha-agent", "="+program, 1), 0o755)
+	// Without the program a stop still succeeds: one that fails has the node fenced.
+	for action, want := range map[string]int{"stop": 0, "monitor": 5, "start": 5} {
+		_, err := output(t, nil, ra, action)
+		got := 0
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
+			got = e.ExitCode()
+		}
+		if got != want {
+			t.Errorf("%s without the program: exit code %d, want %d", action, got, want)
+		}
+	}
+	write(t, program, "#!/bin/sh\necho \"$@\"\n", 0o755)
+	if out, err := output(t, nil, ra, "monitor"); err != nil || out != "ocf monitor\n" {
+		t.Errorf("handed over %q: %v", out, err)
+	}
 }
 
 func TestHookIsRegisteredOnce(t *testing.T) {

@@ -27,7 +27,9 @@ func main() {
 	cmd := newRoot()
 	cmd.SetArgs(args)
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "pgha-agent:", err)
+		if text := err.Error(); text != "" {
+			fmt.Fprintln(os.Stderr, "pgha-agent:", text)
+		}
 		if hook {
 			return // whatever it is: Pacemaker must not see a failure
 		}
@@ -42,13 +44,19 @@ func forbidDumps() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // fails on other values only (prctl(2))
 }
 
-// exitError is an error with an exit code of its own.
+// exitError is an error with an exit code of its own. Without err it is an answer, and nothing is printed.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
 func (e *exitError) Unwrap() error { return e.err }
 
 func exitCode(err error) int {
@@ -73,7 +81,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&config, "config", "c", defaultConfig, "configuration file")
 	root.AddCommand(
 		newRun(&config), newAlert(&config), newPublish(&config), newStatus(&config), newHistory(&config), newPause(&config), newResume(&config),
-		newExplain(&config), newWatch(&config), newSwitchover(&config), newCheckConfig(&config), newVersion(), newDebug(),
+		newExplain(&config), newWatch(&config), newSwitchover(&config), newCheckConfig(&config), newOCF(&config), newVersion(), newDebug(),
 	)
 	for _, add := range extras {
 		root.AddCommand(add(root))

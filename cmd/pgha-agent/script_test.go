@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", Setup: setup, UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"append": cmdAppend, "await": cmdAwait, "record": cmdRecord, "writes": cmdWrites, "requests": cmdRequests, "notified": cmdNotified,
-			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "files": cmdFiles, "cut": cmdCut,
+			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "files": cmdFiles, "cut": cmdCut, "exits": cmdExits,
 		},
 	})
 }
@@ -270,6 +271,20 @@ func cmdWithin(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if (err != nil) != neg {
 		ts.Fatalf("ended with: %v", err)
+	}
+}
+
+// exits CODE COMMAND... wants that the command ends with that exit code.
+func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = e.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 }
 

@@ -17,11 +17,12 @@ import (
 
 // lab is one running pair of machines with their network and their AWS.
 type lab struct {
-	dir   string // of this run
-	cache string
-	img   image
-	drbd9 bool
-	stage string // what `make install` installs
+	dir      string // of this run
+	cache    string
+	img      image
+	drbd9    bool
+	stage    string // what `make install` installs
+	packages string // what `make packages` made
 
 	record bool // have the machines write down what they see
 

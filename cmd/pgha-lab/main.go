@@ -41,7 +41,7 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit %d", int(c)) }
 
 type options struct {
-	cache, stage, modules string
+	cache, stage, packages, modules string
 }
 
 func newCommand() *cobra.Command {
@@ -53,6 +53,7 @@ func newCommand() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&o.cache, "cache", envOr("LAB_CACHE", "/var/cache/pgha-lab"), "`directory` of images and snapshots ($LAB_CACHE)")
 	f.StringVar(&o.stage, "stage", "dist/lab-root", "`directory` that `make install DESTDIR=` filled")
+	f.StringVar(&o.packages, "packages", "dist/packages", "`directory` that `make packages` filled")
 	f.StringVar(&o.modules, "modules", os.Getenv("LAB_MODULES"), "`directory` with drbd.ko and drbd_transport_tcp.ko of DRBD 9 for the guests' kernel ($LAB_MODULES)")
 	var layer string
 	up := &cobra.Command{
@@ -122,7 +123,7 @@ func (o *options) jailed(f func(context.Context, *lab, []string) error) func(*co
 		if os.Geteuid() != 0 {
 			return errors.New("the lab needs root: it makes network namespaces and a root file system for its machines")
 		}
-		for _, p := range []*string{&o.cache, &o.stage, &o.modules} {
+		for _, p := range []*string{&o.cache, &o.stage, &o.packages, &o.modules} {
 			if *p != "" {
 				abs, err := filepath.Abs(*p)
 				if err != nil {
@@ -158,6 +159,7 @@ func (o *options) jailed(f func(context.Context, *lab, []string) error) func(*co
 		if err != nil {
 			return err
 		}
+		l.packages = o.packages
 		defer l.powerOff()
 		return f(ctx, l, args)
 	}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/route53/route53test"
+)
+
+var packageScenarios = []scenario{{18, "packages and the resource agent", []part{
+	{"the deb installed, upgraded under fire, removed and purged", packageLife},
+	{"Route 53 down with ocf:pgha:route53 last in the group: the database stays", resourceAgentStays},
+}}}
+
+//go:embed guest/ocf-resource.xml
+var ocfResourceXML []byte
+
+// packageLife takes the deb through its life on the standby: over the agent that `make install` made, an upgrade while the alert hook runs
+// all the time, removal, a second installation, purge. The cluster must not notice any of it.
+func packageLife(ctx context.Context, t *trial) error {
+	list, _ := filepath.Glob(filepath.Join(t.packages, "pgha-agent_*_amd64.deb"))
+	if len(list) != 1 {
+		return fmt.Errorf("%d packages for amd64 in %s: run `make packages`", len(list), t.packages)
+	}
+	deb, err := os.ReadFile(list[0])
+	if err != nil {
+		return err
+	}
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if err := s.put(ctx, "/root/pgha-agent.deb", "644", deb); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		what string
+		do   func(context.Context, *trial, *node) error
+	}{
+		{"the deb over what `make install` made", installDeb},
+		{"upgrade while alerts come in", upgradeDeb},
+		{"removal, and installation again", removeDeb},
+		{"purge", purgeDeb},
+	} {
+		t.say("%s: %s", s.name, step.what)
+		if err := step.do(ctx, t, s); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
+	t.expect(t.outage() < 10*time.Second, "the writer was out for %s", t.outage())
+	return t.finish(ctx, terms{outcome: "any"})
+}
+
+// dpkg is how an administrator's tools call it when nobody is there to answer.
+const dpkg = "DEBIAN_FRONTEND=noninteractive dpkg --force-confold "
+
+// installed is what has to hold whenever the package is there: its files unchanged, the lab's configuration kept with the hook's group able to
+// read it, and the program that runs is the one on the disk.
+const installed = `set -e
+dpkg-query -W -f '${db:Status-Status}\n' pgha-agent | grep -qx installed
+test -z "$(dpkg --verify pgha-agent | grep -v '/etc/pgha-agent/config.toml$\|/usr/share/man/\|/usr/share/doc/')"
+grep -qx 'zone_id = "Z0LAB"' /etc/pgha-agent/config.toml
+test "$(stat -c '%U:%G %a' /etc/pgha-agent/config.toml)" = 'root:haclient 640'
+test "$(stat -c '%U:%G %a' /var/lib/pgha-agent/spool)" = 'pgha:haclient 3770'
+id -nG pgha | grep -qw haclient
+test -x /usr/share/pacemaker/alerts/pgha-alert -a -x /usr/lib/ocf/resource.d/pgha/route53
+systemctl is-enabled -q pgha-agent.service pgha-agent.socket
+test "$(readlink /proc/$(systemctl show -P MainPID pgha-agent)/exe)" = /usr/bin/pgha-agent
+pgha-agent status --json | jq -e .ready >/dev/null`
+
+func installDeb(ctx context.Context, _ *trial, n *node) error {
+	if _, err := n.run(ctx, dpkg+"--install /root/pgha-agent.deb"); err != nil {
+		return err
+	}
+	return n.until(ctx, 2*time.Minute, installed)
+}
+
+// fire runs the hook as Pacemaker does, one call after the other, until its file is gone. A line for each: "ok" when the daemon
+// acknowledged the alert, else what the hook said.
+const fire = `touch /run/fire
+while [ -e /run/fire ]; do
+	said=$(runuser -u hacluster -- env CRM_alert_version=3.0.0 CRM_alert_kind=node CRM_alert_desc=member CRM_alert_node=$(hostname) /usr/bin/pgha-alert 2>&1)
+	echo "${said:-ok}" | tr '\n' ' '; echo
+	sleep 0.1
+done >/root/fired </dev/null 2>&1 &`
+
+// newerDeb makes a newer package of the same content, with another sample configuration.
+const newerDeb = `set -e
+rm -rf /root/newer && dpkg-deb -R /root/pgha-agent.deb /root/newer
+sed -i 's/^Version: .*/&+lab/' /root/newer/DEBIAN/control
+echo '# a newer sample' >>/root/newer/etc/pgha-agent/config.toml
+dpkg-deb --root-owner-group -Zgzip -z1 -b /root/newer /root/newer.deb >/dev/null`
+
+func upgradeDeb(ctx context.Context, t *trial, n *node) error {
+	if _, err := n.run(ctx, newerDeb); err != nil {
+		return err
+	}
+	socket, err := n.run(ctx, "systemctl show -P ActiveEnterTimestampMonotonic pgha-agent.socket")
+	if err != nil {
+		return err
+	}
+	pid, err := n.run(ctx, "systemctl show -P MainPID pgha-agent")
+	if err != nil {
+		return err
+	}
+	if _, err := n.run(ctx, fire); err != nil {
+		return err
+	}
+	_, err = n.run(ctx, "sleep 3; "+dpkg+"--install /root/newer.deb")
+	if err == nil {
+		err = n.until(ctx, 2*time.Minute, installed)
+	}
+	_, end := n.run(ctx, "rm -f /run/fire; sleep 5") // the last call may take two tries of a second each
+	if err := errors.Join(err, end); err != nil {
+		return err
+	}
+	version, err := n.run(ctx, "dpkg-query -W -f '${Version}' pgha-agent")
+	t.expect(err == nil && strings.HasSuffix(version, "+lab"), "version %q is installed: %v", version, err)
+	after, err := n.run(ctx, "systemctl show -P MainPID pgha-agent")
+	t.expect(err == nil && after != pid, "the daemon was not restarted: pid %s", after)
+	after, err = n.run(ctx, "systemctl show -P ActiveEnterTimestampMonotonic pgha-agent.socket")
+	t.expect(err == nil && after == socket, "the socket was restarted: active since %s, before since %s", after, socket)
+
+	out, err := n.run(ctx, "cat /root/fired")
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(out, "\n")
+	spooled := 0
+	for _, l := range lines {
+		if l = strings.TrimSpace(l); l != "ok" {
+			spooled++
+			t.expect(!strings.Contains(l, "keep alert"), "an alert was lost: %s", l)
+		}
+	}
+	t.say("%s: %d alerts, %d of them through the spool", n.name, len(lines), spooled)
+	t.expect(len(lines)-spooled >= 5, "%d alerts were acknowledged", len(lines)-spooled)
+	// What the daemon did not acknowledge in time is in the spool, or was and has been taken in.
+	return n.until(ctx, time.Minute, fmt.Sprintf(`test $(( $(curl -s localhost:9668/metrics | awk '$1 == "pgha_alerts_spooled_total" { print $2 }') + $(ls /var/lib/pgha-agent/spool | wc -l) )) -ge %d`, spooled))
+}
+
+func removeDeb(ctx context.Context, _ *trial, n *node) error {
+	if _, err := n.run(ctx, `set -e
+dpkg --remove pgha-agent
+test ! -e /usr/bin/pgha-agent -a ! -e /run/pgha-alert.sock
+test "$(systemctl is-active pgha-agent.service)" != active
+test "$(systemctl is-active pgha-agent.socket)" != active
+grep -qx 'zone_id = "Z0LAB"' /etc/pgha-agent/config.toml
+test -s /var/lib/pgha-agent/journal
+id pgha >/dev/null
+`+dpkg+`--install /root/newer.deb
+systemctl start pgha-agent`); err != nil {
+		return err
+	}
+	return n.until(ctx, 2*time.Minute, installed)
+}
+
+func purgeDeb(ctx context.Context, _ *trial, n *node) error {
+	_, err := n.run(ctx, `set -e
+dpkg --purge pgha-agent
+test ! -e /etc/pgha-agent -a ! -e /var/lib/pgha-agent
+test "$(systemctl is-active pgha-agent.service)" != active
+test -z "$(find /etc/systemd /var/lib/systemd -name 'pgha-agent*')"
+test -z "$(dpkg-query -W pgha-agent 2>/dev/null)"
+id pgha >/dev/null`)
+	return err
+}
+
+// resourceAgentStays is what ocf:heartbeat:aws-vpc-route53 fails: with it, a DNS trouble moved the database (docs/lab.md).
+func resourceAgentStays(ctx context.Context, t *trial) error {
+	p, s, err := t.roles()
+	if err != nil {
+		return err
+	}
+	if err := p.put(ctx, "/root/dns.xml", "600", ocfResourceXML); err != nil {
+		return err
+	}
+	if _, err := p.run(ctx, "cibadmin --modify --allow-create -o resources --xml-file /root/dns.xml"); err != nil {
+		return err
+	}
+	runsOn := func(n *node) error {
+		return n.until(ctx, patience, "crm_resource --wait --timeout 60 && crm_resource -r dns -W -Q | grep -qx "+n.name)
+	}
+	if err := runsOn(p); err != nil {
+		return err
+	}
+	t.say("the resource runs on %s", p.name)
+	out, err := p.run(ctx, "export OCF_RESKEY_hosted_zone_id=Z0LAB OCF_RESKEY_hostname=db.pgha.internal OCF_RESKEY_ttl=5; /usr/lib/ocf/resource.d/pgha/route53 validate-all")
+	t.expect(err == nil, "validate-all: %s %v", out, err)
+
+	t.aws.zone.Inject(route53test.Fault{Kind: route53test.DropRequest, Count: -1})
+	t.say("Route 53 is down; %s: standby", p.name)
+	if _, err := p.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
+		return err
+	}
+	if err := t.await(ctx, patience, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
+		return err
+	}
+	if err := runsOn(s); err != nil {
+		return err
+	}
+	t.say("the resource is started on %s, without a record", s.name)
+	// From now on Pacemaker could move the database back, if it thought that there was a reason.
+	if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
+		return err
+	}
+	if err := s.until(ctx, takeover, clusterQuiet); err != nil {
+		return err
+	}
+	degraded := s.until(ctx, time.Minute, "crm_mon -1 --include=none,failures | grep -i 'dns.*degraded'")
+	t.expect(degraded == nil, "crm_mon says that the resource is degraded: %v", degraded)
+	if err := sleep(ctx, 45*time.Second); err != nil { // four monitors
+		return err
+	}
+	for _, n := range t.nodes {
+		count, err := s.run(ctx, "crm_failcount --query -r dns -N "+n.name)
+		t.expect(err == nil && strings.HasSuffix(strings.TrimSpace(count), "value=0"), "failures of dns on %s: %s %v", n.name, count, err)
+	}
+	where, err := s.run(ctx, "crm_resource -r pgsql -W -Q")
+	t.expect(err == nil && where == s.name, "the database is on %q: %v", where, err)
+	t.expect(len(s.history.all()) == 2, "%s was promoted once and stayed so: %v", s.name, s.history.all())
+
+	t.aws.zone.ClearFaults()
+	down := time.Since(s.history.primarySince())
+	t.say("Route 53 works again")
+	if err := t.moves(ctx, s, patience); err != nil {
+		return err
+	}
+	if err := s.until(ctx, 2*time.Minute, "crm_resource --cleanup -r dns && crm_resource --wait --timeout 60 && sleep 15 && ! crm_mon -1 --include=none,failures | grep dns"); err != nil {
+		t.expect(false, "the monitor is content again: %v", err)
+	}
+	return t.finish(ctx, terms{publications: 1, bound: down + 30*time.Second + bound})
+}
