@@ -294,5 +294,11 @@ func (c *Config) Warnings() []string {
 	if c.Record.Ownership == OwnershipNone {
 		w = append(w, "record.ownership is none: a write that this node sent before it lost the promotion can undo the other node's.")
 	}
+	if passwordInside.MatchString(c.Postgres.DSN) || passwordInside.MatchString(c.Postgres.Client) {
+		w = append(w, "postgres.dsn or postgres.client has a password in it, which group haclient can read here: use peer authentication or passfile=.")
+	}
 	return w
 }
+
+// passwordInside finds the password of a connection string, as a keyword or in a URL; not the name of a passfile.
+var passwordInside = regexp.MustCompile(`(?i)(^|[\s?&])password\s*=|://[^/@]*:[^@]*@`)

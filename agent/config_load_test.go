@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -273,6 +274,16 @@ func TestConfigWarnsAboutWhatIsHardlyMeant(t *testing.T) {
 	c.Record.TTL, c.Record.Ownership, c.Node.Address = 61*time.Second, OwnershipNone, "127.0.0.1"
 	if w := c.Warnings(); len(w) != 3 {
 		t.Errorf("got %q", w)
+	}
+	for dsn, want := range map[string]bool{
+		"host=/x password=hunter2": true, "PASSWORD = 'a b' host=/x": true, "postgres://u:hunter2@h/d": true, "postgres://u@h/d?password=hunter2": true,
+		"host=/x passfile=/etc/password=x": false, "postgres://u@h:5432/d": false, "host=/x user=password": false,
+	} {
+		c := DefaultConfig()
+		c.Postgres.DSN = dsn
+		if w := c.Warnings(); (len(w) == 1) != want || strings.Contains(fmt.Sprint(w), "hunter2") {
+			t.Errorf("%q: %q", dsn, w)
+		}
 	}
 }
 

@@ -11,10 +11,11 @@ import (
 	"github.com/beevik/etree"
 )
 
-// Bounds on a document. A 32-node cluster with 500 resources prints less than half of MaxDocument.
+// Bounds on a document. A 32-node cluster with 500 resources prints a fifth of MaxDocument. Up to seventy times its size is
+// allocated while it is read, and whoever may write to the CIB can make it large: the unit's MemoryMax has to hold that beside crm_mon itself.
 const (
-	MaxDocument = 10 << 20 // bytes
-	MaxDepth    = 64       // nested elements; crm_mon prints about 6
+	MaxDocument = 2 << 20 // bytes
+	MaxDepth    = 64      // nested elements; crm_mon prints about 6
 )
 
 // ErrNoData says that a document is well formed and reports no error, but holds nothing about the cluster. Pacemaker

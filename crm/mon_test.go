@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -243,6 +244,21 @@ func BenchmarkParse32Nodes500Resources(b *testing.B) {
 		s, err := Parse(doc)
 		if err != nil || len(s.Nodes) != 32 || len(s.Resources) != 500 || len(s.Operations) != 1000 {
 			b.Fatal(s, err)
+		}
+	}
+}
+
+// TestLargestDocumentFitsIntoMemory holds what a document may cost: the unit gives the daemon and crm_mon 256 MiB.
+func TestLargestDocumentFitsIntoMemory(t *testing.T) {
+	const most = 160 << 20
+	for _, element := range []string{`<a/>`, `<ban id="x" node="y" resource="z" weight="1"/>`, `<a b="1" c="2" d="3" e="4"/>`} {
+		doc := []byte(`<pacemaker-result><nodes>` + strings.Repeat(element, (MaxDocument-200)/len(element)) + `</nodes><status code="0" message="OK"/></pacemaker-result>`)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _ = Parse(doc) // some of it is no cluster: what matters is that it was read
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > most {
+			t.Errorf("%d MiB for %d MiB of %s", used>>20, len(doc)>>20, element)
 		}
 	}
 }

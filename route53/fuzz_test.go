@@ -102,22 +102,25 @@ func FuzzAPIAnswer(f *testing.F) {
 	f.Add(400, []byte(`<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error><RequestId>x</RequestId></ErrorResponse>`))
 	f.Add(403, []byte(`<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>tokentokentoken</Message></Error></ErrorResponse>`))
 	f.Add(503, []byte("<html>"))
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		if status < 100 || status > 999 {
+	var status int
+	var body string
+	c, err := New(f.Context(), Options{
+		ZoneID: "Z0PGHATEST", Name: "db.pgha.internal", TTL: 10 * time.Second, Ownership: true, EndpointURL: "http://127.0.0.1:1", Region: "us-east-1",
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "secretsecretsecret", SessionToken: "tokentokentoken"}, nil
+		}),
+		HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+		})},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, code int, answer []byte) {
+		if code < 100 || code > 999 {
 			return // net/http gives no others
 		}
-		c, err := New(t.Context(), Options{
-			ZoneID: "Z0PGHATEST", Name: "db.pgha.internal", TTL: 10 * time.Second, Ownership: true, EndpointURL: "http://127.0.0.1:1", Timeout: 5 * time.Second, Region: "us-east-1",
-			Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-				return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "secretsecretsecret", SessionToken: "tokentokentoken"}, nil
-			}),
-			HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: status, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body)))}, nil
-			})},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		status, body = code, string(answer)
 		check := func(err error) {
 			t.Helper()
 			if err == nil {
