@@ -88,6 +88,7 @@ install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent deploy/iam-policy.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/prometheus deploy/prometheus/pgha-agent.rules.yml deploy/prometheus/scrape.example.yml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/grafana deploy/grafana/*.json
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/cloudwatch deploy/cloudwatch/alarms.yaml deploy/iam-policy-cloudwatch.json
 	install -d $(DESTDIR)$(PREFIX)/share/pacemaker/alerts && ln -sfn ../../../bin/pgha-alert $(DESTDIR)$(PREFIX)/share/pacemaker/alerts/pgha-alert
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(BIN)/man/*.8 && gzip -9nf $(DESTDIR)$(PREFIX)/share/man/man8/pgha-agent*.8
 	ln -sfn pgha-agent-alert.8.gz $(DESTDIR)$(PREFIX)/share/man/man8/pgha-alert.8.gz

@@ -62,6 +62,7 @@ type Agent struct {
 	sequenceMu sync.Mutex
 	sequence   crm.Sequence
 	metrics    *metrics
+	cloud      *cloud // nil: off
 	notify     notifier
 	onStep     func(*Snapshot) // nil but for PublishOnce
 	alerts     alertsock.AlertCounters
@@ -94,6 +95,7 @@ func New(opts Options) (*Agent, error) {
 		a.log.Error("pause file not readable: paused for an hour, because it may say so", keyErr, err)
 	}
 	a.metrics = newMetrics(a)
+	a.cloud = newCloud(a)
 	a.publish(a.clock.Boot())
 	return a, nil
 }
@@ -168,6 +170,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.journal.run(ctx, func(err error) { a.journalSaved(ctx, err) }) })
 	group.Go(func() error { a.keepWarm(ctx); return nil })
+	if a.cloud != nil {
+		group.Go(func() error { a.cloud.putAll(ctx); return nil })
+		group.Go(func() error { a.cloud.publish(ctx); return nil })
+	}
 	if a.state.Config.Addr == "" {
 		group.Go(func() error { a.findAddress(ctx); return nil })
 	}

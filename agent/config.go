@@ -12,6 +12,8 @@ type Config struct {
 	HTTP     HTTPConfig     `toml:"http"`
 	State    StateConfig    `toml:"state"`
 	Log      LogConfig      `toml:"log"`
+
+	CloudWatch CloudWatchConfig `toml:"cloudwatch"`
 }
 
 // NodeConfig names this node.
@@ -89,6 +91,22 @@ type StateConfig struct {
 	ControlSocket string `toml:"control_socket"`
 }
 
+// CloudWatchConfig is for those without Prometheus: a few figures to CloudWatch, and a message by SNS when an episode ends. Both are off by default.
+type CloudWatchConfig struct {
+	// Namespace that the figures go to, like "PGHA". Default "": none are sent.
+	Namespace string `toml:"namespace"`
+	// Interval between two sets of figures, whole seconds from 10s to 1h; default 1m.
+	Interval time.Duration `toml:"interval"`
+	// TopicARN is the SNS topic that gets a message when an episode ends. Default "": none is sent.
+	TopicARN string `toml:"topic_arn"`
+	// Region of both. Required when one of them is used.
+	Region string `toml:"region"`
+	// EndpointURL replaces the address of CloudWatch: for PrivateLink or tests. Default: AWS's own.
+	EndpointURL string `toml:"endpoint_url"`
+	// SNSURL replaces the address of SNS. Default: AWS's own.
+	SNSURL string `toml:"sns_endpoint_url"`
+}
+
 // LogConfig is the log.
 type LogConfig struct {
 	// Level is debug, info (default), warn or error.
@@ -125,6 +143,7 @@ func DefaultConfig() Config {
 		State: StateConfig{
 			Dir: "/var/lib/pgha-agent", AlertSocket: "/run/pgha-alert.sock", ControlSocket: "/run/pgha-agent/control.sock",
 		},
-		Log: LogConfig{Level: "info", Format: "auto"},
+		Log:        LogConfig{Level: "info", Format: "auto"},
+		CloudWatch: CloudWatchConfig{Interval: time.Minute},
 	}
 }

@@ -30,12 +30,14 @@ var requiredFields = map[string]string{
 // hiddenFields are the fields whose value is never shown: a mistake in them may uncover a password.
 var hiddenFields = map[string]bool{
 	"postgres.dsn": true, "postgres.client": true, "record.endpoint_url": true, "record.imds_endpoint": true,
+	"cloudwatch.endpoint_url": true, "cloudwatch.sns_endpoint_url": true,
 }
 
 // durationLimits of the durations.
 var durationLimits = map[string]durationLimit{
-	"record.ttl":         {least: time.Second, most: 24 * time.Hour, whole: true},
-	"record.drift_check": {least: 30 * time.Second, most: 24 * time.Hour},
+	"record.ttl":          {least: time.Second, most: 24 * time.Hour, whole: true},
+	"cloudwatch.interval": {least: 10 * time.Second, most: time.Hour, whole: true},
+	"record.drift_check":  {least: 30 * time.Second, most: 24 * time.Hour},
 }
 
 type durationLimit struct {
@@ -79,6 +81,12 @@ var fieldChecks = map[string]fieldCheck{
 	"state.control_socket": checkSocket,
 	"log.level":            oneOf("debug", "info", "warn", "error"),
 	"log.format":           oneOf("auto", "text", "json"),
+
+	"cloudwatch.namespace":        checkNamespace,
+	"cloudwatch.topic_arn":        checkTopic,
+	"cloudwatch.region":           checkRegion,
+	"cloudwatch.endpoint_url":     checkURL,
+	"cloudwatch.sns_endpoint_url": checkURL,
 }
 
 func oneOf(words ...string) fieldCheck {
@@ -217,6 +225,25 @@ var regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z0-9]+){1,4}$`)
 func checkRegion(s string) (clean, what, remedy string) {
 	if s != "" && !regionForm.MatchString(s) {
 		return "", "is not a region", `write it like "us-east-1", or leave it out`
+	}
+	return s, "", ""
+}
+
+// The characters of a namespace (API reference of PutMetricData); AWS/ is for its own services.
+var namespaceForm = regexp.MustCompile(`^[A-Za-z0-9._/#:-]{1,255}$`)
+
+func checkNamespace(s string) (clean, what, remedy string) {
+	if s != "" && (!namespaceForm.MatchString(s) || strings.HasPrefix(s, "AWS/") || strings.HasPrefix(s, ":")) {
+		return "", "is not a namespace", "use letters, digits and . - _ / # : only, at most 255, not AWS/ in front, like \"PGHA\"; or leave it out"
+	}
+	return s, "", ""
+}
+
+var topicForm = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
+
+func checkTopic(s string) (clean, what, remedy string) {
+	if s != "" && !topicForm.MatchString(s) {
+		return "", "is not the ARN of an SNS topic", `write it like "arn:aws:sns:eu-central-1:123456789012:pgha", or leave it out`
 	}
 	return s, "", ""
 }

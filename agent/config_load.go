@@ -306,6 +306,10 @@ func (r *configReader) finish() {
 			r.complain(r.seen[section], field, "is required (got nothing); set it to %s", requiredFields[field])
 		}
 	}
+	if c := r.cfg.CloudWatch; c.Region == "" && (c.Namespace != "" || c.TopicARN != "") {
+		line := max(r.seen["cloudwatch.namespace"], r.seen["cloudwatch.topic_arn"])
+		r.complain(line, "cloudwatch.region", "is required with namespace or topic_arn (got nothing); set it to this instance's region, like \"eu-central-1\"")
+	}
 	if s := r.cfg.State; s.AlertSocket == s.ControlSocket {
 		line := max(r.seen["state.alert_socket"], r.seen["state.control_socket"])
 		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path", shortenValue(s.ControlSocket))

@@ -77,6 +77,13 @@ control_socket = "/run/c.sock"
 [log]
 level = "debug"
 format = "json"
+[cloudwatch]
+namespace = "PGHA/prod"
+interval = "30s"
+topic_arn = "arn:aws-us-gov:sns:us-gov-west-1:123456789012:pgha"
+region = "us-gov-west-1"
+endpoint_url = "http://127.0.0.1:1"
+sns_endpoint_url = "http://127.0.0.1:2"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +100,9 @@ format = "json"
 		HTTP:  HTTPConfig{"127.0.0.1:9668", "/etc/pgha-agent/web.yml"},
 		State: StateConfig{"/srv/pgha", "/run/a.sock", "/run/c.sock"},
 		Log:   LogConfig{"debug", "json"},
+		CloudWatch: CloudWatchConfig{
+			"PGHA/prod", 30 * time.Second, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:pgha", "us-gov-west-1", "http://127.0.0.1:1", "http://127.0.0.1:2",
+		},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -120,7 +130,7 @@ ownership = "none"
 `))
 	want := `c.toml:3: node.addr: unknown field (got addr); the fields of [node] are name, address
 c.toml:4: node.address: is not an IP address (got "10.0.0.256"); give this node's own IPv4 address, or "imds" to ask the instance metadata
-c.toml:5: [clutser]: unknown section (got [clutser]); the sections are node, cluster, drbd, postgres, record, http, state, log
+c.toml:5: [clutser]: unknown section (got [clutser]); the sections are node, cluster, drbd, postgres, record, http, state, log, cloudwatch
 c.toml:9: cluster.crm_mon: must be a list of strings (got 7); write a list of words, like ["/usr/sbin/crm_mon"]
 c.toml:11: record.zone_id: is not the id of a hosted zone (got "z123"); copy the id from Route 53: it starts with Z, in capital letters and digits
 c.toml:13: record.ttl: is out of range (got "90000s"); choose from 1s to 86400s
@@ -397,4 +407,19 @@ func FuzzParseConfig(f *testing.F) {
 			t.Fatalf("not one line each: %q", err)
 		}
 	})
+}
+
+func TestCloudWatchNeedsItsRegion(t *testing.T) {
+	for section, want := range map[string]string{
+		`namespace = "PGHA"`: "c.toml:9: cloudwatch.region: is required with namespace or topic_arn (got nothing); set it to this instance's region, like \"eu-central-1\"",
+		`namespace = "AWS/EC2"
+region = "eu-central-1"`: `c.toml:9: cloudwatch.namespace: is not a namespace (got "AWS/EC2"); use letters, digits and . - _ / # : only, at most 255, not AWS/ in front, like "PGHA"; or leave it out`,
+		`topic_arn = "pgha"
+region = "eu-central-1"`: `c.toml:9: cloudwatch.topic_arn: is not the ARN of an SNS topic (got "pgha"); write it like "arn:aws:sns:eu-central-1:123456789012:pgha", or leave it out`,
+		`interval = "1s"`: `c.toml:9: cloudwatch.interval: is out of range (got "1s"); choose from 10s to 3600s`,
+	} {
+		if _, err := ParseConfig("c.toml", []byte(leastConfig+"[cloudwatch]\n"+section+"\n")); err == nil || err.Error() != want {
+			t.Errorf("%s:\n%v", section, cmp.Diff(want, configErrText(err)))
+		}
+	}
 }

@@ -14,20 +14,22 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                 {"agent/alertsock", "agent/fsm", "crm", "drbd", "pg", "route53"},
-		"agent/alertsock":       {"crm"},
-		"agent/fsm":             {},
-		"agent/switchover":      {"agent", "crm", "drbd", "pg", "route53"},
-		"crm":                   {},
-		"drbd":                  {},
-		"pg":                    {},
-		"pg/pgtest":             {},
-		"route53":               {},
-		"route53/route53test":   {},
-		"deploy":                {},
-		"cmd/pgha-demo/standin": {},
-		"cmd/pgha-lab/cloud":    {"route53/route53test"},
-		"cmd/internal/appload":  {},
+		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/fsm", "crm", "drbd", "pg", "route53"},
+		"agent/alertsock":                 {"crm"},
+		"agent/cloudwatch":                {},
+		"agent/cloudwatch/cloudwatchtest": {},
+		"agent/fsm":                       {},
+		"agent/switchover":                {"agent", "crm", "drbd", "pg", "route53"},
+		"crm":                             {},
+		"drbd":                            {},
+		"pg":                              {},
+		"pg/pgtest":                       {},
+		"route53":                         {},
+		"route53/route53test":             {},
+		"deploy":                          {},
+		"cmd/pgha-demo/standin":           {},
+		"cmd/pgha-lab/cloud":              {"route53/route53test"},
+		"cmd/internal/appload":            {},
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
 	if err != nil {

@@ -70,6 +70,7 @@ func (a *Agent) episodeEnds(e *fsm.Episode) {
 	a.log.Info("episode ends", keyEpisode, e.ID, keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
 	a.metrics.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
 	a.metrics.lastEpisode.Set(float64(a.clock.Wall().UnixNano()) / 1e9)
+	a.cloud.episodeEnds(NewEpisodeDoc(e, a.id.node, a.Snapshot().WallOf))
 }
 
 // logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already, and the client of the

@@ -33,6 +33,7 @@ type metrics struct {
 	phases          *prometheus.HistogramVec
 	outage          prometheus.Histogram
 	lastEpisode     prometheus.Gauge
+	cloud           *prometheus.CounterVec
 }
 
 // Operations of the API, for the label op.
@@ -81,6 +82,13 @@ func newMetrics(a *Agent) *metrics {
 		lastEpisode: f.NewGauge(prometheus.GaugeOpts{
 			Name: "pgha_episode_last_end_timestamp_seconds", Help: "When the last episode on this node ended, 0 when none has since the agent started.",
 		}),
+	}
+	m.cloud = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "pgha_cloudwatch_requests_total", Help: "What was sent to CloudWatch (PutMetricData) and SNS (Publish), by result; dropped messages found the queue full.",
+	}, []string{"op", "result"})
+	for _, result := range []string{"ok", "failed", "dropped"} {
+		m.cloud.WithLabelValues("PutMetricData", result)
+		m.cloud.WithLabelValues("Publish", result)
 	}
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "pgha_alerts_rejected_total", Help: "Alerts refused: sent by a user who may not, or not delivered.",

@@ -149,6 +149,9 @@ func (c *Client) Name() string { return c.name }
 // Close gives up the warm connection. Without it that stays open for half an hour.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Credentials is where this client has its credentials from, for other services of AWS.
+func (c *Client) Credentials() aws.CredentialsProvider { return c.creds }
+
 // chain marks the errors of the credentials' source, and adds no cache: the SDK's is inside.
 type chain struct{ next aws.CredentialsProvider }
 

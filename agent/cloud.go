@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/cloudwatch"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+// Figures are the metrics that go to CloudWatch; docs/cloudwatch.md says what they mean, deploy/cloudwatch/alarms.yaml uses them.
+var Figures = []string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}
+
+const (
+	cloudTimeout = 10 * time.Second
+	cloudTries   = 6  // of a message: over a minute
+	cloudQueue   = 16 // messages that wait
+)
+
+// cloud sends figures and messages beside the loop. What cannot be sent is a log line and a counter, and never waits for anybody.
+type cloud struct {
+	agent    *Agent
+	client   cloudwatch.Client
+	messages chan *EpisodeDoc
+}
+
+// newCloud returns nil when the configuration wants neither figures nor messages.
+func newCloud(a *Agent) *cloud {
+	c := a.cfg.CloudWatch
+	if c.Namespace == "" && c.TopicARN == "" {
+		return nil
+	}
+	return &cloud{agent: a, messages: make(chan *EpisodeDoc, cloudQueue), client: cloudwatch.Client{
+		Region: c.Region, Credentials: a.zone.Credentials(), Metrics: c.EndpointURL, Messages: c.SNSURL, HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
+	}}
+}
+
+// putAll sends the figures again and again until ctx ends.
+func (c *cloud) putAll(ctx context.Context) {
+	if c.agent.cfg.CloudWatch.Namespace == "" {
+		return
+	}
+	tick := time.NewTicker(c.agent.cfg.CloudWatch.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C: // a tick that comes while the last is being sent is the one after it: nothing queues up
+			c.put(ctx, c.agent.figures(c.agent.Snapshot()))
+		}
+	}
+}
+
+func (c *cloud) put(ctx context.Context, figures []cloudwatch.Figure) {
+	c.count("PutMetricData", c.client.Put(ctx, c.agent.cfg.CloudWatch.Namespace, figures))
+}
+
+// count makes a metric, and of a failure a log line, of how a request went.
+func (c *cloud) count(op string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+		c.agent.log.Warn("not sent to AWS", "op", op, keyErr, err)
+	}
+	c.agent.metrics.cloud.WithLabelValues(op, result).Inc()
+}
+
+// episodeEnds takes an episode that is over. It is called by the loop, and does not wait.
+func (c *cloud) episodeEnds(d *EpisodeDoc) {
+	if c == nil {
+		return
+	}
+	select {
+	case c.messages <- d:
+	default:
+		c.agent.metrics.cloud.WithLabelValues("Publish", "dropped").Inc()
+	}
+}
+
+// publish sends what waits, one after the other, each a few times.
+func (c *cloud) publish(ctx context.Context) {
+	for {
+		var d *EpisodeDoc
+		select {
+		case <-ctx.Done():
+			return
+		case d = <-c.messages:
+		}
+		if c.agent.cfg.CloudWatch.Namespace != "" && d.Outage != nil {
+			c.put(ctx, []cloudwatch.Figure{c.agent.figure("ClientOutage", *d.Outage, cloudwatch.Seconds, d.Start)})
+		}
+		if c.agent.cfg.CloudWatch.TopicARN == "" {
+			continue
+		}
+		subject, text := episodeMessage(d, c.agent.cfg.Record.Name)
+		for try := range cloudTries {
+			err := c.client.Publish(ctx, c.agent.cfg.CloudWatch.TopicARN, subject, text)
+			c.count("Publish", err)
+			if err == nil || cloudwatch.Final(err) || ctx.Err() != nil {
+				break
+			}
+			sleep(ctx, time.Second<<try)
+		}
+	}
+}
+
+// figure makes a figure of this node.
+func (a *Agent) figure(name string, v float64, unit cloudwatch.Unit, at time.Time) cloudwatch.Figure {
+	return cloudwatch.Figure{Name: name, Value: v, Unit: unit, At: at, Dimensions: [][2]string{{"Record", a.cfg.Record.Name}, {"Node", a.id.node}}}
+}
+
+// figures reads the figures off a snapshot. What a standby cannot say is not sent by it.
+func (a *Agent) figures(s *Snapshot) []cloudwatch.Figure {
+	var list []cloudwatch.Figure
+	add := func(name string, v float64, unit cloudwatch.Unit) {
+		list = append(list, a.figure(name, v, unit, s.Wall))
+	}
+	now := a.clock.Boot()
+	critical := 0
+	for _, p := range a.Problems(s) {
+		if p.Severity == Critical {
+			critical++
+		}
+	}
+	add("Writer", number(isWriter(s, now) && s.State.Postgres.Writable), cloudwatch.None)
+	add("Ready", number(now-s.At < stallBound && len(a.unready(s)) == 0), cloudwatch.None)
+	add("CriticalFindings", float64(critical), cloudwatch.Count)
+	if isWriter(s, now) {
+		res, _ := findResource(s.Drbd.Status, a.cfg.Drbd.Resource)
+		add("ReplicaUpToDate", number(replicated(res)), cloudwatch.None)
+		add("RecordCorrect", number(publicationOf(s) == PubObserved), cloudwatch.None)
+	}
+	return list
+}
+
+// replicated reports that another node has a good copy: connected, and every disk that was not left out on purpose is UpToDate.
+func replicated(r drbd.Resource) bool {
+	for _, c := range r.Connections {
+		good := c.State == "Connected" && len(c.Volumes) > 0
+		for _, v := range c.Volumes {
+			good = good && v.PeerDisk == "UpToDate" && v.PeerClient != drbd.Yes
+		}
+		if good {
+			return true
+		}
+	}
+	return false
+}
+
+// episodeMessage says in words how an episode went.
+func episodeMessage(d *EpisodeDoc, record string) (subject, text string) {
+	subject = fmt.Sprintf("%s: %s on %s, %s", record, d.Cause, d.Node, d.Outcome)
+	var b strings.Builder
+	fmt.Fprintf(&b, "Episode %d of %s on %s\ncause: %s\noutcome: %s\nfirst sign: %s\nbefore: %s\nstart: %s\n\n", d.ID, record, d.Node, d.Cause, d.Outcome, d.Why, d.Peer, d.Start.Format(time.RFC3339))
+	for _, p := range d.Phases {
+		fmt.Fprintf(&b, "T+%.2fs  %s\n", p.After, p.Phase)
+	}
+	if d.Outage != nil {
+		fmt.Fprintf(&b, "\nA client of the name was without a server for %.1f s; then %s answered.\n", *d.Outage, d.Answered)
+	}
+	fmt.Fprintf(&b, "\npgha-agent history %d, on %s, shows it again.\n", d.ID, d.Node)
+	return subject, b.String()
+}
