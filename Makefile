@@ -50,8 +50,8 @@ audit: ## licences and known vulnerabilities of what is linked in; fails when ei
 licenses: ## the first half of audit, which needs nothing but the modules
 	@.ci/audit licenses
 
-docs: ## regenerate docs/metrics.md and docs/commands.md
-	$(GO) test ./agent ./cmd/pgha-agent -run 'Documented' -update
+docs: ## regenerate docs/metrics.md, docs/commands.md and docs/doctor.md
+	$(GO) test ./agent ./agent/doctor ./cmd/pgha-agent -run 'Documented' -update
 
 # The lab needs root. It is built as whoever calls make, so that root's environment does not matter.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SCENARIOS,LAB_CACHE,LAB_MODULES)

@@ -29,6 +29,7 @@ type Options struct {
 	Clock   Clock        // nil: the kernel's
 	Alerts  net.Listener // alert socket held by systemd; nil: the agent makes its own
 	Notify  Notifier     // systemd; nil: nobody to tell
+	File    string       // of the configuration; the doctor looks whether the hook can read it
 
 	once bool // one publication without a daemon: the journal is only read
 }
@@ -111,12 +112,17 @@ func (a *Agent) connect() (err error) {
 	if a.prober, err = pg.NewProber(c.Postgres.DSN); err != nil {
 		return fmt.Errorf("postgres.dsn: %w", err)
 	}
-	a.zone, err = route53.New(context.Background(), route53.Options{
+	o := c.route53Options()
+	o.Observe = func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) }
+	a.zone, err = route53.New(context.Background(), o)
+	return err
+}
+
+func (c *Config) route53Options() route53.Options {
+	return route53.Options{
 		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == OwnershipTXT,
 		EndpointURL: c.Record.EndpointURL, Region: c.Record.Region,
-		Observe: func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) },
-	})
-	return err
+	}
 }
 
 // NameView makes what sees the name as clients do: the resolver that they use, and a client of PostgreSQL, nil when it is off.
@@ -174,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { a.cloud.putAll(ctx); return nil })
 		group.Go(func() error { a.cloud.publish(ctx); return nil })
 	}
+	group.Go(func() error { a.diagnose(ctx); return nil })
 	if a.state.Config.Addr == "" {
 		group.Go(func() error { a.findAddress(ctx); return nil })
 	}

@@ -14,10 +14,11 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/fsm", "crm", "drbd", "pg", "route53"},
+		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/doctor", "agent/fsm", "crm", "drbd", "pg", "route53"},
 		"agent/alertsock":                 {"crm"},
 		"agent/cloudwatch":                {},
 		"agent/cloudwatch/cloudwatchtest": {},
+		"agent/doctor":                    {"agent/fsm", "crm", "drbd", "pg", "route53"},
 		"agent/fsm":                       {},
 		"agent/switchover":                {"agent", "crm", "drbd", "pg", "route53"},
 		"crm":                             {},

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/pgha/pgha-agent/agent/doctor"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53"
@@ -34,6 +35,8 @@ type metrics struct {
 	outage          prometheus.Histogram
 	lastEpisode     prometheus.Gauge
 	cloud           *prometheus.CounterVec
+	doctor          *prometheus.GaugeVec
+	doctorRun       prometheus.Gauge
 }
 
 // Operations of the API, for the label op.
@@ -90,6 +93,15 @@ func newMetrics(a *Agent) *metrics {
 		m.cloud.WithLabelValues("PutMetricData", result)
 		m.cloud.WithLabelValues("Publish", result)
 	}
+	m.doctor = f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "pgha_doctor_check", Help: "Verdict of each of the doctor's checks that cost nothing, looked at a few minutes after the start and every hour; unknown before.",
+	}, []string{"check", "verdict"})
+	m.doctorRun = f.NewGauge(prometheus.GaugeOpts{
+		Name: "pgha_doctor_last_run_timestamp_seconds", Help: "When the daemon last ran the doctor's checks, 0 when it has not since its start.",
+	})
+	for _, c := range doctor.FreeChecks() {
+		m.verdict(c.Name, doctor.Unknown)
+	}
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "pgha_alerts_rejected_total", Help: "Alerts refused: sent by a user who may not, or not delivered.",
 	}, func() float64 { return float64(a.alerts.Rejected.Load()) })
@@ -127,6 +139,13 @@ func (m *metrics) route53Call(op string, reason route53.Reason, took time.Durati
 	}
 	m.calls.WithLabelValues(op, label).Inc()
 	m.callSeconds.WithLabelValues(op).Observe(took.Seconds())
+}
+
+// verdict shows the verdict of one check.
+func (m *metrics) verdict(check string, is doctor.Verdict) {
+	for _, v := range doctor.Verdicts {
+		m.doctor.WithLabelValues(check, string(v)).Set(number(v == is))
+	}
 }
 
 func (m *metrics) alert(kind string) {

@@ -10,7 +10,7 @@ import (
 	"github.com/beevik/etree"
 )
 
-// CIB reads and changes the cluster's configuration with cibadmin. Only a command that an operator gave uses it, never the daemon.
+// CIB reads and changes the cluster's configuration with cibadmin. The daemon only reads: what changes is for commands that an operator gave.
 type CIB struct {
 	Command []string      // default: cibadmin from PATH, else /usr/sbin/cibadmin
 	Timeout time.Duration // of one run, default 10 s
@@ -22,76 +22,13 @@ const exitExists = 108
 // ErrExists says that the configuration has a constraint of that id already.
 var ErrExists = errors.New("a constraint of that name is there already")
 
-// Location is a location constraint.
-type Location struct {
-	ID       string    `json:"id"`
-	Resource string    `json:"resource"`
-	Node     string    `json:"node"` // "" when no single node is named
-	Role     Role      `json:"role"` // "" for every role
-	Score    int       `json:"score"`
-	Until    time.Time `json:"until"` // when it ends to apply; zero when it does not end by itself
-}
-
-// Applies reports whether the constraint is in force at a time.
-func (l Location) Applies(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
-
-// Configuration is what matters of the configuration to a planned move.
-type Configuration struct {
-	Locations []Location
-	// Glued are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
-	Glued []string
-}
-
 // Configuration reads the configuration.
 func (c *CIB) Configuration(ctx context.Context) (*Configuration, error) {
 	out, err := c.run(ctx, "-Q", "-o", "configuration")
 	if err != nil {
 		return nil, err
 	}
-	root, err := readRoot(out)
-	if err != nil {
-		return nil, fmt.Errorf("parse cibadmin output: %w", err)
-	}
-	conf := &Configuration{}
-	conf.read(root)
-	return conf, nil
-}
-
-func (c *Configuration) read(e *etree.Element) {
-	switch e.Tag {
-	case "rsc_location":
-		c.Locations = append(c.Locations, readLocation(e))
-		return
-	case "nvpair":
-		if n, ok := score(attr(e, "value")); ok && attr(e, "name") == "resource-stickiness" && n >= Infinity {
-			c.Glued = append(c.Glued, attr(e.Parent(), "id"))
-		}
-	}
-	for child := range e.ChildElementsSeq() {
-		c.read(child)
-	}
-}
-
-// readLocation reads a constraint with a node and a score, or one with a rule of the form that Prefer and crm_resource write. Of other
-// rules only the score is known.
-func readLocation(e *etree.Element) Location {
-	l := Location{ID: attr(e, "id"), Resource: attr(e, "rsc"), Node: attr(e, "node"), Role: roleOf(e)}
-	l.Score, _ = score(attr(e, "score"))
-	if rule := e.SelectElement("rule"); rule != nil {
-		l.Score, _ = score(attr(rule, "score"))
-		if role := roleOf(rule); role != "" {
-			l.Role = role
-		}
-		for x := range rule.ChildElementsSeq() {
-			switch {
-			case x.Tag == "expression" && attr(x, "attribute") == "#uname" && attr(x, "operation") == "eq":
-				l.Node = attr(x, "value")
-			case x.Tag == "date_expression" && attr(x, "operation") == "lt":
-				l.Until = parseTime(attr(x, "end"))
-			}
-		}
-	}
-	return l
+	return ParseConfiguration(out)
 }
 
 // Prefer adds a location constraint of its own id, which ends to apply by itself at l.Until. version is the Pacemaker's, of

@@ -65,8 +65,10 @@ func promotableRole(role Role) bool {
 	return false
 }
 
-func roleOf(e *etree.Element) Role {
-	switch role := attr(e, "role"); role {
+func roleOf(e *etree.Element) Role { return todaysRole(attr(e, "role")) }
+
+func todaysRole(role string) Role {
+	switch role {
 	case "Master":
 		return RolePromoted
 	case "Slave":

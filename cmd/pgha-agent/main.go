@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&config, "config", "c", defaultConfig, "configuration file")
 	root.AddCommand(
 		newRun(&config), newAlert(&config), newPublish(&config), newStatus(&config), newHistory(&config), newPause(&config), newResume(&config),
-		newExplain(&config), newWatch(&config), newSwitchover(&config), newCheckConfig(&config), newOCF(&config), newVersion(), newDebug(),
+		newExplain(&config), newWatch(&config), newSwitchover(&config), newDoctor(&config), newCheckConfig(&config), newOCF(&config), newVersion(), newDebug(),
 	)
 	for _, add := range extras {
 		root.AddCommand(add(root))

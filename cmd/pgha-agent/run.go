@@ -24,7 +24,7 @@ func newRun(config *string) *cobra.Command {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			defer context.AfterFunc(ctx, func() { agent.Systemd{}.Notify(daemon.SdNotifyStopping) })()
-			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}}, loader(*config), reloads(ctx))
+			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}, File: *config}, loader(*config), reloads(ctx))
 		},
 	}
 }

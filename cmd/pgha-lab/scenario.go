@@ -26,7 +26,7 @@ type part struct {
 var scenarios []scenario
 
 func init() {
-	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios, packageScenarios)
+	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios, packageScenarios, doctorScenarios)
 	slices.SortFunc(scenarios, func(a, b scenario) int { return a.number - b.number })
 }
 

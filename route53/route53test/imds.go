@@ -27,6 +27,7 @@ type IMDS struct {
 	LocalIPv4  string
 	InstanceID string
 	Zone       string // availability zone
+	VPC        string // id of the network; "" means that no interface is listed
 	Role       string // name of the instance profile's role; "" means none
 	AccessKey  string
 	SecretKey  string
@@ -136,6 +137,8 @@ func (m *IMDS) valid(token string) bool {
 	return ok && time.Now().Before(end)
 }
 
+const imdsMAC = "02:00:00:00:00:01"
+
 func (m *IMDS) lookup(path string) (string, bool) {
 	item, ok := strings.CutPrefix(path, "/latest/meta-data/")
 	if !ok {
@@ -148,6 +151,12 @@ func (m *IMDS) lookup(path string) (string, bool) {
 		text = m.LocalIPv4
 	case "instance-id":
 		text = m.InstanceID
+	case "mac":
+		if m.VPC != "" {
+			text = imdsMAC
+		}
+	case "network/interfaces/macs/" + imdsMAC + "/vpc-id":
+		text = m.VPC
 	case "placement/availability-zone":
 		text = m.Zone
 	case "placement/region":

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/doctor"
+)
+
+// DoctorOptions tells the doctor what this configuration, read from file, is about.
+func DoctorOptions(c *Config, file string) doctor.Options {
+	return doctor.Options{
+		Node: c.Node.Name, Clone: c.Cluster.Promotable, Resource: c.Drbd.Resource, Address: c.Node.Address,
+		CrmMon: c.Cluster.CrmMon, Drbdsetup: c.Drbd.Drbdsetup, PostgresDSN: c.Postgres.DSN,
+		Record: c.route53Options(), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
+	}
+}
+
+const (
+	doctorFirst = 5 * time.Minute // after the start: the node has enough to do before
+	doctorEvery = time.Hour
+	doctorBusy  = time.Minute // later, when a failover is under way
+)
+
+// diagnose runs the doctor's free checks now and then. The time varies, so that two nodes that were started together do not go together.
+func (a *Agent) diagnose(ctx context.Context) {
+	for wait := doctorFirst; ; wait = doctorEvery {
+		sleep(ctx, wait+rand.N(wait/5))
+		for ctx.Err() == nil && a.Snapshot().State.Episode.Open() {
+			sleep(ctx, doctorBusy)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		results := doctor.Run(ctx, DoctorOptions(a.cfg, a.opts.File), doctor.FreeChecks())
+		if ctx.Err() != nil {
+			return // answers of children that were ended
+		}
+		for _, r := range results {
+			a.metrics.verdict(r.Check, r.Verdict)
+		}
+		a.metrics.doctorRun.Set(float64(a.clock.Wall().Unix()))
+	}
+}

@@ -1,0 +1,323 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+var networkChecks = []Check{
+	{
+		Name: "corosync-membership", Area: Network, Needs: []Source{fromCrm},
+		Want:   "all nodes are members (UDP 5404 and 5405 are open both ways)",
+		Why:    "A node that is no member takes no part: it cannot take over.",
+		Remedy: "allow UDP 5404-5405 between the nodes in the security group; see `journalctl -u corosync`",
+		Judge: func(f *Facts) Finding {
+			var away []string
+			for _, n := range f.Crm.Nodes {
+				if n.Online != crm.Yes {
+					away = append(away, n.Name)
+				}
+			}
+			switch {
+			case len(f.Crm.Nodes) == 0:
+				return unknown("crm_mon lists no node")
+			case len(away) > 0:
+				return fail("not online: %s", strings.Join(away, ", "))
+			}
+			return pass("%d nodes online", len(f.Crm.Nodes))
+		},
+	},
+	{
+		Name: "port-drbd", Area: Network, Needs: []Source{fromPorts},
+		Want:   "the peer's DRBD port can be reached",
+		Why:    "Without it nothing is replicated.",
+		Remedy: "allow the resource's TCP port (7789 is usual) between the nodes in the security group",
+		Judge: func(f *Facts) Finding {
+			switch f.Ports.Drbd {
+			case "":
+				return pass("DRBD is connected")
+			case reachSilent:
+				return fail("no answer from %s", f.Ports.Peer)
+			case reachRefused:
+				return warn("%s refuses: the way is open, but DRBD does not listen there", f.Ports.Peer).remedy("on {peer}: drbdadm status {resource}")
+			}
+			return pass("%s answers", f.Ports.Peer)
+		},
+	},
+	{
+		Name: "port-postgres", Area: Network, Needs: []Source{fromPorts, fromCrm},
+		Want:   "the peer's port 5432 can be reached",
+		Why:    "What holds for the peer most likely holds for the clients: a rule that names one node only is noticed at the failover. The agent's view as a client needs it too.",
+		Remedy: "allow TCP 5432 from the clients' and both nodes' addresses in the security group of both nodes",
+		Judge: func(f *Facts) Finding {
+			there := slices.Contains(f.Crm.Promoted(f.Options.Clone), f.peer())
+			switch f.Ports.Postgres {
+			case reachSilent:
+				return fail("no answer from %s", f.Ports.Peer)
+			case reachRefused:
+				if there {
+					return fail("%s refuses although it is the promoted node", f.Ports.Peer).remedy("on {peer}: is PostgreSQL up, and listen_addresses '*'?")
+				}
+				return pass("%s refuses, as it should without PostgreSQL: nothing filters the port", f.Ports.Peer)
+			}
+			if !there {
+				return fail("something listens on 5432 of %s, which is not promoted", f.Ports.Peer).remedy("on {peer}: ss -ltnp 'sport = 5432'; systemctl disable --now postgresql")
+			}
+			return pass("%s answers", f.Ports.Peer)
+		},
+	},
+	{
+		Name: "port-pcsd", Area: Network, Needs: []Source{fromPorts, fromHost},
+		Want:   "the peer's pcsd (TCP 2224) can be reached",
+		Why:    "pcs changes settings on both nodes through it. Without it half of a change is made.",
+		Remedy: "on {peer}: systemctl enable --now pcsd; allow TCP 2224 between the nodes in the security group",
+		Judge: func(f *Facts) Finding {
+			switch {
+			case f.Host.PcsdMasked:
+				return skip("pcsd is not installed or masked here")
+			case f.Ports.Pcsd == reachSilent:
+				return fail("no answer from %s", f.Ports.Peer)
+			case f.Ports.Pcsd == reachRefused:
+				return warn("%s refuses: the way is open, but pcsd does not run there", f.Ports.Peer)
+			}
+			return pass("%s answers", f.Ports.Peer)
+		},
+	},
+}
+
+var awsChecks = []Check{
+	{
+		Name: "imds-v2", Area: AWS, Needs: []Source{fromInstance},
+		Want:   "instance metadata answers in version 2 only",
+		Why:    "With version 1, any program here that can be made to fetch a URL hands out the role's credentials: those that stop machines and move the record.",
+		Remedy: "aws ec2 modify-instance-metadata-options --instance-id INSTANCE --http-tokens required",
+		Judge: func(f *Facts) Finding {
+			if f.Instance.V1 {
+				return warn("version 1 answers as well").remedy("aws ec2 modify-instance-metadata-options --instance-id %s --http-tokens required", f.Instance.ID)
+			}
+			return pass("instance %s", f.Instance.ID)
+		},
+	},
+	{
+		Name: "own-address", Area: AWS, Needs: []Source{fromInstance},
+		Want:   "the address to publish is this instance's",
+		Why:    "Otherwise the record leads clients to another machine after a failover.",
+		Remedy: `in the agent's configuration: address = "imds", or this instance's private address`,
+		Judge: func(f *Facts) Finding {
+			if f.Options.Address == "imds" {
+				return pass("%s, from instance metadata", f.Instance.Addr)
+			}
+			if own, err := netip.ParseAddr(f.Options.Address); err != nil || own != f.Instance.Addr {
+				return fail("node.address is %s, the instance's is %s", f.Options.Address, f.Instance.Addr)
+			}
+			return pass("%s", f.Instance.Addr)
+		},
+	},
+	{
+		Name: "fence-instance", Area: AWS, Needs: []Source{fromCIB, fromInstance},
+		Want:   "the fence device for this node names this instance",
+		Why:    "After an instance was replaced, its old id stays in the device: fencing then stops nothing, or another machine.",
+		Remedy: "pcs stonith update DEVICE pcmk_host_map=\"{node}:INSTANCE;...\"",
+		Judge:  judgeFenceInstance,
+	},
+	{
+		Name: "fence-permissions", Area: AWS, Needs: []Source{fromPower},
+		Want:   "EC2 would let the fence devices describe, stop and start their instances (asked with DryRun, nothing is done)",
+		Why:    "A fence device without permission fails only when it is needed.",
+		Remedy: "allow ec2:DescribeInstances on *, ec2:StopInstances and ec2:StartInstances on the cluster's instances for the role of both nodes",
+		Judge:  judgePower,
+	},
+	{
+		Name: "route53-read", Area: AWS, Needs: []Source{fromRecord},
+		Want:   "the record can be read",
+		Why:    "The agent writes on the base of what it read. Without permission or network nothing is published at a failover.",
+		Remedy: "see the reason: credentials (instance profile), denied (deploy/iam-policy.json), network (NAT or PrivateLink with record.endpoint_url)",
+		Judge: func(f *Facts) Finding {
+			switch err := f.Record.Err; route53.ReasonOf(err) {
+			case route53.ReasonNone:
+				return pass("owner %s, epoch %d", orNobody(f.Record.Record.Owner.Node), f.Record.Record.Owner.Epoch)
+			case route53.ReasonRefusedRecord:
+				return pass("it can, see record-simple")
+			case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonServer:
+				return unknown("%s", oneLine(err.Error())).remedy("try again in a minute")
+			default:
+				return fail("%s", oneLine(err.Error()))
+			}
+		},
+	},
+	{
+		Name: "route53-write", Area: AWS, Needs: []Source{fromTryWrite},
+		Want:   "the record could be written (tried with a batch that Route 53 must refuse)",
+		Why:    "A missing permission is otherwise found at the first failover to this node.",
+		Remedy: "attach deploy/iam-policy.json with the zone's id and both names to the role of both nodes",
+		Judge: func(f *Facts) Finding {
+			err := f.TryWrite
+			if errors.Is(err, route53.ErrAccepted) {
+				return fail("%s: it does not guard a write either", oneLine(err.Error())).remedy("is record.endpoint_url Route 53? See the manual test in docs/design.md")
+			}
+			switch route53.ReasonOf(err) {
+			case route53.ReasonNone:
+				return pass("refused for its content only, as it should be")
+			case route53.ReasonDenied, route53.ReasonCredentials, route53.ReasonNoZone:
+				return fail("%s", oneLine(err.Error()))
+			case route53.ReasonInvalid:
+				return unknown("refused in words that this version does not know: %s", oneLine(err.Error())).remedy("see the manual test in docs/design.md")
+			default:
+				return unknown("%s", oneLine(err.Error())).remedy("try again in a minute")
+			}
+		},
+	},
+	{
+		Name: "zone-private", Area: AWS, Needs: []Source{fromZone}, Also: []Source{fromInstance},
+		Want:   "the zone is private, holds the record's name, and is associated with this network",
+		Why:    "A public zone shows private addresses to everybody. A private one that is not associated is resolved by nobody here.",
+		Remedy: "aws route53 associate-vpc-with-hosted-zone --hosted-zone-id ZONE --vpc VPCRegion=REGION,VPCId=VPC",
+		Judge:  judgeZone,
+	},
+	{
+		Name: "record-simple", Area: AWS, Needs: []Source{fromRecord},
+		Want:   "what stands under the name is one plain A record, or nothing yet",
+		Why:    "An alias, a routing policy or several values are never overwritten: the agent refuses to publish.",
+		Remedy: "delete the record in Route 53, or choose another name in record.name",
+		Judge: func(f *Facts) Finding {
+			err := f.Record.Err
+			switch {
+			case route53.ReasonOf(err) == route53.ReasonRefusedRecord:
+				return fail("%s", oneLine(err.Error()))
+			case err != nil:
+				return unknown("%s", oneLine(err.Error())).remedy("first mend what the check route53-read reports")
+			case !f.Record.Record.Addr.IsValid():
+				return pass("there is none yet")
+			}
+			return pass("%s", f.Record.Record.Addr)
+		},
+	},
+	{
+		Name: "record-ttl", Area: AWS, Needs: []Source{fromRecord},
+		Want:   "the record's TTL is at most 60 s",
+		Why:    "Clients and resolvers use the old address for this long after a failover.",
+		Remedy: `in the agent's configuration: ttl = "10s"; the next publication writes it`,
+		Judge: func(f *Facts) Finding {
+			if f.Record.Err != nil && route53.ReasonOf(f.Record.Err) != route53.ReasonRefusedRecord {
+				return unknown("%s", oneLine(f.Record.Err.Error())).remedy("first mend what the check route53-read reports")
+			}
+			if ttl := max(f.Record.Record.TTL, f.Options.Record.TTL); ttl > time.Minute {
+				return warn("%s in the zone, %s in the configuration", f.Record.Record.TTL, f.Options.Record.TTL)
+			}
+			return pass("%s", f.Options.Record.TTL)
+		},
+	},
+	{
+		Name: "resolver", Area: AWS, Needs: []Source{fromResolver}, Also: []Source{fromRecord},
+		Want:   "this machine's resolver answers with the one address of the zone",
+		Why:    "What clients see is the resolver's answer.",
+		Remedy: "wait for the TTL and look again; then /etc/resolv.conf, and the zone's association with this VPC",
+		Judge: func(f *Facts) Finding {
+			var rec netip.Addr
+			if f.Record != nil && f.Record.Err == nil {
+				rec = f.Record.Record.Addr
+			}
+			switch {
+			case len(f.Resolved) != 1:
+				return fail("%d addresses: %v", len(f.Resolved), f.Resolved)
+			case rec.IsValid() && rec != f.Resolved[0]:
+				return warn("%s, the zone has %s", f.Resolved[0], rec)
+			}
+			return pass("%s", f.Resolved[0])
+		},
+	},
+}
+
+var nodeChecks = []Check{
+	{
+		Name: "clock", Area: Node, Needs: []Source{fromClock},
+		Want:   "the clock is synchronised",
+		Why:    "A clock that is off by minutes makes AWS refuse every signature: no fencing by API, no record. Logs of both nodes cannot be compared.",
+		Remedy: "systemctl enable --now chrony (Enterprise Linux: chronyd), with `server 169.254.169.123 prefer iburst` on AWS",
+		Judge: func(f *Facts) Finding {
+			switch {
+			case !f.Clock.Synchronised:
+				return warn("the kernel counts its clock as not synchronised")
+			case f.Clock.Error > time.Second:
+				return warn("synchronised, but it may be off by %s", f.Clock.Error)
+			}
+			return pass("off by at most %s", f.Clock.Error.Round(time.Millisecond))
+		},
+	},
+}
+
+func orNobody(s string) string {
+	if s == "" {
+		return "nobody"
+	}
+	return s
+}
+
+func judgeFenceInstance(f *Facts) Finding {
+	var named []string
+	for _, d := range activeDevices(f.CIB) {
+		targets, _ := fenceTargets(d)
+		if !slices.Contains(targets, f.Options.Node) {
+			continue
+		}
+		id := fencePlug(d, f.Options.Node)
+		if !instanceID.MatchString(id) {
+			continue
+		}
+		if id != f.Instance.ID {
+			return fail("%s fences %s, this node is %s", d.ID, id, f.Instance.ID).
+				remedy("pcs stonith update %s: replace %s by %s in pcmk_host_map or plug", d.ID, id, f.Instance.ID)
+		}
+		named = append(named, d.ID)
+	}
+	if len(named) == 0 {
+		return skip("no device names an instance for this node")
+	}
+	return pass("%s names %s", strings.Join(named, ", "), f.Instance.ID)
+}
+
+func judgePower(f *Facts) Finding {
+	var denied, odd []string
+	for _, a := range f.Power {
+		switch {
+		case a.Err != nil:
+			odd = append(odd, fmt.Sprintf("%s %s: %s", a.Action, a.Instance, oneLine(a.Err.Error())))
+		case a.Code == "DryRunOperation":
+		case a.Code == "UnauthorizedOperation" || a.Code == "AuthFailure" || strings.HasPrefix(a.Code, "InvalidInstanceID"):
+			denied = append(denied, fmt.Sprintf("%s %s: %s", a.Action, a.Instance, a.Code))
+		default:
+			odd = append(odd, fmt.Sprintf("%s %s: %s: %s", a.Action, a.Instance, a.Code, a.Message))
+		}
+	}
+	switch {
+	case len(denied) > 0:
+		return fail("%s", strings.Join(denied, "; "))
+	case len(odd) > 0:
+		return unknown("%s", strings.Join(odd, "; ")).remedy("can this node reach the EC2 API of its region (NAT, or a VPC endpoint)? The fence device needs it too")
+	}
+	return pass("%d dry runs", len(f.Power))
+}
+
+func judgeZone(f *Facts) Finding {
+	z := f.Zone
+	name := strings.ToLower(strings.TrimSuffix(f.Options.Record.Name, "."))
+	switch {
+	case name != z.Name && !strings.HasSuffix(name, "."+z.Name):
+		return fail("%s is not in zone %s", name, z.Name).remedy("record.zone_id or record.name in the agent's configuration")
+	case !z.Private:
+		return warn("zone %s is public", z.Name).remedy("make a private zone of the same name for this VPC: aws route53 create-hosted-zone --vpc ...")
+	case f.Instance == nil || f.Instance.VPC == "":
+		return pass("%s is private, associated with %s (this instance's network is not known)", z.Name, strings.Join(z.VPCs, ", "))
+	case !slices.Contains(z.VPCs, f.Instance.VPC):
+		return fail("%s is associated with %s, not with %s", z.Name, strings.Join(z.VPCs, ", "), f.Instance.VPC).
+			remedy("aws route53 associate-vpc-with-hosted-zone --hosted-zone-id %s --vpc VPCRegion=%s,VPCId=%s", f.Options.Record.ZoneID, f.Instance.Region, f.Instance.VPC)
+	}
+	return pass("%s is private, associated with %s", z.Name, f.Instance.VPC)
+}

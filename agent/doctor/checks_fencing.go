@@ -1,0 +1,318 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/crm"
+)
+
+var fencingChecks = []Check{
+	{
+		Name: "fencing-enabled", Area: Fencing, Needs: []Source{fromCIB},
+		Want:   "stonith-enabled is not off, and there is a fence device",
+		Why:    "With two nodes quorum proves nothing. Without fencing both nodes can write at once after a network fault, and their data part for good.",
+		Remedy: "pcs stonith create fence_{peer} fence_aws ...; pcs property set stonith-enabled=true",
+		Judge:  judgeFencingEnabled,
+	},
+	{
+		Name: "fence-device", Area: Fencing, Needs: []Source{fromCIB},
+		Want:   "each node can be fenced by a device that the other node may use",
+		Why:    "A node that nobody can fence blocks every failover from it: Pacemaker waits for a proof that never comes.",
+		Remedy: `pcs stonith update DEVICE pcmk_host_map="{node}:i-...;{peer}:i-..."`,
+		Judge:  judgeFenceDevice,
+	},
+	{
+		Name: "fence-device-place", Area: Fencing, Needs: []Source{fromCIB, fromCrm},
+		Want:   "a device for one node is kept off that node, and all devices run",
+		Why:    "A device that runs on its own target is gone with it, and its monitor says nothing about the way from the survivor to the power API.",
+		Remedy: "pcs constraint location DEVICE avoids TARGET=INFINITY; pcs stonith cleanup DEVICE",
+		Judge:  judgeFencePlace,
+	},
+	{
+		Name: "fence-delay", Area: Fencing, Needs: []Source{fromCIB},
+		Want:   "the promoted node wins when both nodes want to fence each other",
+		Why:    "When only the links between the nodes break, both fence. Without a delay both may go down. With one for a name and not for the data, the node that committed last may lose.",
+		Remedy: "pcs property set priority-fencing-delay=10s && pcs resource meta {group} priority=10 (longer than the fence device takes to reach EC2)",
+		Judge:  judgeFenceDelay,
+	},
+	{
+		Name: "fence-timeout", Area: Fencing, Needs: []Source{fromCIB},
+		Want:   "Pacemaker waits longer for a fence device than the device for the power",
+		Why:    "Otherwise Pacemaker gives up on a stop that is about to succeed, and begins again: the failover takes minutes.",
+		Remedy: "pcs property set stonith-timeout=120s",
+		Judge:  judgeFenceTimeout,
+	},
+	{
+		Name: "fence-attempts", Area: Fencing, Needs: []Source{fromCIB},
+		Want:   "stonith-max-attempts is at least 100",
+		Why:    "The default is 10. In the lab ten quick failures took 34 s; then Pacemaker gave up, and the database stayed down when the power API was back.",
+		Remedy: "pcs property set stonith-max-attempts=1000",
+		Judge: func(f *Facts) Finding {
+			n := 10
+			if v := f.CIB.Property("stonith-max-attempts"); v != "" {
+				if v == "INFINITY" {
+					return pass("INFINITY")
+				}
+				var err error
+				if n, err = strconv.Atoi(v); err != nil {
+					return unknown("stonith-max-attempts is %q", v)
+				}
+			}
+			if n < 100 {
+				return warn("stonith-max-attempts is %d", n)
+			}
+			return pass("%d", n)
+		},
+	},
+}
+
+func judgeFencingEnabled(f *Facts) Finding {
+	if isNo(f.CIB.Property("stonith-enabled")) {
+		return fail("stonith-enabled is %s", f.CIB.Property("stonith-enabled"))
+	}
+	devices := activeDevices(f.CIB)
+	if len(devices) == 0 {
+		return fail("no fence device is configured, or all are disabled")
+	}
+	var ids []string
+	for _, d := range devices {
+		ids = append(ids, d.ID)
+	}
+	return pass("%s", strings.Join(ids, ", "))
+}
+
+func judgeFenceDevice(f *Facts) Finding {
+	var bad, good []string
+	for _, node := range f.CIB.Nodes {
+		var by, banned []string
+		for _, d := range activeDevices(f.CIB) {
+			targets, known := fenceTargets(d)
+			if known && !slices.Contains(targets, node) {
+				continue
+			}
+			// Any node may use a device that it is not banned from, wherever it runs; nobody fences itself while another can.
+			if slices.ContainsFunc(f.CIB.Nodes, func(n string) bool { return n != node && !bannedFrom(f.CIB, d, n) }) {
+				by = append(by, d.ID)
+			} else {
+				banned = append(banned, d.ID)
+			}
+		}
+		switch {
+		case len(by) > 0:
+			good = append(good, node+" by "+strings.Join(by, ", "))
+		case len(banned) > 0:
+			bad = append(bad, fmt.Sprintf("%s fences %s, but every other node is banned from it", strings.Join(banned, ", "), node))
+		default:
+			bad = append(bad, "no device fences "+node)
+		}
+	}
+	if len(bad) > 0 {
+		return fail("%s", strings.Join(bad, "; "))
+	}
+	return pass("%s", strings.Join(good, "; "))
+}
+
+func judgeFencePlace(f *Facts) Finding {
+	var bad, loose []string
+	for _, d := range activeDevices(f.CIB) {
+		var at []string
+		for _, r := range f.Crm.Instances(d.ID) {
+			if r.Node != "" && r.Role == crm.RoleStarted && r.Failed != crm.Yes {
+				at = append(at, r.Node)
+			}
+		}
+		if len(at) == 0 {
+			bad = append(bad, d.ID+" does not run")
+		}
+		targets, known := fenceTargets(d)
+		if !known || len(targets) != 1 {
+			continue
+		}
+		if slices.Contains(at, targets[0]) {
+			bad = append(bad, d.ID+" runs on its own target "+targets[0])
+		} else if !bannedFrom(f.CIB, d, targets[0]) {
+			loose = append(loose, fmt.Sprintf("nothing keeps %s off its target %s", d.ID, targets[0]))
+		}
+	}
+	switch {
+	case len(bad) > 0:
+		return fail("%s", strings.Join(bad, "; "))
+	case len(loose) > 0:
+		return warn("%s", strings.Join(loose, "; "))
+	}
+	return pass("all run, none on its own target")
+}
+
+func judgeFenceDelay(f *Facts) Finding {
+	if len(f.CIB.Nodes) != 2 {
+		return skip("%d nodes: quorum decides", len(f.CIB.Nodes))
+	}
+	base, random := map[string]time.Duration{}, map[string]time.Duration{}
+	var longest time.Duration
+	for _, node := range f.CIB.Nodes {
+		for _, d := range activeDevices(f.CIB) {
+			if targets, known := fenceTargets(d); known && !slices.Contains(targets, node) {
+				continue
+			}
+			base[node] = max(base[node], delayFor(d.Params["pcmk_delay_base"], node))
+			random[node] = max(random[node], delayFor(d.Params["pcmk_delay_max"], node))
+			longest = max(longest, random[node])
+		}
+	}
+	a, b := f.CIB.Nodes[0], f.CIB.Nodes[1]
+	if priority, _ := pacemakerTime(f.CIB.Property("priority-fencing-delay")); priority > 0 {
+		switch {
+		case !hasPriority(f.CIB):
+			return fail("priority-fencing-delay is %s, but no resource has a priority, so it does nothing", priority).
+				remedy("pcs resource meta {group} priority=10")
+		case priority < 2*longest:
+			return warn("priority-fencing-delay is %s, less than twice pcmk_delay_max (%s): chance may win", priority, longest).
+				remedy("pcs property set priority-fencing-delay=%s", 2*longest)
+		}
+		return pass("the promoted node has %s", priority)
+	}
+	if base[a] != base[b] {
+		ahead := a
+		if base[b] > base[a] {
+			ahead = b
+		}
+		return warn("%s is fenced %s later than the other node, promoted or not", ahead, (base[a] - base[b]).Abs())
+	}
+	if random[a] > 0 || random[b] > 0 {
+		return warn("only chance decides (pcmk_delay_max %s): it may fence the promoted node, or both", longest)
+	}
+	return fail("both nodes are fenced after the same delay (%s)", base[a])
+}
+
+// promotedWins says whether the promoted node goes first in a fence race.
+func promotedWins(c *crm.Configuration) bool {
+	delay, _ := pacemakerTime(c.Property("priority-fencing-delay"))
+	return delay > 0 && hasPriority(c)
+}
+
+func judgeFenceTimeout(f *Facts) Finding {
+	general, ok := pacemakerTime(cmp.Or(f.CIB.Property("stonith-timeout"), "60s"))
+	if !ok {
+		return unknown("stonith-timeout is %q", f.CIB.Property("stonith-timeout"))
+	}
+	action := cmp.Or(f.CIB.Property("stonith-action"), "reboot")
+	var short, fine []string
+	for _, d := range activeDevices(f.CIB) {
+		power := d.Params["power_timeout"]
+		if power == "" && d.Type == "fence_aws" {
+			power = "60" // its own default
+		}
+		need, ok := pacemakerTime(power)
+		if !ok {
+			continue
+		}
+		limit := general
+		if own, ok := pacemakerTime(d.Params["pcmk_"+action+"_timeout"]); ok {
+			limit = own
+		}
+		text := fmt.Sprintf("%s: Pacemaker waits %s, the device %s", d.ID, limit, need)
+		if limit <= need {
+			short = append(short, text)
+		} else {
+			fine = append(fine, text)
+		}
+	}
+	switch {
+	case len(short) > 0:
+		return warn("%s", strings.Join(short, "; "))
+	case len(fine) == 0:
+		return skip("no device states how long it waits (stonith-timeout is %s)", general)
+	}
+	return pass("%s", strings.Join(fine, "; "))
+}
+
+func activeDevices(c *crm.Configuration) []*crm.Primitive {
+	return slices.DeleteFunc(c.FenceDevices(), func(d *crm.Primitive) bool { return d.Meta["target-role"] == "Stopped" })
+}
+
+// fenceTargets returns the nodes that a device can fence by its parameters; false when it is asked itself.
+func fenceTargets(d *crm.Primitive) (nodes []string, known bool) {
+	split := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" ,;\t\n", r) })
+	}
+	nodes = split(d.Params["pcmk_host_list"])
+	for _, pair := range split(d.Params["pcmk_host_map"]) {
+		if node, _, ok := strings.Cut(pair, ":"); ok && !slices.Contains(nodes, node) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes, len(nodes) > 0
+}
+
+// fencePlug returns what the device calls a node.
+func fencePlug(d *crm.Primitive, node string) string {
+	for pair := range strings.FieldsFuncSeq(d.Params["pcmk_host_map"], func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
+		if name, plug, ok := strings.Cut(pair, ":"); ok && name == node {
+			return plug
+		}
+	}
+	return cmp.Or(d.Params["plug"], d.Params["port"], node)
+}
+
+// bannedFrom says whether a constraint of score -INFINITY keeps a resource off a node.
+func bannedFrom(c *crm.Configuration, p *crm.Primitive, node string) bool {
+	return slices.ContainsFunc(c.Locations, func(l crm.Location) bool {
+		return (l.Resource == p.ID || l.Resource == p.Top()) && l.Node == node && l.Score <= -crm.Infinity
+	})
+}
+
+func hasPriority(c *crm.Configuration) bool {
+	positive := func(meta map[string]string) bool {
+		n, err := strconv.Atoi(meta["priority"])
+		return err == nil && n > 0
+	}
+	return positive(c.Defaults) ||
+		slices.ContainsFunc(c.Clones, func(x crm.Clone) bool { return positive(x.Meta) }) ||
+		slices.ContainsFunc(c.Groups, func(x crm.Group) bool { return positive(x.Meta) }) ||
+		slices.ContainsFunc(c.Primitives, func(x crm.Primitive) bool { return positive(x.Meta) })
+}
+
+// delayFor reads "15s", or "node1:15s;node2:0s" (Pacemaker 2.1.2 and later).
+func delayFor(text, node string) time.Duration {
+	if !strings.Contains(text, ":") {
+		d, _ := pacemakerTime(text)
+		return d
+	}
+	for pair := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(" ;", r) }) {
+		if name, value, _ := strings.Cut(pair, ":"); name == node {
+			d, _ := pacemakerTime(value)
+			return d
+		}
+	}
+	return 0
+}
+
+var timeForm = regexp.MustCompile(`^(\d+)\s*(ms|msec|us|usec|s|sec|m|min|h|hr)?$`)
+
+// pacemakerTime reads Pacemaker's times: a number of seconds, or one with a unit.
+func pacemakerTime(text string) (time.Duration, bool) {
+	m := timeForm.FindStringSubmatch(strings.TrimSpace(text))
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return 0, false
+	}
+	unit := map[string]time.Duration{
+		"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute, "min": time.Minute,
+		"h": time.Hour, "hr": time.Hour,
+	}[m[2]]
+	return time.Duration(n) * cmp.Or(unit, time.Second), true
+}
+
+// isNo knows Pacemaker's words for false.
+func isNo(v string) bool {
+	return slices.Contains([]string{"false", "no", "off", "0", "n"}, strings.ToLower(v))
+}

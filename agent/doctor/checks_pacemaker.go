@@ -1,0 +1,390 @@
+package doctor
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pgha/pgha-agent/crm"
+)
+
+var pacemakerChecks = []Check{
+	{
+		Name: "quorum-policy", Area: Pacemaker, Needs: []Source{fromCIB},
+		Want:   "no-quorum-policy is not ignore",
+		Why:    "two_node in Corosync already keeps the survivor of two running. ignore takes away the rest of what quorum protects: a node that boots alone fences the healthy one.",
+		Remedy: "pcs property unset no-quorum-policy",
+		Judge: func(f *Facts) Finding {
+			if v := f.CIB.Property("no-quorum-policy"); v == "ignore" {
+				return fail("no-quorum-policy is ignore")
+			} else if v != "" {
+				return pass("%s", v)
+			}
+			return pass("stop, by default")
+		},
+	},
+	{
+		Name: "maintenance", Area: Pacemaker, Needs: []Source{fromCrm},
+		Want:   "neither the cluster nor a node is in maintenance or standby",
+		Why:    "Pacemaker does not fail over then, and the agent publishes nothing in maintenance. It is easily forgotten.",
+		Remedy: "pcs property set maintenance-mode=false; pcs node unmaintenance --all; pcs node unstandby --all",
+		Judge: func(f *Facts) Finding {
+			var found []string
+			if f.Crm.MaintenanceMode == crm.Unknown {
+				return unknown("crm_mon does not say")
+			}
+			if f.Crm.MaintenanceMode == crm.Yes {
+				found = append(found, "the cluster is in maintenance")
+			}
+			for _, n := range f.Crm.Nodes {
+				if n.Maintenance == crm.Yes {
+					found = append(found, n.Name+" is in maintenance")
+				}
+				if n.Standby == crm.Yes {
+					found = append(found, n.Name+" is in standby")
+				}
+			}
+			if len(found) > 0 {
+				return warn("%s", strings.Join(found, "; "))
+			}
+			return pass("none")
+		},
+	},
+	{
+		Name: "promotable-clone", Area: Pacemaker, Needs: []Source{fromCIB},
+		Want:   "the configured clone is promotable, sends notifications, has one promoted instance, and runs ocf:linbit:drbd for the configured resource",
+		Why:    "DRBD's agent needs the notifications to know its peer; with more than one promoted instance both nodes may write.",
+		Remedy: "pcs resource meta {clone} promotable=true notify=true clone-max=2 clone-node-max=1 promoted-max=1 promoted-node-max=1",
+		Judge:  judgeClone,
+	},
+	{
+		Name: "drbd-monitors", Area: Pacemaker, Needs: []Source{fromCIB},
+		Want:   "the DRBD resource is monitored in both roles, with different intervals",
+		Why:    "An operation without a role watches unpromoted instances only: a failed Primary is noticed by nobody. Two with the same interval are one.",
+		Remedy: "pcs resource op add DRBD-PRIMITIVE monitor interval=11s role=Promoted timeout=60s; pcs resource op add DRBD-PRIMITIVE monitor interval=13s role=Unpromoted timeout=60s",
+		Judge:  judgeMonitors,
+	},
+	{
+		Name: "colocation", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromShow},
+		Want:   "file system and PostgreSQL are tied to the promoted DRBD with score INFINITY",
+		Why:    "Otherwise Pacemaker may start them where DRBD is Secondary: the mount fails, the node collects failures, the database is down.",
+		Remedy: "pcs constraint colocation add {group} with Promoted {clone} INFINITY",
+		Judge:  judgeColocation,
+	},
+	{
+		Name: "ordering", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromShow},
+		Want:   "file system and PostgreSQL start after the promotion of DRBD",
+		Why:    "Without the order the mount is tried on a Secondary and fails; with an order after start instead of promote as well, now and then.",
+		Remedy: "pcs constraint order promote {clone} then start {group}",
+		Judge:  judgeOrdering,
+	},
+	{
+		Name: "stickiness", Area: Pacemaker, Needs: []Source{fromCIB},
+		Want:   "the database stays where it is when a node comes back",
+		Why:    "Without stickiness, or with a preferred node that weighs more, each repaired node costs a second outage.",
+		Remedy: "pcs resource defaults update resource-stickiness=1000",
+		Judge:  judgeStickiness,
+	},
+	{
+		Name: "dns-in-group", Area: Pacemaker, Needs: []Source{fromCIB},
+		Want:   "the database does not depend on a DNS resource",
+		Why:    "When the DNS API fails, that resource fails, and Pacemaker moves the whole group for it, to a node where it fails as well. The agent writes the record instead.",
+		Remedy: "pcs resource delete DNS-RESOURCE (the agent moves the record)",
+		Judge:  judgeDNS,
+	},
+	{
+		Name: "fence-constraint", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromState},
+		Want:   "no constraint of DRBD's fence-peer handler is left behind",
+		Why:    "It forbids the promotion of the peer. While the peer is out of sync that is right; left behind it blocks the next failover.",
+		Remedy: "is the unfence-peer handler configured? Then, with the peer UpToDate: pcs constraint delete CONSTRAINT",
+		Judge:  judgeFenceConstraint,
+	},
+	{
+		Name: "move-constraint", Area: Pacemaker, Needs: []Source{fromCIB},
+		Want:   "no constraint of an earlier move by hand is left",
+		Why:    "`pcs resource move`, `ban` and `crm_resource --move` leave one behind: the database cannot go to that node, or goes back to it.",
+		Remedy: "pcs resource clear {clone}; pcs resource clear {group}",
+		Judge: func(f *Facts) Finding {
+			var left []string
+			for _, l := range f.CIB.Locations {
+				if strings.HasPrefix(l.ID, "cli-ban-") || strings.HasPrefix(l.ID, "cli-prefer-") {
+					left = append(left, l.ID)
+				}
+			}
+			if len(left) > 0 {
+				return warn("%s", strings.Join(left, ", "))
+			}
+			return pass("none")
+		},
+	},
+	{
+		Name: "alert-hook", Area: Pacemaker, Needs: []Source{fromCIB, fromHost},
+		Want:   "the agent's hook is registered as an alert, and user hacluster can run it and read its configuration",
+		Why:    "The hook makes the agent look at once, and publishes by itself when the agent is down at a promotion. Without it the agent notices by DRBD, or within 10 s.",
+		Remedy: "sudo /usr/share/pgha-agent/register-alert.sh",
+		Judge:  judgeHook,
+	},
+}
+
+func judgeClone(f *Facts) Finding {
+	c := f.CIB.Clone(f.Options.Clone)
+	if c == nil {
+		return fail("there is no clone %q (cluster.promotable of the agent's configuration)", f.Options.Clone).
+			remedy("see the ids in `crm_mon -1`; then cluster.promotable in the agent's configuration, or create the clone")
+	}
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if !c.Promotable {
+		say("it is not promotable")
+	}
+	if c.Meta["notify"] != "true" {
+		say("notify is not true")
+	}
+	for _, limit := range []struct{ name, old, want string }{
+		{"clone-max", "", "2"}, {"clone-node-max", "", "1"}, {"promoted-max", "master-max", "1"}, {"promoted-node-max", "master-node-max", "1"},
+	} {
+		v := c.Meta[limit.name]
+		if v == "" && limit.old != "" {
+			v = c.Meta[limit.old]
+		}
+		if v != "" && v != limit.want {
+			say("%s is %s", limit.name, v)
+		}
+	}
+	var resource string
+	for _, p := range f.CIB.Primitives {
+		if p.Clone == c.ID && p.Agent() == drbdAgent {
+			resource = p.Params["drbd_resource"]
+		}
+	}
+	if resource != f.Options.Resource {
+		say("it runs the DRBD resource %q, the agent is configured for %q", resource, f.Options.Resource)
+	}
+	if len(wrong) > 0 {
+		return fail("%s: %s", c.ID, strings.Join(wrong, "; "))
+	}
+	return pass("%s runs %s", c.ID, resource)
+}
+
+const drbdAgent = "ocf:linbit:drbd"
+
+func judgeMonitors(f *Facts) Finding {
+	for _, p := range f.CIB.Primitives {
+		if p.Agent() != drbdAgent || p.Params["drbd_resource"] != f.Options.Resource {
+			continue
+		}
+		intervals := map[crm.Role]string{}
+		for _, op := range p.Ops {
+			if d, _ := pacemakerTime(op.Interval); op.Name == "monitor" && d > 0 {
+				role := op.Role
+				if role == "" || role == crm.RoleStarted {
+					role = crm.RoleUnpromoted
+				}
+				intervals[role] = d.String()
+			}
+		}
+		promoted, unpromoted := intervals[crm.RolePromoted], intervals[crm.RoleUnpromoted]
+		switch {
+		case promoted == "":
+			return fail("%s: nothing monitors the promoted instance", p.ID)
+		case unpromoted == "":
+			return warn("%s: nothing monitors the unpromoted instance", p.ID)
+		case promoted == unpromoted:
+			return fail("%s: both monitors have the interval %s, so only one runs", p.ID, promoted)
+		}
+		return pass("promoted every %s, unpromoted every %s", promoted, unpromoted)
+	}
+	return fail("no primitive %s runs the DRBD resource %q", drbdAgent, f.Options.Resource)
+}
+
+// chained goes from each primitive of the database through the constraints until it meets the promoted clone. by returns, for the ids that
+// a primitive goes by, whether a constraint leads straight to it, and the other resources that constraints lead to.
+func (f *Facts) chained(by func(ids []string) (direct bool, next []string)) (loose []string) {
+	var reaches func(ids []string, depth int) bool
+	reaches = func(ids []string, depth int) bool {
+		direct, next := by(ids)
+		if direct || depth == 0 {
+			return direct
+		}
+		return slices.ContainsFunc(next, func(id string) bool { return reaches(f.idsOf(id), depth-1) })
+	}
+	for _, p := range f.database() {
+		if !reaches(f.idsOf(p.ID), 5) {
+			loose = append(loose, p.ID)
+		}
+	}
+	return loose
+}
+
+// idsOf returns the ids that bind a resource: its own and its group's.
+func (f *Facts) idsOf(id string) []string {
+	if p := f.CIB.Primitive(id); p != nil && p.Group != "" {
+		return []string{id, p.Group}
+	}
+	return []string{id}
+}
+
+// isClone says whether a constraint that names id means the promotable clone.
+func (f *Facts) isClone(id string) bool {
+	c := f.CIB.Clone(f.Options.Clone)
+	if c == nil {
+		return false
+	}
+	p := f.CIB.Primitive(id)
+	return id == c.ID || p != nil && p.Clone == c.ID
+}
+
+func judgeColocation(f *Facts) Finding {
+	loose := f.chained(func(ids []string) (direct bool, next []string) {
+		for _, c := range f.CIB.Colocations {
+			if !slices.Contains(ids, c.Resource) || c.Score < crm.Infinity {
+				continue
+			}
+			if f.isClone(c.With) {
+				direct = direct || c.WithRole == crm.RolePromoted
+			} else {
+				next = append(next, c.With)
+			}
+		}
+		return direct, next
+	})
+	return f.tied(loose, "not tied to the promoted DRBD", slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool { return c.Sets }))
+}
+
+func judgeOrdering(f *Facts) Finding {
+	loose := f.chained(func(ids []string) (direct bool, next []string) {
+		for _, o := range f.CIB.Orders {
+			if !slices.Contains(ids, o.Then) || o.ThenAction != "start" || o.Kind != "Mandatory" {
+				continue
+			}
+			if f.isClone(o.First) {
+				direct = direct || o.FirstAction == "promote"
+			} else {
+				next = append(next, o.First)
+			}
+		}
+		return direct, next
+	})
+	return f.tied(loose, "not ordered after the promotion", slices.ContainsFunc(f.CIB.Orders, func(o crm.Order) bool { return o.Sets }))
+}
+
+func (f *Facts) tied(loose []string, what string, sets bool) Finding {
+	var ids []string
+	for _, p := range f.database() {
+		ids = append(ids, p.ID)
+	}
+	switch {
+	case len(ids) == 0:
+		return fail("there is neither a file system on DRBD's device nor PostgreSQL among the resources")
+	case len(loose) > 0 && sets:
+		return unknown("a constraint is written with resource sets, which this check does not read; else %s: %s", what, strings.Join(loose, ", ")).
+			remedy("look at `pcs constraint --full` yourself")
+	case len(loose) > 0:
+		return fail("%s: %s", what, strings.Join(loose, ", "))
+	}
+	return pass("%s", strings.Join(ids, ", "))
+}
+
+func judgeStickiness(f *Facts) Finding {
+	least, at := crm.Infinity+1, ""
+	for _, p := range f.database() {
+		text := f.CIB.Defaults["resource-stickiness"]
+		for _, g := range f.CIB.Groups {
+			if v := g.Meta["resource-stickiness"]; g.ID == p.Group && v != "" {
+				text = v
+			}
+		}
+		if v := p.Meta["resource-stickiness"]; v != "" {
+			text = v
+		}
+		n, err := strconv.Atoi(text)
+		if text == "INFINITY" {
+			n, err = crm.Infinity, nil
+		}
+		if text != "" && err != nil {
+			return unknown("%s: resource-stickiness is %q", p.ID, text)
+		}
+		if n < least {
+			least, at = n, p.ID
+		}
+	}
+	if at == "" {
+		return skip("there is no database among the resources")
+	}
+	if least <= 0 {
+		return warn("resource-stickiness of %s is %d", at, least)
+	}
+	for _, l := range f.CIB.Locations {
+		names := f.isClone(l.Resource) || slices.ContainsFunc(f.database(), func(p *crm.Primitive) bool { return l.Resource == p.ID || l.Resource == p.Group })
+		if names && l.Node != "" && l.Score >= least && l.Applies(f.Now) {
+			return warn("constraint %s prefers %s with %d, stickiness is %d", l.ID, l.Node, l.Score, least).remedy("pcs constraint delete %s", l.ID)
+		}
+	}
+	return pass("%d", least)
+}
+
+// isDNS knows the resource agents that write records with an API. Ours never fails for DNS trouble, so it does not count.
+func isDNS(p *crm.Primitive) bool {
+	return p.Class == "ocf" && p.Provider != "pgha" && (strings.Contains(p.Type, "route53") || strings.Contains(p.Type, "dns"))
+}
+
+func judgeDNS(f *Facts) Finding {
+	for i := range f.CIB.Primitives {
+		d := &f.CIB.Primitives[i]
+		if !isDNS(d) {
+			continue
+		}
+		for _, p := range f.database() {
+			ids := f.idsOf(p.ID)
+			needs := func(other string) bool { return other == d.ID || d.Group != "" && other == d.Group }
+			switch {
+			case d.Group != "" && d.Group == p.Group:
+				return fail("%s (%s) is in the database's group %s", d.ID, d.Agent(), d.Group).remedy("pcs resource delete %s (the agent moves the record)", d.ID)
+			case slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool {
+				return slices.Contains(ids, c.Resource) && needs(c.With) && c.Score >= crm.Infinity
+			}), slices.ContainsFunc(f.CIB.Orders, func(o crm.Order) bool {
+				return slices.Contains(ids, o.Then) && needs(o.First) && o.Kind == "Mandatory"
+			}):
+				return fail("%s depends on %s (%s)", p.ID, d.ID, d.Agent()).remedy("pcs resource delete %s (the agent moves the record)", d.ID)
+			}
+		}
+	}
+	return pass("it does not")
+}
+
+func judgeFenceConstraint(f *Facts) Finding {
+	for _, l := range f.CIB.Locations {
+		if !strings.HasPrefix(l.ID, crm.FenceBanPrefix) {
+			continue
+		}
+		if f.State != nil && inSync(f.State) {
+			return fail("%s is there although the peer is UpToDate", l.ID).remedy("pcs constraint delete %s; is an unfence-peer handler configured?", l.ID)
+		}
+		return warn("%s is there, as it should be until the peer is UpToDate", l.ID)
+	}
+	return pass("none")
+}
+
+func judgeHook(f *Facts) Finding {
+	i := slices.IndexFunc(f.CIB.Alerts, func(a crm.AlertAgent) bool {
+		return slices.Contains([]string{"pgha-alert", "pgha-agent"}, filepath.Base(a.Path))
+	})
+	if i < 0 {
+		return warn("no alert calls pgha-alert")
+	}
+	a := f.CIB.Alerts[i]
+	missing := slices.DeleteFunc([]string{"select_nodes", "select_fencing", "select_resources"}, func(kind string) bool { return slices.Contains(a.Kinds, kind) })
+	switch trouble := f.Host.Programs[a.Path]; {
+	case isNo(a.Meta["enabled"]):
+		return warn("alert %s is disabled", a.ID).remedy("pcs alert update %s meta enabled=true", a.ID)
+	case trouble != "":
+		return fail("hacluster cannot run it: %s", trouble).remedy("chmod 755 %s, and 755 for the directories above", a.Path)
+	case f.Host.ConfigFile != "":
+		return fail("hacluster cannot read the configuration: %s", f.Host.ConfigFile).remedy("chgrp haclient %s && chmod 640 %s", f.Options.ConfigFile, f.Options.ConfigFile)
+	case a.Kinds != nil && len(missing) > 0:
+		return warn("alert %s does not select %s", a.ID, strings.Join(missing, ", "))
+	}
+	return pass("alert %s calls %s", a.ID, a.Path)
+}

@@ -1,0 +1,244 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/pg"
+)
+
+var postgresChecks = []Check{
+	{
+		Name: "postgres-not-enabled", Area: Postgres, Needs: []Source{fromHost},
+		Want:   "systemd does not start PostgreSQL at boot",
+		Why:    "Pacemaker must be the only one to start it. Else a node that boots finds an empty directory, or worse, starts on data that is not its own to write.",
+		Remedy: "systemctl disable postgresql.service",
+		Judge:  judgeEnabled("postgresql"),
+	},
+	{
+		Name: "data-on-drbd", Area: Postgres, Needs: []Source{fromCIB, fromHost}, Also: []Source{fromCrm, fromShow, fromPostgres},
+		Want:   "the data directory is on the file system on DRBD's device",
+		Why:    "Otherwise the data is not replicated, and a failover starts an empty or an old database.",
+		Remedy: "move the data directory below the mount point of the Filesystem resource, and set the PostgreSQL resource's pgdata",
+		Judge:  judgeDataDirectory,
+	},
+	{
+		Name: "listen-addresses", Area: Postgres, Needs: []Source{fromPostgres},
+		Want:   "PostgreSQL listens on the address of whichever node it runs on",
+		Why:    "The configuration moves with the data. An address of one node is not there on the other, and localhost reaches no client.",
+		Remedy: "psql -c \"ALTER SYSTEM SET listen_addresses = '*'\"; it takes a restart: pcs resource restart {group}",
+		Judge:  judgeListen,
+	},
+	{
+		Name: "hba-trust", Area: Postgres, Needs: []Source{fromHBA},
+		Want:   "pg_hba.conf trusts nobody from another machine, and has no line that the server rejects",
+		Why:    "trust lets anybody in who reaches the port, as any role, without a password.",
+		Remedy: "in pg_hba.conf: scram-sha-256 instead of trust; then psql -c 'SELECT pg_reload_conf()'",
+		Judge:  judgeHBA,
+	},
+	setting("password-encryption", "password_encryption", "scram-sha-256", warn,
+		"md5 hashes can be used to log in by whoever reads them, and support for them ends.",
+		"psql -c \"ALTER SYSTEM SET password_encryption = 'scram-sha-256'\" -c 'SELECT pg_reload_conf()'; then set the passwords again"),
+	setting("fsync", "fsync", "on", fail,
+		"A failover is a crash for PostgreSQL. Without fsync the data is damaged after one.",
+		"psql -c 'ALTER SYSTEM SET fsync = on' -c 'SELECT pg_reload_conf()'"),
+	setting("full-page-writes", "full_page_writes", "on", fail,
+		"A page that was half written at the crash cannot be repaired without it.",
+		"psql -c 'ALTER SYSTEM SET full_page_writes = on' -c 'SELECT pg_reload_conf()'"),
+	{
+		Name: "synchronous-commit", Area: Postgres, Needs: []Source{fromPostgres},
+		Want:   "synchronous_commit is not off",
+		Why:    "With off, a commit is acknowledged before it is on any disk: a failover loses the last of them although DRBD works.",
+		Remedy: "psql -c 'ALTER SYSTEM SET synchronous_commit = on' -c 'SELECT pg_reload_conf()'",
+		Judge: func(f *Facts) Finding {
+			v, ok := f.Postgres.Settings["synchronous_commit"]
+			switch {
+			case !ok:
+				return unknown("synchronous_commit is not visible")
+			case v == "off":
+				return warn("off")
+			}
+			return pass("%s", v)
+		},
+	},
+	{
+		Name: "postgres-role", Area: Postgres, Needs: []Source{fromPostgres},
+		Want:   "the agent's role can log in, is in pg_monitor, and is not read-only by default",
+		Why:    "Without the role the agent cannot tell whether PostgreSQL accepts writes. A role with default_transaction_read_only=on makes a healthy primary look read-only.",
+		Remedy: "psql -c 'CREATE ROLE pgha LOGIN' -c 'GRANT pg_monitor TO pgha'",
+		Judge:  judgeRole,
+	},
+	{
+		Name: "backups", Area: Postgres, Needs: []Source{fromPostgres, fromHost},
+		Want:   "there are signs of backups: archived WAL, a WAL receiver, or a dump that is less than 26 hours old",
+		Why:    "Replication copies a dropped table and a damaged page as well. Only a backup brings them back.",
+		Remedy: "set up pgBackRest or Barman with archive_mode=on, or a nightly pg_dump into /var/backups/postgresql",
+		Judge:  judgeBackups,
+	},
+}
+
+// setting is a check that a setting has the one right value.
+func setting(name, key, want string, otherwise func(string, ...any) Finding, why, remedy string) Check {
+	return Check{
+		Name: name, Area: Postgres, Needs: []Source{fromPostgres}, Want: key + " is " + want, Why: why, Remedy: remedy,
+		Judge: func(f *Facts) Finding {
+			switch v, ok := f.Postgres.Settings[key]; {
+			case !ok:
+				return unknown("%s is not visible", key)
+			case v != want:
+				return otherwise("%s is %s", key, v)
+			}
+			return pass("%s", want)
+		},
+	}
+}
+
+func judgeDataDirectory(f *Facts) Finding {
+	var mounts []string
+	for _, p := range f.database() {
+		if f.onDrbd(p) {
+			mounts = append(mounts, p.Params["directory"])
+		}
+	}
+	if len(mounts) == 0 {
+		return fail("no Filesystem resource is on DRBD's device")
+	}
+	dir := ""
+	for _, p := range f.database() {
+		if isPostgres(p) {
+			dir = p.Params["pgdata"]
+		}
+	}
+	if f.Postgres != nil { // the server knows best
+		dir = cmp.Or(f.Postgres.Settings["data_directory"], dir)
+	}
+	if dir == "" {
+		return unknown("the PostgreSQL resource does not say where its data is").remedy("run it as root on the promoted node")
+	}
+	if !slices.ContainsFunc(mounts, func(m string) bool { return below(dir, m) }) {
+		return fail("%s is not below %s", dir, strings.Join(mounts, " or "))
+	}
+	// Mounted here: then by the right device.
+	if device := f.deviceOf(dir); f.promotedHere() && !strings.HasPrefix(device, "/dev/drbd") {
+		return fail("%s is on %s here", dir, device)
+	}
+	return pass("%s", dir)
+}
+
+// deviceOf returns the device of the mount that holds a path.
+func (f *Facts) deviceOf(dir string) string {
+	longest := ""
+	for at := range f.Host.Mounts {
+		if below(dir, at) && len(at) > len(longest) {
+			longest = at
+		}
+	}
+	return f.Host.Mounts[longest]
+}
+
+func below(dir, mount string) bool {
+	return dir == mount || strings.HasPrefix(dir, strings.TrimSuffix(mount, "/")+"/")
+}
+
+func judgeListen(f *Facts) Finding {
+	v, ok := f.Postgres.Settings["listen_addresses"]
+	if !ok {
+		return unknown("listen_addresses is not visible")
+	}
+	own := false
+	for name := range strings.SplitSeq(v, ",") {
+		name = strings.TrimSpace(name)
+		addr, err := netip.ParseAddr(name)
+		switch {
+		case name == "*", err == nil && addr.IsUnspecified():
+			return pass("%s", v)
+		case name == "" || name == "localhost" || err == nil && addr.IsLoopback():
+		default:
+			own = true
+		}
+	}
+	if own {
+		return warn("listen_addresses is %q: the other node has another address", v)
+	}
+	return fail("listen_addresses is %q: no client of another machine can connect", v)
+}
+
+func judgeHBA(f *Facts) Finding {
+	var trusted, broken []string
+	for _, r := range f.HBA {
+		if r.Error != "" {
+			broken = append(broken, fmt.Sprintf("line %d: %s", r.Line, r.Error))
+		}
+		if r.Method == "trust" && strings.HasPrefix(r.Type, "host") && !loopback(r) {
+			trusted = append(trusted, fmt.Sprintf("line %d trusts %s", r.Line, strings.TrimSpace(r.Address+" "+r.Netmask)))
+		}
+	}
+	switch {
+	case len(trusted) > 0:
+		return fail("%s", strings.Join(trusted, "; "))
+	case len(broken) > 0:
+		return fail("%s", strings.Join(broken, "; ")).remedy("mend the lines in pg_hba.conf: the next reload, and the start after a failover, fail on them")
+	}
+	return pass("%d lines, none trusts another machine", len(f.HBA))
+}
+
+// loopback says whether a line is for this machine only. The mask of an address is a column of its own; 127.0.0.1/0 is everybody.
+func loopback(r pg.HBARule) bool {
+	addr, err := netip.ParseAddr(r.Address)
+	mask, maskErr := netip.ParseAddr(r.Netmask)
+	narrow := maskErr != nil || mask.AsSlice()[0] == 255
+	return r.Address == "samehost" || r.Address == "localhost" || err == nil && addr.IsLoopback() && narrow
+}
+
+func judgeRole(f *Facts) Finding {
+	_, _, role, err := pg.Endpoint(f.Options.PostgresDSN)
+	if err != nil {
+		return unknown("postgres.dsn: %v", err)
+	}
+	a := f.Postgres
+	for _, who := range a.ReadOnlyFor {
+		if who == "" || who == role || strings.HasPrefix(who, role+" in ") {
+			return fail("default_transaction_read_only is on for %s", cmp.Or(who, "everybody")).remedy("psql -c 'ALTER ROLE %s RESET default_transaction_read_only'", cmp.Or(who, "ALL"))
+		}
+	}
+	switch {
+	case a.Settings["default_transaction_read_only"] == "on":
+		return fail("default_transaction_read_only is on").remedy("psql -c 'ALTER SYSTEM RESET default_transaction_read_only' -c 'SELECT pg_reload_conf()'")
+	case !a.RoleExists:
+		return fail("there is no role %s", role)
+	case !a.RoleLogin:
+		return fail("role %s may not log in", role).remedy("psql -c 'ALTER ROLE %s LOGIN'", role)
+	case !a.RoleMonitors:
+		return warn("role %s is not in pg_monitor: the replication of further standbys is not seen", role).remedy("psql -c 'GRANT pg_monitor TO %s'", role)
+	}
+	return pass("%s", role)
+}
+
+// dumpIsOld leaves a nightly dump two hours.
+const dumpIsOld = 26 * time.Hour
+
+func judgeBackups(f *Facts) Finding {
+	a := f.Postgres
+	unix := func(t float64) time.Time { return time.UnixMilli(int64(t * 1000)) }
+	archives := a.ArchiveTool != "" && a.Settings["archive_mode"] != "off"
+	switch {
+	case archives && a.LastFailed > a.LastArchived:
+		return fail("archiving WAL fails (%s), last at %s", a.ArchiveTool, unix(a.LastFailed).Format(time.RFC3339)).
+			remedy("see the PostgreSQL log for the archive command's error; WAL piles up until the disk is full")
+	case archives && a.LastArchived == 0:
+		return warn("archiving is configured (%s), and nothing has been archived since the statistics began", a.ArchiveTool)
+	case archives:
+		return pass("WAL is archived (%s), last at %s", a.ArchiveTool, unix(a.LastArchived).Format(time.RFC3339))
+	case len(a.Receivers) > 0:
+		return pass("WAL is taken by %s", strings.Join(a.Receivers, ", "))
+	case f.Host.DumpAge >= 0 && f.Host.DumpAge < dumpIsOld:
+		return pass("the newest dump is %s old", f.Host.DumpAge.Round(time.Minute))
+	case f.Host.DumpAge >= 0:
+		return warn("the newest dump is %s old", f.Host.DumpAge.Round(time.Hour))
+	}
+	return warn("no archived WAL, no WAL receiver, no dump in %s", strings.Join(dumpPlaces, ", "))
+}

@@ -1,0 +1,445 @@
+package doctor
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+	"github.com/pgha/pgha-agent/route53"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/doctor.md")
+
+// healthy is a cluster as docs/install.md wants it, seen from the promoted node pg-1. edit changes the text of its CIB, pairs of old and new.
+func healthy(t *testing.T, edit ...string) *Facts {
+	t.Helper()
+	text, err := os.ReadFile("testdata/cib.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(edit); i += 2 {
+		if !strings.Contains(string(text), edit[i]) {
+			t.Fatalf("the CIB has no %s", edit[i])
+		}
+		text = []byte(strings.ReplaceAll(string(text), edit[i], edit[i+1]))
+	}
+	cib, err := crm.ParseConfiguration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := crm.Yes
+	f := &Facts{
+		Options: Options{
+			Node: "pg-1", Clone: "drbd-clone", Resource: "r0", Address: "imds", PostgresDSN: "host=/var/run/postgresql user=pgha dbname=postgres",
+			Record: route53.Options{ZoneID: "Z1", Name: "db.pgha.internal", TTL: 10 * time.Second}, ConfigFile: "/etc/pgha-agent/config.toml",
+		},
+		CIB: cib,
+		Crm: &crm.Status{
+			MaintenanceMode: crm.No,
+			Nodes:           []crm.Node{{Name: "pg-1", Online: yes}, {Name: "pg-2", Online: yes}},
+			Resources: []crm.Resource{
+				{ID: "fence_1", Node: "pg-2", Role: crm.RoleStarted}, {ID: "fence_2", Node: "pg-1", Role: crm.RoleStarted},
+				{ID: "drbd", Clone: "drbd-clone", Node: "pg-1", Role: crm.RolePromoted}, {ID: "drbd", Clone: "drbd-clone", Node: "pg-2", Role: crm.RoleUnpromoted},
+			},
+		},
+		Corosync: &corosyncConf{Token: 10 * time.Second, Consensus: 12 * time.Second, Nodes: 2, TwoNode: true, WaitForAll: true},
+		Show: &drbd.Config{
+			Protocol: "C", Fencing: "resource-and-stonith", Devices: []string{"/dev/drbd0"},
+			Addresses: []netip.AddrPort{netip.MustParseAddrPort("10.0.1.10:7789")}, Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.2.10:7789")},
+		},
+		Dump: &drbd.Config{Handlers: map[string]string{
+			"fence-peer": "/usr/lib/drbd/crm-fence-peer.9.sh --timeout 5", "unfence-peer": "/usr/lib/drbd/crm-unfence-peer.9.sh",
+		}},
+		Versions: drbdVersions{Module: "9.2.18", Utils: "9.22.0"},
+		State: &drbd.DumpResource{Role: "Primary", Devices: []drbd.DumpDevice{{Disk: "UpToDate"}}, Connections: []drbd.DumpConnection{
+			{Name: "pg-2", Connection: "Connected", PeerDevices: []drbd.DumpPeerDevice{{PeerDisk: "UpToDate"}}},
+		}},
+		Host: &hostFacts{
+			DrbdAgent: true, Ephemeral: [2]int{32768, 60999}, Programs: map[string]string{"/usr/bin/pgha-alert": ""}, DumpAge: -1,
+			Mounts: map[string]string{"/": "/dev/nvme0n1p1", "/srv/pg": "/dev/drbd0"},
+		},
+		Postgres: &pg.Audit{
+			Version: 170000, ArchiveTool: "pgbackrest", LastArchived: 2e9, RoleExists: true, RoleLogin: true, RoleMonitors: true,
+			Settings: map[string]string{
+				"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "listen_addresses": "*", "password_encryption": "scram-sha-256",
+				"data_directory": "/srv/pg/data", "archive_mode": "on", "default_transaction_read_only": "off",
+			},
+		},
+		HBA: []pg.HBARule{
+			{Line: 1, Type: "local", Method: "peer"}, {Line: 2, Type: "host", Address: "10.0.0.0", Netmask: "255.0.0.0", Method: "scram-sha-256"},
+			{Line: 3, Type: "host", Address: "127.0.0.1", Netmask: "255.255.255.255", Method: "trust"},
+		},
+		Instance: &route53.Instance{Addr: netip.MustParseAddr("10.0.1.10"), ID: "i-00000000000000001", Region: "eu-central-1", VPC: "vpc-1"},
+		Record:   &recordAnswer{Record: route53.Record{Addr: netip.MustParseAddr("10.0.1.10"), TTL: 10 * time.Second}},
+		Zone:     &route53.Zone{Name: "pgha.internal", Private: true, VPCs: []string{"vpc-1"}},
+		Power:    []powerAnswer{{Action: "StopInstances", Instance: "i-00000000000000002", Code: "DryRunOperation"}},
+		Resolved: []netip.Addr{netip.MustParseAddr("10.0.1.10")},
+		Ports:    &portFacts{Peer: netip.MustParseAddr("10.0.2.10"), Pcsd: reachOpen, Postgres: reachRefused},
+		Clock:    &clockFacts{Synchronised: true, Error: time.Millisecond},
+		absent:   map[Source]Finding{},
+	}
+	return f
+}
+
+func judge(t *testing.T, f *Facts, name string) Result {
+	t.Helper()
+	list := All()
+	i := slices.IndexFunc(list, func(c Check) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no check %s", name)
+	}
+	return f.result(list[i])
+}
+
+func TestHealthyClusterPasses(t *testing.T) {
+	f := healthy(t)
+	for _, c := range All() {
+		if r := f.result(c); r.Verdict != Pass || r.Remedy != "" || r.Evidence == "" {
+			t.Errorf("%s: %s: %q, remedy %q", c.Name, r.Verdict, r.Evidence, r.Remedy)
+		}
+	}
+}
+
+func refused(reason route53.Reason) error {
+	return &route53.Error{Op: "read record", Reason: reason, Err: fmt.Errorf("AccessDenied: no")}
+}
+
+// planted is a fault that a check must find. cib holds pairs of old and new text of the CIB.
+type planted struct {
+	check string
+	want  Verdict
+	in    string // the evidence or the remedy names it
+	cib   []string
+	plant func(*Facts)
+}
+
+// faults are what each check is for.
+var faults = []planted{
+	{"fencing-enabled", Fail, "stonith-enabled is false", []string{`name="stonith-enabled" value="true"`, `name="stonith-enabled" value="false"`}, nil},
+	{"fencing-enabled", Fail, "no fence device", []string{`class="stonith"`, `class="ocf" provider="x"`}, nil},
+	{"fence-device", Fail, "no device fences pg-2", []string{`pg-2:i-`, `pg-3:i-`}, nil},
+	{"fence-device", Fail, "banned", []string{`rsc="fence_2" node="pg-2"`, `rsc="fence_2" node="pg-1"`}, nil},
+	{"fence-device-place", Fail, "fence_2 runs on its own target pg-2", nil, func(f *Facts) { f.Crm.Resources[1].Node = "pg-2" }},
+	{"fence-device-place", Fail, "fence_2 does not run", nil, func(f *Facts) { f.Crm.Resources[1].Failed = crm.Yes }},
+	{"fence-device-place", Warn, "nothing keeps fence_1 off", []string{`<rsc_location id="f1-place" rsc="fence_1" node="pg-1" score="-INFINITY"/>`, ``}, nil},
+	{"fence-delay", Fail, "same delay (0s)", []string{priorityDelay, ``}, nil},
+	{"fence-delay", Fail, "same delay (15s)", []string{priorityDelay, ``, delayOf("1"), delayOf("1", "base", "15s"), delayOf("2"), delayOf("2", "base", "pg-1:0s;pg-2:15s")}, nil},
+	{"fence-delay", Warn, "pg-1 is fenced 15s later than the other node", []string{priorityDelay, ``, delayOf("1"), delayOf("1", "base", "15s")}, nil},
+	{"fence-delay", Warn, "only chance", []string{priorityDelay, ``, delayOf("1"), delayOf("1", "max", "15s")}, nil},
+	{"fence-delay", Fail, "pcs resource meta g priority=10", []string{`name="priority" value="10"`, `name="priority" value="0"`}, nil},
+	{"fence-delay", Warn, "less than twice", []string{delayOf("1"), delayOf("1", "max", "15s")}, nil},
+	{"fence-timeout", Warn, "fence_1: Pacemaker waits 1m0s, the device 1m0s", []string{`value="120s"`, `value="60s"`}, nil},
+	{"fence-attempts", Warn, "10", []string{`<nvpair id="opt-attempts" name="stonith-max-attempts" value="1000"/>`, ``}, nil},
+	{"quorum-policy", Fail, "ignore", []string{`<nvpair id="opt-stonith"`, `<nvpair id="x" name="no-quorum-policy" value="ignore"/><nvpair id="opt-stonith"`}, nil},
+	{"maintenance", Warn, "pg-2 is in standby", nil, func(f *Facts) { f.Crm.Nodes[1].Standby = crm.Yes }},
+	{"maintenance", Unknown, "does not say", nil, func(f *Facts) { f.Crm.MaintenanceMode = crm.Unknown }},
+	{"promotable-clone", Fail, "no clone", nil, func(f *Facts) { f.Options.Clone = "other" }},
+	{"promotable-clone", Fail, "not promotable", []string{`name="promotable" value="true"`, `name="promotable" value="false"`}, nil},
+	{"promotable-clone", Fail, "notify", []string{`name="notify" value="true"`, `name="notify" value="false"`}, nil},
+	{"promotable-clone", Fail, "promoted-max is 2", []string{`name="promoted-max" value="1"`, `name="promoted-max" value="2"`}, nil},
+	{"promotable-clone", Fail, `"r1"`, []string{`name="drbd_resource" value="r0"`, `name="drbd_resource" value="r1"`}, nil},
+	{"drbd-monitors", Fail, "promoted", []string{` role="Promoted" timeout`, ` timeout`}, nil},
+	{"drbd-monitors", Fail, "only one runs", []string{`interval="13s"`, `interval="11"`}, nil},
+	{"colocation", Fail, "fs, pgsql", []string{` with-rsc-role="Promoted"`, ``}, nil},
+	{"colocation", Fail, "pgsql", []string{`rsc="g" with-rsc`, `rsc="fs" with-rsc`}, nil},
+	{"colocation", Unknown, "resource sets", []string{`rsc="g" with-rsc="drbd-clone" with-rsc-role="Promoted" score="INFINITY"/>`, `score="INFINITY"><resource_set id="s"/></rsc_colocation>`}, nil},
+	{"ordering", Fail, "fs, pgsql", []string{`first-action="promote"`, `first-action="start"`}, nil},
+	{"ordering", Fail, "then start {group}", []string{`then-action="start"/>`, `then-action="start" kind="Optional"/>`}, nil},
+	{"stickiness", Warn, "is 0", []string{`name="resource-stickiness" value="1000"`, `name="other" value="1000"`}, nil},
+	{"stickiness", Warn, "prefers pg-2", []string{`<rsc_location id="f1-place"`, `<rsc_location id="p" rsc="drbd-clone" role="Promoted" node="pg-2" score="INFINITY"/><rsc_location id="f1-place"`}, nil},
+	{"dns-in-group", Fail, "dns (ocf:heartbeat:aws-vpc-route53)", []string{`</group>`, `<primitive id="dns" class="ocf" provider="heartbeat" type="aws-vpc-route53"/></group>`}, nil},
+	{"dns-in-group", Fail, "depends on dns", []string{
+		`<group id="g">`, `<primitive id="dns" class="ocf" provider="x" type="route53-private"/><group id="g">`,
+		`<constraints>`, `<constraints><rsc_order id="o" first="dns" then="g"/>`,
+	}, nil},
+	{"fence-constraint", Fail, "drbd-fence-by-handler-r0", []string{`<constraints>`, fenceBan}, nil},
+	{"fence-constraint", Warn, "as it should be", []string{`<constraints>`, fenceBan}, func(f *Facts) { f.State.Connections[0].PeerDevices[0].PeerDisk = "Outdated" }},
+	{"move-constraint", Warn, "cli-ban-g-on-pg-1", []string{`<constraints>`, `<constraints><rsc_location id="cli-ban-g-on-pg-1" rsc="g" node="pg-1" score="-INFINITY"/>`}, nil},
+	{"alert-hook", Warn, "no alert", []string{`/usr/bin/pgha-alert`, `/usr/bin/mail`}, nil},
+	{"alert-hook", Fail, "chmod 755 /usr/bin/pgha-alert", nil, func(f *Facts) { f.Host.Programs["/usr/bin/pgha-alert"] = "mode 0700" }},
+	{"alert-hook", Fail, "chgrp haclient", nil, func(f *Facts) { f.Host.ConfigFile = "mode 0600" }},
+	{"alert-hook", Warn, "select_resources", []string{`path="/usr/bin/pgha-alert"/>`, `path="/usr/bin/pgha-alert"><select><select_nodes/><select_fencing/></select></alert>`}, nil},
+	{"alert-hook", Warn, "disabled", []string{`path="/usr/bin/pgha-alert"/>`, `path="/usr/bin/pgha-alert"><meta_attributes id="m"><nvpair id="e" name="enabled" value="false"/></meta_attributes></alert>`}, nil},
+	{"two-node", Fail, "not set", nil, func(f *Facts) { f.Corosync.TwoNode = false }},
+	{"wait-for-all", Fail, "0", nil, func(f *Facts) { f.Corosync.WaitForAll = false }},
+	{"corosync-token", Fail, "together 33s", nil, func(f *Facts) { f.Corosync.Token, f.Corosync.Consensus = 15*time.Second, 18*time.Second }},
+	{"drbd-state", Fail, "StandAlone", nil, func(f *Facts) { f.State.Connections[0].Connection = "StandAlone" }},
+	{"drbd-state", Fail, "Diskless", nil, func(f *Facts) { f.State.Devices[0].Disk = "Diskless" }},
+	{"drbd-state", Fail, "Primary", nil, func(f *Facts) { f.State.Connections = nil }},
+	{"drbd-protocol", Fail, "A", nil, func(f *Facts) { f.Show.Protocol = "A" }},
+	{"drbd-two-primaries", Fail, "on", nil, func(f *Facts) { f.Show.TwoPrimaries = true }},
+	{"drbd-fencing", Fail, "resource-only", nil, func(f *Facts) { f.Show.Fencing = "resource-only" }},
+	{"drbd-handlers", Fail, "no fence-peer", nil, func(f *Facts) { delete(f.Dump.Handlers, "fence-peer") }},
+	{"drbd-handlers", Fail, "no unfence-peer", nil, func(f *Facts) { delete(f.Dump.Handlers, "unfence-peer") }},
+	{"drbd-handlers", Fail, "does not exist", nil, func(f *Facts) { f.Host.Programs["/usr/lib/drbd/crm-fence-peer.9.sh"] = "it does not exist" }},
+	{"drbd-handler-timeout", Fail, "must win the fence race", []string{priorityDelay, ``}, nil},
+	{"drbd-handler-timeout", Fail, "90 s", nil, func(f *Facts) { f.Dump.Handlers["fence-peer"] = "/usr/lib/drbd/crm-fence-peer.9.sh" }},
+	{"drbd-handler-timeout", Fail, "60 s", nil, func(f *Facts) { f.Dump.Handlers["fence-peer"] = "/usr/lib/drbd/crm-fence-peer.9.sh --timeout=60" }},
+	{"drbd-handler-timeout", Warn, "2.1.7", []string{`"3.0.0-3.0.0"`, `"2.1.6-9.el9"`}, func(f *Facts) { f.Dump.Handlers["fence-peer"] = "crm-fence-peer.sh" }},
+	{"drbd-handler-timeout", Unknown, "dc-version", []string{`name="dc-version"`, `name="other"`}, nil},
+	{"drbd-agent", Fail, "missing", nil, func(f *Facts) { f.Host.DrbdAgent = false }},
+	{"drbd-version", Fail, "not loaded", nil, func(f *Facts) { f.Versions.Module = "" }},
+	{"drbd-version", Fail, "8.9.5", nil, func(f *Facts) { f.Versions.Utils = "8.9.5" }},
+	{"drbd-version", Warn, "9.5.0", nil, func(f *Facts) { f.Versions.Utils = "9.5.0" }},
+	{"drbd-port", Warn, "ip_local_reserved_ports=40000", nil, func(f *Facts) { f.Show.Addresses[0] = netip.MustParseAddrPort("10.0.1.10:40000") }},
+	{"drbd-not-enabled", Fail, "systemctl disable drbd.service", nil, func(f *Facts) { f.Host.Enabled = []string{"drbd.service"} }},
+	{"multipath", Warn, "multipathd", nil, func(f *Facts) { f.Host.Multipath = "running" }},
+	{"postgres-not-enabled", Fail, "systemctl disable postgresql@17-main.service", nil, func(f *Facts) { f.Host.Enabled = []string{"postgresql@17-main.service"} }},
+	{"data-on-drbd", Fail, "/var/lib/postgresql", nil, func(f *Facts) { f.Postgres.Settings["data_directory"] = "/var/lib/postgresql/17/main" }},
+	{"data-on-drbd", Fail, "/srv/pg2", []string{`/srv/pg/data`, `/srv/pg2/data`}, func(f *Facts) { f.Postgres = nil }},
+	{"data-on-drbd", Fail, "/dev/nvme0n1p1", nil, func(f *Facts) { delete(f.Host.Mounts, "/srv/pg") }},
+	{"listen-addresses", Fail, "localhost", nil, func(f *Facts) { f.Postgres.Settings["listen_addresses"] = "localhost, 127.0.0.1" }},
+	{"listen-addresses", Warn, "10.0.1.10", nil, func(f *Facts) { f.Postgres.Settings["listen_addresses"] = "localhost,10.0.1.10" }},
+	{"hba-trust", Fail, "line 2 trusts 10.0.0.0 255.0.0.0", nil, func(f *Facts) { f.HBA[1].Method = "trust" }},
+	{"hba-trust", Fail, "line 3 trusts 127.0.0.1 0.0.0.0", nil, func(f *Facts) { f.HBA[2].Netmask = "0.0.0.0" }},
+	{"hba-trust", Fail, "invalid", nil, func(f *Facts) { f.HBA[1].Error = "invalid authentication method" }},
+	{"password-encryption", Warn, "md5", nil, func(f *Facts) { f.Postgres.Settings["password_encryption"] = "md5" }},
+	{"fsync", Fail, "off", nil, func(f *Facts) { f.Postgres.Settings["fsync"] = "off" }},
+	{"full-page-writes", Fail, "off", nil, func(f *Facts) { f.Postgres.Settings["full_page_writes"] = "off" }},
+	{"full-page-writes", Unknown, "not visible", nil, func(f *Facts) { delete(f.Postgres.Settings, "full_page_writes") }},
+	{"synchronous-commit", Warn, "off", nil, func(f *Facts) { f.Postgres.Settings["synchronous_commit"] = "off" }},
+	{"postgres-role", Fail, "ALTER ROLE pgha RESET", nil, func(f *Facts) { f.Postgres.ReadOnlyFor = []string{"reporting", "pgha"} }},
+	{"postgres-role", Fail, "no role pgha", nil, func(f *Facts) { f.Postgres.RoleExists = false }},
+	{"postgres-role", Warn, "pg_monitor", nil, func(f *Facts) { f.Postgres.RoleMonitors = false }},
+	{"backups", Warn, "no archived WAL", nil, func(f *Facts) { f.Postgres.ArchiveTool = "" }},
+	{"backups", Fail, "fails", nil, func(f *Facts) { f.Postgres.LastFailed = 2e9 + 1 }},
+	{"backups", Warn, "48h", nil, func(f *Facts) { f.Postgres.ArchiveTool, f.Host.DumpAge = "", 48*time.Hour }},
+	{"corosync-membership", Fail, "pg-2", nil, func(f *Facts) { f.Crm.Nodes[1].Online = crm.No }},
+	{"port-drbd", Fail, "no answer", nil, func(f *Facts) { f.Ports.Drbd = reachSilent }},
+	{"port-drbd", Warn, "on pg-2: drbdadm status r0", nil, func(f *Facts) { f.Ports.Drbd = reachRefused }},
+	{"port-postgres", Fail, "no answer", nil, func(f *Facts) { f.Ports.Postgres = reachSilent }},
+	{"port-postgres", Fail, "something listens", nil, func(f *Facts) { f.Ports.Postgres = reachOpen }},
+	{"port-postgres", Fail, "refuses although", nil, func(f *Facts) { f.Options.Node = "pg-2" }},
+	{"port-pcsd", Fail, "no answer", nil, func(f *Facts) { f.Ports.Pcsd = reachSilent }},
+	{"port-pcsd", Warn, "does not run", nil, func(f *Facts) { f.Ports.Pcsd = reachRefused }},
+	{"imds-v2", Warn, "i-00000000000000001", nil, func(f *Facts) { f.Instance.V1 = true }},
+	{"own-address", Fail, "10.9.9.9", nil, func(f *Facts) { f.Options.Address = "10.9.9.9" }},
+	{"fence-instance", Fail, "i-0000000000000000f", nil, func(f *Facts) { f.Instance.ID = "i-0000000000000000f" }},
+	{"fence-permissions", Fail, "UnauthorizedOperation", nil, func(f *Facts) { f.Power[0].Code = "UnauthorizedOperation" }},
+	{"fence-permissions", Unknown, "RequestLimitExceeded", nil, func(f *Facts) { f.Power[0].Code = "RequestLimitExceeded" }},
+	{"route53-read", Fail, "denied", nil, func(f *Facts) { f.Record.Err = refused(route53.ReasonDenied) }},
+	{"route53-read", Unknown, "throttled", nil, func(f *Facts) { f.Record.Err = refused(route53.ReasonThrottled) }},
+	{"route53-write", Fail, "denied", nil, func(f *Facts) { f.TryWrite = refused(route53.ReasonDenied) }},
+	{"route53-write", Fail, "docs/design.md", nil, func(f *Facts) {
+		f.TryWrite = &route53.Error{Op: "try to write", Reason: route53.ReasonOther, Err: route53.ErrAccepted}
+	}},
+	{"route53-write", Unknown, "words", nil, func(f *Facts) { f.TryWrite = refused(route53.ReasonInvalid) }},
+	{"route53-write", Unknown, "other", nil, func(f *Facts) { f.TryWrite = refused(route53.ReasonOther) }},
+	{"zone-private", Warn, "public", nil, func(f *Facts) { f.Zone.Private = false }},
+	{"zone-private", Fail, "VPCId=vpc-1", nil, func(f *Facts) { f.Zone.VPCs = []string{"vpc-2"} }},
+	{"zone-private", Fail, "not in zone", nil, func(f *Facts) { f.Zone.Name = "a.internal" }},
+	{"record-simple", Fail, "refused_record", nil, func(f *Facts) { f.Record.Err = refused(route53.ReasonRefusedRecord) }},
+	{"record-ttl", Warn, "5m0s", nil, func(f *Facts) { f.Record.Record.TTL = 5 * time.Minute }},
+	{"resolver", Warn, "10.0.2.10", nil, func(f *Facts) { f.Resolved[0] = netip.MustParseAddr("10.0.2.10") }},
+	{"resolver", Fail, "2 addresses", nil, func(f *Facts) { f.Resolved = append(f.Resolved, netip.MustParseAddr("10.0.2.10")) }},
+	{"clock", Warn, "not synchronised", nil, func(f *Facts) { f.Clock.Synchronised = false }},
+}
+
+const priorityDelay = `<nvpair id="opt-priority" name="priority-fencing-delay" value="10s"/>`
+
+// delayOf is a line of the CIB's fence devices, with a delay of its own when kind and value follow.
+func delayOf(n string, kind ...string) string {
+	line := `<nvpair id="f` + n + `-r" name="region" value="eu-central-1"/>`
+	if len(kind) > 0 {
+		line += `<nvpair id="f` + n + `-d" name="pcmk_delay_` + kind[0] + `" value="` + kind[1] + `"/>`
+	}
+	return line
+}
+
+const fenceBan = `<constraints><rsc_location id="drbd-fence-by-handler-r0-drbd-clone" rsc="drbd-clone">` +
+	`<rule id="r" role="Promoted" score="-INFINITY"><expression id="e" attribute="#uname" operation="ne" value="pg-1"/></rule></rsc_location>`
+
+func TestEachFaultIsFound(t *testing.T) {
+	for _, x := range faults {
+		t.Run(x.check+"/"+x.in, func(t *testing.T) {
+			f := healthy(t, x.cib...)
+			if x.plant != nil {
+				x.plant(f)
+			}
+			r := judge(t, f, x.check)
+			in := strings.ReplaceAll(x.in, "{group}", "g")
+			if r.Verdict != x.want || !strings.Contains(r.Evidence+" "+r.Remedy, in) {
+				t.Errorf("%s: %q, remedy %q; want %s with %q", r.Verdict, r.Evidence, r.Remedy, x.want, in)
+			}
+			if r.Verdict != Unknown && r.Remedy == "" || regexp.MustCompile(`\{[a-z]+\}`).MatchString(r.Remedy) {
+				t.Errorf("remedy %q", r.Remedy)
+			}
+		})
+	}
+	for _, c := range All() {
+		if !slices.ContainsFunc(faults, func(x planted) bool { return x.check == c.Name && x.want != Unknown }) {
+			t.Errorf("%s has no fault that it must find", c.Name)
+		}
+	}
+}
+
+// TestOtherHealthyShapes are clusters that are right in another way.
+func TestOtherHealthyShapes(t *testing.T) {
+	for _, x := range []struct {
+		check string
+		cib   []string
+		plant func(*Facts)
+	}{
+		{"fence-delay", []string{`name="priority" value="10"`, `name="other" value="10"`, `<nvpair id="dc-n"`, `<nvpair id="y" name="priority" value="1"/><nvpair id="dc-n"`}, nil},
+		{"drbd-handler-timeout", nil, func(f *Facts) {
+			f.Versions.Utils, f.Dump.Handlers["fence-peer"] = "9.28.0", "/usr/lib/drbd/crm-fence-peer.9.sh"
+		}},
+		{"fence-device-place", []string{`pg-1:i-00000000000000001`, `pg-1:i-00000000000000001;pg-2:i-00000000000000002`, `<rsc_location id="f1-place" rsc="fence_1" node="pg-1" score="-INFINITY"/>`, ``}, nil},
+		{"colocation", []string{`rsc="g" with-rsc="drbd-clone"`, `rsc="g" with-rsc="drbd"`}, nil},
+		{"colocation", []string{`<rsc_order`, `<rsc_colocation id="two" rsc="x" with-rsc="g" score="INFINITY"/><rsc_order`}, nil},
+		{"ordering", []string{`then="g" then-action="start"/>`, `then="fs" then-action="start"/><rsc_order id="two" first="fs" then="pgsql"/>`}, nil},
+		{"promotable-clone", []string{`<clone id="drbd-clone">`, `<master id="drbd-clone">`, `</clone>`, `</master>`, `name="promotable" value="true"`, `name="master-max" value="1"`}, nil},
+		{"dns-in-group", []string{`</group>`, `<primitive id="dns" class="ocf" provider="pgha" type="route53"/></group>`}, nil},
+		{"drbd-handlers", nil, func(f *Facts) {
+			f.Dump.Handlers = map[string]string{"fence-peer": "/usr/lib/drbd/crm-fence-peer.sh --timeout 5", "after-resync-target": "/usr/lib/drbd/crm-unfence-peer.sh"}
+		}},
+		{"drbd-port", nil, func(f *Facts) {
+			f.Show.Addresses[0], f.Host.Reserved = netip.MustParseAddrPort("10.0.1.10:40000"), "1,39999-40001"
+		}},
+		{"port-postgres", nil, func(f *Facts) { f.Options.Node, f.Ports.Postgres = "pg-2", reachOpen }},
+		{"two-node", nil, func(f *Facts) { f.Corosync.TwoNode, f.Corosync.Device = false, true }},
+	} {
+		f := healthy(t, x.cib...)
+		if x.plant != nil {
+			x.plant(f)
+		}
+		if r := judge(t, f, x.check); r.Verdict != Pass {
+			t.Errorf("%s: %s: %s", x.check, r.Verdict, r.Evidence)
+		}
+	}
+}
+
+// TestMissingFactIsNeverAPass: whatever a check needs and does not get makes it unknown, or skip, with what the source said.
+func TestMissingFactIsNeverAPass(t *testing.T) {
+	for _, c := range All() {
+		if len(c.Needs) == 0 {
+			t.Errorf("%s needs nothing", c.Name)
+		}
+		for _, s := range c.Needs {
+			f := healthy(t)
+			f.absent[s] = unknown("no answer").remedy("as root on {node}")
+			if r := f.result(c); r.Verdict != Unknown || r.Evidence != "no answer" || r.Remedy != "as root on pg-1" {
+				t.Errorf("%s without source %d: %+v", c.Name, s, r)
+			}
+			f.absent[s] = skip("not here")
+			if r := f.result(c); r.Verdict != Skip || r.Remedy != "" {
+				t.Errorf("%s where source %d does not apply: %+v", c.Name, s, r)
+			}
+		}
+	}
+}
+
+func TestChecksAreWellDescribed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range All() {
+		if seen[c.Name] || c.Name != strings.ToLower(c.Name) || strings.ContainsAny(c.Name, " _.") {
+			t.Errorf("name %q", c.Name)
+		}
+		seen[c.Name] = true
+		if c.Want == "" || !strings.HasSuffix(c.Why, ".") || c.Remedy == "" || !slices.Contains(Areas, c.Area) {
+			t.Errorf("%s: want %q, why %q, remedy %q, area %q", c.Name, c.Want, c.Why, c.Remedy, c.Area)
+		}
+		if slices.Contains(Areas, Area(c.Name)) {
+			t.Errorf("%s is an area too", c.Name)
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	names := func(only, leave []string) string {
+		checks, err := Select(only, leave)
+		if err != nil {
+			return err.Error()
+		}
+		var list []string
+		for _, c := range checks {
+			list = append(list, c.Name)
+		}
+		return strings.Join(list, " ")
+	}
+	for _, x := range []struct {
+		only, leave []string
+		want        string
+	}{
+		{[]string{"fsync", "corosync"}, nil, "two-node wait-for-all corosync-token fsync"},
+		{[]string{"corosync"}, []string{"two-node"}, "wait-for-all corosync-token"},
+		{[]string{"fsync"}, []string{"postgres"}, ""},
+		{[]string{"fsnyc"}, nil, "there is no check or area \"fsnyc\": `pgha-agent doctor --list` shows them"},
+	} {
+		if got := names(x.only, x.leave); got != x.want {
+			t.Errorf("only %v, leave %v: %q, want %q", x.only, x.leave, got, x.want)
+		}
+	}
+}
+
+// TestDocumented holds docs/doctor.md to the checks; -update rewrites it.
+func TestDocumented(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(docHead)
+	for _, area := range Areas {
+		fmt.Fprintf(&b, "\n## %s\n\n| check | what must be so | otherwise | remedy |\n|---|---|---|---|\n", area)
+		for _, c := range All() {
+			if c.Area != area {
+				continue
+			}
+			name := "`" + c.Name + "`"
+			if c.Free() {
+				name += " *"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, cell(c.Want), cell(c.Why), cell(c.Remedy))
+		}
+	}
+	const page = "../../docs/doctor.md"
+	if *update {
+		if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(page); err != nil || string(got) != b.String() {
+		t.Errorf("docs/doctor.md is not current (%v): run `make docs`", err)
+	}
+}
+
+var placeholders = strings.NewReplacer("{clone}", "CLONE", "{resource}", "RESOURCE", "{group}", "GROUP", "{node}", "NODE", "{peer}", "PEER", "{record}", "NAME", "|", `\|`)
+
+func cell(s string) string { return placeholders.Replace(s) }
+
+const docHead = `# The doctor
+
+Made from the checks by ` + "`make docs`" + `: do not edit.
+
+` + "`pgha-agent doctor`" + ` looks at a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to mend it. Run it as root on both nodes:
+before you rely on the cluster, after each change, and after each upgrade of Pacemaker, DRBD or PostgreSQL. It needs no running daemon.
+
+` + "```" + `
+pgha-agent doctor                        # problems first, a line for each check
+pgha-agent doctor --fix-hints            # with why it matters, and the remedy
+pgha-agent doctor --only drbd,fence-delay --json
+pgha-agent doctor --skip backups
+` + "```" + `
+
+| verdict | exit status when it is the worst | meaning |
+|---|---|---|
+| ` + "`pass`, `skip`" + ` | 0 | it is so; it does not apply here, and the line says why (PostgreSQL runs on the promoted node only) |
+| ` + "`fail`" + ` | 2 | a failover will be unsafe, fail, or take minutes; or data is at risk now |
+| ` + "`warn`" + ` | 3 | it works, and will hurt one day |
+| ` + "`unknown`" + ` | 4 | a fact could not be had, and the line says why. Never taken for a pass |
+
+Status 1 means that the doctor itself could not run. It changes nothing. Two checks ask AWS whether a change would be allowed: ` + "`fence-permissions`" + ` sends EC2's
+` + "`DryRun`" + `; ` + "`route53-write`" + ` sends a batch that begins with the deletion of a value made up for this call. Route 53 must refuse that, and a batch is all or nothing; what follows in
+it is what the zone holds already. ` + "`port-drbd`" + ` connects to the peer's port only when DRBD is not connected. As root, PostgreSQL is asked with ` + "`psql`" + ` as the user who owns the server.
+
+The daemon runs the checks marked with * a few minutes after its start and every hour, as user pgha, and exports ` + "`pgha_doctor_check{check,verdict}`" + `. They cost no request to AWS and no
+connection to another machine.
+
+Words in capitals stand for your names. ` + "`pcs`" + ` commands are for one node, everything else for both. Measured times are of the [lab](lab.md)'s emulated machines.
+`

@@ -1,0 +1,132 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+)
+
+// powerAnswer is what EC2 would say to a fence device's request.
+type powerAnswer struct {
+	Device, Instance, Action string
+	Code, Message            string // of the error that EC2 answered; DryRunOperation means "yes, you may"
+	Err                      error  // when EC2 gave no answer
+}
+
+// instanceID is what EC2 calls a machine; other ids belong to other fence devices.
+var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+
+// powerActions are what fence_aws needs. The first is no change at all, the others are sent with DryRun.
+var powerActions = []string{"DescribeInstances", "StopInstances", "StartInstances"}
+
+// collectPower asks EC2, for each machine that a fence device of this cluster names, whether we might stop and start it.
+func collectPower(ctx context.Context, f *Facts) error {
+	if f.CIB == nil {
+		return f.absence(fromCIB)
+	}
+	var region string
+	if f.Instance != nil {
+		region = f.Instance.Region
+	}
+	var provider aws.CredentialsProvider
+	for _, d := range f.CIB.FenceDevices() {
+		targets, _ := fenceTargets(d)
+		for _, node := range targets {
+			id := fencePlug(d, node)
+			if !instanceID.MatchString(id) {
+				continue
+			}
+			api := ec2API{region: cmp.Or(d.Params["region"], region), endpoint: cmp.Or(os.Getenv("AWS_ENDPOINT_URL_EC2"), os.Getenv("AWS_ENDPOINT_URL"))}
+			if api.region == "" {
+				return absent(unknown("device %s names no region, and instance metadata does not answer", d.ID).remedy("`pcs stonith update %s region=REGION`", d.ID))
+			}
+			if key := d.Params["access_key"]; key != "" {
+				api.credentials = credentials.NewStaticCredentialsProvider(key, d.Params["secret_key"], "")
+			} else {
+				if provider == nil {
+					c, err := f.route53Client(ctx)
+					if err != nil {
+						return err
+					}
+					provider = c.Credentials()
+				}
+				api.credentials = provider
+			}
+			for _, action := range powerActions {
+				a := powerAnswer{Device: d.ID, Instance: id, Action: action}
+				a.Code, a.Message, a.Err = api.dryRun(ctx, action, id)
+				f.Power = append(f.Power, a)
+			}
+		}
+	}
+	if len(f.Power) == 0 {
+		return absent(skip("no fence device names an EC2 instance"))
+	}
+	return nil
+}
+
+func (f *Facts) absence(s Source) error { return absent(f.absent[s]) }
+
+// ec2API is the little of the EC2 Query API that is needed here. The SDK's module for EC2 would make the daemon several times as large.
+type ec2API struct {
+	region, endpoint string
+	credentials      aws.CredentialsProvider
+}
+
+// dryRun asks whether the action would be allowed: DryRun is always sent, so nothing is ever done. EC2 answers with an error in any case,
+// whose code it returns: DryRunOperation, UnauthorizedOperation, InvalidInstanceID.NotFound.
+func (e ec2API) dryRun(ctx context.Context, action, instance string) (code, message string, err error) {
+	endpoint := e.endpoint
+	if endpoint == "" {
+		suffix := "amazonaws.com"
+		if strings.HasPrefix(e.region, "cn-") {
+			suffix += ".cn"
+		}
+		endpoint = "https://ec2." + e.region + "." + suffix
+	}
+	body := url.Values{"Action": {action}, "Version": {"2016-11-15"}, "InstanceId.1": {instance}, "DryRun": {"true"}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", strings.NewReader(body))
+	if err != nil {
+		return "", "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	keys, err := e.credentials.Retrieve(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("get credentials: %w", err)
+	}
+	sum := sha256.Sum256([]byte(body))
+	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), "ec2", e.region, time.Now()); err != nil {
+		return "", "", fmt.Errorf("sign: %w", err)
+	}
+	resp, err := (&http.Client{Timeout: 8 * time.Second}).Do(req)
+	if err != nil {
+		return "", "", err
+	}
+	defer resp.Body.Close()
+	var doc struct {
+		Code    string `xml:"Errors>Error>Code"`
+		Message string `xml:"Errors>Error>Message"`
+	}
+	if err := xml.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&doc); err != nil {
+		return "", "", fmt.Errorf("%s: the answer is not EC2's (status %d)", action, resp.StatusCode)
+	}
+	if doc.Code == "" {
+		return "", "", errors.New(action + ": EC2 answered without an error, which a dry run never does")
+	}
+	return doc.Code, oneLine(doc.Message), nil
+}

@@ -1,0 +1,338 @@
+package crm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/beevik/etree"
+)
+
+// Configuration is how a cluster is configured.
+type Configuration struct {
+	Properties  map[string]string // cluster options as written; see Property
+	Nodes       []string          // names of the cluster nodes
+	Primitives  []Primitive       // fence devices are those of class "stonith"
+	Clones      []Clone
+	Groups      []Group
+	Locations   []Location
+	Colocations []Colocation
+	Orders      []Order
+	Defaults    map[string]string // rsc_defaults
+	Alerts      []AlertAgent
+	// Glued are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
+	Glued []string
+}
+
+// Primitive is one resource as configured. What a template gives it is filled in.
+type Primitive struct {
+	ID, Class, Provider, Type string
+	Group, Clone              string // what it is in, "" when it is in none
+	Params, Meta              map[string]string
+	Ops                       []Op
+}
+
+// Agent returns the agent as crm_mon prints it: "ocf:linbit:drbd".
+func (p *Primitive) Agent() string {
+	if p.Provider == "" {
+		return p.Class + ":" + p.Type
+	}
+	return p.Class + ":" + p.Provider + ":" + p.Type
+}
+
+// Top returns the id that constraints on the whole of it name: that of its clone or group, else its own.
+func (p *Primitive) Top() string {
+	if p.Clone != "" {
+		return p.Clone
+	}
+	if p.Group != "" {
+		return p.Group
+	}
+	return p.ID
+}
+
+// Op is a configured operation.
+type Op struct {
+	Name, Interval, Timeout string
+	Role                    Role // "" when not given
+}
+
+// Clone is a clone, promotable or not.
+type Clone struct {
+	ID         string
+	Promotable bool
+	Meta       map[string]string
+}
+
+// Group is a group of primitives; they name it.
+type Group struct {
+	ID   string
+	Meta map[string]string
+}
+
+// Location is a location constraint.
+type Location struct {
+	ID       string    `json:"id"`
+	Resource string    `json:"resource"`
+	Node     string    `json:"node"` // "" when no single node is named
+	Role     Role      `json:"role"` // "" for every role
+	Score    int       `json:"score"`
+	Until    time.Time `json:"until"` // when it ends to apply; zero when it does not end by itself
+}
+
+// Applies reports whether the constraint is in force at a time.
+func (l Location) Applies(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
+
+// Colocation keeps Resource where With is. Roles are "" when not given. Sets says that the constraint is written with resource sets, which
+// are not read.
+type Colocation struct {
+	ID, Resource, With string
+	Role, WithRole     Role
+	Score              int
+	Sets               bool
+}
+
+// Order does FirstAction of First before ThenAction of Then. Actions have their defaults filled in. Sets as for Colocation.
+type Order struct {
+	ID, First, FirstAction, Then, ThenAction, Kind string
+	Sets                                           bool
+}
+
+// AlertAgent is an alert that Pacemaker calls. Kinds are those selected; nil means the default ones: node, fencing, resource.
+type AlertAgent struct {
+	ID, Path string
+	Meta     map[string]string
+	Kinds    []string
+}
+
+// Property returns a cluster option by its old name. Pacemaker 3.0.2 and later know those that begin with "stonith-" as "fencing-" too.
+func (c *Configuration) Property(name string) string {
+	if v, ok := c.Properties[name]; ok {
+		return v
+	}
+	rest, _ := strings.CutPrefix(name, "stonith-")
+	return c.Properties["fencing-"+rest]
+}
+
+// Primitive returns the primitive of that id, nil when there is none.
+func (c *Configuration) Primitive(id string) *Primitive {
+	i := slices.IndexFunc(c.Primitives, func(p Primitive) bool { return p.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &c.Primitives[i]
+}
+
+// FenceDevices returns the primitives of class stonith.
+func (c *Configuration) FenceDevices() []*Primitive {
+	var out []*Primitive
+	for i := range c.Primitives {
+		if c.Primitives[i].Class == "stonith" {
+			out = append(out, &c.Primitives[i])
+		}
+	}
+	return out
+}
+
+// Clone returns the clone of that id, or around the primitive or group of that id; nil when there is none.
+func (c *Configuration) Clone(id string) *Clone {
+	for _, p := range c.Primitives {
+		if p.Clone != "" && (p.ID == id || p.Group == id) {
+			id = p.Clone
+			break
+		}
+	}
+	i := slices.IndexFunc(c.Clones, func(cl Clone) bool { return cl.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &c.Clones[i]
+}
+
+// ParseConfiguration reads what `cibadmin --query` printed, with or without `-o configuration`. The bounds are those of Parse.
+func ParseConfiguration(doc []byte) (*Configuration, error) {
+	root, err := readRoot(doc)
+	if err != nil {
+		return nil, fmt.Errorf("parse cibadmin output: %w", err)
+	}
+	conf := root
+	if root.Tag == "cib" {
+		conf = root.SelectElement("configuration")
+	}
+	if conf == nil || conf.Tag != "configuration" {
+		return nil, fmt.Errorf("parse cibadmin output: <%s> holds no configuration", excerpt([]byte(root.Tag)))
+	}
+	c := &Configuration{Properties: map[string]string{}, Defaults: map[string]string{}}
+	for section := range conf.ChildElementsSeq() {
+		switch section.Tag {
+		case "crm_config":
+			for set := range section.ChildElementsSeq() {
+				addPairs(c.Properties, set)
+			}
+		case "nodes":
+			for n := range section.ChildElementsSeq() {
+				if kind := attr(n, "type"); n.Tag == "node" && (kind == "" || kind == "member") {
+					c.Nodes = append(c.Nodes, attr(n, "uname"))
+				}
+			}
+		case "resources":
+			c.readConfigured(section, section, "", "")
+		case "rsc_defaults":
+			for set := range section.ChildElementsSeq() {
+				addPairs(c.Defaults, set)
+			}
+		case "constraints":
+			for e := range section.ChildElementsSeq() {
+				c.readConstraint(e)
+			}
+		case "alerts":
+			for e := range section.ChildElementsSeq() {
+				c.readAlert(e)
+			}
+		}
+	}
+	c.readGlue(conf)
+	return c, nil
+}
+
+func (c *Configuration) readGlue(e *etree.Element) {
+	if n, ok := score(attr(e, "value")); ok && e.Tag == "nvpair" && attr(e, "name") == "resource-stickiness" && n >= Infinity {
+		c.Glued = append(c.Glued, attr(e.Parent(), "id"))
+	}
+	for child := range e.ChildElementsSeq() {
+		c.readGlue(child)
+	}
+}
+
+func (c *Configuration) readConfigured(section, in *etree.Element, clone, group string) {
+	for e := range in.ChildElementsSeq() {
+		id := attr(e, "id")
+		switch e.Tag {
+		case "primitive":
+			c.Primitives = append(c.Primitives, readPrimitive(section, e, clone, group))
+		case "group":
+			c.Groups = append(c.Groups, Group{ID: id, Meta: pairs(e, "meta_attributes")})
+			c.readConfigured(section, e, clone, id)
+		case "clone", "master":
+			meta := pairs(e, "meta_attributes")
+			c.Clones = append(c.Clones, Clone{ID: id, Promotable: e.Tag == "master" || meta["promotable"] == "true", Meta: meta})
+			c.readConfigured(section, e, id, "")
+		}
+	}
+}
+
+func readPrimitive(section, e *etree.Element, clone, group string) Primitive {
+	p := Primitive{
+		ID: attr(e, "id"), Class: attr(e, "class"), Provider: attr(e, "provider"), Type: attr(e, "type"), Clone: clone, Group: group,
+		Params: map[string]string{}, Meta: map[string]string{},
+	}
+	from := []*etree.Element{e}
+	for t := range section.ChildElementsSeq() {
+		if name := attr(e, "template"); t.Tag == "template" && name != "" && attr(t, "id") == name {
+			p.Class, p.Provider, p.Type = attr(t, "class"), attr(t, "provider"), attr(t, "type")
+			from = []*etree.Element{t, e}
+		}
+	}
+	for _, f := range from {
+		for set := range f.ChildElementsSeq() {
+			switch set.Tag {
+			case "instance_attributes":
+				addPairs(p.Params, set)
+			case "meta_attributes":
+				addPairs(p.Meta, set)
+			case "operations":
+				for op := range set.ChildElementsSeq() {
+					p.Ops = append(p.Ops, Op{attr(op, "name"), attr(op, "interval"), attr(op, "timeout"), todaysRole(attr(op, "role"))})
+				}
+			}
+		}
+	}
+	return p
+}
+
+func (c *Configuration) readConstraint(e *etree.Element) {
+	value, _ := score(attr(e, "score"))
+	sets := e.SelectElement("resource_set") != nil
+	switch e.Tag {
+	case "rsc_location":
+		c.Locations = append(c.Locations, readLocation(e))
+	case "rsc_colocation":
+		c.Colocations = append(c.Colocations, Colocation{
+			ID: attr(e, "id"), Resource: attr(e, "rsc"), Role: todaysRole(attr(e, "rsc-role")),
+			With: attr(e, "with-rsc"), WithRole: todaysRole(attr(e, "with-rsc-role")), Score: value, Sets: sets,
+		})
+	case "rsc_order":
+		o := Order{
+			ID: attr(e, "id"), First: attr(e, "first"), FirstAction: attr(e, "first-action"),
+			Then: attr(e, "then"), ThenAction: attr(e, "then-action"), Kind: attr(e, "kind"), Sets: sets,
+		}
+		if o.FirstAction == "" {
+			o.FirstAction = "start"
+		}
+		if o.ThenAction == "" {
+			o.ThenAction = o.FirstAction
+		}
+		if o.Kind == "" {
+			o.Kind = "Mandatory"
+			if s := attr(e, "score"); s != "" && value == 0 { // the form before kind
+				o.Kind = "Optional"
+			}
+		}
+		c.Orders = append(c.Orders, o)
+	}
+}
+
+// readLocation reads a constraint with a node and a score, or one with a rule of the form that Prefer and crm_resource write. Of other
+// rules only the score is known.
+func readLocation(e *etree.Element) Location {
+	l := Location{ID: attr(e, "id"), Resource: attr(e, "rsc"), Node: attr(e, "node"), Role: roleOf(e)}
+	l.Score, _ = score(attr(e, "score"))
+	if rule := e.SelectElement("rule"); rule != nil {
+		l.Score, _ = score(attr(rule, "score"))
+		if role := roleOf(rule); role != "" {
+			l.Role = role
+		}
+		for x := range rule.ChildElementsSeq() {
+			switch {
+			case x.Tag == "expression" && attr(x, "attribute") == "#uname" && attr(x, "operation") == "eq":
+				l.Node = attr(x, "value")
+			case x.Tag == "date_expression" && attr(x, "operation") == "lt":
+				l.Until = parseTime(attr(x, "end"))
+			}
+		}
+	}
+	return l
+}
+
+func (c *Configuration) readAlert(e *etree.Element) {
+	if e.Tag != "alert" {
+		return
+	}
+	a := AlertAgent{ID: attr(e, "id"), Path: attr(e, "path"), Meta: pairs(e, "meta_attributes")}
+	if sel := e.SelectElement("select"); sel != nil {
+		a.Kinds = []string{}
+		for kind := range sel.ChildElementsSeq() {
+			a.Kinds = append(a.Kinds, kind.Tag)
+		}
+	}
+	c.Alerts = append(c.Alerts, a)
+}
+
+func pairs(e *etree.Element, tag string) map[string]string {
+	out := map[string]string{}
+	for set := range e.ChildElementsSeq() {
+		if set.Tag == tag {
+			addPairs(out, set)
+		}
+	}
+	return out
+}
+
+func addPairs(to map[string]string, set *etree.Element) {
+	for e := range set.ChildElementsSeq() {
+		if e.Tag == "nvpair" {
+			to[attr(e, "name")] = attr(e, "value")
+		}
+	}
+}
