@@ -29,7 +29,7 @@ func newDoctor(config *string) *cobra.Command {
 				return err
 			}
 			if list {
-				printChecks(cmd.OutOrStdout(), checks)
+				listChecks(cmd.OutOrStdout(), checks)
 				return nil
 			}
 			cfg, err := agent.LoadConfig(*config)
@@ -100,7 +100,7 @@ func printDoctor(w io.Writer, results []doctor.Result, hints bool) {
 	}
 }
 
-func printChecks(w io.Writer, checks []doctor.Check) {
+func listChecks(w io.Writer, checks []doctor.Check) {
 	t := newTable(w)
 	for _, c := range checks {
 		t.AppendRow(table.Row{c.Area, c.Name, c.Want})
