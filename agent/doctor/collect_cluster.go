@@ -23,7 +23,10 @@ const inCluster = "run it as root on a cluster node, or as a member of group hac
 func collectCIB(ctx context.Context, f *Facts) error {
 	cib := crm.CIB{Timeout: commandTimeout}
 	var err error
-	if f.CIB, err = cib.Configuration(ctx); err != nil {
+	if f.CIB, err = cib.Configuration(ctx); err == nil && len(f.CIB.Properties) == 0 {
+		f.CIB, err = nil, errors.New("it has no cluster properties; does an ACL hide them from this user?") // else much would look like a default
+	}
+	if err != nil {
 		return absent(unknown("no CIB: %s", oneLine(err.Error())).remedy(inCluster))
 	}
 	return nil
