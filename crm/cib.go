@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/beevik/etree"
@@ -86,7 +87,7 @@ func (c *CIB) run(ctx context.Context, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var one child
-	r, err := one.run(ctx, "cibadmin", append(argv[:len(argv):len(argv)], args...))
+	r, err := one.run(ctx, "cibadmin", append(slices.Clip(argv), args...))
 	switch {
 	case err != nil:
 		return nil, err

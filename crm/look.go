@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -105,5 +106,5 @@ func (m *Mon) run(ctx context.Context) (result, error) {
 	if len(argv) == 0 {
 		argv = []string{"/usr/sbin/crm_mon"}
 	}
-	return m.child.run(ctx, "crm_mon", append(argv[:len(argv):len(argv)], m.option()))
+	return m.child.run(ctx, "crm_mon", append(slices.Clip(argv), m.option()))
 }
