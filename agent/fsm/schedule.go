@@ -29,6 +29,7 @@ const (
 	// sensible Corosync token and consensus timeout.
 	avertAfter = time.Minute
 	idleAfter  = 15 * time.Minute // an open episode for which nothing is left to do is given up after this long without news
+	askAnyway  = 5                // reads of the zone that failed in a row since the start; one may fail on a first installation as well
 	gapWait    = time.Minute      // how long a finished episode waits for the client's view to recover
 )
 
@@ -98,7 +99,7 @@ func (s *State) wanted(t task) bool {
 // minutes that it is not.
 func (s *State) nameExists() bool {
 	if s.Zone.At == 0 {
-		return s.ReadRetry.N > 0 // the API does not answer: the record is most likely there
+		return s.ReadRetry.N >= askAnyway // the API does not answer: the record is most likely there
 	}
 	return s.Zone.Addr != "" && !s.created
 }
