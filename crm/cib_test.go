@@ -112,3 +112,23 @@ func TestConfiguration(t *testing.T) {
 		t.Error("half of a document is no configuration")
 	}
 }
+
+func FuzzConfiguration(f *testing.F) {
+	f.Add([]byte("<configuration><constraints>" + wishXML + "</constraints></configuration>"))
+	f.Add([]byte(`<configuration><resources><clone id="c"><meta_attributes><nvpair name="resource-stickiness" value="INFINITY"/></meta_attributes></clone></resources></configuration>`))
+	f.Add([]byte(`<rsc_location rsc="x" node="y" score="-1000000000000"><rule><date_expression operation="lt" end="24:00"/></rule></rsc_location>`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		root, err := readRoot(doc)
+		if err != nil {
+			return
+		}
+		var c Configuration
+		c.read(root)
+		for _, l := range c.Locations {
+			if l.Score > Infinity || l.Score < -Infinity {
+				t.Errorf("score %d", l.Score)
+			}
+			_ = l.Applies(time.Unix(0, 0))
+		}
+	})
+}
