@@ -51,7 +51,7 @@ func TestDocumentedClusterIsValid(t *testing.T) {
 	if out, err := output(t, nil, "crm_verify", "--verbose", "--xml-file", path); err != nil {
 		t.Errorf("crm_verify: %v\n%s", err, out)
 	}
-	for _, want := range []string{`name="stonith-max-attempts" value="1000"`, `name="promotable" value="true"`, `with-rsc-role="Promoted"`, `first-action="promote"`} {
+	for _, want := range []string{`name="stonith-max-attempts" value="1000"`, `name="priority-fencing-delay" value="10s"`, `name="priority" value="10"`, `name="promotable" value="true"`, `with-rsc-role="Promoted"`, `first-action="promote"`} {
 		if got := read(t, path); !strings.Contains(got, want) {
 			t.Errorf("no %s in\n%s", want, got)
 		}
@@ -67,7 +67,7 @@ func TestDocumentedResourceIsReadByDRBD(t *testing.T) {
 	if err != nil {
 		t.Fatalf("drbdadm dump: %v\n%s", err, out)
 	}
-	for _, want := range []string{`crm-fence-peer.9.sh --timeout 5`, "resource-and-stonith", "hosts pg-1 pg-2"} {
+	for _, want := range []string{`crm-fence-peer.9.sh`, "resource-and-stonith", "hosts pg-1 pg-2"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in what drbdadm understood:\n%s", want, out)
 		}
