@@ -118,12 +118,10 @@ func FuzzConfiguration(f *testing.F) {
 	f.Add([]byte(`<configuration><resources><clone id="c"><meta_attributes><nvpair name="resource-stickiness" value="INFINITY"/></meta_attributes></clone></resources></configuration>`))
 	f.Add([]byte(`<rsc_location rsc="x" node="y" score="-1000000000000"><rule><date_expression operation="lt" end="24:00"/></rule></rsc_location>`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		root, err := readRoot(doc)
+		c, err := ParseConfiguration(doc)
 		if err != nil {
 			return
 		}
-		var c Configuration
-		c.read(root)
 		for _, l := range c.Locations {
 			if l.Score > Infinity || l.Score < -Infinity {
 				t.Errorf("score %d", l.Score)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,24 +78,32 @@ func collectDump(ctx context.Context, f *Facts) error {
 // drbdVersions are as `drbdadm --version` has them; Module is "" when the module is not loaded.
 type drbdVersions struct{ Module, Utils string }
 
-func collectVersions(ctx context.Context, f *Facts) error {
+func collectVersions(ctx context.Context, f *Facts) (err error) {
 	out, err := run(ctx, nil, "drbdadm", "--version")
 	if err != nil {
 		return absent(unknown("%s", oneLine(err.Error())).remedy("install drbd-utils"))
 	}
+	f.Versions, err = readVersions(out)
+	return err
+}
+
+// readVersions reads the module's version from its code, because drbdadm prints nothing else with a module of DRBD 8.4.
+func readVersions(out []byte) (v drbdVersions, err error) {
 	for line := range bytes.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), "=")
 		switch key {
-		case "DRBD_KERNEL_VERSION":
-			f.Versions.Module = value
+		case "DRBD_KERNEL_VERSION_CODE":
+			if code, err := strconv.ParseUint(value, 0, 32); err == nil && code > 0 { // 0x000000: no module
+				v.Module = fmt.Sprintf("%d.%d.%d", code>>16, code>>8&0xff, code&0xff)
+			}
 		case "DRBDADM_VERSION":
-			f.Versions.Utils = value
+			v.Utils = value
 		}
 	}
-	if f.Versions.Utils == "" {
-		return errors.New("drbdadm --version prints no DRBDADM_VERSION")
+	if v.Utils == "" {
+		return v, errors.New("drbdadm --version prints no DRBDADM_VERSION")
 	}
-	return nil
+	return v, nil
 }
 
 func collectState(ctx context.Context, f *Facts) error {
