@@ -121,7 +121,9 @@ var plantedFaults = []fault{
 	inFile("drbd-fencing", doctor.Fail, "dont-care", drbdFile, "/fencing resource-and-stonith;/d").andAdjust(),
 	{check: "drbd-agent", want: doctor.Fail, what: "cannot be run", do: "chmod -x /usr/lib/ocf/resource.d/linbit/drbd", undo: "chmod +x /usr/lib/ocf/resource.d/linbit/drbd"},
 	{check: "drbd-port", want: doctor.Warn, what: "7789", do: "sysctl -qw net.ipv4.ip_local_port_range='1024 60999'", undo: "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"},
-	{check: "multipath", want: doctor.Warn, what: "multipathd", do: "touch /run/multipathd.pid", undo: "rm /run/multipathd.pid"},
+	{check: "multipath", want: doctor.Warn, what: "multipathd", // drbd-utils may bring a file that keeps multipath off its devices
+		do:   "touch /run/multipathd.pid; for f in $(grep -ls drbd /etc/multipath.conf /etc/multipath/conf.d/*.conf); do mv $f $f.away; done",
+		undo: "rm /run/multipathd.pid; for f in $(ls /etc/multipath.conf.away /etc/multipath/conf.d/*.away 2>/dev/null); do mv $f ${f%.away}; done"},
 	unit("drbd-not-enabled", "drbd.service"),
 	unit("postgres-not-enabled", "postgresql.service"),
 	{check: "port-pcsd", want: doctor.Warn, what: "refuses", do: "mv /etc/systemd/system/pcsd.service /root/", undo: "mv /root/pcsd.service /etc/systemd/system/", after: doctor.Skip},
