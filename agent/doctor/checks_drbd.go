@@ -200,23 +200,24 @@ func inSync(r *drbd.DumpResource) bool {
 
 func judgeState(f *Facts) Finding {
 	r := f.State
-	text := string(r.Role)
+	var text strings.Builder
+	text.WriteString(string(r.Role))
 	for _, d := range r.Devices {
-		text += fmt.Sprintf(", disk %s", d.Disk)
+		fmt.Fprintf(&text, ", disk %s", d.Disk)
 	}
 	for _, c := range r.Connections {
-		text += fmt.Sprintf(", %s %s", c.Name, c.Connection)
+		fmt.Fprintf(&text, ", %s %s", c.Name, c.Connection)
 		for _, v := range c.PeerDevices {
-			text += fmt.Sprintf(" with disk %s", v.PeerDisk)
+			fmt.Fprintf(&text, " with disk %s", v.PeerDisk)
 			if v.Done != nil {
-				return warn("%s: a resync runs, %.1f %% done", text, *v.Done).remedy("wait for the end of the resync")
+				return warn("%s: a resync runs, %.1f %% done", &text, *v.Done).remedy("wait for the end of the resync")
 			}
 		}
 	}
 	if !inSync(r) {
-		return fail("%s", text)
+		return fail("%s", &text)
 	}
-	return pass("%s", text)
+	return pass("%s", &text)
 }
 
 func judgeHandlers(f *Facts) Finding {

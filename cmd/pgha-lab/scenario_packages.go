@@ -135,7 +135,8 @@ func upgradeDeb(ctx context.Context, t *trial, n *node) error {
 	lines := strings.Split(out, "\n")
 	spooled := 0
 	for _, l := range lines {
-		if l = strings.TrimSpace(l); l != "ok" {
+		// The small hook and the whole one each complain of a daemon that does not answer: after two the alert is kept.
+		if strings.Count(l, "pgha-alert:") > 1 {
 			spooled++
 			t.expect(!strings.Contains(l, "keep alert"), "an alert was lost: %s", l)
 		}
