@@ -6,8 +6,9 @@ PREFIX  ?= /usr
 BIN     ?= bin
 ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
+SEEDS    ?= 1000
 
-.PHONY: all build programs demo test unit lint deps bench fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
+.PHONY: all build programs demo test unit lint deps bench sim fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
 all: build
 
@@ -37,6 +38,9 @@ lint:
 bench: ## the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./cmd/pgha-bench
+
+sim: ## simulated clusters under faults, with the real agents: SEEDS=1000 of them, until one is wrong
+	$(GO) run ./cmd/pgha-sim --seeds $(SEEDS)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

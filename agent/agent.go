@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -31,7 +30,9 @@ type Options struct {
 	Notify  Notifier     // systemd; nil: nobody to tell
 	File    string       // of the configuration; the doctor looks whether the hook can read it
 
-	once bool // one publication without a daemon: the journal is only read
+	once    bool     // one publication without a daemon: the journal is only read
+	sources *Sources // nil: the real ones
+	boot    string   // boot id; "": the kernel's
 }
 
 // Agent is the daemon of one node. The loop owns state, details and savedHolds; everything else reads the snapshot.
@@ -52,13 +53,9 @@ type Agent struct {
 	lastDrbd    fsm.Drbd                // of the stream's goroutine
 	cancel      context.CancelCauseFunc // of the write in flight
 	effects     sync.WaitGroup
+	start       func(func()) // starts an effect beside the loop
 
-	crm        *crm.Mon
-	drbd       *drbd.Stream
-	prober     *pg.Prober
-	client     *pg.Client // nil: no client's view
-	zone       *route53.Client
-	resolver   *route53.Resolver
+	src        Sources
 	journal    *saver
 	sequenceMu sync.Mutex
 	sequence   crm.Sequence
@@ -81,9 +78,12 @@ func New(opts Options) (*Agent, error) {
 	if a.clock == nil {
 		a.clock = SystemClock{}
 	}
-	boot, err := bootID()
-	if err != nil {
-		return nil, err
+	a.start = a.effects.Go
+	boot, err := opts.boot, error(nil)
+	if boot == "" {
+		if boot, err = bootID(); err != nil {
+			return nil, err
+		}
 	}
 	a.id = identity{boot: boot, node: a.cfg.Node.Name, clone: a.cfg.Cluster.Promotable}
 	if err := a.connect(); err != nil {
@@ -101,59 +101,12 @@ func New(opts Options) (*Agent, error) {
 	return a, nil
 }
 
-// connect makes the clients of the sources. None of them talks to anybody yet.
-func (a *Agent) connect() (err error) {
-	c := a.cfg
-	a.crm = &crm.Mon{Command: c.Cluster.CrmMon}
-	a.drbd = &drbd.Stream{Command: c.Drbd.Drbdsetup, Resource: c.Drbd.Resource, Logger: a.log}
-	if a.resolver, a.client, err = NameView(c); err != nil {
-		return err
-	}
-	if a.prober, err = pg.NewProber(c.Postgres.DSN); err != nil {
-		return fmt.Errorf("postgres.dsn: %w", err)
-	}
-	o := c.route53Options()
-	o.Observe = func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) }
-	a.zone, err = route53.New(context.Background(), o)
-	return err
-}
-
-func (c *Config) route53Options() route53.Options {
-	return route53.Options{
-		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == OwnershipTXT,
-		EndpointURL: c.Record.EndpointURL, Region: c.Record.Region,
-	}
-}
-
-// NameView makes what sees the name as clients do: the resolver that they use, and a client of PostgreSQL, nil when it is off.
-func NameView(c *Config) (*route53.Resolver, *pg.Client, error) {
-	resolver := &route53.Resolver{Server: c.Record.Resolver}
-	if c.Postgres.Client == Off {
-		return resolver, nil, nil
-	}
-	client, err := pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, func(ctx context.Context, host string) ([]string, error) {
-		addrs, _, err := resolver.Lookup(ctx, host)
-		if err != nil {
-			return nil, err
-		}
-		hosts := make([]string, len(addrs))
-		for i, addr := range addrs {
-			hosts[i] = addr.String()
-		}
-		return hosts, nil
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("postgres.client: %w", err)
-	}
-	return resolver, client, nil
-}
-
 func (a *Agent) coreConfig() fsm.Config {
 	c := fsm.Config{
 		Node:            a.cfg.Node.Name,
 		PublishWritable: a.cfg.Record.PublishOn == PublishOnWritable,
 		Ownership:       a.cfg.Record.Ownership == OwnershipTXT,
-		View:            a.client != nil,
+		View:            a.src.Client != nil,
 		DriftEvery:      a.cfg.Record.DriftCheck,
 		Unnamed:         a.id.unnamed(),
 	}
@@ -172,7 +125,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	group.Go(func() error {
-		return a.drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) })
+		return a.src.Drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) })
 	})
 	group.Go(func() error { return a.journal.run(ctx, func(err error) { a.journalSaved(ctx, err) }) })
 	group.Go(func() error { a.keepWarm(ctx); return nil })
@@ -195,8 +148,8 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 func (a *Agent) close() {
-	a.prober.Close()
-	a.zone.Close()
+	a.src.Postgres.Close()
+	a.src.Zone.Close()
 	a.journal.close()
 }
 
@@ -218,13 +171,18 @@ func (a *Agent) loop(ctx context.Context) error {
 		case <-timer.C:
 			m = message{event: fsm.Tick{}}
 		}
-		a.noticeStall(ctx)
-		a.step(ctx, m)
-		now := a.clock.Boot()
-		a.planned = min(a.state.Next(now), now+heartbeat)
-		timer.Reset(a.planned - now)
-		a.heartbeat(now)
+		timer.Reset(a.turn(ctx, m))
 	}
+}
+
+// turn is one round of the loop. It returns how long the loop may sleep.
+func (a *Agent) turn(ctx context.Context, m message) time.Duration {
+	a.noticeStall(ctx)
+	a.step(ctx, m)
+	now := a.clock.Boot()
+	a.planned = min(a.state.Next(now), now+heartbeat)
+	a.heartbeat(now)
+	return a.planned - now
 }
 
 const (
@@ -305,7 +263,7 @@ func (a *Agent) findAddress(ctx context.Context) {
 // keepWarm keeps credentials fresh and a connection to the API open, so that the first packet of a promotion is the write.
 func (a *Agent) keepWarm(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := a.zone.Warm(ctx); err != nil && ctx.Err() == nil {
+		if err := a.src.Zone.Warm(ctx); err != nil && ctx.Err() == nil {
 			a.log.Debug("API connection not warm", keyErr, err)
 		}
 		sleep(ctx, 25*time.Second)

@@ -34,7 +34,7 @@ func newCloud(a *Agent) *cloud {
 		return nil
 	}
 	return &cloud{agent: a, messages: make(chan *EpisodeDoc, cloudQueue), client: cloudwatch.Client{
-		Region: c.Region, Credentials: a.zone.Credentials(), Metrics: c.EndpointURL, Messages: c.SNSURL, HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
+		Region: c.Region, Credentials: a.src.Credentials, Metrics: c.EndpointURL, Messages: c.SNSURL, HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
 	}}
 }
 

@@ -45,7 +45,7 @@ func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 }
 
 func (a *Agent) effect(ctx context.Context, do func(context.Context) message) {
-	a.effects.Go(func() { a.send(ctx, do(ctx)) })
+	a.start(func() { a.send(ctx, do(ctx)) })
 }
 
 // source records how a source answered.
@@ -62,7 +62,7 @@ func (s *Snapshot) source(src Source, now fsm.Time, err error) {
 
 func (a *Agent) look(ctx context.Context) message {
 	at := a.clock.Boot()
-	st, err := a.crm.Look(ctx)
+	st, err := a.src.Crm.Look(ctx)
 	facts := fsm.Cluster{At: at}
 	if err == nil {
 		facts = clusterFacts(st, a.id, at, a.clock.Wall())
@@ -111,7 +111,7 @@ func (a *Agent) drbdChanged(r drbd.Report) message {
 
 func (a *Agent) probe(ctx context.Context) message {
 	at := a.clock.Boot()
-	h := a.prober.Probe(ctx)
+	h := a.src.Postgres.Probe(ctx)
 	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == "writable"}
 	return message{fsm.Probed{Postgres: facts}, func(s *Snapshot) {
 		s.Postgres = h
@@ -126,7 +126,7 @@ func (a *Agent) probe(ctx context.Context) message {
 
 func (a *Agent) readRecord(ctx context.Context) message {
 	at := a.clock.Boot()
-	rec, err := a.zone.Read(ctx)
+	rec, err := a.src.Zone.Read(ctx)
 	ev := fsm.Read{Zone: fsm.Zone{At: at}}
 	if err == nil {
 		ev.Zone = zoneFacts(rec, at)
@@ -145,7 +145,7 @@ func (a *Agent) readRecord(ctx context.Context) message {
 // write sends the guarded change. The guard runs when the request is complete and signed, right before its first byte.
 func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) message {
 	owner := route53.Owner{Epoch: w.NextEpoch, Node: a.id.node, Addr: mustAddr(w.Addr), Claim: w.Claim}
-	change, err := a.zone.Write(ctx, route53.Write{
+	change, err := a.src.Zone.Write(ctx, route53.Write{
 		Base:  route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw, TTL: w.Base.OwnerTTL},
 		Next:  owner,
 		Addr:  owner.Addr,
@@ -184,7 +184,7 @@ func (a *Agent) guard(w fsm.Write, mono time.Duration) error {
 }
 
 func (a *Agent) poll(ctx context.Context, id string) message {
-	inSync, err := a.zone.Change(ctx, id)
+	inSync, err := a.src.Zone.Change(ctx, id)
 	ev := fsm.Polled{InSync: inSync}
 	if err != nil {
 		reason := route53.ReasonOf(err)
@@ -195,7 +195,7 @@ func (a *Agent) poll(ctx context.Context, id string) message {
 
 func (a *Agent) resolve(ctx context.Context) message {
 	at := a.clock.Boot()
-	addrs, _, err := a.resolver.Lookup(ctx, a.cfg.Record.Name)
+	addrs, _, err := a.src.Resolver.Lookup(ctx, a.cfg.Record.Name)
 	if noSuchName(err) {
 		err = nil // there is no such record: that is an answer
 	}
@@ -215,8 +215,8 @@ func noSuchName(err error) bool {
 }
 
 func (a *Agent) view(ctx context.Context) message {
-	v := a.client.Probe(ctx)
-	wall, boot := time.Now(), a.clock.Boot()
+	v := a.src.Client.Probe(ctx)
+	wall, boot := a.clock.Wall(), a.clock.Boot()
 	toBoot := func(t time.Time) fsm.Time { return boot - wall.Sub(t) }
 	gap := a.outage.Observe(v) // one view is in flight at a time
 	ev := fsm.Viewed{Down: !v.OK}

@@ -169,16 +169,11 @@ func (a *Agent) controlMux() *http.ServeMux {
 			return
 		}
 		left := time.Duration(*req.Seconds * float64(time.Second))
-		until, boot := time.Time{}, fsm.Time(0)
-		if left > 0 {
-			until, boot = a.clock.Wall().Add(left), a.clock.Boot()+left
-		}
-		if err := writePause(a.cfg.State.Dir, until); err != nil {
+		if err := a.pause(r.Context(), left); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		a.log.Info("paused by operator", "for", left, "by", r.Context().Value(clientKey{}))
-		a.send(r.Context(), message{event: fsm.Paused{Until: boot}})
 		writeJSON(w, http.StatusOK, map[string]any{"paused_for_seconds": left.Seconds()})
 	})
 	return mux

@@ -168,7 +168,7 @@ func stateFamilies() []family {
 			emit(number(s.State.Episode.Open()))
 		}),
 		gauge("client_up", "Whether a client of the service name reaches a server from this node; absent when the client's view is off.", nil, func(a *Agent, s *Snapshot, emit func(float64, ...string)) {
-			if a.client != nil {
+			if a.src.Client != nil {
 				emit(number(s.View.OK))
 			}
 		}),

@@ -24,19 +24,9 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	defer a.close()
 	ctx, finish := context.WithCancelCause(ctx)
 	defer finish(nil)
-	republished := false
-	a.onStep = func(s *Snapshot) {
-		switch st := &s.State; {
-		case !st.Settled() || st.Zone.At == 0 || st.Writing.Claim != "":
-		case st.Drift() && !st.Contested && !republished:
-			republished = true
-			go a.send(ctx, message{event: fsm.Republish{}}) // not from within the loop: its inbox may be full
-		default:
-			finish(errSettled)
-		}
-	}
+	a.onStep = a.untilSettled(ctx, func() { finish(errSettled) })
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) }) })
+	group.Go(func() error { return a.src.Drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) }) })
 	if a.state.Config.Addr == "" {
 		group.Go(func() error { a.findAddress(ctx); return nil })
 	}
@@ -54,6 +44,22 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 		return doc, err
 	default:
 		return doc, fmt.Errorf("not published: %v", holdNames(s.Holds))
+	}
+}
+
+// untilSettled watches the steps of a publication: it calls done when nothing is left to do, and asks once for a write over a record that
+// says something else than what was claimed.
+func (a *Agent) untilSettled(ctx context.Context, done func()) func(*Snapshot) {
+	republished := false
+	return func(s *Snapshot) {
+		switch st := &s.State; {
+		case !st.Settled() || st.Zone.At == 0 || st.Writing.Claim != "":
+		case st.Drift() && !st.Contested && !republished:
+			republished = true
+			a.start(func() { a.send(ctx, message{event: fsm.Republish{}}) }) // not from within the loop: its inbox may be full
+		default:
+			done()
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,19 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
+
+// pause holds publication back for a while, also over a restart of the agent; zero ends it.
+func (a *Agent) pause(ctx context.Context, length time.Duration) error {
+	until, boot := time.Time{}, fsm.Time(0)
+	if length > 0 {
+		until, boot = a.clock.Wall().Add(length), a.clock.Boot()+length
+	}
+	if err := writePause(a.cfg.State.Dir, until); err != nil {
+		return err
+	}
+	a.send(ctx, message{event: fsm.Paused{Until: boot}})
+	return nil
+}
 
 // pauseFile keeps a pause over a restart of the agent. It holds wall-clock time, so that it ends in time over a reboot as well.
 type pauseFile struct {

@@ -54,7 +54,7 @@ func (s Source) String() string {
 }
 
 // asks reports whether the agent uses a source at all.
-func (a *Agent) asks(s Source) bool { return s != SourceClient || a.client != nil }
+func (a *Agent) asks(s Source) bool { return s != SourceClient || a.src.Client != nil }
 
 // SourceState says how fresh a source is.
 type SourceState struct {

@@ -247,7 +247,7 @@ func (a *Agent) Status(s *Snapshot) *StatusDoc {
 	if res, ok := findResource(s.Drbd.Status, a.cfg.Drbd.Resource); ok && s.Drbd.Live {
 		d.Drbd = &drbd.NewDump(drbd.Status{Resources: []drbd.Resource{res}}).Resources[0]
 	}
-	if a.client != nil {
+	if a.src.Client != nil {
 		d.Client = &ClientDoc{OK: s.View.OK, State: s.View.State, Error: s.View.Err}
 		if s.View.Answered.IsValid() {
 			d.Client.Answered = s.View.Answered.String()

@@ -91,9 +91,9 @@ func classify(err error) Reason {
 	case errors.As(err, &creds):
 		return ReasonCredentials
 	case errors.As(err, &bad):
-		return classifyBatch(messages(bad))
+		return ReasonOfBatch(messages(bad))
 	case errors.As(err, &api) && api.ErrorCode() == "InvalidChangeBatch":
-		return classifyBatch([]string{api.ErrorMessage()})
+		return ReasonOfBatch([]string{api.ErrorMessage()})
 	case errors.As(err, &api) && api.ErrorCode() != unknownCode:
 		return classifyCode(api.ErrorCode(), status)
 	case status >= http.StatusInternalServerError:
@@ -155,9 +155,9 @@ func classifyCode(code string, status int) Reason {
 	return ReasonOther
 }
 
-// classifyBatch tells apart why a batch was refused. The first three texts mean that somebody else wrote; a conflicting
+// ReasonOfBatch tells apart why a batch was refused. The first three texts mean that somebody else wrote; a conflicting
 // kind of record is somebody's decision; the rest is a mistake of ours.
-func classifyBatch(messages []string) Reason {
+func ReasonOfBatch(messages []string) Reason {
 	all := strings.Join(messages, "\n")
 	has := func(s string) bool { return strings.Contains(all, s) }
 	switch {

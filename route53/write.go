@@ -31,7 +31,7 @@ type Write struct {
 //
 // When the Error has Sent, the change may have been made or may yet be made: Read and compare the claim.
 func (c *Client) Write(ctx context.Context, w Write) (changeID string, err error) {
-	changes, err := c.batch(w)
+	changes, err := c.Batch(w)
 	if err != nil {
 		return "", &Error{Op: "write record", Reason: ReasonInvalid, Err: err}
 	}
@@ -50,8 +50,8 @@ func (c *Client) Write(ctx context.Context, w Write) (changeID string, err error
 	return strings.TrimPrefix(*out.ChangeInfo.Id, "/change/"), nil
 }
 
-// batch builds the changes, and refuses what would break the compare-and-swap.
-func (c *Client) batch(w Write) ([]types.Change, error) {
+// Batch is what Write sends. It refuses what would break the compare-and-swap.
+func (c *Client) Batch(w Write) ([]types.Change, error) {
 	if !w.Addr.Is4() {
 		return nil, errors.New("the address is not IPv4")
 	}

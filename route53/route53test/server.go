@@ -139,12 +139,9 @@ func New(o Options) *Server {
 		o.Burst = max(1, int(o.Rate))
 	}
 	s := &Server{
-		opts: o, done: make(chan struct{}), zone: zone{}, changes: map[string]change{}, latency: map[string]time.Duration{},
+		opts: o, done: make(chan struct{}), zone: apex(o.ZoneName), changes: map[string]change{}, latency: map[string]time.Duration{},
 		tokens: float64(o.Burst), filled: o.Now(),
 	}
-	soa := Simple(o.ZoneName, "SOA", 900, "ns-0.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400")
-	ns := Simple(o.ZoneName, "NS", 172800, "ns-0.awsdns-00.com.")
-	s.zone[keyOf(soa)], s.zone[keyOf(ns)] = soa, ns
 	s.views = []view{{zone: s.zone}}
 	s.SetDelays(o.SyncDelay, o.DNSDelay)
 	return s

@@ -87,6 +87,40 @@ func (z zone) clone() zone {
 	return out
 }
 
+// Zone is a hosted zone without the server around it: the same rules for a model that has its own time and network.
+type Zone struct {
+	name string
+	sets zone
+}
+
+// NewZone makes a zone with its SOA and NS records.
+func NewZone(name string) *Zone {
+	name = canonicalName(name)
+	return &Zone{name: name, sets: apex(name)}
+}
+
+// Change does a batch, all of it or nothing, and says in the API's words why not.
+func (z *Zone) Change(changes []Change) (messages []string) {
+	next, err := z.sets.apply(z.name, changes)
+	if err != nil {
+		return append(err.messages, err.message)
+	}
+	z.sets = next
+	return nil
+}
+
+// Get returns the simple record set of that name and type.
+func (z *Zone) Get(name, typ string) (RecordSet, bool) {
+	set, ok := z.sets[key{canonicalName(name), typ, ""}]
+	return set, ok
+}
+
+func apex(name string) zone {
+	soa := Simple(name, "SOA", 900, "ns-0.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400")
+	ns := Simple(name, "NS", 172800, "ns-0.awsdns-00.com.")
+	return zone{keyOf(soa): soa, keyOf(ns): ns}
+}
+
 const (
 	maxRecords    = 1000  // ResourceRecord elements of a batch; UPSERT counts twice
 	maxCharacters = 32000 // characters of all values; UPSERT counts twice

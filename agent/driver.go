@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+// Driver is an Agent whose scheduler is the caller: it has no goroutine, timer or socket of its own. A simulation drives through it, in
+// virtual time, what a daemon runs: the loop's turns, effects, facts, guard and journal. It is not safe for concurrent use.
+type Driver struct {
+	a    *Agent
+	ctx  context.Context
+	stop context.CancelFunc
+	done bool
+}
+
+// Simulation is what a Driver needs in place of the machine.
+type Simulation struct {
+	Clock   Clock
+	Boot    string // boot id
+	Sources Sources
+	Once    bool         // the publication of the alert hook instead of the daemon
+	Start   func(func()) // starts an effect, which may block in Sources
+}
+
+// NewDriver makes an agent as New does. It reads the journal and the pause in the state directory.
+func NewDriver(opts Options, sim Simulation) (*Driver, error) {
+	opts.Clock, opts.boot, opts.sources, opts.once = sim.Clock, sim.Boot, &sim.Sources, sim.Once
+	a, err := New(opts)
+	if err != nil {
+		return nil, err
+	}
+	a.start = sim.Start
+	d := &Driver{a: a}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	a.planned = a.clock.Boot()
+	if sim.Once {
+		a.onStep = a.untilSettled(d.ctx, func() { d.done = true })
+	}
+	return d, nil
+}
+
+// Turn lets the loop take in everything that has arrived, or the passing of time when nothing has, and returns how long it may sleep then.
+func (d *Driver) Turn() (sleep time.Duration) {
+	for first := true; ; first = false {
+		m := message{event: fsm.Tick{}}
+		select {
+		case m = <-d.a.inbox:
+		default:
+			if !first {
+				return sleep
+			}
+		}
+		sleep = d.a.turn(d.ctx, m)
+	}
+}
+
+// Alert is an alert that came through the socket. It is taken in by the next Turn, as is all that follows.
+func (d *Driver) Alert(a crm.Alert) { _ = d.a.alerted(d.ctx, a, 0) }
+
+// Drbd is a report of the events2 stream.
+func (d *Driver) Drbd(r drbd.Report) { d.a.send(d.ctx, d.a.drbdChanged(r)) }
+
+// Pause is an operator's pause, kept in the state directory; zero ends it.
+func (d *Driver) Pause(length time.Duration) error { return d.a.pause(d.ctx, length) }
+
+// Flush writes to the journal what waits to be written, which the daemon does beside the loop.
+func (d *Driver) Flush() {
+	select {
+	case <-d.a.journal.wake:
+		d.a.journalSaved(d.ctx, d.a.journal.flush())
+	default:
+	}
+}
+
+// Unsaved reports whether something waits for Flush.
+func (d *Driver) Unsaved() bool { return len(d.a.journal.wake) > 0 }
+
+// Snapshot returns what the agent knows.
+func (d *Driver) Snapshot() *Snapshot { return d.a.Snapshot() }
+
+// Done reports whether a publication of the hook has nothing left to do.
+func (d *Driver) Done() bool { return d.done }
+
+// Close ends the process as a crash does: nothing more is written. What the effects in flight wait for is the caller's to end.
+func (d *Driver) Close() {
+	d.stop()
+	d.a.close()
+}

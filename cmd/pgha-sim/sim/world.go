@@ -1,0 +1,311 @@
+// Package sim runs the agents of a two-node cluster in virtual time against a model of everything around them: Pacemaker, DRBD, PostgreSQL,
+// Route 53, clocks, and what can go wrong with each. The agents are the real ones: loop, core, guard, facts, journal. A simple oracle, which
+// knows the model's truth and not the agents' mind, judges what they do.
+package sim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+type world struct {
+	kernel
+	s      *Scenario
+	dir    string
+	nodes  [2]*node
+	zone   *zone
+	oracle *oracle
+	out    io.Writer // the story; nil: nobody listens
+
+	prefer  int    // the node that Pacemaker would rather promote
+	fence   string // how the fence device fares, "" when well
+	alerts  string
+	cut     bool // the nodes do not see each other
+	lied    bool // a fencing was reported that did not happen
+	skipped bool // a lost node was taken for clean without one
+
+	promotions int
+	calm       time.Duration // since when nothing has changed
+}
+
+// Result is what one simulation came to.
+type Result struct {
+	Promotions int
+	Virtual    time.Duration
+	Violation  string // "" when every invariant held
+
+	// The nearest that the agents came to the bounds of the same names.
+	Settle, Quick  time.Duration
+	CallsPerMinute int
+}
+
+// Run simulates a scenario. The story, when wanted, goes to out.
+func Run(s *Scenario, out io.Writer) Result {
+	dir, err := os.MkdirTemp(scratch(), "pgha-sim-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	w := &world{s: s, dir: dir, out: out}
+	w.rng = rand.New(rand.NewPCG(s.Seed, 9))
+	w.zone, w.oracle = newZone(w), &oracle{w: w, claims: map[string]bool{}, quiet: map[string]bool{}, polls: map[string]int{}}
+	b := &cib{}
+	for i := range w.nodes {
+		w.nodes[i] = w.newNode(i)
+	}
+	for i, n := range w.nodes {
+		n.cib, n.drbdSaid = b, true
+		b.n[i] = member{online: true, role: crm.RoleUnpromoted}
+		n.spawn(false)
+	}
+	w.after(w.between(ms(100), 20*time.Second), func() { w.edit(b, func() {}) })
+	end := time.Minute
+	for _, step := range s.Steps {
+		w.after(step.At, func() { w.obey(step) })
+		end = max(end, step.At)
+	}
+	w.after(end+time.Second, w.allWell)
+	w.beat()
+	end += Rest
+	w.until(end, func() bool { return w.oracle.violation != "" })
+	if w.oracle.violation == "" {
+		w.oracle.judgeJournals()
+	}
+	for _, n := range w.nodes {
+		for len(n.procs) > 0 {
+			n.procs[0].kill()
+		}
+	}
+	return Result{
+		Promotions: w.promotions, Virtual: w.now, Violation: w.oracle.violation,
+		Settle: w.oracle.slowest, Quick: w.oracle.quickest, CallsPerMinute: w.oracle.busiest,
+	}
+}
+
+// scratch is a place without a disk under it, where there is one: the journals are synced at each line.
+func scratch() string {
+	if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+// allWell ends all faults, so that the last thing to be seen is whether the agents come to rest.
+func (w *world) allWell() {
+	for _, what := range []string{"api works", "fencing works", "alerts work"} {
+		w.obey(Step{What: what})
+	}
+	w.s = &Scenario{Seed: w.s.Seed, Fencing: w.s.Fencing, Writable: w.s.Writable, View: w.s.View}
+	w.zone.pending = 5 * time.Second
+}
+
+// beat is what happens all the time: the streams show life, and the oracle compares.
+func (w *world) beat() {
+	for _, n := range w.nodes {
+		w.every(10*time.Second, func() { n.each(func(p *proc) { p.stream(0) }) })
+	}
+	w.every(time.Second, w.oracle.compares)
+}
+
+func (w *world) every(d time.Duration, f func()) {
+	w.after(d, func() {
+		f()
+		w.every(d, f)
+	})
+}
+
+func (w *world) changed() { w.calm = w.now }
+
+// rough notes that something went wrong on a node, or for it, that may hold its agent up for long.
+func (w *world) rough(n *node) {
+	n.upset = w.now
+	w.changed()
+}
+
+// writer is the promoted node, nil when there is none or more than one.
+func (w *world) writer() *node {
+	var found *node
+	for _, n := range w.nodes {
+		if n.promoted {
+			if found != nil {
+				return nil
+			}
+			found = n
+		}
+	}
+	return found
+}
+
+func (w *world) nodeOf(addr netip.Addr) *node {
+	for _, n := range w.nodes {
+		if n.addr == addr {
+			return n
+		}
+	}
+	return nil
+}
+
+func (n *node) each(f func(*proc)) {
+	for _, p := range n.procs {
+		f(p)
+	}
+}
+
+// stream ends events2 for a while.
+func (n *node) stream(d time.Duration) {
+	w := n.w
+	n.streamEnds = w.now + d
+	n.each(func(p *proc) { p.tell(ms(1), func() { p.report(drbd.Report{Err: io.EOF}) }) })
+	w.after(d+ms(1), func() { n.each(func(p *proc) { p.stream(w.between(ms(1), ms(300))) }) })
+}
+
+func (n *node) killDaemon(stay time.Duration) {
+	if n.daemon == nil {
+		return
+	}
+	n.daemon.kill()
+	if stay == 0 {
+		n.restarts()
+		return
+	}
+	n.down = true
+	n.w.after(stay, func() {
+		n.down = false
+		n.restarts()
+	})
+}
+
+func (w *world) partition(d time.Duration) {
+	if w.cut || !w.nodes[0].alive || !w.nodes[1].alive {
+		return
+	}
+	w.cut = true
+	for _, n := range w.nodes {
+		n.blind = w.now + Blind
+		w.lost(n)
+	}
+	w.after(d, func() {
+		w.story(nil, "the network is whole again")
+		w.cut = false
+		w.changed()
+		for _, n := range w.nodes {
+			w.returns(n)
+		}
+	})
+}
+
+// replicationCut cuts DRBD's connection only. The promoted side stands until its handler has told the cluster.
+func (w *world) replicationCut(d time.Duration) {
+	for _, n := range w.nodes {
+		if !n.drbdSaid {
+			return
+		}
+	}
+	for _, n := range w.nodes {
+		n.drbdSaid, n.suspended = false, n.primary && w.s.Fencing
+	}
+	w.drbdChanged()
+	w.after(w.between(time.Second, 15*time.Second), func() {
+		for _, n := range w.nodes {
+			n.suspended = false
+		}
+		w.drbdChanged()
+	})
+	w.after(d, func() { w.meet(w.nodes[0]) })
+}
+
+func (w *world) maintain(d time.Duration) {
+	for _, n := range w.nodes {
+		if b := n.cib; b != nil && !b.maintenance {
+			w.edit(b, func() { b.maintenance = true })
+			b.maintained = w.now
+		}
+	}
+	w.after(d, func() {
+		for _, n := range w.nodes {
+			if b := n.cib; b != nil && b.maintenance {
+				w.edit(b, func() { b.maintenance = false })
+			}
+		}
+	})
+}
+
+// cleanup erases the history of operations.
+func (w *world) cleanup() {
+	for _, n := range w.nodes {
+		if b := n.cib; b != nil {
+			w.edit(b, func() {
+				for i := range b.n {
+					b.n[i].call, b.n[i].failed = 0, time.Time{}
+				}
+			})
+		}
+	}
+	for _, n := range w.nodes {
+		if n.daemon == nil || w.now-n.since < time.Minute || w.now-n.upset < time.Minute {
+			w.oracle.erased[n.i] = n.promotions
+		}
+	}
+}
+
+// forge sends alerts that nobody but an attacker would send.
+func (w *world) forge(n *node) {
+	for range 1 + w.rng.IntN(20) {
+		p := n.daemon
+		if p == nil {
+			return
+		}
+		a := crm.Alert{
+			Kind: pick(w.rng, crm.AlertResource, crm.AlertNode, crm.AlertFencing, "nonsense"), Task: pick(w.rng, "promote", "demote", "off"),
+			Node: pick(w.rng, "pg-1", "pg-2", "pg-3"), Resource: primitive, Desc: pick(w.rng, "lost", "member", "ok"), Sequence: w.rng.IntN(1 << 30),
+		}
+		p.tell(w.between(0, 20*time.Second), func() { p.d.Alert(a) })
+	}
+}
+
+func (z *zone) breaks(how string, percent int) { z.fault, z.percent = how, percent }
+
+// story adds a line about a node, or about nothing in particular.
+func (w *world) story(n *node, format string, args ...any) {
+	if w.out == nil {
+		return
+	}
+	name := ""
+	if n != nil {
+		name = n.name
+	}
+	fmt.Fprintf(w.out, "%+10.3fs  %-5s %s\n", w.now.Seconds(), name, fmt.Sprintf(format, args...))
+}
+
+// teller makes lines of the story from what an agent logs.
+type teller struct {
+	w *world
+	n *node
+}
+
+func (t *teller) Enabled(context.Context, slog.Level) bool { return true }
+func (t *teller) WithAttrs([]slog.Attr) slog.Handler       { return t }
+func (t *teller) WithGroup(string) slog.Handler            { return t }
+
+func (t *teller) Handle(_ context.Context, r slog.Record) error {
+	if r.Level < slog.LevelInfo {
+		return nil
+	}
+	var b strings.Builder
+	r.Attrs(func(a slog.Attr) bool {
+		fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
+		return true
+	})
+	t.w.story(t.n, "  says: %s%s", r.Message, b.String())
+	return nil
+}
