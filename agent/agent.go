@@ -79,7 +79,8 @@ func New(opts Options) (*Agent, error) {
 		a.clock = SystemClock{}
 	}
 	a.start = a.effects.Go
-	boot, err := opts.boot, error(nil)
+	boot := opts.boot
+	var err error
 	if boot == "" {
 		if boot, err = bootID(); err != nil {
 			return nil, err

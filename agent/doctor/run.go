@@ -54,7 +54,7 @@ func run(ctx context.Context, as *syscall.Credential, argv ...string) ([]byte, e
 	case <-time.After(commandTimeout + 3*time.Second):
 		unreaped.Store(argv[0], struct{}{})
 		go func() {
-			_ = <-ended
+			<-ended //nolint:errcheck // it was killed
 			unreaped.Delete(argv[0])
 		}()
 		return nil, fmt.Errorf("run %s: it was killed and has not ended", argv[0])

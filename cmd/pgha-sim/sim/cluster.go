@@ -139,7 +139,7 @@ func (w *world) promote(b *cib, n *node) {
 	w.edit(b, func() { b.busy, b.move, b.n[n.i].action = true, false, crm.RolePromoting })
 	w.after(w.usually(ms(50), 2*time.Second, 10*time.Second), func() {
 		lag := w.usually(0, ms(300), 3*time.Second)
-		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && !(n.drbdSaid && n.other().primary)
+		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && (!n.drbdSaid || !n.other().primary)
 		if ok {
 			n.becomes()
 			w.drbdChanged()

@@ -173,7 +173,7 @@ func (n *node) powerOn() {
 	w.story(n, "boots")
 	n.alive, n.boots, n.booted, n.slept, n.hidden, n.call = true, n.boots+1, w.now-20*time.Second, 0, 0, 0
 	n.blind = 0
-	n.upToDate = n.other().primary == false
+	n.upToDate = !n.other().primary
 	w.rough(n)
 	n.restarts()
 	w.after(w.between(2*time.Second, 10*time.Second), func() { w.joins(n) })

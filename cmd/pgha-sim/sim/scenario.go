@@ -109,7 +109,7 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 		}
 	},
 	"bounce NODE":    func(w *world, n *node, _ time.Duration) { w.bounce(n) },
-	"power off NODE": func(w *world, n *node, _ time.Duration) { n.powerOff() },
+	"power off NODE": func(_ *world, n *node, _ time.Duration) { n.powerOff() },
 	"freeze NODE TIME": func(_ *world, n *node, d time.Duration) {
 		n.freeze(d, false)
 	},
@@ -163,7 +163,7 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 		n.paused, n.clockUnsure = 0, max(n.paused, n.w.now+4*time.Hour)
 	},
 	// What they learn from.
-	"events2 ends NODE TIME": func(w *world, n *node, d time.Duration) { n.stream(d) },
+	"events2 ends NODE TIME": func(_ *world, n *node, d time.Duration) { n.stream(d) },
 	"events2 hangs NODE TIME": func(w *world, n *node, d time.Duration) {
 		n.streamHangs = w.now + d
 		w.after(d, func() { n.each(func(p *proc) { p.stream(0) }) })

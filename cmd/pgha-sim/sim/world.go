@@ -55,7 +55,7 @@ func Run(s *Scenario, out io.Writer) Result {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	w := &world{s: s, dir: dir, out: out}
 	w.rng = rand.New(rand.NewPCG(s.Seed, 9))
 	w.zone, w.oracle = newZone(w), &oracle{w: w, claims: map[string]bool{}, quiet: map[string]bool{}, polls: map[string]int{}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,9 +50,9 @@ func newZone(w *world) *zone {
 }
 
 func (z *zone) resolve() netip.Addr {
-	for i := len(z.answers) - 1; i >= 0; i-- {
-		if z.answers[i].at <= z.w.now {
-			return z.answers[i].addr
+	for _, a := range slices.Backward(z.answers) {
+		if a.at <= z.w.now {
+			return a.addr
 		}
 	}
 	return netip.Addr{}
