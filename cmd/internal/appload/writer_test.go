@@ -366,7 +366,11 @@ func TestCommitThatIsNotLoggedDoesNotCount(t *testing.T) {
 	cfg.Log = badLog{}
 	wr := world.writer(t, cfg)
 	stop := run(t, wr)
-	time.Sleep(100 * time.Millisecond)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if n, _ := wr.Failed(); n > 0 {
+			break
+		}
+	}
 	stop()
 	nothingRuns(t)
 	if n, err := wr.Failed(); n == 0 || err == nil || !strings.Contains(err.Error(), "disk full") || wr.Acked() > 0 {

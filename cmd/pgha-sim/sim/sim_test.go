@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-var seeds = flag.Uint64("sim.seeds", 40, "how many seeds")
+var seeds = flag.Uint64("sim.seeds", 25, "how many seeds")
 
 // TestNoSeedViolatesAnInvariant is the small version of `make sim`. A seed that fails is repeated, and told, by `pgha-sim --seed`.
 func TestNoSeedViolatesAnInvariant(t *testing.T) {
