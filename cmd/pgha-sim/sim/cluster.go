@@ -34,6 +34,7 @@ type member struct {
 	fenced                   time.Time
 	fencing                  bool
 	failed                   time.Time
+	lost                     time.Duration
 	skipped                  bool // taken for clean without a fencing
 }
 
@@ -252,10 +253,10 @@ func (w *world) leaves(o, n *node) {
 		return
 	}
 	w.story(o, "Pacemaker: %s is lost", n.name)
-	n.lostAt = w.now
+	n.lostAt, n.lostPromoted = w.now, n.promoted
 	w.edit(b, func() {
 		m := &b.n[n.i]
-		m.online, m.pending, m.action, m.mounted = false, false, "", false
+		m.online, m.pending, m.action, m.mounted, m.lost = false, false, "", false, w.now
 		b.busy = false
 		if w.s.Fencing && w.fence != "skips" {
 			m.unclean = true
@@ -268,6 +269,7 @@ func (w *world) leaves(o, n *node) {
 			n.unpromoted() // the cluster goes on without it
 		}
 	})
+	w.still(b)
 	o.alert(crm.Alert{Kind: crm.AlertNode, Node: n.name, Desc: "lost"})
 	if b.n[n.i].unclean {
 		w.fences(b, n, 0)
@@ -299,7 +301,9 @@ func (w *world) fences(b *cib, n *node, tries int) {
 		if w.fence == "lies" && n.alive {
 			w.story(n, "which is not true")
 			w.lied = true
-			n.unpromoted()
+			if n.frozen {
+				n.unpromoted() // it would go on, but it sleeps
+			}
 		} else {
 			n.powerOff()
 		}
@@ -320,11 +324,21 @@ func (w *world) returns(n *node) {
 			w.drbdChanged()
 		}
 	})
+	if !o.alive || o.frozen || w.cut {
+		w.lost(o) // it has not heard of that yet
+	}
 	w.after(w.between(ms(500), Token), func() {
 		if n.alive && !n.frozen && !w.cut && o.alive && !o.frozen {
 			w.joins(n)
 		}
 	})
+}
+
+// still makes the truth of a picture: a node that was taken for dead, and nobody switched off, is promoted again when it is seen so.
+func (w *world) still(b *cib) {
+	for _, n := range w.nodes {
+		n.promoted = n.promoted || n.cib == b && n.primary && b.n[n.i].role == crm.RolePromoted
+	}
 }
 
 // joins makes a node that runs a member of the other's cluster again, once that runs as well.
@@ -365,7 +379,6 @@ func (w *world) joins(n *node) {
 	call, at := 0, time.Time{}
 	if n.primary && n.cib != nil {
 		role, call, at = n.cib.n[n.i].role, n.cib.n[n.i].call, n.cib.n[n.i].at
-		n.promoted = true // nobody switched it off: the cluster sees it promoted again
 	}
 	mounted := n.cib != nil && n.cib.n[n.i].mounted
 	n.cib = b
@@ -373,6 +386,7 @@ func (w *world) joins(n *node) {
 		fenced := b.n[n.i].fenced
 		b.n[n.i] = member{online: true, role: role, call: call, at: at, mounted: mounted, fenced: fenced}
 	})
+	w.still(b)
 	w.meet(n)
 }
 

@@ -53,13 +53,14 @@ type node struct {
 	streamEnds time.Duration // until
 	streamHangs,
 	paused time.Duration // until
-	pausedAt    time.Duration
-	clockUnsure time.Duration // until when a pause may last that was kept by a wall clock which stepped
-	lostAt      time.Duration // when the other node lost it last
-	woke        time.Duration
-	drbdSaid    bool          // Connected, as the kernel sees it
-	blind       time.Duration // until when its picture may be from before a sleep or a cut that nobody could end
-	upset       time.Duration // when something last went wrong on it: see world.rough
+	pausedAt     time.Duration
+	clockUnsure  time.Duration // until when a pause may last that was kept by a wall clock which stepped
+	lostAt       time.Duration // when the other node lost it last
+	lostPromoted bool          // and what it was then
+	woke         time.Duration
+	drbdSaid     bool          // Connected, as the kernel sees it
+	blind        time.Duration // until when its picture may be from before a sleep or a cut that nobody could end
+	upset        time.Duration // when something last went wrong on it: see world.rough
 }
 
 func (w *world) newNode(i int) *node {

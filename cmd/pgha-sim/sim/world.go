@@ -56,6 +56,27 @@ func Run(s *Scenario, out io.Writer) Result {
 		panic(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	w := newWorld(s, dir, out)
+	defer w.close()
+	end := time.Minute
+	for _, step := range s.Steps {
+		w.after(step.At, func() { w.obey(step) })
+		end = max(end, step.At)
+	}
+	w.after(end+time.Second, w.allWell)
+	w.beat()
+	w.until(end+Rest, func() bool { return w.oracle.violation != "" })
+	if w.oracle.violation == "" {
+		w.oracle.judgeJournals()
+	}
+	return Result{
+		Promotions: w.promotions, Virtual: w.now, Violation: w.oracle.violation,
+		Settle: w.oracle.slowest, Quick: w.oracle.quickest, CallsPerMinute: w.oracle.busiest,
+	}
+}
+
+// newWorld makes a cluster of two nodes that has just been started, and of which Pacemaker will promote one.
+func newWorld(s *Scenario, dir string, out io.Writer) *world {
 	w := &world{s: s, dir: dir, out: out}
 	w.rng = rand.New(rand.NewPCG(s.Seed, 9))
 	w.zone, w.oracle = newZone(w), &oracle{w: w, claims: map[string]bool{}, quiet: map[string]bool{}, polls: map[string]int{}}
@@ -69,26 +90,15 @@ func Run(s *Scenario, out io.Writer) Result {
 		n.spawn(false)
 	}
 	w.after(w.between(ms(100), 20*time.Second), func() { w.edit(b, func() {}) })
-	end := time.Minute
-	for _, step := range s.Steps {
-		w.after(step.At, func() { w.obey(step) })
-		end = max(end, step.At)
-	}
-	w.after(end+time.Second, w.allWell)
-	w.beat()
-	end += Rest
-	w.until(end, func() bool { return w.oracle.violation != "" })
-	if w.oracle.violation == "" {
-		w.oracle.judgeJournals()
-	}
+	return w
+}
+
+// close ends all processes.
+func (w *world) close() {
 	for _, n := range w.nodes {
 		for len(n.procs) > 0 {
 			n.procs[0].kill()
 		}
-	}
-	return Result{
-		Promotions: w.promotions, Virtual: w.now, Violation: w.oracle.violation,
-		Settle: w.oracle.slowest, Quick: w.oracle.quickest, CallsPerMinute: w.oracle.busiest,
 	}
 }
 
