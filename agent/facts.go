@@ -56,14 +56,14 @@ func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.
 			continue
 		}
 		c.Maintenance = c.Maintenance || r.Managed == crm.No || r.Maintenance == crm.Yes
-		c.ActionPending = c.ActionPending || inFlight(string(r.Role)) || inFlight(r.Pending)
+		c.ActionPending = c.ActionPending || r.Role.InFlight() || crm.Role(r.Pending).InFlight()
 		c.Promoting = c.Promoting || r.Role == crm.RolePromoting || r.Pending == string(crm.RolePromoting)
 	}
 	if op, ok := st.PromoteOp(id.clone, id.node); ok && c.PromotedHere {
 		c.Promotion = id.claim(op)
 	}
 	for _, r := range st.Resources {
-		if r.Node == id.node && strings.HasSuffix(r.Agent, ":Filesystem") && r.Role == crm.RoleStarted && !inFlight(r.Pending) {
+		if r.Node == id.node && strings.HasSuffix(r.Agent, ":Filesystem") && r.Role == crm.RoleStarted && !crm.Role(r.Pending).InFlight() {
 			c.FilesystemHere = true
 		}
 	}
@@ -98,16 +98,6 @@ func peerFacts(st *crm.Status, n crm.Node, promoted []string) fsm.Peer {
 		p.Fenced = ev.Completed.UnixMicro()
 	}
 	return p
-}
-
-// inFlight reports whether a role or pending action changes the role; a pending monitor does not.
-func inFlight(word string) bool {
-	switch crm.Role(word) {
-	case crm.RoleStarting, crm.RoleStopping, crm.RolePromoting, crm.RoleDemoting:
-		return true
-	default:
-		return false
-	}
 }
 
 func failed(st *crm.Status, node string, now time.Time) bool {

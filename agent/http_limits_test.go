@@ -172,6 +172,7 @@ func TestNoClientTakesAllConnections(t *testing.T) {
 	open := func(n int, from string) (mine []net.Conn) {
 		for range n {
 			c := l.dial(from)
+			t.Cleanup(func() { _ = c.Close() })
 			done := make(chan bool, 1)
 			go func() { _, err := c.Read(make([]byte, 1)); done <- errors.Is(err, io.EOF) }()
 			select {

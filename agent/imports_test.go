@@ -16,9 +16,10 @@ func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/doctor", "agent/fsm", "crm", "drbd", "pg", "route53"},
 		"agent/alertsock":                 {"crm"},
-		"agent/cloudwatch":                {},
+		"agent/awsquery":                  {},
+		"agent/cloudwatch":                {"agent/awsquery"},
 		"agent/cloudwatch/cloudwatchtest": {},
-		"agent/doctor":                    {"agent/fsm", "crm", "drbd", "pg", "route53"},
+		"agent/doctor":                    {"agent/awsquery", "agent/fsm", "crm", "drbd", "pg", "route53"},
 		"agent/fsm":                       {},
 		"agent/switchover":                {"agent", "crm", "drbd", "pg", "route53"},
 		"crm":                             {},

@@ -81,6 +81,16 @@ const (
 	RoleDemoting   Role = "Demoting"
 )
 
+// InFlight reports whether a role, or the word of a pending action, says that the role is changing; a pending monitor does not.
+func (r Role) InFlight() bool {
+	switch r {
+	case RoleStarting, RoleStopping, RolePromoting, RoleDemoting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Resource is one instance of a primitive resource. Instances of an anonymous clone share their ID: the key is (ID, Node).
 type Resource struct {
 	ID                                                      string

@@ -3,14 +3,10 @@
 package cloudwatch
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,7 +15,8 @@ import (
 	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/pgha/pgha-agent/agent/awsquery"
 )
 
 // Limits of the services (API references of PutMetricData and Publish).
@@ -28,7 +25,6 @@ const (
 	MaxDimensions = 30
 	MaxSubject    = 100       // characters, ASCII
 	MaxMessage    = 256 << 10 // bytes
-	maxAnswer     = 64 << 10
 )
 
 // Unit of a figure.
@@ -100,52 +96,13 @@ func (c *Client) Publish(ctx context.Context, topic, subject, message string) er
 
 // call posts a signed form.
 func (c *Client) call(ctx context.Context, service, endpoint string, form url.Values) error {
-	if endpoint == "" {
-		endpoint = "https://" + service + "." + c.Region + "." + suffix(c.Region) + "/"
+	status, answer, err := awsquery.Endpoint{
+		Service: service, Region: c.Region, URL: endpoint, Credentials: c.Credentials, HTTP: c.HTTP, Now: c.Now,
+	}.Post(ctx, form)
+	if err == nil && status != http.StatusOK {
+		err = &Error{Status: status, Code: errorCode(answer)}
 	}
-	body := []byte(form.Encode())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	creds, err := c.Credentials.Retrieve(ctx)
-	if err != nil {
-		return fmt.Errorf("get credentials: %w", err)
-	}
-	sum := sha256.Sum256(body)
-	now := time.Now
-	if c.Now != nil {
-		now = c.Now
-	}
-	if err := v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, c.Region, now()); err != nil {
-		return fmt.Errorf("sign: %w", err)
-	}
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return &Error{Status: resp.StatusCode, Code: errorCode(answer)}
-	}
-	return nil
-}
-
-// suffix is the domain of a region's partition.
-func suffix(region string) string {
-	if strings.HasPrefix(region, "cn-") {
-		return "amazonaws.com.cn"
-	}
-	return "amazonaws.com"
+	return err
 }
 
 // Error is a refusal by the service.

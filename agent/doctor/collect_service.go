@@ -91,18 +91,11 @@ type recordAnswer struct {
 	Err    error
 }
 
-func (f *Facts) route53Client(ctx context.Context) (*route53.Client, error) {
-	o := f.Options.Record
-	o.Timeout = 8 * time.Second // nobody waits for a failover here
-	return route53.New(ctx, o)
-}
-
 func collectRecord(ctx context.Context, f *Facts) error {
-	c, err := f.route53Client(ctx)
+	c, err := f.route53Client()
 	if err != nil {
 		return err
 	}
-	f.zone = c
 	rec, err := c.Read(ctx)
 	f.Record = &recordAnswer{rec, err}
 	return nil
@@ -112,12 +105,16 @@ func collectTryWrite(ctx context.Context, f *Facts) error {
 	if f.Record == nil || f.Record.Err != nil {
 		return absent(unknown("the record could not be read, so no write was tried").remedy("first mend what the check route53-read reports"))
 	}
-	f.TryWrite = f.zone.TryWrite(ctx, f.Record.Record)
+	c, err := f.route53Client()
+	if err != nil {
+		return err
+	}
+	f.TryWrite = c.TryWrite(ctx, f.Record.Record)
 	return nil
 }
 
 func collectZone(ctx context.Context, f *Facts) error {
-	c, err := f.route53Client(ctx)
+	c, err := f.route53Client()
 	if err != nil {
 		return err
 	}

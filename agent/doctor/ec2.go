@@ -3,12 +3,9 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,8 +14,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/pgha/pgha-agent/agent/awsquery"
 )
 
 // powerAnswer is what EC2 would say to a fence device's request.
@@ -43,7 +41,6 @@ func collectPower(ctx context.Context, f *Facts) error {
 	if f.Instance != nil {
 		region = f.Instance.Region
 	}
-	var provider aws.CredentialsProvider
 	for _, d := range f.CIB.FenceDevices() {
 		targets, _ := fenceTargets(d)
 		for _, node := range targets {
@@ -58,14 +55,11 @@ func collectPower(ctx context.Context, f *Facts) error {
 			if key := d.Params["access_key"]; key != "" {
 				api.credentials = credentials.NewStaticCredentialsProvider(key, d.Params["secret_key"], "")
 			} else {
-				if provider == nil {
-					c, err := f.route53Client(ctx)
-					if err != nil {
-						return err
-					}
-					provider = c.Credentials()
+				c, err := f.route53Client()
+				if err != nil {
+					return err
 				}
-				api.credentials = provider
+				api.credentials = c.Credentials()
 			}
 			for _, action := range powerActions {
 				a := powerAnswer{Device: d.ID, Instance: id, Action: action}
@@ -82,7 +76,7 @@ func collectPower(ctx context.Context, f *Facts) error {
 
 func (f *Facts) absence(s Source) error { return absent(f.absent[s]) }
 
-// ec2API is the little of the EC2 Query API that is needed here. The SDK's module for EC2 would make the daemon several times as large.
+// ec2API is the little of the EC2 Query API that is needed here.
 type ec2API struct {
 	region, endpoint string
 	credentials      aws.CredentialsProvider
@@ -91,39 +85,20 @@ type ec2API struct {
 // dryRun asks whether the action would be allowed: DryRun is always sent, so nothing is ever done. EC2 answers with an error in any case,
 // whose code it returns: DryRunOperation, UnauthorizedOperation, InvalidInstanceID.NotFound.
 func (e ec2API) dryRun(ctx context.Context, action, instance string) (code, message string, err error) {
-	endpoint := e.endpoint
-	if endpoint == "" {
-		suffix := "amazonaws.com"
-		if strings.HasPrefix(e.region, "cn-") {
-			suffix += ".cn"
-		}
-		endpoint = "https://ec2." + e.region + "." + suffix
+	to := awsquery.Endpoint{Service: "ec2", Region: e.region, Credentials: e.credentials, HTTP: &http.Client{Timeout: 8 * time.Second}}
+	if e.endpoint != "" {
+		to.URL = strings.TrimSuffix(e.endpoint, "/") + "/"
 	}
-	body := url.Values{"Action": {action}, "Version": {"2016-11-15"}, "InstanceId.1": {instance}, "DryRun": {"true"}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", strings.NewReader(body))
+	status, answer, err := to.Post(ctx, url.Values{"Action": {action}, "Version": {"2016-11-15"}, "InstanceId.1": {instance}, "DryRun": {"true"}})
 	if err != nil {
 		return "", "", err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	keys, err := e.credentials.Retrieve(ctx)
-	if err != nil {
-		return "", "", fmt.Errorf("get credentials: %w", err)
-	}
-	sum := sha256.Sum256([]byte(body))
-	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), "ec2", e.region, time.Now()); err != nil {
-		return "", "", fmt.Errorf("sign: %w", err)
-	}
-	resp, err := (&http.Client{Timeout: 8 * time.Second}).Do(req)
-	if err != nil {
-		return "", "", err
-	}
-	defer resp.Body.Close()
 	var doc struct {
 		Code    string `xml:"Errors>Error>Code"`
 		Message string `xml:"Errors>Error>Message"`
 	}
-	if err := xml.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&doc); err != nil {
-		return "", "", fmt.Errorf("%s: the answer is not EC2's (status %d)", action, resp.StatusCode)
+	if err := xml.Unmarshal(answer, &doc); err != nil {
+		return "", "", fmt.Errorf("%s: the answer is not EC2's (status %d)", action, status)
 	}
 	if doc.Code == "" {
 		return "", "", errors.New(action + ": EC2 answered without an error, which a dry run never does")

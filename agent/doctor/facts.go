@@ -114,8 +114,8 @@ type Facts struct {
 	Clock    *clockFacts
 	Now      time.Time
 
-	zone   *route53.Client
-	absent map[Source]Finding // why a source gave nothing
+	route53Client func() (*route53.Client, error) // one for all that ask AWS: they share its connection and credentials
+	absent        map[Source]Finding              // why a source gave nothing
 }
 
 // absence is the error of a collector that knows the verdict and a remedy.
@@ -133,6 +133,11 @@ const (
 // collect asks the sources, and what they come after, first those that come after nothing. No chain is longer than two.
 func collect(ctx context.Context, o Options, needs []Source) *Facts {
 	f := &Facts{Options: o, Now: time.Now(), absent: map[Source]Finding{}}
+	f.route53Client = sync.OnceValues(func() (*route53.Client, error) {
+		o := o.Record
+		o.Timeout = 8 * time.Second // nobody waits for a failover here
+		return route53.New(ctx, o)
+	})
 	for _, s := range slices.Clone(needs) {
 		needs = append(needs, sources[s].after...)
 		for _, before := range sources[s].after {

@@ -262,7 +262,7 @@ func (j *judge) failures() {
 		bad.add(!fenceDevice(r) && r.Failed == crm.Yes, "%s has failed on %s", r.ID, r.Node)
 	}
 	for _, r := range j.Cluster.Resources {
-		bad.add(moving(string(r.Role)) || moving(r.Pending), "Pacemaker is at work on %s", r.ID)
+		bad.add(r.Role.InFlight() || crm.Role(r.Pending).InFlight(), "Pacemaker is at work on %s", r.ID)
 	}
 	j.check("failures", "nothing has failed on "+j.plan.To+", and Pacemaker is idle", unique(bad), "crm_mon -1rf; when it is mended: crm_resource --cleanup -N "+j.plan.To)
 	if slices.ContainsFunc(j.Cluster.Failures, func(f crm.Failure) bool { return f.Node == j.plan.From }) {
@@ -311,10 +311,6 @@ func (j *judge) fences(resource string) bool {
 }
 
 func fenceDevice(r crm.Resource) bool { return strings.HasPrefix(r.Agent, "stonith:") }
-
-func moving(word string) bool {
-	return slices.Contains([]crm.Role{crm.RoleStarting, crm.RoleStopping, crm.RolePromoting, crm.RoleDemoting}, crm.Role(word))
-}
 
 func (j *judge) replication() {
 	var bad list

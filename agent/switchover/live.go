@@ -51,9 +51,9 @@ func (w *Live) Gather(ctx context.Context, to string) Facts {
 	return f
 }
 
-// Leftovers lists the constraints of switchovers that stand.
-func (w *Live) Leftovers(ctx context.Context) ([]crm.Location, error) {
-	c, err := w.cib.Configuration(ctx)
+// Standing asks Pacemaker for the constraints of switchovers that stand.
+func Standing(ctx context.Context) ([]crm.Location, error) {
+	c, err := new(crm.CIB).Configuration(ctx)
 	if err != nil {
 		return nil, err
 	}

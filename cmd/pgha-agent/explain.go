@@ -37,7 +37,7 @@ func newExplain(config *string) *cobra.Command {
 				fail = errors.New("the daemon does not answer")
 			} else {
 				x = explain(doc, time.Now(), cfg.Record.TTL)
-				x.addLeftover(leftover(cmd.Context(), cfg))
+				x.addLeftover(leftover(cmd.Context()))
 				switch {
 				case !doc.Ready:
 					fail = &exitError{2, fmt.Errorf("this node is not ready (verdict: %s)", x.Verdict)}

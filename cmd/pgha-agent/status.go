@@ -35,7 +35,7 @@ func newStatus(config *string) *cobra.Command {
 				err = printJSON(cmd.OutOrStdout(), doc)
 			} else {
 				printStatus(cmd.OutOrStdout(), doc)
-				if left, err := leftover(cmd.Context(), cfg); err == nil && left != "" { // a cluster that does not answer has its own line
+				if left, err := leftover(cmd.Context()); err == nil && left != "" { // a cluster that does not answer has its own line
 					fmt.Fprintf(cmd.OutOrStdout(), "\nWARNING switchover: %s\n  -> if none is: `%s`\n", left, switchover.Undo)
 				}
 			}

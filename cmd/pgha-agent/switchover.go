@@ -231,7 +231,7 @@ func printResult(w io.Writer, p *switchover.Plan, r *switchover.Result) {
 
 // undoSwitchover removes what a killed one left.
 func undoSwitchover(ctx context.Context, out io.Writer, world *switchover.Live) error {
-	left, err := world.Leftovers(ctx)
+	left, err := switchover.Standing(ctx)
 	if err != nil {
 		return err
 	}
@@ -248,14 +248,10 @@ func undoSwitchover(ctx context.Context, out io.Writer, world *switchover.Live) 
 }
 
 // leftover says that a switchover's constraint stands; "" when none does. Whether one could be asked is in the error.
-func leftover(ctx context.Context, cfg *agent.Config) (string, error) {
+func leftover(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	world, err := switchover.NewLive(cfg)
-	if err != nil {
-		return "", err
-	}
-	left, err := world.Leftovers(ctx)
+	left, err := switchover.Standing(ctx)
 	if err != nil || len(left) == 0 {
 		return "", err
 	}

@@ -63,26 +63,37 @@ func childrenOf(pid int) (string, error) {
 	return strings.Join(all, " "), err
 }
 
+// usageDuring is the processor time that the daemon took while f ran, and its memory at the end.
+func (w *world) usageDuring(f func() error) (u usage, err error) {
+	before, err := usageOf(w.daemon.Process.Pid)
+	if err != nil {
+		return u, err
+	}
+	if err := f(); err != nil {
+		return u, err
+	}
+	u, err = usageOf(w.daemon.Process.Pid)
+	u.own, u.children = u.own-before.own, u.children-before.children
+	return u, err
+}
+
 func (w *world) measureIdle(ctx context.Context, length time.Duration, t *table) error {
 	note("watching the idle daemon for %v", length)
-	pid := w.daemon.Process.Pid
-	before, err := usageOf(pid)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-time.After(length):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	after, err := usageOf(pid)
+	used, err := w.usageDuring(func() error {
+		select {
+		case <-time.After(length):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 	if err != nil {
 		return err
 	}
 	share := func(d time.Duration) string { return fmt.Sprintf("%.2f %%", 100*d.Seconds()/length.Seconds()) }
-	t.row("idle daemon, CPU of one core", share(after.own-before.own), "", "", "< 0.5 %")
-	t.row("its crm_mon and drbdsetup (stand-ins)", share(after.children-before.children), "", "", "")
-	t.row("idle daemon, resident memory", after.rss, "", "", "< 40 MiB")
+	t.row("idle daemon, CPU of one core", share(used.own), "", "", "< 0.5 %")
+	t.row("its crm_mon and drbdsetup (stand-ins)", share(used.children), "", "", "")
+	t.row("idle daemon, resident memory", used.rss, "", "", "< 40 MiB")
 	return nil
 }
 

@@ -44,33 +44,30 @@ func soak(ctx context.Context, agent string, length time.Duration) error {
 		}()
 		c := &churn{world: w, server: server, call: 1000}
 		var g growth
-		pid := w.daemon.Process.Pid
-		before, err := usageOf(pid)
-		if err != nil {
-			return err
-		}
 		begin := time.Now()
-		for next := begin; time.Since(begin) < length; {
-			if err := c.beat(ctx); err != nil {
-				return fmt.Errorf("after %v: %w", time.Since(begin).Round(time.Second), err)
-			}
-			if time.Now().After(next) {
-				next = next.Add(soakSample)
-				if err := g.look(ctx, w, time.Since(begin)); err != nil {
-					return err
+		used, err := w.usageDuring(func() error {
+			for next := begin; time.Since(begin) < length; {
+				if err := c.beat(ctx); err != nil {
+					return fmt.Errorf("after %v: %w", time.Since(begin).Round(time.Second), err)
+				}
+				if time.Now().After(next) {
+					next = next.Add(soakSample)
+					if err := g.look(ctx, w, time.Since(begin)); err != nil {
+						return err
+					}
+				}
+				select {
+				case <-time.After(soakBeat):
+				case <-ctx.Done():
+					return ctx.Err()
 				}
 			}
-			select {
-			case <-time.After(soakBeat):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		after, err := usageOf(pid)
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		cpu := 100 * (after.own - before.own).Seconds() / time.Since(begin).Seconds()
+		cpu := 100 * used.own.Seconds() / time.Since(begin).Seconds()
 		fmt.Printf("%v, %d beats: %d promotions, %d alerts, %d scrapes, %d API faults, %d restarts of the DRBD stream, %d of PostgreSQL, %d reloads; %.1f %% of a core\n\n",
 			time.Since(begin).Round(time.Second), c.n, c.promotions, c.alerts, c.scrapes, c.faults, c.streams, c.servers, c.reloads, cpu)
 		text, err := g.verdict(length)

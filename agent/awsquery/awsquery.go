@@ -1,0 +1,78 @@
+// Package awsquery posts signed forms of the AWS Query protocol. It is for services of which the agent needs one or two actions: their SDK
+// modules would make the daemon several times as large.
+package awsquery
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+)
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 64 << 10
+
+// Endpoint is where a service is asked, and as whom.
+type Endpoint struct {
+	Service     string // as in its host name, and in signatures: "ec2", "monitoring", "sns"
+	Region      string
+	URL         string // "" means the service's own in the region
+	Credentials aws.CredentialsProvider
+	HTTP        *http.Client     // nil means http.DefaultClient
+	Now         func() time.Time // nil means time.Now
+}
+
+// Post sends the form once and returns the answer, whatever its status. The error is that there was none.
+func (e Endpoint) Post(ctx context.Context, form url.Values) (status int, answer []byte, err error) {
+	target := e.URL
+	if target == "" {
+		target = "https://" + e.Service + "." + e.Region + "." + suffix(e.Region) + "/"
+	}
+	body := form.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	keys, err := e.Credentials.Retrieve(ctx)
+	if err != nil {
+		return 0, nil, fmt.Errorf("get credentials: %w", err)
+	}
+	now := time.Now
+	if e.Now != nil {
+		now = e.Now
+	}
+	sum := sha256.Sum256([]byte(body))
+	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(sum[:]), e.Service, e.Region, now()); err != nil {
+		return 0, nil, fmt.Errorf("sign: %w", err)
+	}
+	client := e.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return 0, nil, fmt.Errorf("read answer: %w", err)
+	}
+	return resp.StatusCode, answer, nil
+}
+
+// suffix is the domain of a region's partition.
+func suffix(region string) string {
+	if strings.HasPrefix(region, "cn-") {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
+}
