@@ -8,7 +8,7 @@ ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 SEEDS    ?= 1000
 
-.PHONY: all build programs demo test unit lint deps bench sim fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
+.PHONY: all build programs demo test unit lint deps bench sim fleet mutants fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
 all: build
 
@@ -39,8 +39,14 @@ bench: ## the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./cmd/pgha-bench
 
-sim: ## simulated clusters under faults, with the real agents: SEEDS=1000 of them, until one is wrong
+sim: ## simulated clusters under faults, with the real agents: SEEDS=1000 of them, until one is wrong; see docs/safety.md
 	$(GO) run ./cmd/pgha-sim --seeds $(SEEDS)
+
+fleet: ## the table and the picture of docs/performance.md: many clusters of one account fail over at once
+	$(GO) run ./cmd/pgha-sim fleet --svg docs/fleet.svg
+
+mutants: ## deliberate faults in gate, guard, core and journal, each of which a test must find
+	@.ci/mutants
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

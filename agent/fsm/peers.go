@@ -20,7 +20,7 @@ func (s *State) looked(now Time, c Cluster) {
 		s.lastPeer = c.PromotedPeer
 		if s.Config.Ownership && s.Zone.Owner != c.PromotedPeer {
 			// Its claim will come, or has: know the epoch before it is needed.
-			s.hurry(taskRead, max(now+peerClaims+s.jitter(peerClaims), s.Zone.At+peerClaimsAgain, s.ReadRetry.At))
+			s.hurry(taskRead, max(now+(peerClaims+s.jitter(peerClaims))<<s.crowded, s.Zone.At+peerClaimsAgain, s.ReadRetry.At))
 		}
 	}
 	if c.Promoting && s.everLooked {

@@ -2,9 +2,20 @@ package fsm
 
 // read takes in the authoritative record.
 func (s *State) read(now Time, e Read) {
-	s.tasks[taskRead].landed(now, s.Config.DriftEvery/2+s.jitter(s.Config.DriftEvery))
+	if e.Reason == throttled && s.Zone.OK {
+		// Only a check, and it stands in line with the writes of other clusters: the account's limit is theirs first.
+		s.crowded = min(s.crowded+1, maxCrowded)
+	} else if e.Reason == "" && s.crowded > 0 {
+		s.crowded--
+	}
+	check := s.Config.DriftEvery << s.crowded
+	s.tasks[taskRead].landed(now, check/2+s.jitter(check))
 	if e.Reason != "" && !e.Zone.Refused {
 		s.ReadRetry = s.backoff(now, s.ReadRetry, e.Reason)
+		if e.Reason == throttled && s.Zone.OK {
+			s.tasks[taskRead].Due = max(s.tasks[taskRead].Due, s.ReadRetry.At)
+			return
+		}
 		s.tasks[taskRead].Due = s.ReadRetry.At
 		if s.Zone.OK { // only a check: no hurry for an API that is in trouble
 			s.tasks[taskRead].Due += backoffMax
@@ -88,6 +99,7 @@ func (s *State) wrote(now Time, e Wrote) {
 	}
 	if e.Reason == "" {
 		s.created = w.Base.Addr == ""
+		queued := s.Retry.Reason == throttled
 		s.Zone = Zone{
 			At: now, OK: true, Addr: w.Addr, Epoch: w.NextEpoch, Owner: s.Config.Node, Claim: w.Claim,
 			// The exact text is not known until it is read back; until then it is no base for another write.
@@ -96,6 +108,9 @@ func (s *State) wrote(now Time, e Wrote) {
 			s.accepted(now, w.NextEpoch)
 			s.Polls, s.ChangeID = 0, e.ChangeID
 			s.tasks[taskPoll].Due = now + pollAfter[0]
+			if queued && !s.created {
+				s.ChangeID = "" // others still wait for what polls would use up; the resolver tells enough
+			}
 		}
 		return
 	}
@@ -128,7 +143,7 @@ func (s *State) polled(now Time, e Polled) {
 		s.ChangeID = ""
 		s.tasks[taskRead].nudge(now)
 		s.tasks[taskResolve].nudge(now)
-	case s.Polls >= MaxPolls:
+	case s.Polls >= MaxPolls, e.Reason == throttled && !s.created:
 		s.ChangeID, s.created = "", false
 		s.tasks[taskRead].nudge(now)
 	default:

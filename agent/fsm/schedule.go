@@ -25,6 +25,11 @@ const (
 	backoffMax   = 30 * time.Second
 	guardRetry   = 100 * time.Millisecond
 
+	// throttled is the reason of a call that the account's limit refused: it is shared by all clusters of the account.
+	throttled = "throttled"
+	// maxCrowded bounds how often the interval of checks is doubled while the account is at its limit.
+	maxCrowded = 5
+
 	// avertAfter is how long after the first sign a peer must still be promoted and well for the alarm to be false: longer than any
 	// sensible Corosync token and consensus timeout.
 	avertAfter = time.Minute

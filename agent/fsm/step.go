@@ -50,6 +50,7 @@ type State struct {
 	created      bool  // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string
+	crowded      uint8  // how often the interval of checks has been doubled
 	polling      string // the change that the poll in flight asks about
 	Polls        int
 	ClientDown   bool

@@ -3,6 +3,7 @@
 //	pgha-sim                      many seeds, until one violates an invariant
 //	pgha-sim --seed 4711          one seed, told as a story
 //	pgha-sim --scenario FILE      a scenario from a file, told as a story
+//	pgha-sim fleet                many clusters in one AWS account that fail over at once
 package main
 
 import (
@@ -32,6 +33,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 && args[0] == "fleet" {
+		return runFleet(args[1:], out)
+	}
 	var o options
 	flags := flag.NewFlagSet("pgha-sim", flag.ContinueOnError)
 	flags.Uint64Var(&o.from, "from", 0, "the first of many seeds")

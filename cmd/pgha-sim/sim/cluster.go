@@ -250,6 +250,7 @@ func (w *world) leaves(o, n *node) {
 		}
 	}
 	if !b.n[n.i].online {
+		w.still(b)
 		return
 	}
 	w.story(o, "Pacemaker: %s is lost", n.name)
@@ -344,10 +345,10 @@ func (w *world) still(b *cib) {
 // joins makes a node that runs a member of the other's cluster again, once that runs as well.
 func (w *world) joins(n *node) {
 	o := n.other()
-	if !n.alive || n.frozen || w.cut {
+	if !n.alive || n.frozen {
 		return
 	}
-	if !o.alive || o.frozen {
+	if !o.alive || o.frozen || w.cut {
 		if n.cib == nil { // Corosync waits for all
 			w.after(5*time.Second, func() { w.joins(n) })
 		}

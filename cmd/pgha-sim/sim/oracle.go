@@ -11,7 +11,7 @@ import (
 	"github.com/pgha/pgha-agent/route53"
 )
 
-// Bounds of the model and of the invariants.
+// Bounds of the model and of the invariants. docs/safety.md states the same, and says why.
 const (
 	// Token is the longest that Corosync needs to notice that a node is away, or that it was away itself.
 	Token = 10 * time.Second
@@ -30,7 +30,7 @@ const (
 	// claim, and what a look and a write take.
 	Quick = 50 * time.Second
 	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
-	CallsPerMinute = 40
+	CallsPerMinute = 60
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
 	// Rest is how long a simulation goes on after everything has been mended.

@@ -150,8 +150,8 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 	},
 	"resume NODE": func(_ *world, n *node, _ time.Duration) {
 		if p := n.daemon; p != nil {
-			n.paused = 0
 			p.tell(0, func() {
+				n.paused = 0
 				if err := p.d.Pause(0); err != nil {
 					panic(err)
 				}

@@ -16,7 +16,7 @@ import (
 // seeds is small, so that `go test ./...` stays quick; `make sim` runs as many as one has time for.
 var seeds = flag.Int("seeds", 60, "random scenarios to run")
 
-// TestScenarios runs what is kept in testdata: scenarios that once were wrong, and those that tell what the model can do. Each says in its
+// TestScenarios runs what is kept in testdata: scenarios that once were wrong, and those that docs/safety.md leans on. Each says in its
 // comment what to look at.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
