@@ -94,7 +94,7 @@ func newMetrics(a *Agent) *metrics {
 		m.cloud.WithLabelValues("Publish", result)
 	}
 	m.doctor = f.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pgha_doctor_check", Help: "Verdict of each of the doctor's checks that cost nothing, looked at a few minutes after the start and every hour; unknown before.",
+		Name: "pgha_doctor_check", Help: "1, with the present verdict of each of the doctor's checks that cost nothing, looked at a few minutes after the start and every hour; unknown before.",
 	}, []string{"check", "verdict"})
 	m.doctorRun = f.NewGauge(prometheus.GaugeOpts{
 		Name: "pgha_doctor_last_run_timestamp_seconds", Help: "When the daemon last ran the doctor's checks, 0 when it has not since its start.",
@@ -141,10 +141,13 @@ func (m *metrics) route53Call(op string, reason route53.Reason, took time.Durati
 	m.callSeconds.WithLabelValues(op).Observe(took.Seconds())
 }
 
-// verdict shows the verdict of one check.
+// verdict shows the verdict of one check, and no longer the one before. The others are not there as zeros: they would be a third of all series.
 func (m *metrics) verdict(check string, is doctor.Verdict) {
+	m.doctor.WithLabelValues(check, string(is)).Set(1)
 	for _, v := range doctor.Verdicts {
-		m.doctor.WithLabelValues(check, string(v)).Set(number(v == is))
+		if v != is {
+			m.doctor.DeleteLabelValues(check, string(v))
+		}
 	}
 }
 
