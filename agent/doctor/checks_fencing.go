@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -309,7 +310,8 @@ func pacemakerTime(text string) (time.Duration, bool) {
 		"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute, "min": time.Minute,
 		"h": time.Hour, "hr": time.Hour,
 	}[m[2]]
-	return time.Duration(n) * cmp.Or(unit, time.Second), true
+	unit = cmp.Or(unit, time.Second)
+	return min(time.Duration(n), math.MaxInt64/unit) * unit, true
 }
 
 // isNo knows Pacemaker's words for false.

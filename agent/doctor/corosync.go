@@ -20,6 +20,9 @@ type corosyncConf struct {
 // defaultToken is Corosync 3.1's; before it was 1 s, so this errs on the long side.
 const defaultToken = 3 * time.Second
 
+// maxNodes is Corosync's PROCESSOR_COUNT_MAX.
+const maxNodes = 384
+
 // parseCorosync reads the file: `name {`, `key: value`, `}`.
 func parseCorosync(text string) (*corosyncConf, error) {
 	values := map[string]string{}
@@ -55,8 +58,11 @@ func parseCorosync(text string) (*corosyncConf, error) {
 	if len(path) > 0 {
 		return nil, errors.New("corosync.conf: it ends in the middle of a section")
 	}
+	if c.Nodes > maxNodes {
+		return nil, fmt.Errorf("corosync.conf: %d nodes, Corosync takes at most %d", c.Nodes, maxNodes)
+	}
 	millis := func(key string, def time.Duration) time.Duration {
-		if ms, err := strconv.Atoi(values[key]); err == nil {
+		if ms, err := strconv.ParseUint(values[key], 10, 32); err == nil {
 			return time.Duration(ms) * time.Millisecond
 		}
 		return def
@@ -65,7 +71,7 @@ func parseCorosync(text string) (*corosyncConf, error) {
 	if extra := c.Nodes - 2; extra > 0 {
 		c.Token += time.Duration(extra) * millis("totem.token_coefficient", 650*time.Millisecond)
 	}
-	c.Consensus = millis("totem.consensus", c.Token*12/10)
+	c.Consensus = millis("totem.consensus", c.Token+c.Token/5)
 	c.TwoNode = values["quorum.two_node"] == "1"
 	wait, given := values["quorum.wait_for_all"]
 	c.WaitForAll = given && wait == "1" || !given && c.TwoNode

@@ -253,7 +253,9 @@ func route53Down(ctx context.Context, t *trial) error {
 	const more = 20 * time.Second
 	end := t.promotedFor(s, more/2)
 	if err := t.await(ctx, patience, s.name+": the write is held back", func() bool {
-		return t.value(s, "pgha_publication", "state", "held") == 1 && t.value(s, "pgha_publication_held", "condition", "api_backoff") == 1
+		// After a write that may have arrived the zone must be read before the next one: the wait is that of the reads.
+		return t.value(s, "pgha_publication", "state", "held") == 1 &&
+			(t.value(s, "pgha_publication_held", "condition", "api_backoff") == 1 || t.value(s, "pgha_publication_held", "condition", "record_unknown") == 1)
 	}); err != nil {
 		return err
 	}
