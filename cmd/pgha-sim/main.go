@@ -103,6 +103,7 @@ func (o options) search(ctx context.Context, out io.Writer) error {
 				done.Add(1)
 				mu.Lock()
 				sum.Promotions += r.Promotions
+				sum.Episodes += r.Episodes
 				sum.Virtual += r.Virtual
 				sum.Settle, sum.Quick, sum.CallsPerMinute = max(sum.Settle, r.Settle), max(sum.Quick, r.Quick), max(sum.CallsPerMinute, r.CallsPerMinute)
 				if r.Violation != "" && bad == nil {
@@ -115,8 +116,8 @@ func (o options) search(ctx context.Context, out io.Writer) error {
 	}
 	wg.Wait()
 	took := time.Since(began)
-	fmt.Fprintf(out, "%d seeds, %d promotions, %.1f years of two nodes in %v: %.0f promotions a second\n",
-		done.Load(), sum.Promotions, sum.Virtual.Hours()/24/365, took.Round(time.Second), float64(sum.Promotions)/took.Seconds())
+	fmt.Fprintf(out, "%d seeds, %d promotions, %d episodes, %.0f hours of two nodes in %v: %.0f episodes a second\n",
+		done.Load(), sum.Promotions, sum.Episodes, sum.Virtual.Hours(), took.Round(time.Second), float64(sum.Episodes)/took.Seconds())
 	fmt.Fprintf(out, "slowest record %v after the last trouble (bound %v), %v without trouble (bound %v); at most %d API calls of a node in a minute (bound %d)\n",
 		sum.Settle, sim.Settle, sum.Quick, sim.Quick, sum.CallsPerMinute, sim.CallsPerMinute)
 	if bad == nil {

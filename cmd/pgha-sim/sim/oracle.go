@@ -58,6 +58,7 @@ type oracle struct {
 	slowest  time.Duration // of what Settle and Quick bound, for information
 	quickest time.Duration
 	busiest  int
+	episodes int
 }
 
 func (o *oracle) violated(number int, format string, args ...any) {
@@ -268,6 +269,7 @@ func (o *oracle) judgeJournal(n *node, lines *bufio.Scanner) {
 		}
 		last = l
 	}
+	o.episodes += int(last.Episode.ID) // counts from 1
 }
 
 // phaseOrder lists which phase cannot be without an earlier one.

@@ -41,6 +41,7 @@ type world struct {
 // Result is what one simulation came to.
 type Result struct {
 	Promotions int
+	Episodes   int // that the journals of both nodes hold
 	Virtual    time.Duration
 	Violation  string // "" when every invariant held
 
@@ -70,7 +71,7 @@ func Run(s *Scenario, out io.Writer) Result {
 		w.oracle.judgeJournals()
 	}
 	return Result{
-		Promotions: w.promotions, Virtual: w.now, Violation: w.oracle.violation,
+		Promotions: w.promotions, Episodes: w.oracle.episodes, Virtual: w.now, Violation: w.oracle.violation,
 		Settle: w.oracle.slowest, Quick: w.oracle.quickest, CallsPerMinute: w.oracle.busiest,
 	}
 }
