@@ -64,7 +64,7 @@ docs: ## regenerate docs/metrics.md, docs/commands.md and docs/doctor.md
 	$(GO) test ./agent ./agent/doctor ./cmd/pgha-agent -run 'Documented' -update
 
 # The lab needs root. It is built as whoever calls make, so that root's environment does not matter.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SCENARIOS,LAB_CACHE,LAB_MODULES)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SCENARIOS,LAB_CACHE,LAB_MODULES,LAB_HANDLER)
 RUNS ?= 5
 
 lab: lab-stage ## a real cluster in two virtual machines, until Ctrl-C; see docs/lab.md

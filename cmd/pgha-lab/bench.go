@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,7 @@ const (
 	modePromoted = "promoted" // the agent, publish_on = "promoted"
 	modeWritable = "writable" // the agent, publish_on = "writable"
 	modeFound    = "found"    // as promoted, with the fence-peer handler as the distribution ships it
+	modeUpgraded = "upgraded" // as promoted, with the handler of LAB_HANDLER
 )
 
 var benchModes = []string{modeShell, modePromoted, modeWritable}
@@ -163,13 +165,12 @@ func (l *lab) prepareMode(ctx context.Context, mode string) error {
 	}
 	switch mode {
 	case modeFound:
-		return l.both(func(n *node) error {
-			if err := n.put(ctx, "/etc/drbd.d/pg.res", "644", drbdConfig(l.drbd9, 0)); err != nil {
-				return err
-			}
-			_, err := n.run(ctx, "drbdadm adjust pg && sync")
-			return err
-		})
+		return l.useHandler(ctx, nil)
+	case modeUpgraded:
+		if l.handler == nil {
+			return errors.New("mode upgraded needs --handler or LAB_HANDLER")
+		}
+		return l.useHandler(ctx, l.handler)
 	case modeWritable:
 		return l.both(func(n *node) error {
 			_, err := n.run(ctx, `printf 'publish_on = "writable"\n' >>/etc/pgha-agent/config.toml && systemctl restart pgha-agent && sync`)

@@ -46,9 +46,9 @@ func drbdConfig(drbd9 bool, timeout int) []byte {
 	v := struct {
 		DRBD9                            bool
 		FencePeer, UnfenceEvent, Unfence string
-	}{drbd9, "/usr/lib/drbd/crm-fence-peer.sh", "after-resync-target", "/usr/lib/drbd/crm-unfence-peer.sh"}
+	}{drbd9, fencePeer(drbd9), "after-resync-target", "/usr/lib/drbd/crm-unfence-peer.sh"}
 	if drbd9 {
-		v.FencePeer, v.UnfenceEvent, v.Unfence = "/usr/lib/drbd/crm-fence-peer.9.sh", "unfence-peer", "/usr/lib/drbd/crm-unfence-peer.9.sh"
+		v.UnfenceEvent, v.Unfence = "unfence-peer", "/usr/lib/drbd/crm-unfence-peer.9.sh"
 	}
 	if timeout > 0 {
 		v.FencePeer += fmt.Sprintf(" --timeout %d", timeout)
@@ -60,7 +60,32 @@ func drbdConfig(drbd9 bool, timeout int) []byte {
 	return b.Bytes()
 }
 
+// fencePeer is where the handler is.
+func fencePeer(drbd9 bool) string {
+	if drbd9 {
+		return "/usr/lib/drbd/crm-fence-peer.9.sh"
+	}
+	return "/usr/lib/drbd/crm-fence-peer.sh"
+}
+
 const tunedTimeout = 5
+
+// useHandler lets the fence-peer handler of the running cluster have its own timeout, and puts the script in its place when there is one.
+func (l *lab) useHandler(ctx context.Context, script []byte) error {
+	return l.both(func(n *node) error {
+		if script != nil {
+			if err := n.put(ctx, fencePeer(l.drbd9), "755", script); err != nil {
+				return err
+			}
+		}
+		if err := n.put(ctx, "/etc/drbd.d/pg.res", "644", drbdConfig(l.drbd9, 0)); err != nil {
+			return err
+		}
+		// Newer drbd-utils have their locks below /run.
+		_, err := n.run(ctx, "mkdir -p /run/drbd/lock && drbdadm adjust pg && sync")
+		return err
+	})
+}
 
 func clusterKey() string {
 	return shortHash(fmt.Sprintf("%s%s%s%s%s%s%s%s%d", corosyncConf, drbdTemplate, cibXML, fenceAgent, nodeSetup, dataSetup, databaseSetup, dataDisk, machineMemory))

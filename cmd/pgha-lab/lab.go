@@ -21,6 +21,7 @@ type lab struct {
 	cache    string
 	img      image
 	drbd9    bool
+	handler  []byte // instead of the distribution's fence-peer handler
 	stage    string // what `make install` installs
 	packages string // what `make packages` made
 

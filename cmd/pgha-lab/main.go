@@ -41,7 +41,7 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit %d", int(c)) }
 
 type options struct {
-	cache, stage, packages, modules string
+	cache, stage, packages, modules, handler string
 }
 
 func newCommand() *cobra.Command {
@@ -55,6 +55,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.stage, "stage", "dist/lab-root", "`directory` that `make install DESTDIR=` filled")
 	f.StringVar(&o.packages, "packages", "dist/packages", "`directory` that `make packages` filled")
 	f.StringVar(&o.modules, "modules", os.Getenv("LAB_MODULES"), "`directory` with drbd.ko and drbd_transport_tcp.ko of DRBD 9 for the guests' kernel ($LAB_MODULES)")
+	f.StringVar(&o.handler, "handler", os.Getenv("LAB_HANDLER"), "fence-peer handler of a newer drbd-utils, a `file`; it runs without --timeout ($LAB_HANDLER)")
 	var layer string
 	up := &cobra.Command{
 		Use: "up", Short: "Bring the cluster up and leave it running until Ctrl-C", Args: cobra.NoArgs,
@@ -89,7 +90,7 @@ func newCommand() *cobra.Command {
 		}),
 	}
 	bench.Flags().IntVar(&runs, "runs", 5, "failovers of each mode")
-	bench.Flags().StringVar(&modes, "modes", strings.Join(benchModes, ","), "shell, promoted, writable, or found (promoted, with the distribution's fence-peer timeout)")
+	bench.Flags().StringVar(&modes, "modes", strings.Join(benchModes, ","), "shell, promoted, writable, found (promoted, with the fence-peer handler as the distribution has it), or upgraded (promoted, with that of --handler)")
 	bench.Flags().StringVar(&file, "file", "dist/lab/bench.jsonl", "where the results are, and are added; runs that are there are not repeated")
 	var dnsFile, svg string
 	dns := &cobra.Command{
@@ -123,7 +124,7 @@ func (o *options) jailed(f func(context.Context, *lab, []string) error) func(*co
 		if os.Geteuid() != 0 {
 			return errors.New("the lab needs root: it makes network namespaces and a root file system for its machines")
 		}
-		for _, p := range []*string{&o.cache, &o.stage, &o.packages, &o.modules} {
+		for _, p := range []*string{&o.cache, &o.stage, &o.packages, &o.modules, &o.handler} {
 			if *p != "" {
 				abs, err := filepath.Abs(*p)
 				if err != nil {
@@ -160,6 +161,11 @@ func (o *options) jailed(f func(context.Context, *lab, []string) error) func(*co
 			return err
 		}
 		l.packages = o.packages
+		if o.handler != "" {
+			if l.handler, err = os.ReadFile(o.handler); err != nil {
+				return fmt.Errorf("read the fence-peer handler: %w", err)
+			}
+		}
 		defer l.powerOff()
 		return f(ctx, l, args)
 	}

@@ -52,7 +52,8 @@ var modeNames = map[string]string{
 	modeShell:    "`aws-vpc-route53`, last in the group",
 	modePromoted: "pgha-agent, `promoted`",
 	modeWritable: "pgha-agent, `writable`",
-	modeFound:    "pgha-agent, `promoted`, fence-peer handler's own timeout",
+	modeFound:    "pgha-agent, `promoted`, fence-peer handler as Debian has it",
+	modeUpgraded: "pgha-agent, `promoted`, fence-peer handler of a newer drbd-utils",
 }
 
 // report writes the tables of docs/performance.md and its picture.
@@ -62,7 +63,7 @@ func report(w io.Writer, file, dnsFile, svg string) error {
 		return err
 	}
 	var modes []string
-	for _, m := range []string{modeShell, modeWritable, modePromoted, modeFound} {
+	for _, m := range []string{modeShell, modeWritable, modePromoted, modeFound, modeUpgraded} {
 		if countMode(runs, m) > 0 {
 			modes = append(modes, m)
 		}

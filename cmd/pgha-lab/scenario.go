@@ -105,6 +105,11 @@ func runPart(ctx context.Context, l *lab, p part, out string) []string {
 	if err := l.ready(ctx, agentLayer); err != nil {
 		return []string{err.Error()}
 	}
+	if l.handler != nil {
+		if err := l.useHandler(ctx, l.handler); err != nil {
+			return []string{err.Error()}
+		}
+	}
 	defer func() { _ = healLinks(context.WithoutCancel(ctx)) }() // those that a part that failed left cut
 	t, err := newTrial(ctx, l, out)
 	if err != nil {

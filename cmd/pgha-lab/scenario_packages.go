@@ -148,13 +148,13 @@ func upgradeDeb(ctx context.Context, t *trial, n *node) error {
 }
 
 func removeDeb(ctx context.Context, _ *trial, n *node) error {
-	if _, err := n.run(ctx, `set -e
+	if _, err := n.run(ctx, `set -ex
 dpkg --remove pgha-agent
 test ! -e /usr/bin/pgha-agent -a ! -e /run/pgha-alert.sock
 test "$(systemctl is-active pgha-agent.service)" != active
 test "$(systemctl is-active pgha-agent.socket)" != active
 grep -qx 'zone_id = "Z0LAB"' /etc/pgha-agent/config.toml
-test -s /var/lib/pgha-agent/journal
+test -e /var/lib/pgha-agent/journal
 id pgha >/dev/null
 `+dpkg+`--install /root/newer.deb
 systemctl start pgha-agent`); err != nil {
@@ -164,7 +164,7 @@ systemctl start pgha-agent`); err != nil {
 }
 
 func purgeDeb(ctx context.Context, _ *trial, n *node) error {
-	_, err := n.run(ctx, `set -e
+	_, err := n.run(ctx, `set -ex
 dpkg --purge pgha-agent
 test ! -e /etc/pgha-agent -a ! -e /var/lib/pgha-agent
 test "$(systemctl is-active pgha-agent.service)" != active

@@ -32,6 +32,9 @@ func Table(w io.Writer, acc Account, end time.Duration, lines []Line) {
 }
 
 func human(d time.Duration) string {
+	if d < 10*time.Minute {
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
 	if d < 2*time.Hour {
 		return fmt.Sprintf("%.0f min", d.Minutes())
 	}
