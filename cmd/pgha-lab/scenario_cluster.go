@@ -55,9 +55,10 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		do   func() error
 	}{
 		{"maintenance", maintenance(true)},
+		// Erases the history, the promote operation with it. Outside of maintenance it may restart the database: docs/lab.md.
+		{"refresh", run(s, "crm_resource --refresh")},
 		{"maintenance ends", maintenance(false)},
 		{"cleanup", run(s, "crm_resource --cleanup")},
-		{"refresh", run(s, "crm_resource --refresh")}, // erases the history, the promote operation with it
 		{"the group unmanaged", run(p, "crm_resource -r g_pg -m -p is-managed -v false")},
 		{"the clone unmanaged", run(p, "crm_resource -r drbd_pg-clone -m -p is-managed -v false")},
 		{"both managed again", run(p, "crm_resource -r drbd_pg-clone -m -d is-managed; crm_resource -r g_pg -m -d is-managed")},
