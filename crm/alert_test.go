@@ -2,6 +2,7 @@ package crm
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,28 @@ func TestAlertIsReadFromItsEnvironment(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, a); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestRecordedAlertsGiveTheirDump reads what Pacemaker really put into the environment of an alert agent: a block for each alert.
+func TestRecordedAlertsGiveTheirDump(t *testing.T) {
+	files, _ := filepath.Glob("testdata/alerts-*.env")
+	if len(files) == 0 {
+		t.Fatal("no recordings")
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			var dump []Alert
+			for block := range strings.SplitSeq(strings.TrimSpace(string(read(t, filepath.Base(file)))), "\n\n") {
+				a, ok, err := AlertFromEnv(strings.Split(block, "\n"))
+				if err != nil || !ok {
+					t.Fatalf("%v, %v:\n%s", ok, err, block)
+				}
+				checkAlert(t, a)
+				dump = append(dump, a)
+			}
+			compareGolden(t, strings.TrimSuffix(file, ".env")+".golden.json", dump)
+		})
 	}
 }
 

@@ -54,24 +54,29 @@ func TestDocumentsOfEachVersionGiveTheirDump(t *testing.T) {
 			} else {
 				dump = NewDump(s)
 			}
-			got, err := json.MarshalIndent(dump, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden := strings.TrimSuffix(file, ".xml") + ".golden.json"
-			if *update {
-				if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil { //nolint:gosec // A test's own file.
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
-				t.Error(diff)
-			}
+			compareGolden(t, strings.TrimSuffix(file, ".xml")+".golden.json", dump)
 		})
+	}
+}
+
+// compareGolden compares what was read of a recording with its golden file, or writes it with -update.
+func compareGolden(t *testing.T, golden string, dump any) {
+	t.Helper()
+	got, err := json.MarshalIndent(dump, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil { //nolint:gosec // A test's own file.
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
+		t.Error(diff)
 	}
 }
 
