@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -32,22 +33,10 @@ func readStatus(body []byte) (*StatusDoc, error) {
 func FetchStatusOf(ctx context.Context, address string) (*StatusDoc, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // of its own: no proxy between the nodes
-	resp, err := client.Do(req)
+	// A transport of its own: no proxy between the nodes.
+	body, err := ask(ctx, &http.Transport{}, http.MethodGet, "http://"+address+"/status", nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask the daemon at %s: %w", address, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("read the daemon's answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the daemon at %s says %s", address, resp.Status)
 	}
 	return readStatus(body)
 }
@@ -69,28 +58,41 @@ func Pause(ctx context.Context, socket string, length time.Duration) error {
 func control(ctx context.Context, socket, method, path string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		},
+	overSocket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
 	}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://pgha-agent"+path, bytes.NewReader(body))
+	data, err := ask(ctx, overSocket, method, "http://pgha-agent"+path, body)
+	if _, refused := errors.AsType[refusal](err); err != nil && !refused {
+		return nil, fmt.Errorf("ask the daemon at %s (is pgha-agent.service running, and are you root or in group haclient?): %w", socket, err)
+	}
+	return data, err
+}
+
+// refusal is what a daemon answered instead of what was asked.
+type refusal string
+
+// Error implements error.
+func (r refusal) Error() string { return "the daemon says " + string(r) }
+
+// ask makes one request to a daemon over a connection of its own.
+func ask(ctx context.Context, transport *http.Transport, method, url string, body []byte) ([]byte, error) {
+	transport.DisableKeepAlives = true
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	resp, err := client.Do(req)
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the daemon at %s (is pgha-agent.service running, and are you root or in group haclient?): %w", socket, err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode >= 300 {
-		return nil, fmt.Errorf("the daemon says %s: %s", resp.Status, bytes.TrimSpace(data))
+		return nil, refusal(fmt.Sprintf("%s: %s", resp.Status, bytes.TrimSpace(data)))
 	}
 	return data, nil
 }
