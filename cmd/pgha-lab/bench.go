@@ -264,6 +264,10 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 	if err := awaitAll(time.Minute, func(w *appload.Writer) bool { return w.Acked() >= 20 }); err != nil {
 		return nil, err
 	}
+	// As much to recover in each run, however old the last checkpoint in the frozen machines is.
+	if _, err := l.node(first).run(ctx, `cd / && runuser -u postgres -- psql -qXc CHECKPOINT`); err != nil {
+		return nil, err
+	}
 	// The machines come to rest after they were thawed.
 	if err := sleep(ctx, 10*time.Second); err != nil {
 		return nil, err

@@ -58,13 +58,16 @@ type node struct {
 	lostAt       time.Duration // when the other node lost it last
 	lostPromoted bool          // and what it was then
 	woke         time.Duration
-	drbdSaid     bool          // Connected, as the kernel sees it
-	blind        time.Duration // until when its picture may be from before a sleep or a cut that nobody could end
-	upset        time.Duration // when something last went wrong on it: see world.rough
+	asleep       time.Duration   // when it fell asleep, the last time that its clocks stopped as well
+	awake        time.Duration   // and woke up
+	kept         map[string]bool // claims of which its journal must know that they were accepted
+	drbdSaid     bool            // Connected, as the kernel sees it
+	blind        time.Duration   // until when its picture may be from before a sleep or a cut that nobody could end
+	upset        time.Duration   // when something last went wrong on it: see world.rough
 }
 
 func (w *world) newNode(i int) *node {
-	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, boots: 1}
+	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, boots: 1, kept: map[string]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
 	cfg := agent.DefaultConfig()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
@@ -88,8 +91,14 @@ func (n *node) other() *node { return n.w.nodes[1-n.i] }
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (n *node) clock() time.Duration { return n.w.now - n.booted - n.hidden }
-func (n *node) wall() time.Time      { return epoch.Add(n.w.now + n.step) }
-func (n *node) bootID() string       { return fmt.Sprintf("%s-boot-%d", n.name, n.boots) }
+
+// passed is how long ago that was, by the node's clock: it knows nothing of a sleep in which its clocks stopped.
+func (n *node) passed(since time.Duration) time.Duration {
+	return n.w.now - since - max(0, n.awake-max(since, n.asleep))
+}
+
+func (n *node) wall() time.Time { return epoch.Add(n.w.now + n.step) }
+func (n *node) bootID() string  { return fmt.Sprintf("%s-boot-%d", n.name, n.boots) }
 
 // postgres is what the local server answers.
 func (n *node) postgres() pg.State {
@@ -213,6 +222,7 @@ func (n *node) freeze(d time.Duration, clocks bool) {
 		n.frozen = false
 		if clocks {
 			n.hidden += w.now - began
+			n.asleep, n.awake = began, w.now
 			n.blind = w.now + Blind
 		} else if w.chance(2) {
 			n.slept += w.now - began

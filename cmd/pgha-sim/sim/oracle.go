@@ -33,6 +33,8 @@ const (
 	CallsPerMinute = 60
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
+	// Kept is how long after a process was told something its journal has it on the disk, whatever happened meanwhile.
+	Kept = 5 * time.Minute
 	// Rest is how long a simulation goes on after everything has been mended.
 	Rest = 10 * time.Minute
 )
@@ -42,8 +44,8 @@ type oracle struct {
 	w         *world
 	violation string
 
-	claims   map[string]bool // accepted
-	quiet    map[string]bool // accepted, and its node has read a newer one of the other since
+	claims   map[string]int // how often each was accepted
+	again    [2]int         // claims of each node that were accepted twice
 	mine     [2]route53.Owner
 	during   [2]int // the promotion in which it was sent
 	erased   [2]int // the promotion whose history was erased before the agent can be sure to have seen it
@@ -77,11 +79,11 @@ func (o *oracle) sends(p *proc, claim string) {
 	if since := w.now - n.ended; !n.promoted && since > LookAge && !o.blind(p) {
 		o.violated(1, "%s sends a change %v after its promotion has ended", n.name, since)
 	}
-	if b := n.cib; b != nil && b.maintenance && w.now-b.maintained > LookAge {
-		o.violated(6, "%s sends a change %v after maintenance began", n.name, w.now-b.maintained)
+	if b := n.cib; b != nil && b.maintenance && n.passed(b.maintained) > LookAge {
+		o.violated(6, "%s sends a change %v after maintenance began", n.name, n.passed(b.maintained))
 	}
-	if b := n.cib; b != nil && b.n[1-n.i].unclean && w.now-b.n[1-n.i].lost > LookAge {
-		o.violated(6, "%s sends a change although the other node has been unclean for %v", n.name, w.now-b.n[1-n.i].lost)
+	if b := n.cib; b != nil && b.n[1-n.i].unclean && n.passed(b.n[1-n.i].lost) > LookAge {
+		o.violated(6, "%s sends a change although the other node has been unclean for %v", n.name, n.passed(b.n[1-n.i].lost))
 	}
 	if w.now < n.paused && w.now > n.pausedAt && !p.once {
 		o.violated(6, "%s sends a change although it is paused for another %v", n.name, n.paused-w.now)
@@ -95,8 +97,11 @@ func (o *oracle) sends(p *proc, claim string) {
 	if other := n.other(); n.cib != nil && n.cib.n[other.i].skipped && other.lostPromoted && o.saw(p, other) {
 		o.violated(6, "%s sends a change although %s was lost while promoted, and not fenced", n.name, other.name)
 	}
-	if o.quiet[claim] {
+	if p.quiet[claim] {
 		o.violated(4, "%s writes although its claim was contested", n.name)
+	}
+	if o.knows(p, claim) {
+		o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, claim)
 	}
 }
 
@@ -119,21 +124,42 @@ func (o *oracle) saw(p *proc, other *node) bool {
 
 // accepts judges a change that Route 53 has made.
 func (o *oracle) accepts(n *node, owner route53.Owner, during int) {
-	if o.claims[owner.Claim] {
-		o.violated(3, "claim %s of %s was accepted twice", owner.Claim, n.name)
+	switch o.claims[owner.Claim]++; o.claims[owner.Claim] {
+	case 1:
+	case 2: // the node cannot know of the first one, or sends would have condemned it
+		o.again[n.i]++
+	default:
+		o.violated(3, "claim %s of %s was accepted %d times", owner.Claim, n.name, o.claims[owner.Claim])
 	}
-	o.claims[owner.Claim] = true
-	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions {
+	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i] {
 		o.violated(3, "%s has been promoted %d times, and wrote the record %d times", n.name, n.promotions, o.accepted[n.i])
 	}
 	o.mine[n.i], o.during[n.i] = owner, during
 }
 
-// reads notes what a node knows of the record.
-func (o *oracle) reads(n *node, rec route53.Record) {
-	if mine := o.mine[n.i]; rec.Owner.Node == n.other().name && mine.Claim != "" && rec.Owner.Epoch > mine.Epoch {
-		o.quiet[mine.Claim] = true
+// reads notes what a process knows of the record.
+func (o *oracle) reads(p *proc, rec route53.Record) {
+	mine := o.mine[p.n.i]
+	switch {
+	case mine.Claim == "":
+	case rec.Owner.Claim == mine.Claim:
+		o.tells(p, mine.Claim)
+	case rec.Owner.Node == p.n.other().name && rec.Owner.Epoch > mine.Epoch && o.knows(p, mine.Claim):
+		p.quiet[mine.Claim] = true
 	}
+}
+
+// tells notes that a process has learned that a claim of its node was accepted.
+func (o *oracle) tells(p *proc, claim string) {
+	if _, known := p.told[claim]; !known {
+		p.told[claim] = o.w.now
+	}
+}
+
+// knows reports whether a process must know that the claim was accepted.
+func (o *oracle) knows(p *proc, claim string) bool {
+	_, told := p.told[claim]
+	return told || !p.once && p.n.kept[claim]
 }
 
 // call counts a request that has reached Route 53.

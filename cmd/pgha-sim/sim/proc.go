@@ -32,6 +32,8 @@ type proc struct {
 	heard  time.Duration // when the events2 stream last said something
 	live   bool          // and that it is alive
 	born   time.Duration
+	told   map[string]time.Duration // claims that it knows to be accepted, since when
+	quiet  map[string]bool          // of these, the claims after which it has read a newer one of the other node
 }
 
 var errDead = errors.New("the process has died")
@@ -39,7 +41,7 @@ var errDead = errors.New("the process has died")
 // spawn starts a process on the node.
 func (n *node) spawn(once bool) {
 	w := n.w
-	p := &proc{w: w, n: n, once: once, born: w.now}
+	p := &proc{w: w, n: n, once: once, born: w.now, told: map[string]time.Duration{}, quiet: map[string]bool{}}
 	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{w}}
 	if w.s.View && !once {
 		src.Client = client{p}
@@ -101,6 +103,11 @@ func (p *proc) kill() {
 		t.stop()
 	}
 	p.tasks, p.cancels = nil, nil
+	for claim, at := range p.told {
+		if !p.once && p.w.now-at > Kept {
+			p.n.kept[claim] = true
+		}
+	}
 	p.d.Close()
 	p.n.procs = slices.DeleteFunc(p.n.procs, func(x *proc) bool { return x == p })
 	if p.n.daemon == p {

@@ -112,13 +112,43 @@ func TestTheOracleSees(t *testing.T) {
 		"a write on an old look":       {func(w *world, p *proc) { p.looked -= LookAge + 1; w.oracle.sends(p, "c1") }, "invariant 6"},
 		"a write on a dead stream":     {func(w *world, p *proc) { p.live = false; w.oracle.sends(p, "c1") }, "invariant 6"},
 		"a write with an unclean peer": {func(w *world, p *proc) { p.n.cib.n[1].unclean = true; w.oracle.sends(p, "c1") }, "invariant 6"},
-		"a claim made twice":           {func(w *world, p *proc) { claims(w, p.n, "c1", "c1") }, "invariant 3"},
-		"two claims of one promotion":  {func(w *world, p *proc) { claims(w, p.n, "c1", "c2") }, "invariant 3"},
+		"a claim made three times":     {func(w *world, p *proc) { claims(w, p.n, "c1", "c1", "c1") }, "invariant 3"},
+		"a claim sent again, unknown":  {func(w *world, p *proc) { claims(w, p.n, "c1"); w.oracle.sends(p, "c1"); claims(w, p.n, "c1") }, ""},
+		"a claim sent again, known": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			w.oracle.tells(p, "c1")
+			w.oracle.sends(p, "c1")
+		}, "invariant 3"},
+		"a claim sent again, in the journal": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			w.oracle.tells(p, "c1")
+			w.now += Kept + 1
+			p.kill()
+			p.n.spawn(false)
+			again := p.n.daemon
+			again.looked, again.heard, again.live = p.n.clock(), p.n.clock(), true
+			w.oracle.sends(again, "c1")
+		}, "invariant 3"},
+		"two claims of one promotion": {func(w *world, p *proc) { claims(w, p.n, "c1", "c2") }, "invariant 3"},
 		"a contested node that writes": {func(w *world, p *proc) {
 			claims(w, p.n, "c1")
-			w.oracle.reads(p.n, foreign(w, p.n))
+			w.oracle.tells(p, "c1")
+			w.oracle.reads(p, foreign(w, p.n))
 			w.oracle.sends(p, "c1")
 		}, "invariant 4"},
+		"a node that lost a race and does not know that it had won": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			w.oracle.reads(p, foreign(w, p.n))
+			w.oracle.sends(p, "c1")
+		}, ""},
+		"a write in a maintenance that began in a sleep": {func(w *world, p *proc) {
+			n := p.n
+			n.asleep, n.awake = w.now, w.now+time.Minute
+			n.cib.maintenance, n.cib.maintained = true, w.now+time.Second
+			w.now, n.hidden = w.now+time.Minute+LookAge, n.hidden+time.Minute
+			p.looked, p.heard = n.clock()-LookAge, n.clock()
+			w.oracle.sends(p, "c1")
+		}, ""},
 		"too many calls":                {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
 		"as many calls as there may be": {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
 		"a record that stays on the other": {func(w *world, p *proc) {

@@ -80,7 +80,7 @@ func Run(s *Scenario, out io.Writer) Result {
 func newWorld(s *Scenario, dir string, out io.Writer) *world {
 	w := &world{s: s, dir: dir, out: out}
 	w.rng = rand.New(rand.NewPCG(s.Seed, 9))
-	w.zone, w.oracle = newZone(w), &oracle{w: w, claims: map[string]bool{}, quiet: map[string]bool{}, polls: map[string]int{}}
+	w.zone, w.oracle = newZone(w), &oracle{w: w, claims: map[string]int{}, polls: map[string]int{}}
 	b := &cib{}
 	for i := range w.nodes {
 		w.nodes[i] = w.newNode(i)

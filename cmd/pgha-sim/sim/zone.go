@@ -164,7 +164,7 @@ func (a api) Read(ctx context.Context) (route53.Record, error) {
 	if err != nil {
 		return route53.Record{}, err
 	}
-	a.p.w.oracle.reads(a.p.n, rec)
+	a.p.w.oracle.reads(a.p, rec)
 	return rec, nil
 }
 
@@ -193,6 +193,7 @@ func (a api) Write(ctx context.Context, write route53.Write) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	w.oracle.tells(a.p, write.Next.Claim)
 	return id, nil
 }
 
