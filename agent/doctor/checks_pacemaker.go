@@ -120,6 +120,13 @@ var pacemakerChecks = []Check{
 		},
 	},
 	{
+		Name: "promotion-score", Area: Pacemaker, Needs: []Source{fromCrm, fromState},
+		Want:   "Pacemaker has a promotion score for DRBD here, when its data is good",
+		Why:    "DRBD's agent sets it. Pacemaker can lose it when a node comes back that was not off (seen in our lab), and then neither promotes this node nor leaves it promoted.",
+		Remedy: "attrd_updater --refresh",
+		Judge:  judgeScore,
+	},
+	{
 		Name: "alert-hook", Area: Pacemaker, Needs: []Source{fromCIB, fromHost},
 		Want:   "the agent's hook is registered as an alert, and user hacluster can run it and read its configuration",
 		Why:    "The hook makes the agent look at once, and publishes by itself when the agent is down at a promotion. Without it the agent notices by DRBD, or within 10 s.",
@@ -365,6 +372,26 @@ func judgeFenceConstraint(f *Facts) Finding {
 		return warn("%s is there, as it should be until the peer is UpToDate", l.ID)
 	}
 	return pass("none")
+}
+
+func judgeScore(f *Facts) Finding {
+	for _, d := range f.State.Devices {
+		if d.Disk != "UpToDate" {
+			return pass("the data here is %s", d.Disk)
+		}
+	}
+	for _, r := range f.Crm.Resources {
+		if r.Clone != f.Options.Clone || r.Node != f.Options.Node || r.Role != crm.RolePromoted && r.Role != crm.RoleUnpromoted {
+			continue
+		}
+		for _, a := range f.Crm.Attributes {
+			if a.Node == f.Options.Node && a.Name == "master-"+r.ID {
+				return pass("%s is %s", a.Name, a.Value)
+			}
+		}
+		return fail("%s is UpToDate here, and %s has no promotion score", f.Options.Resource, r.ID)
+	}
+	return pass("Pacemaker does not run DRBD here")
 }
 
 func judgeHook(f *Facts) Finding {

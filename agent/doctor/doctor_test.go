@@ -50,6 +50,7 @@ func healthy(t *testing.T, edit ...string) *Facts {
 				{ID: "fence_1", Node: "pg-2", Role: crm.RoleStarted}, {ID: "fence_2", Node: "pg-1", Role: crm.RoleStarted},
 				{ID: "drbd", Clone: "drbd-clone", Node: "pg-1", Role: crm.RolePromoted}, {ID: "drbd", Clone: "drbd-clone", Node: "pg-2", Role: crm.RoleUnpromoted},
 			},
+			Attributes: []crm.Attribute{{Node: "pg-1", Name: "master-drbd", Value: "10000"}, {Node: "pg-2", Name: "master-drbd", Value: "10000"}},
 		},
 		Corosync: &corosyncConf{Token: 10 * time.Second, Consensus: 12 * time.Second, Nodes: 2, TwoNode: true, WaitForAll: true},
 		Show: &drbd.Config{
@@ -109,6 +110,21 @@ func TestHealthyClusterPasses(t *testing.T) {
 	}
 }
 
+// A node without good data, or without DRBD, is not to be promoted.
+func TestNoScoreIsNeededWithoutData(t *testing.T) {
+	for in, plant := range map[string]func(*Facts){
+		"Outdated":     func(f *Facts) { f.State.Devices[0].Disk = "Outdated" },
+		"does not run": func(f *Facts) { f.Crm.Resources = nil },
+	} {
+		f := healthy(t)
+		f.Crm.Attributes = nil
+		plant(f)
+		if got := judgeScore(f); got.Verdict != Pass || !strings.Contains(got.Evidence, in) {
+			t.Errorf("%s: %+v", in, got)
+		}
+	}
+}
+
 func refused(reason route53.Reason) error {
 	return &route53.Error{Op: "read record", Reason: reason, Err: fmt.Errorf("AccessDenied: no")}
 }
@@ -161,6 +177,7 @@ var faults = []planted{
 		`<group id="g">`, `<primitive id="dns" class="ocf" provider="x" type="route53-private"/><group id="g">`,
 		`<constraints>`, `<constraints><rsc_order id="o" first="dns" then="g"/>`,
 	}, nil},
+	{"promotion-score", Fail, "no promotion score", nil, func(f *Facts) { f.Crm.Attributes = f.Crm.Attributes[1:] }},
 	{"fence-constraint", Fail, "drbd-fence-by-handler-r0", []string{`<constraints>`, fenceBan}, nil},
 	{"fence-constraint", Warn, "as it should be", []string{`<constraints>`, fenceBan}, func(f *Facts) { f.State.Connections[0].PeerDevices[0].PeerDisk = "Outdated" }},
 	{"move-constraint", Warn, "cli-ban-g-on-pg-1", []string{`<constraints>`, `<constraints><rsc_location id="cli-ban-g-on-pg-1" rsc="g" node="pg-1" score="-INFINITY"/>`}, nil},

@@ -177,7 +177,7 @@ func (e *explainer) explainIdle() {
 	case promoted == "":
 		e.out.Node = "No node is promoted: the database is down. Pacemaker has to promote one; this agent only publishes it then."
 		e.out.WaitsFor = "Pacemaker to promote a node" + e.since()
-		e.raise(verdictProblem, "See why Pacemaker promotes no node: failures, fencing, constraints.", "crm_mon -1rf")
+		e.raise(verdictProblem, "See why Pacemaker promotes no node: failures, fencing, constraints, promotion scores.", "crm_mon -1rfA")
 	case lost(c.Promoted[0]):
 		e.out.Node = fmt.Sprintf("%s is not promoted. %s was, and is lost; Pacemaker promotes this node when %s has been fenced.", e.Node, promoted, promoted)
 		if e.young() {

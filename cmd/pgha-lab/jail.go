@@ -129,7 +129,7 @@ func openShell(ctx context.Context, cache, node string, args []string) error {
 			return fmt.Errorf("no machine is called %q: node1 or node2", node)
 		}
 		argv := append([]string{"-t", string(pid), "-n", "ssh", "-q", "-i", filepath.Join(filepath.Dir(r), "id"),
-			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "root@" + addr.String()}, args...)
+			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ServerAliveInterval=10", "root@" + addr.String()}, args...)
 		cmd := exec.CommandContext(ctx, "nsenter", argv...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		return cmd.Run()

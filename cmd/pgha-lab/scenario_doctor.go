@@ -110,6 +110,13 @@ var plantedFaults = []fault{
 	{check: "move-constraint", want: doctor.Warn, what: "cli-ban-g_pg", cib: fmt.Sprintf(insertConstraint, "cli-ban-g_pg-on-node1", "g_pg", "-INFINITY")},
 	{check: "alert-hook", want: doctor.Warn, what: "no alert", cib: `s#path="` + hookFile + `"#path="/usr/bin/true"#`},
 
+	// In maintenance: the promoted node would be demoted for it.
+	{
+		check: "promotion-score", want: doctor.Fail, what: "no promotion score",
+		do:   "crm_attribute -t crm_config -n maintenance-mode -v true && crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -D",
+		undo: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -v 10000 && crm_resource --wait --timeout 60 && crm_attribute -t crm_config -n maintenance-mode -D",
+	},
+
 	// In files.
 	{check: "alert-hook", want: doctor.Fail, what: "mode 0700", do: "chmod 700 " + hookFile, undo: "chmod 755 " + hookFile},
 	{check: "alert-hook", want: doctor.Fail, what: "mode 0600", do: "chmod 600 " + confFile, undo: "chmod 640 " + confFile},

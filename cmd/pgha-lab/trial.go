@@ -41,7 +41,7 @@ type moment struct {
 	what string
 }
 
-// newTrial starts the onlookers and waits until the writer writes.
+// newTrial starts the onlookers and waits until the writer writes and both agents have been scraped.
 func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err
@@ -81,6 +81,11 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 		}
 	}
 	if err := t.await(ctx, time.Minute, "the writer writes and the lab sees the roles", func() bool {
+		for _, n := range t.nodes {
+			if _, ok := t.watch.Value(n.name, "pgha_dns_epoch", nil); !ok {
+				return false
+			}
+		}
 		return t.writer.Acked() >= 20 && t.promoted() != nil
 	}); err != nil {
 		t.stop()
