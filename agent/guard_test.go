@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
+	"github.com/pgha/pgha-agent/route53"
 )
 
 // testClock is a Clock that the test moves. The two clocks drift apart as they do over a suspend.
@@ -49,7 +51,20 @@ func promotedAgent(t *testing.T) (*Agent, *testClock, fsm.Write) {
 	if h := a.state.Safety(now); h != 0 {
 		t.Fatalf("held by %v", holdNames(h))
 	}
-	return a, clock, fsm.Write{Decided: now, Claim: a.state.Promotion}
+	return a, clock, fsm.Write{Decided: now, Claim: a.state.Promotion, Addr: a.cfg.Node.Address}
+}
+
+// asked is a Zone that does the last thing that the real one does before a request's first byte: it asks the guard, and keeps the answer.
+type asked struct {
+	*route53.Client // nil: nothing else is asked
+	err             error
+}
+
+func (z *asked) Close() {}
+
+func (z *asked) Write(_ context.Context, w route53.Write) (string, error) {
+	z.err = w.Guard()
+	return "", z.err
 }
 
 func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
@@ -73,7 +88,10 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		mono := clock.Mono()
 		c.change(a, clock)
 		a.publish(clock.Boot())
-		err := a.guard(w, mono)
+		zone := &asked{}
+		a.src.Zone = zone
+		a.write(t.Context(), w, mono)
+		err := zone.err
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

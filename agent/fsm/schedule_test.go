@@ -30,3 +30,23 @@ func TestNobodyAsksForTheNameAfterOneFailedRead(t *testing.T) {
 		}
 	}
 }
+
+// TestReadFromBeforeAWriteIsNotBelieved: a read that was on its way while a write ended may show what was before the write, which
+// would look like a record that somebody took away.
+func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
+	s := New(testConfig(), 1, Episode{}, false)
+	s, _ = s.Step(boot, Tick{}) // starts a read
+	s, _ = s.Step(boot+2*time.Second, Wrote{ChangeID: "C1"})
+	ours := s.Zone
+	s, _ = s.Step(boot+3*time.Second, Read{Zone: Zone{At: boot + time.Second, OK: true, Addr: "10.0.1.10", Epoch: 4, Owner: "pg-a"}})
+	if s.Zone != ours {
+		t.Errorf("the record is %+v, want what was written, %+v", s.Zone, ours)
+	}
+	if at := s.tasks[taskRead].Due; at > boot+3*time.Second+guardRetry {
+		t.Errorf("read again after %v", at-boot)
+	}
+	after := Zone{At: boot + 4*time.Second, OK: true, Addr: "10.0.1.10", Epoch: 6, Owner: "pg-a"}
+	if s, _ = s.Step(boot+5*time.Second, Read{Zone: after}); s.Zone != after {
+		t.Errorf("a read from after the write left %+v", s.Zone)
+	}
+}
