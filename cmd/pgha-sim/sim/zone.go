@@ -73,25 +73,26 @@ func (a api) call(ctx context.Context, op, about string, guard func() error, ser
 	w, p := a.p.w, a.p
 	z := w.zone
 	began := w.now
-	late := func() bool { return w.now-began >= attemptTimeout }
 	if !w.wait(w.usually(ms(1), ms(20), 3500*time.Millisecond)) { // credentials, signature, connection
 		return fail(op, route53.ReasonOther, false)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return fail(op, route53.ReasonOther, false)
-	case late():
+	case w.now-began >= attemptTimeout && w.rng.IntN(2) == 0: // the sender and the timer of its timeout wake together: either may be first
 		return fail(op, route53.ReasonTimeout, false)
 	}
 	if guard != nil {
 		if err := guard(); err != nil {
 			return &route53.Error{Op: op, Reason: route53.ReasonGuard, Err: err}
 		}
+	}
+	if op == "write" { // whether it was guarded or not
 		w.oracle.sends(p, about)
 		z.flying++
 	}
 	if !w.wait(w.usually(0, ms(1), ms(20))) { // here the process may stand still, or die
-		if guard != nil {
+		if op == "write" {
 			z.flying--
 		}
 		return fail(op, route53.ReasonOther, true)
@@ -112,7 +113,7 @@ func (a api) call(ctx context.Context, op, about string, guard func() error, ser
 	var reply error
 	answered := false
 	w.after(way, func() {
-		if guard != nil {
+		if op == "write" {
 			z.flying--
 		}
 		w.oracle.call(p.n, op, about)
