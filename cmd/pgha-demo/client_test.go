@@ -78,6 +78,7 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 	if err := db.server.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	killed := time.Now()
 	if err := db.start(nodes[1]); err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +98,8 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 		t.Errorf("%+v, %d errors, %v", l, failed, err)
 	}
 	now := time.Now()
-	if from, to := longest(c.Outages(now, 0), now); from.After(cut.Add(50*time.Millisecond)) || !to.After(cut) {
-		t.Errorf("outage from %v to %v, cut at %v", from, to, cut)
+	if from, to := longest(c.Outages(now, 0), now); from.After(killed.Add(time.Second)) || !to.After(cut) { // a busy machine reads the last reply late
+		t.Errorf("outage from %v to %v, cut from %v to %v", from, to, cut, killed)
 	}
 }
 
