@@ -380,8 +380,8 @@ func judgeScore(f *Facts) Finding {
 			return pass("the data here is %s", d.Disk)
 		}
 	}
-	for _, r := range f.Crm.Resources {
-		if r.Clone != f.Options.Clone || r.Node != f.Options.Node || r.Role != crm.RolePromoted && r.Role != crm.RoleUnpromoted {
+	for _, r := range f.Crm.Instances(f.Options.Clone) {
+		if r.Node != f.Options.Node || r.Role != crm.RolePromoted && r.Role != crm.RoleUnpromoted {
 			continue
 		}
 		for _, a := range f.Crm.Attributes {

@@ -109,12 +109,9 @@ var plantedFaults = []fault{
 	{check: "fence-constraint", want: doctor.Fail, what: "drbd-fence-by-handler-pg", cib: fmt.Sprintf(insertConstraint, "drbd-fence-by-handler-pg-drbd_pg-clone", "drbd_pg-clone", "-INFINITY")},
 	{check: "move-constraint", want: doctor.Warn, what: "cli-ban-g_pg", cib: fmt.Sprintf(insertConstraint, "cli-ban-g_pg-on-node1", "g_pg", "-INFINITY")},
 	{check: "alert-hook", want: doctor.Warn, what: "no alert", cib: `s#path="` + hookFile + `"#path="/usr/bin/true"#`},
-
-	// In maintenance: the promoted node would be demoted for it.
 	{
 		check: "promotion-score", want: doctor.Fail, what: "no promotion score",
-		do:   "crm_attribute -t crm_config -n maintenance-mode -v true && crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -D",
-		undo: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -v 10000 && crm_resource --wait --timeout 60 && crm_attribute -t crm_config -n maintenance-mode -D",
+		do: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -D", undo: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -v 10000",
 	},
 
 	// In files.
