@@ -263,7 +263,7 @@ func stateFamilies() []family {
 				emit(v.RateBytesPerSec, peer, itoa(v.Volume))
 			}
 		})),
-		gauge("drbd_sync_eta_seconds", "Time left of a resync; absent when not known.", []string{"peer", "volume"}, eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {
+		gauge("drbd_sync_eta_seconds", "Time left of a resync, too long in its first seconds, which DRBD takes slowly; absent when not known.", []string{"peer", "volume"}, eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {
 			if v.ETA >= 0 {
 				emit(v.ETA.Seconds(), peer, itoa(v.Volume))
 			}
