@@ -50,8 +50,8 @@ type Agent struct {
 	loggedHolds fsm.Holds
 	planned     fsm.Time // when the loop means to wake next
 	outage      pg.Outage
-	lastDrbd    fsm.Drbd                // of the stream's goroutine
-	cancel      context.CancelCauseFunc // of the write in flight
+	lastDrbd    atomic.Pointer[fsm.Drbd] // what the stream said last: the loop may not have taken it in yet
+	cancel      context.CancelCauseFunc  // of the write in flight
 	effects     sync.WaitGroup
 	start       func(func()) // starts an effect beside the loop
 
@@ -75,6 +75,7 @@ type message struct {
 // New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
 func New(opts Options) (*Agent, error) {
 	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64)}
+	a.lastDrbd.Store(&fsm.Drbd{})
 	if a.clock == nil {
 		a.clock = SystemClock{}
 	}

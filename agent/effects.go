@@ -93,9 +93,9 @@ func fenceBans(st *crm.Status, before map[string]fsm.Time, now fsm.Time) map[str
 // drbdChanged makes the message of one report of the stream.
 func (a *Agent) drbdChanged(r drbd.Report) message {
 	at := a.clock.Boot()
-	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, a.lastDrbd)
+	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, *a.lastDrbd.Load())
 	a.rememberSplitBrain(&facts)
-	a.lastDrbd = facts
+	a.lastDrbd.Store(&facts)
 	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
 		err := r.Err
 		if r.Live && !facts.Live {
@@ -167,14 +167,16 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 }
 
 // guard is the last check before the request leaves: the decision is young by both clocks, the promotion is the same, and what
-// must hold still holds on what is known now.
+// must hold still holds on what is known now, which includes what DRBD has said and the loop has not taken in yet.
 func (a *Agent) guard(w fsm.Write, mono time.Duration) error {
 	boot := a.clock.Boot()
 	if age := max(boot-w.Decided, a.clock.Mono()-mono); age > fsm.MaxDecisionAge {
 		return fmt.Errorf("the decision is %v old: this process stood still", age)
 	}
 	s := a.Snapshot().State
-	if h := s.Safety(boot); h != 0 {
+	h := s.Safety(boot)
+	s.Drbd = *a.lastDrbd.Load()
+	if h |= s.Safety(boot); h != 0 {
 		return fmt.Errorf("no longer allowed: %v", holdNames(h))
 	}
 	if s.Promotion != w.Claim || s.Contested {

@@ -46,6 +46,8 @@ func promotedAgent(t *testing.T) (*Agent, *testClock, fsm.Write) {
 	a.clock = clock
 	now := clock.Boot()
 	a.state.Cluster.At, a.state.Drbd.At = now, now
+	known := a.state.Drbd
+	a.lastDrbd.Store(&known)
 	a.state.Promotion = a.state.Cluster.Promotion
 	a.publish(now)
 	if h := a.state.Safety(now); h != 0 {
@@ -83,6 +85,11 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		"another promotion":     {func(a *Agent, _ *testClock) { a.state.Promotion = "other" }, "changed"},
 		"contested":             {func(a *Agent, _ *testClock) { a.state.Contested = true }, "changed"},
 		"events2 ended":         {func(a *Agent, _ *testClock) { a.state.Drbd.Live = false }, "drbd_unknown"},
+		"not yet in the loop": {func(a *Agent, _ *testClock) {
+			r := healthyDrbd()
+			r.Status.Resources[0].Role = drbd.RoleSecondary
+			a.drbdChanged(r)
+		}, "drbd_not_primary"},
 	} {
 		a, clock, w := promotedAgent(t)
 		mono := clock.Mono()
@@ -183,16 +190,16 @@ func TestSplitBrainIsRememberedOverARestartUntilConnected(t *testing.T) {
 		t.Error("a suspicion alone counts as a split brain")
 	}
 	facts(a, report("StandAlone", drbd.SplitBrainLatched))
-	a.lastDrbd = fsm.Drbd{} // the agent is restarted: the stream finds StandAlone
+	a.lastDrbd.Store(&fsm.Drbd{}) // the agent is restarted: the stream finds StandAlone
 	if !facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {
 		t.Error("forgotten over the restart")
 	}
-	a.lastDrbd = fsm.Drbd{}
+	a.lastDrbd.Store(&fsm.Drbd{})
 	if !facts(a, report("Connecting", drbd.SplitBrainNone)).SplitBrain {
 		t.Error("forgotten when the other side is the one that stands alone")
 	}
 	facts(a, report("Connected", drbd.SplitBrainNone))
-	a.lastDrbd = fsm.Drbd{}
+	a.lastDrbd.Store(&fsm.Drbd{})
 	if facts(a, report("StandAlone", drbd.SplitBrainSuspected)).SplitBrain {
 		t.Error("remembered although the resource was connected again")
 	}

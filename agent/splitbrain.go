@@ -16,9 +16,10 @@ func (a *Agent) splitBrainFile() string { return filepath.Join(a.cfg.State.Dir, 
 
 // rememberSplitBrain keeps the latch over a restart: until the resource is connected again. Only the stream's goroutine calls it.
 func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
+	last := a.lastDrbd.Load()
 	switch {
 	case !d.Live:
-	case d.SplitBrain && !a.lastDrbd.SplitBrain:
+	case d.SplitBrain && !last.SplitBrain:
 		a.log.Error("split brain", keyNext, holdHelp[fsm.HoldSplitBrain][1])
 		if err := replaceFile(a.cfg.State.Dir, splitBrainName, nil); err != nil {
 			a.log.Error("split brain not remembered over a restart", keyErr, err)
@@ -28,7 +29,7 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
 			d.SplitBrain = true
 		}
 	// DRBD 8.4 says Connected before it has compared the data, which is when the latch goes.
-	case !d.SplitBrain && (a.lastDrbd.SplitBrain || !a.lastDrbd.Connected) && !a.opts.once:
+	case !d.SplitBrain && (last.SplitBrain || !last.Connected) && !a.opts.once:
 		switch err := os.Remove(a.splitBrainFile()); {
 		case err == nil:
 			a.log.Info("split brain is over: connected again")

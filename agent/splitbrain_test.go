@@ -26,6 +26,7 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
 			a.cfg.State.Dir = t.TempDir()
+			a.lastDrbd.Store(&fsm.Drbd{})
 			if !reports[0].Connected && !reports[0].SplitBrain {
 				if err := os.WriteFile(a.splitBrainFile(), nil, 0o640); err != nil {
 					t.Fatal(err)
@@ -33,7 +34,7 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 			}
 			for i, d := range reports {
 				a.rememberSplitBrain(&d)
-				a.lastDrbd = d
+				a.lastDrbd.Store(&d)
 				_, err := os.Lstat(a.splitBrainFile())
 				if remembered := err == nil; d.Live && remembered != d.SplitBrain {
 					t.Errorf("report %d: split brain %t, remembered %t", i+1, d.SplitBrain, remembered)
