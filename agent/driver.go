@@ -60,10 +60,24 @@ func (d *Driver) Turn() (sleep time.Duration) {
 }
 
 // Alert is an alert that came through the socket. It is taken in by the next Turn, as is all that follows.
-func (d *Driver) Alert(a crm.Alert) { _ = d.a.alerted(d.ctx, a, 0) }
+func (d *Driver) Alert(a crm.Alert) {
+	d.makeRoom()
+	_ = d.a.alerted(d.ctx, a, 0)
+}
 
 // Drbd is a report of the events2 stream.
-func (d *Driver) Drbd(r drbd.Report) { d.a.send(d.ctx, d.a.drbdChanged(r)) }
+func (d *Driver) Drbd(r drbd.Report) {
+	d.makeRoom()
+	d.a.send(d.ctx, d.a.drbdChanged(r))
+}
+
+// makeRoom is for what comes by itself, and piles up while a process stands still: its sender would wait until the loop has run. An effect
+// comes back once, so that the other half of the inbox always has room for the few there are.
+func (d *Driver) makeRoom() {
+	if len(d.a.inbox) >= cap(d.a.inbox)/2 {
+		d.Turn()
+	}
+}
 
 // Pause is an operator's pause, kept in the state directory; zero ends it.
 func (d *Driver) Pause(length time.Duration) error { return d.a.pause(d.ctx, length) }
