@@ -93,8 +93,9 @@ func fenceBans(st *crm.Status, before map[string]fsm.Time, now fsm.Time) map[str
 // drbdChanged makes the message of one report of the stream.
 func (a *Agent) drbdChanged(r drbd.Report) message {
 	at := a.clock.Boot()
-	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, *a.lastDrbd.Load())
-	a.rememberSplitBrain(&facts)
+	last := *a.lastDrbd.Load()
+	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, last)
+	a.rememberSplitBrain(&facts, last)
 	a.lastDrbd.Store(&facts)
 	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
 		err := r.Err

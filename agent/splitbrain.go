@@ -14,9 +14,8 @@ const splitBrainName = "split-brain"
 
 func (a *Agent) splitBrainFile() string { return filepath.Join(a.cfg.State.Dir, splitBrainName) }
 
-// rememberSplitBrain keeps the latch over a restart: until the resource is connected again. Only the stream's goroutine calls it.
-func (a *Agent) rememberSplitBrain(d *fsm.Drbd) {
-	last := a.lastDrbd.Load()
+// rememberSplitBrain keeps the latch over a restart: until the resource is connected again. last is what the stream said before d.
+func (a *Agent) rememberSplitBrain(d *fsm.Drbd, last fsm.Drbd) {
 	switch {
 	case !d.Live:
 	case d.SplitBrain && !last.SplitBrain:

@@ -26,15 +26,15 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
 			a.cfg.State.Dir = t.TempDir()
-			a.lastDrbd.Store(&fsm.Drbd{})
 			if !reports[0].Connected && !reports[0].SplitBrain {
 				if err := os.WriteFile(a.splitBrainFile(), nil, 0o640); err != nil {
 					t.Fatal(err)
 				}
 			}
+			var last fsm.Drbd
 			for i, d := range reports {
-				a.rememberSplitBrain(&d)
-				a.lastDrbd.Store(&d)
+				a.rememberSplitBrain(&d, last)
+				last = d
 				_, err := os.Lstat(a.splitBrainFile())
 				if remembered := err == nil; d.Live && remembered != d.SplitBrain {
 					t.Errorf("report %d: split brain %t, remembered %t", i+1, d.SplitBrain, remembered)
