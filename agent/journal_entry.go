@@ -91,6 +91,7 @@ type (
 		Gap       gapJSON     `json:"gap,omitzero"`
 		Writes    int         `json:"writes,omitempty"`
 		Lost      lostJSON    `json:"lost,omitzero"`
+		Races     int         `json:"races,omitempty"`
 		Raced     bool        `json:"raced,omitempty"`
 		RaceUntil fsm.Time    `json:"race_until,omitempty"`
 	}
@@ -142,7 +143,7 @@ func (e JournalEntry) MarshalJSON() ([]byte, error) {
 	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, clientJSON(e.Client), episodeJSON{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
-		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Raced: ep.Raced, RaceUntil: ep.RaceUntil,
+		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil,
 	}})
 	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), err
 }
@@ -165,7 +166,7 @@ func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
 	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
-		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Raced: ep.Raced, RaceUntil: ep.RaceUntil,
+		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil,
 	}}
 	return nil
 }

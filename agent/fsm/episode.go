@@ -69,8 +69,9 @@ type Episode struct {
 	Promotion string          // claim of the promotion, "" until it is known
 	BaseEpoch uint64          // ownership epoch that our first write was based on
 	Attempted bool            // a write of the claim was sent or may have been
-	Raced     bool            // the one wait and retry after a lost race is used up: the next foreign claim is final
-	RaceUntil Time            // end of that wait
+	Races     int             // foreign claims that were waited out, each of them a lost race
+	Raced     bool            // no wait is left: the next foreign claim is final
+	RaceUntil Time            // end of the last wait
 	Epoch     uint64          // ownership epoch of our accepted claim, 0 until then
 	Gap       Gap             // what a client of the service name saw, zero when nothing
 	Writes    int             // change requests sent

@@ -180,6 +180,7 @@ func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 	}
 	step(DrbdChanged{goodDrbd(now)})
 	step(Read{Zone: goodZone(now)})
+	now++
 	step(Looked{goodCluster(now)})
 	if !has(Write{}) {
 		t.Fatal("no write")

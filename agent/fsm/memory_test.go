@@ -17,6 +17,7 @@ func writing(t *testing.T, fresh bool) State {
 	step(boot+1, Looked{goodCluster(boot + 1)})
 	if fresh {
 		step(boot+2, Read{Zone: goodZone(boot + 2)})
+		step(boot+3, Looked{goodCluster(boot + 3)})
 	}
 	if s.Writing.Claim != "p1" {
 		t.Fatal("no write")
@@ -29,28 +30,71 @@ func foreign() Read {
 	return Read{Zone: Zone{At: boot + 9, OK: true, Addr: peerAddr, Epoch: 5, Owner: peer, Claim: "c1", Raw: "raw5"}}
 }
 
-func TestSecondClaimThatIsNewerThanOurBaseIsFinal(t *testing.T) {
-	for _, fresh := range []bool{true, false} {
-		for _, restart := range []bool{true, false} {
-			s, now := writing(t, fresh), boot+8
-			for n, epoch := range []uint64{5, 6} {
-				s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
-				if restart {
-					s = New(testConfig(), 1, s.Episode, true)
+// TestForeignClaimsAreWaitedOut: with fencing enabled a foreign claim that is newer than our base is waited out three times, over restarts as
+// well. Without fencing the second one is final.
+func TestForeignClaimsAreWaitedOut(t *testing.T) {
+	for _, c := range []struct {
+		fencing bool
+		waits   int
+	}{{true, 3}, {false, 1}} {
+		for _, fresh := range []bool{true, false} {
+			for _, restart := range []bool{true, false} {
+				look := func(at Time) Looked {
+					cluster := goodCluster(at)
+					cluster.FencingEnabled = c.fencing
+					return Looked{cluster}
 				}
-				claim := foreign()
-				claim.Zone.At, claim.Zone.Epoch = now+1, epoch
-				s, _ = s.Step(now+1, claim)
-				s, _ = s.Step(now+2, Looked{goodCluster(now + 2)})
-				if s.Contested != (n == 1) || s.Gate(now+2).Has(HoldLostRace) != (n == 0) {
-					t.Errorf("base fresh %v, restarted %v, claim %d: contested %v, held by %v", fresh, restart, n, s.Contested, s.Gate(now+2).List())
+				s, now := writing(t, fresh), boot+8
+				for n := 1; n <= c.waits+1; n++ {
+					s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
+					if restart {
+						s = New(testConfig(), 1, s.Episode, true)
+					}
+					s, _ = s.Step(now, look(now))
+					claim := foreign()
+					claim.Zone.At, claim.Zone.Epoch = now+1, uint64(4+n)
+					s, _ = s.Step(now+1, claim)
+					s, _ = s.Step(now+2, look(now+2))
+					if waits := n <= c.waits; s.Contested == waits || s.Gate(now+2).Has(HoldLostRace) != waits {
+						t.Errorf("fencing %v, base fresh %v, restarted %v, claim %d: contested %v, held by %v", c.fencing, fresh, restart, n, s.Contested, s.Gate(now+2).List())
+					}
+					now += StallHold + time.Second
 				}
-				now += StallHold + time.Second
-			}
-			if s = New(testConfig(), 1, s.Episode, true); !s.Contested {
-				t.Errorf("base fresh %v: forgotten after another restart", fresh)
+				if s = New(testConfig(), 1, s.Episode, true); !s.Contested {
+					t.Errorf("fencing %v, base fresh %v: forgotten after another restart", c.fencing, fresh)
+				}
 			}
 		}
+	}
+}
+
+// TestForeignBaseIsOlderThanTheLook: a node that was demoted, and has not been told, may read the claim of the node that was promoted since.
+// It must not take that claim for the base of a write before a look that is newer shows that it still is the promoted one.
+func TestForeignBaseIsOlderThanTheLook(t *testing.T) {
+	s := New(testConfig(), 1, Episode{}, false)
+	writes := func(now Time, ev Event) bool {
+		var out []Action
+		s, out = s.Step(now, ev)
+		for _, a := range out {
+			if _, ok := a.(Write); ok {
+				return true
+			}
+		}
+		return false
+	}
+	writes(boot, DrbdChanged{goodDrbd(boot)})
+	writes(boot+2, Looked{goodCluster(boot)})
+	if writes(boot+3, Read{Zone: goodZone(boot + 1)}) {
+		t.Error("written over a claim that may be newer than the look")
+	}
+	if s.tasks[taskLook].Due > boot+3 && !s.tasks[taskLook].Flying {
+		t.Error("no look is under way")
+	}
+	if writes(boot+4, Looked{goodCluster(boot + 2)}) {
+		t.Error("the look began before the read had ended")
+	}
+	if !writes(boot+5, Looked{goodCluster(boot + 4)}) {
+		t.Error("not written after a newer look")
 	}
 }
 

@@ -26,7 +26,8 @@ func (s *State) name(now Time) {
 // belong starts over with another promotion, or with none: nothing that was known of the last one's way into the zone is of use to it.
 func (s *State) belong(claim string) {
 	s.Promotion = claim
-	s.Published, s.Epoch, s.Contested, s.raceUsed, s.RaceUntil, s.Retry = false, 0, false, false, 0, Retry{}
+	s.Published, s.Epoch, s.Contested, s.Retry = false, 0, false, Retry{}
+	s.races, s.raceUsed, s.RaceUntil = 0, false, 0
 	s.ChangeID, s.created = "", false
 }
 

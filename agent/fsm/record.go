@@ -29,7 +29,7 @@ func (s *State) read(now Time, e Read) {
 		s.tasks[taskRead].Due = s.ReadRetry.At
 		return
 	}
-	s.Zone = e.Zone
+	s.Zone, s.readAt = e.Zone, now
 	if s.Zone.Refused {
 		s.tasks[taskRead].Due = now + backoffMax
 	}
@@ -61,15 +61,23 @@ func (s *State) settle(now Time) {
 	}
 }
 
+// maxRaces is how many foreign claims a promotion waits out while fencing is enabled. One may be older than this promotion and never read
+// until now. One more may be on its way when its node is fenced: every request on the way has the same base, so that only one is made, and a
+// fenced node forms no other. The third is spare, for a node that is fenced twice. A fencing that lies ends here.
+const maxRaces = 3
+
 // raced handles a foreign claim that is newer than what our write was based on, when none of ours was accepted yet. It may be from
 // before this promotion: read too late, or a write of the old node that was on its way for long. Or this node is the old one, and has not
-// noticed. So it waits until Corosync must have noticed, looks again, and tries once more. A second such claim is the other's, for good.
+// noticed. So it waits until Corosync must have noticed, looks again, and goes on if the gate then finds this node alone promoted, with no
+// peer unclean and none lost unfenced. Without fencing nothing ends the other node's writes: a second such claim is the other's, for good.
 func (s *State) raced(now Time) {
-	if s.raceUsed {
+	if s.raceUsed || s.races > 0 && !s.Cluster.FencingEnabled {
 		s.Contested = true
 		return
 	}
-	s.raceUsed, s.Episode.Raced = true, true
+	s.races++
+	s.raceUsed = !s.Cluster.FencingEnabled || s.races == maxRaces
+	s.Episode.Races, s.Episode.Raced = s.races, s.raceUsed
 	s.RaceUntil = now + StallHold
 	s.Episode.RaceUntil = s.RaceUntil
 	s.Cluster.OK = false
@@ -154,6 +162,11 @@ func (s *State) polled(now Time, e Polled) {
 // needsWrite reports whether this node's promotion is not yet in the zone.
 func (s *State) needsWrite() bool { return s.Promotion != "" && !s.Published && !s.Contested }
 
+// foreignBase reports whether a write would be based on another node's claim.
+func (s *State) foreignBase() bool {
+	return s.Config.Ownership && s.Zone.Owner != "" && s.Zone.Owner != s.Config.Node
+}
+
 // decide starts the write, or gives the one in flight up.
 func (s *State) decide(now Time, out []Action) []Action {
 	if s.tasks[taskWrite].Flying {
@@ -169,6 +182,11 @@ func (s *State) decide(now Time, out []Action) []Action {
 		return out
 	}
 	if h := s.Gate(now); h != 0 {
+		return out
+	}
+	if s.foreignBase() && s.Cluster.At <= s.readAt {
+		// The claim may be that of a node that was promoted after the look began. Only a look that is newer than the claim tells whose turn it is.
+		s.tasks[taskLook].nudge(now)
 		return out
 	}
 	if s.Config.Ownership && s.Zone.Owner != "" && s.Zone.Raw == "" {

@@ -38,7 +38,8 @@ type State struct {
 	Epoch     uint64
 	Contested bool
 	RaceUntil Time
-	raceUsed  bool
+	races     int  // lost, and waited out
+	raceUsed  bool // no wait is left: the next foreign claim is final
 
 	Retry        Retry // of the write
 	ReadRetry    Retry
@@ -46,6 +47,7 @@ type State struct {
 	StalledUntil Time
 	PausedUntil  Time
 	Writing      Write // the write in flight; zero Claim when none
+	readAt       Time  // when the read ended that Zone is from
 	wroteAt      Time  // when the last one ended that may have changed the record
 	created      bool  // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
@@ -92,7 +94,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.Promotion = last.Promotion
 	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
 	s.Contested = last.Outcome == OutcomeContested
-	s.raceUsed, s.RaceUntil = last.Raced, last.RaceUntil
+	s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
 	if last.Open() && last.Lost.Name != "" {
 		s.Lost[0] = last.Lost
 	}
