@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"hash/fnv"
+	"io"
 	"strings"
 	"time"
 
@@ -21,11 +23,16 @@ type identity struct{ boot, node, clone string }
 // claim names the promotion that the operation made. The same operation gives the same claim after a restart of the agent, and in
 // the alert hook, so that whoever comes second finds the work done.
 func (id identity) claim(op crm.Operation) string {
+	return route53.Claim(id.boot, id.node, operation(op))
+}
+
+// operation names one run of an operation in a node's history.
+func operation(op crm.Operation) string {
 	changed := op.LastChangeText // only when it could not be read as a time
 	if !op.LastChange.IsZero() {
 		changed = fmt.Sprint(op.LastChange.Unix())
 	}
-	return route53.Claim(id.boot, id.node, fmt.Sprintf("%s/%d/%s", op.Resource, op.Call, changed))
+	return fmt.Sprintf("%s/%d/%s", op.Resource, op.Call, changed)
 }
 
 // unnamed is the claim for a promotion whose operation nobody saw and the history has forgotten.
@@ -76,6 +83,9 @@ func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.
 			break
 		}
 		c.Peers[c.PeerCount] = peerFacts(st, n, promoted)
+		if op, ok := st.PromoteOp(id.clone, n.Name); ok {
+			c.Peers[c.PeerCount].Promotion = operation(op)
+		}
 		c.PeerCount++
 		c.OperatorMove = c.OperatorMove || n.Standby == crm.Yes
 		c.PeerFailed = c.PeerFailed || failed(st, n.Name, wall)
@@ -94,10 +104,27 @@ func peerFacts(st *crm.Status, n crm.Node, promoted []string) fsm.Peer {
 		p.Promoted = p.Promoted || name == n.Name
 	}
 	_, p.Fencing = st.PendingFence(n.Name)
-	if ev, ok := st.LastFence(n.Name); ok && !ev.Completed.IsZero() {
-		p.Fenced = ev.Completed.UnixMicro()
+	for _, e := range st.Fenced(n.Name) {
+		p.Fences = p.Fences.With(fenceID(e))
+	}
+	if ev, ok := st.LastFence(n.Name); ok {
+		p.Fenced = fenceID(ev)
 	}
 	return p
+}
+
+// fenceID names an event of the fencing history. Nodes hand the history to each other, some versions without the fraction of the second: the
+// same event must not become another one by that. An event without a time has no identity, and proves nothing.
+func fenceID(e crm.FenceEvent) fsm.FenceID {
+	if e.Completed.IsZero() {
+		return 0
+	}
+	h := fnv.New64a()
+	for _, part := range []string{e.Target, e.Action, e.Origin, e.Client, e.Completed.UTC().Format(time.DateTime)} {
+		_, _ = io.WriteString(h, part)
+		_, _ = h.Write([]byte{0})
+	}
+	return max(1, fsm.FenceID(h.Sum64()))
 }
 
 func failed(st *crm.Status, node string, now time.Time) bool {
@@ -114,7 +141,7 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 	d := fsm.Drbd{At: at, Live: r.Live}
 	res, ok := findResource(r.Status, resource)
 	if !r.Live || !ok {
-		d.Live = false
+		d.Live, d.Down = false, r.Live
 		return d
 	}
 	d.Primary = res.Role == drbd.RolePrimary
@@ -122,23 +149,43 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 	d.UpToDate = len(res.Devices) > 0
 	for _, dev := range res.Devices {
 		d.UpToDate = d.UpToDate && dev.Disk == "UpToDate"
+		d.NoQuorum = d.NoQuorum || dev.Quorum == drbd.No
 	}
 	d.Connected = len(res.Connections) > 0
+	named := 0
 	for _, c := range res.Connections {
-		d.SplitBrain = d.SplitBrain || c.SplitBrain == drbd.SplitBrainLatched
-		d.PeerPrimary = d.PeerPrimary || c.PeerRole == drbd.RolePrimary
-		for _, v := range c.Volumes {
-			d.PeerDiskLost = d.PeerDiskLost || (v.PeerDisk == "Failed" || v.PeerDisk == "Diskless") && v.PeerClient != drbd.Yes
+		is := connectionFacts(c)
+		d.SplitBrain = d.SplitBrain || is.SplitBrain
+		d.PeerPrimary = d.PeerPrimary || is.Primary
+		d.PeerDiskLost = d.PeerDiskLost || is.DiskLost
+		if !is.Connected {
+			d.Connected, d.LostWhy = false, is.LostWhy
+			if was := before.Connection(is.Name); !was.Connected && was.LostWhy != "" {
+				is.LostWhy = was.LostWhy // the first word says why; what follows is the usual way to Connecting
+			}
 		}
-		if c.State != "Connected" {
-			d.Connected = false
-			d.LostWhy = c.State
+		if c.Name != "" && named < fsm.MaxConnections {
+			d.Connections[named] = is
+			named++
 		}
 	}
 	if !d.Connected && !before.Connected && before.LostWhy != "" {
-		d.LostWhy = before.LostWhy // the first word says why; what follows is the usual way to Connecting
+		d.LostWhy = before.LostWhy
 	}
 	return d
+}
+
+func connectionFacts(c drbd.Connection) fsm.Connection {
+	is := fsm.Connection{
+		Name: c.Name, Connected: c.State == "Connected", Primary: c.PeerRole == drbd.RolePrimary, SplitBrain: c.SplitBrain == drbd.SplitBrainLatched,
+	}
+	if !is.Connected {
+		is.LostWhy = c.State
+	}
+	for _, v := range c.Volumes {
+		is.DiskLost = is.DiskLost || (v.PeerDisk == "Failed" || v.PeerDisk == "Diskless") && v.PeerClient != drbd.Yes
+	}
+	return is
 }
 
 func findResource(st drbd.Status, name string) (drbd.Resource, bool) {

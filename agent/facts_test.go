@@ -77,7 +77,12 @@ func TestClusterFactsTakeWhatIsNotSaidForTheWorse(t *testing.T) {
 		"filesystem elsewhere":    {func(s *crm.Status) { s.Resources[2].Node = "pg-a" }, func(c fsm.Cluster) bool { return !c.FilesystemHere }},
 		"fenced": {func(s *crm.Status) {
 			s.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "success", Completed: testWall}}
-		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced == testWall.UnixMicro() && !c.Peers[0].Fencing }},
+		}, func(c fsm.Cluster) bool {
+			return c.Peers[0].Fenced != 0 && c.Peers[0].Fences.Has(c.Peers[0].Fenced) && !c.Peers[0].Fencing
+		}},
+		"fenced, nobody knows when": {func(s *crm.Status) {
+			s.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "success"}}
+		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced == 0 && c.Peers[0].Fences == "" }},
 		"fencing pending": {func(s *crm.Status) {
 			s.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "pending"}}
 		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced == 0 && c.Peers[0].Fencing }},
@@ -164,5 +169,61 @@ func TestDrbdFacts(t *testing.T) {
 	r.Status.Resources[0].Connections[0].State = "Connecting"
 	if got := drbdFacts(r, "pg", 5, fsm.Drbd{LostWhy: "NetworkFailure"}); got.LostWhy != "NetworkFailure" {
 		t.Errorf("the first word of a lost connection gave way to %q", got.LostWhy)
+	}
+}
+
+// TestFencingIsKnownByItsIdentity follows the history of fencings through looks at the cluster, whose clock steps: what counts is whether an
+// event was ever seen, in whatever order their times are.
+func TestFencingIsKnownByItsIdentity(t *testing.T) {
+	event := func(at time.Duration, origin string) crm.FenceEvent {
+		return crm.FenceEvent{Target: "pg-a", Action: "off", Status: "success", Origin: origin, Client: "pacemaker-controld.9", Completed: testWall.Add(at)}
+	}
+	old, older, fresh := event(26*time.Hour, "pg-b"), event(-time.Hour, "pg-b"), event(time.Minute, "pg-b")
+	same, coarse := event(26*time.Hour, "pg-b"), old
+	coarse.Completed, same.Delegate = old.Completed.Truncate(time.Second), "pg-b"
+	old.Completed = old.Completed.Add(123456 * time.Microsecond)
+	for name, c := range map[string]struct {
+		before, after []crm.FenceEvent
+		restart, held bool
+	}{
+		"none":                               {held: true},
+		"a new one, stamped before the old":  {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{old, fresh}},
+		"the same, the agent restarts":       {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{fresh, old}, restart: true},
+		"the first":                          {after: []crm.FenceEvent{fresh}},
+		"only the old one":                   {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{old}, held: true},
+		"the old one without its fraction":   {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{coarse}, held: true},
+		"the old one with its delegate":      {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{same}, held: true},
+		"the old ones in another order":      {before: []crm.FenceEvent{old, older}, after: []crm.FenceEvent{older, old}, held: true},
+		"another node's of the same time":    {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{event(26*time.Hour, "pg-c")}},
+		"a failed one":                       {after: []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "failed", Completed: testWall}}, held: true},
+		"one that switched the node on":      {after: []crm.FenceEvent{{Target: "pg-a", Action: "on", Status: "success", Completed: testWall}}, held: true},
+		"the other node's":                   {after: []crm.FenceEvent{{Target: "pg-b", Action: "off", Status: "success", Completed: testWall}}, held: true},
+		"a new one, and the old one cleaned": {before: []crm.FenceEvent{old, older}, after: []crm.FenceEvent{fresh}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := fsm.Config{Node: "pg-b", Addr: "127.0.2.10", Ownership: true, DriftEvery: 5 * time.Minute}
+			s := fsm.New(cfg, 1, fsm.Episode{}, false)
+			now := fsm.Time(0)
+			look := func(events []crm.FenceEvent, change func(peer, promoted *crm.Node, r []crm.Resource)) {
+				now += 40 * time.Second
+				st := healthyStatus()
+				st.FenceEvents = events
+				change(&st.Nodes[0], &st.Nodes[1], st.Resources)
+				s, _ = s.Step(now, fsm.Looked{Cluster: clusterFacts(st, testID, now, testWall)})
+			}
+			gone := func(peer, _ *crm.Node, r []crm.Resource) { peer.Online, r[0].Role = crm.No, crm.RoleStopped }
+			s, _ = s.Step(now, fsm.DrbdChanged{Drbd: fsm.Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
+			look(c.before, func(_, _ *crm.Node, r []crm.Resource) { r[0].Role, r[1].Role = crm.RolePromoted, crm.RoleUnpromoted })
+			s, _ = s.Step(now, fsm.DrbdChanged{Drbd: fsm.Drbd{Live: true, UpToDate: true}})
+			look(c.before, gone)
+			look(nil, gone) // the history is cleaned for a moment
+			if c.restart {
+				s = fsm.New(cfg, 1, s.Episode, true)
+			}
+			look(c.after, gone)
+			if held := s.Safety(now).Has(fsm.HoldPeerUnfenced); held != c.held {
+				t.Errorf("held %t", held)
+			}
+		})
 	}
 }

@@ -40,6 +40,7 @@ var holdHelp = map[fsm.Hold][2]string{
 	fsm.HoldDrbdNotPrimary:   {"DRBD is not Primary here", "see `drbdsetup status`"},
 	fsm.HoldDrbdNotUpToDate:  {"the local disk is not UpToDate", "see `drbdsetup status`; the peer may have newer data"},
 	fsm.HoldDrbdSuspended:    {"DRBD has suspended I/O", "a fence-peer handler that runs is the usual reason; see `drbdsetup status --verbose`"},
+	fsm.HoldDrbdNoQuorum:     {"DRBD has lost its own quorum: writes fail or wait", "see `drbdsetup status --verbose`; connect the nodes that vote again"},
 	fsm.HoldSplitBrain:       {"DRBD has detected a split brain", "decide which side keeps its data; see docs/operate.md"},
 	fsm.HoldPostgres:         {"PostgreSQL does not accept writes here yet (publish_on is writable)", "see the PostgreSQL log; crash recovery takes its time"},
 	fsm.HoldStalled:          {"this process stood still a moment ago", "wait; if it repeats, the machine is overloaded or was paused"},
@@ -89,7 +90,7 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		"`pgha-agent publish --once` on the promoted node writes it again")
 	add(st.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
-	add(st.Drbd.Live && st.Drbd.SplitBrain, "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
+	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
 	add(st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby, "drbd_disconnected", Warning,
 		"DRBD is not connected: the other node does not get the data", "is the other node up? `drbdsetup status`; the network between the nodes, DRBD's port")
 	add(st.Promotion != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,

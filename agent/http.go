@@ -207,7 +207,7 @@ func isWriter(s *Snapshot, now fsm.Time) bool {
 // isStandby reports a node that could take over now: connected, Secondary, with good data.
 func isStandby(s *Snapshot, now fsm.Time) bool {
 	c, d := &s.State.Cluster, &s.State.Drbd
-	return fresh(s, now) && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate && d.Connected && !d.SplitBrain
+	return fresh(s, now) && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate && s.State.PeersConnected() && !s.State.SplitBrain()
 }
 
 func answer(w http.ResponseWriter, ok bool, text string) {

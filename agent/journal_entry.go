@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ import (
 //	 "episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,
 //	  "phases":{"peer_lost":81200000000000,"fenced":81209800000000,...},"peer":"pg-2","why":"DRBD: NetworkFailure",
 //	  "promotion":"...","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":...,"to":...,"answered":"..."},
-//	  "writes":1,"lost":{"name":"pg-2","fenced_before":...,"fenced":true}}}
+//	  "writes":1,"lost":{"name":"pg-2","fenced":true},"memory":{"fences":"8f0c...","unfenced":["pg-2"]}}}
 //
 // Times without a date are nanoseconds of CLOCK_BOOTTIME in the boot that the entry names. Fields that are zero are left out; a reader
 // skips names that it does not know.
@@ -58,7 +59,7 @@ const (
 	entryMark = ` {"boot":` // stands in no JSON string, where quotes are escaped
 	// maxEntryText bounds each text of an entry in bytes, and with that the line: no text may fill the journal.
 	maxEntryText = 512
-	maxEntryLine = 32 << 10 // nine texts, each byte of which may be escaped with six
+	maxEntryLine = 64 << 10 // twelve texts, each byte of which may be escaped with six, and the fencings
 )
 
 // The JSON of an entry. fsm has no names for its fields in a file, on purpose: they are a matter of this package.
@@ -94,6 +95,7 @@ type (
 		Races     int         `json:"races,omitempty"`
 		Raced     bool        `json:"raced,omitempty"`
 		RaceUntil fsm.Time    `json:"race_until,omitempty"`
+		Memory    *memoryJSON `json:"memory,omitempty"` // none: of an agent that remembered nothing
 	}
 	gapJSON struct {
 		From     fsm.Time `json:"from"`
@@ -101,9 +103,12 @@ type (
 		Answered string   `json:"answered,omitempty"`
 	}
 	lostJSON struct {
-		Name         string `json:"name"`
-		FencedBefore int64  `json:"fenced_before,omitempty"`
-		Fenced       bool   `json:"fenced,omitempty"`
+		Name   string `json:"name"`
+		Fenced bool   `json:"fenced,omitempty"`
+	}
+	memoryJSON struct {
+		Fences   string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
+		Unfenced []string `json:"unfenced,omitempty"`
 	}
 	phasesJSON [fsm.NumPhases]fsm.Time
 )
@@ -144,6 +149,7 @@ func (e JournalEntry) MarshalJSON() ([]byte, error) {
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
 		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil,
+		Memory: memoryOf(ep.Memory),
 	}})
 	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), err
 }
@@ -163,18 +169,52 @@ func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
 	case ep.Outcome != "" && !slices.Contains(fsm.Outcomes, ep.Outcome):
 		return fmt.Errorf("unknown outcome %q", ep.Outcome)
 	}
+	memory, err := ep.Memory.memory()
+	if err != nil {
+		return err
+	}
 	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
-		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil,
+		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil, Memory: memory,
 	}}
 	return nil
+}
+
+func memoryOf(m fsm.Memory) *memoryJSON {
+	if !m.Kept {
+		return nil
+	}
+	w := &memoryJSON{Fences: hex.EncodeToString([]byte(m.Fences))}
+	for _, name := range m.Unfenced {
+		if name != "" {
+			w.Unfenced = append(w.Unfenced, name)
+		}
+	}
+	return w
+}
+
+func (w *memoryJSON) memory() (fsm.Memory, error) {
+	if w == nil {
+		return fsm.Memory{}, nil
+	}
+	m := fsm.Memory{Kept: true}
+	fences, err := hex.DecodeString(w.Fences)
+	if err != nil || !fsm.Fences(fences).Valid() {
+		return m, errors.New("fences are no list of identities")
+	}
+	m.Fences = fsm.Fences(fences)
+	if copy(m.Unfenced[:], w.Unfenced) != len(w.Unfenced) {
+		return m, errors.New("more unfenced peers than are kept apart")
+	}
+	return m, nil
 }
 
 // formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
 func formatEntry(e JournalEntry) ([]byte, error) {
 	ep := &e.Episode
-	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name} {
+	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name,
+		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2]} {
 		*text = boundText(*text, maxEntryText)
 	}
 	doc, err := e.MarshalJSON()

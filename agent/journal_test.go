@@ -26,7 +26,8 @@ func testEntry(id uint64) JournalEntry {
 			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
 			Why: "DRBD: NetworkFailure <\"&\n", Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
 			Gap: fsm.Gap{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
-			Lost: fsm.LostPeer{Name: "pg-2", FencedBefore: -5, Fenced: true},
+			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, Raced: true, RaceUntil: 9,
+			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
 	}
 	for p := range fsm.NumPhases {
@@ -77,7 +78,8 @@ func TestJournalLineIsStable(t *testing.T) {
 		`"node":"pg-1","addr":"10.0.1.10","episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,` +
 		`"phases":{"peer_lost":81200000000007,"complete":81210000000007},"peer":"pg-2","why":"DRBD: NetworkFailure <\"&\n",` +
 		`"promotion":"claim","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":1,"to":2,"answered":"10.0.1.10"},"writes":1,` +
-		`"lost":{"name":"pg-2","fenced_before":-5,"fenced":true}}}` + "\n"
+		`"lost":{"name":"pg-2","fenced":true},"races":2,"raced":true,"race_until":9,` +
+		`"memory":{"fences":"00000000000000078000000000000000","unfenced":["pg-3"]}}}` + "\n"
 	if d := cmp.Diff(want, string(line[9:])); d != "" {
 		t.Error(d)
 	}
@@ -484,8 +486,15 @@ func TestJournalReturnsWhatWasAppended(t *testing.T) {
 				Promotion: text.Draw(t, "promotion"), BaseEpoch: rapid.Uint64().Draw(t, "base"), Attempted: rapid.Bool().Draw(t, "attempted"),
 				Epoch: rapid.Uint64().Draw(t, "epoch"), Writes: rapid.Int().Draw(t, "writes"),
 				Gap:  fsm.Gap{From: fsm.Time(times.Draw(t, "from")), To: fsm.Time(times.Draw(t, "to")), Answered: text.Draw(t, "answered")},
-				Lost: fsm.LostPeer{Name: text.Draw(t, "lost"), FencedBefore: times.Draw(t, "before"), Fenced: rapid.Bool().Draw(t, "fenced")},
+				Lost: fsm.LostPeer{Name: text.Draw(t, "lost"), Fenced: rapid.Bool().Draw(t, "fenced")},
 			},
+		}
+		if m := &e.Episode.Memory; rapid.Bool().Draw(t, "kept") {
+			m.Kept = true
+			for _, id := range rapid.SliceOfN(rapid.Uint64(), 0, 5).Draw(t, "fences") {
+				m.Fences = m.Fences.With(fsm.FenceID(id))
+			}
+			m.Unfenced[0] = text.Draw(t, "unfenced")
 		}
 		for p := range fsm.NumPhases {
 			e.Episode.Stamps[p] = fsm.Time(times.Draw(t, "stamp"))

@@ -45,3 +45,74 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 		})
 	}
 }
+
+// TestSplitBrainIsRememberedPerPeer: what the connection to one peer says changes nothing about another one. A third node, for disaster
+// recovery, is down all the time.
+func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
+	report := func(connected, split bool, third ...fsm.Connection) fsm.Drbd {
+		d := fsm.Drbd{Live: true, SplitBrain: split}
+		d.Connections[0] = fsm.Connection{Name: "pg-a", Connected: connected, SplitBrain: split}
+		copy(d.Connections[1:], third)
+		return d
+	}
+	dr := fsm.Connection{Name: "dr"}
+	gone := fsm.Drbd{Live: true}
+	gone.Connections[0] = dr
+	for name, c := range map[string]struct {
+		file    string // "" for none; "every" for an empty one
+		reports []fsm.Drbd
+		latched []bool // after each report, of pg-a
+		left    string // what the file says in the end
+	}{
+		"mended while the third node is down": {
+			reports: []fsm.Drbd{report(true, false, dr), report(false, true, dr), report(false, false, dr), report(true, false, dr), report(true, false, dr)},
+			latched: []bool{false, true, true, false, false},
+		},
+		"restart, then mended": {
+			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(true, false, dr), report(false, false, dr)}, latched: []bool{true, false, false},
+		},
+		"the third node is back, the split brain is not": {
+			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(false, false, fsm.Connection{Name: "dr", Connected: true})}, latched: []bool{true, true}, left: "pg-a\n",
+		},
+		"a connection that is gone": {file: "pg-a\n", reports: []fsm.Drbd{gone, report(true, false, dr)}, latched: []bool{true, false}},
+		"nobody knows which peer":   {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false}, left: "dr\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
+			a.cfg.State.Dir = t.TempDir()
+			if c.file != "" {
+				text := c.file
+				if text == "every" {
+					text = ""
+				}
+				if err := os.WriteFile(a.splitBrainFile(), []byte(text), 0o640); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var last fsm.Drbd
+			for i, d := range c.reports {
+				a.rememberSplitBrain(&d, last)
+				last = d
+				if got := d.Connection("pg-a").SplitBrain; got != c.latched[i] {
+					t.Errorf("report %d: latched %t", i+1, got)
+				}
+			}
+			if text, err := os.ReadFile(a.splitBrainFile()); string(text) != c.left || err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the file says %q, %v", text, err)
+			}
+		})
+	}
+}
+
+func TestSplitBrainFileThatCannotBeReadLatchesEveryPeer(t *testing.T) {
+	a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
+	a.cfg.State.Dir = t.TempDir()
+	if err := os.Mkdir(a.splitBrainFile(), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	d := fsm.Drbd{Live: true}
+	d.Connections[0] = fsm.Connection{Name: "pg-a"}
+	if a.rememberSplitBrain(&d, fsm.Drbd{}); !d.SplitBrain {
+		t.Error("not latched")
+	}
+}

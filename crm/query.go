@@ -73,14 +73,24 @@ func (s *Status) PromoteOp(id, node string) (Operation, bool) {
 	return last, found
 }
 
+// Fenced returns the events that took target down: off or reboot, with success, in the order of the document.
+func (s *Status) Fenced(target string) []FenceEvent {
+	var out []FenceEvent
+	for _, e := range s.FenceEvents {
+		if e.Target == target && e.Status == "success" && (e.Action == "off" || e.Action == "reboot") {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // LastFence returns the newest event that took target down: off or reboot, with success. An event without a time counts
 // only when there is none with a time.
 func (s *Status) LastFence(target string) (FenceEvent, bool) {
 	var last FenceEvent
 	var found bool
-	for _, e := range s.FenceEvents {
-		if e.Target == target && e.Status == "success" && (e.Action == "off" || e.Action == "reboot") &&
-			(!found || e.Completed.After(last.Completed)) {
+	for _, e := range s.Fenced(target) {
+		if !found || e.Completed.After(last.Completed) {
 			last, found = e, true
 		}
 	}

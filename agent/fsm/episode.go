@@ -76,6 +76,14 @@ type Episode struct {
 	Gap       Gap             // what a client of the service name saw, zero when nothing
 	Writes    int             // change requests sent
 	Lost      LostPeer        // the peer's fencing state, so that a restart in the middle does not forget it
+	Memory    Memory          // what the agent must not forget, as of the last save; it may change after the end of the story
+}
+
+// Memory is what must survive a restart of the agent, whatever became of the episode that it is saved with.
+type Memory struct {
+	Kept     bool             // false: saved by an agent that remembered nothing of this
+	Fences   Fences           // every successful fencing that this agent has seen, so that none counts as new twice
+	Unfenced [MaxPeers]string // peers that were lost while promoted, and not fenced since
 }
 
 // Open reports whether the episode is going on.
@@ -86,9 +94,8 @@ func (e *Episode) Seen(p Phase) bool { return e.Stamps[p] != 0 }
 
 // LostPeer remembers a peer that went away while it was promoted.
 type LostPeer struct {
-	Name         string
-	FencedBefore int64 // its latest fencing that was known before the loss
-	Fenced       bool  // a later successful one has been seen
+	Name   string
+	Fenced bool // a successful fencing that was not known before the loss has been seen
 }
 
 // ByTime lists the phases that were seen, earliest first; at the same moment in the usual order.

@@ -38,20 +38,39 @@ type Peer struct {
 	Name            string
 	Online, Unclean bool
 	Promoted        bool
-	Fencing         bool  // a fencing action against it is pending
-	Fenced          int64 // time of its latest successful fencing, unix microseconds of the cluster's clock; 0 when there is none
+	Promotion       string  // names the promote operation in its history, "" when that shows none
+	Fencing         bool    // a fencing action against it is pending
+	Fenced          FenceID // its successful fencing with the newest time, 0 when the history holds none
+	Fences          Fences  // all of them; Fenced may be left out
 }
 
 // Drbd is what the events2 stream says about the configured resource.
 type Drbd struct {
 	At   Time
-	Live bool // the stream is up and its first dump is complete; the other fields mean nothing otherwise
+	Live bool // the stream is up and its first dump is complete, with the resource in it; the other fields mean nothing otherwise
+	Down bool // the stream is up, and the resource is not in it: nobody is Primary here
 
 	Primary, UpToDate, Suspended bool
-	SplitBrain                   bool   // latched
-	Connected, PeerPrimary       bool   // over all connections: every one connected, any peer Primary
-	PeerDiskLost                 bool   // a peer's disk is Failed or Diskless, and was not left out on purpose
-	LostWhy                      string // connection state that ended Connected
+	NoQuorum                     bool // a volume has lost DRBD's own quorum: writes fail or wait
+
+	// Over all connections. What is decided goes by the peer's own connection, where connections have names.
+	SplitBrain             bool   // latched
+	Connected, PeerPrimary bool   // every one connected, any peer Primary
+	PeerDiskLost           bool   // a peer's disk is Failed or Diskless, and was not left out on purpose
+	LostWhy                string // connection state that ended Connected
+
+	Connections [MaxConnections]Connection // those with a name, from the first on
+}
+
+// MaxConnections bounds the DRBD connections that the core keeps apart.
+const MaxConnections = 8
+
+// Connection is what the stream says of one DRBD peer, which need not be a node of the cluster.
+type Connection struct {
+	Name                           string // DRBD's name of the peer: its host name, unless the configuration says otherwise
+	Connected, Primary, SplitBrain bool
+	DiskLost                       bool   // as PeerDiskLost
+	LostWhy                        string // connection state that ended Connected
 }
 
 // Postgres is what one probe of the local server says.

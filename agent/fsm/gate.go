@@ -40,6 +40,7 @@ const (
 	HoldDrbdNotPrimary
 	HoldDrbdNotUpToDate
 	HoldDrbdSuspended
+	HoldDrbdNoQuorum
 	HoldSplitBrain
 	HoldPostgres
 	HoldStalled
@@ -57,7 +58,7 @@ const (
 var holdNames = [numHolds]string{
 	"not_promoted", "crm_unknown", "node_offline", "node_unclean", "node_standby", "node_pending", "maintenance", "many_promoted",
 	"promotion_pending", "peer_unknown", "peer_unclean", "peer_unfenced", "drbd_unknown", "drbd_not_primary", "drbd_not_uptodate",
-	"drbd_suspended", "split_brain", "postgres_not_writable", "stalled", "paused", "contested", "lost_race", "identity_unknown",
+	"drbd_suspended", "drbd_no_quorum", "split_brain", "postgres_not_writable", "stalled", "paused", "contested", "lost_race", "identity_unknown",
 	"address_unknown", "record_unknown", "record_refused", "api_backoff",
 }
 
@@ -126,7 +127,8 @@ func (s *State) Safety(now Time) Holds {
 		h.when(!d.Primary, HoldDrbdNotPrimary)
 		h.when(!d.UpToDate, HoldDrbdNotUpToDate)
 		h.when(d.Suspended, HoldDrbdSuspended)
-		h.when(d.SplitBrain, HoldSplitBrain)
+		h.when(d.NoQuorum, HoldDrbdNoQuorum)
+		h.when(s.SplitBrain(), HoldSplitBrain)
 	}
 	h.when(s.Config.PublishWritable && (!s.Postgres.Writable || now-s.Postgres.At > MaxProbeAge), HoldPostgres)
 	h.when(now < s.StalledUntil, HoldStalled)
@@ -151,7 +153,7 @@ func (s *State) Gate(now Time) Holds {
 func (s *State) unfenced(p Peer) bool {
 	for _, l := range s.Lost {
 		if l.Name == p.Name && l.Name != "" {
-			return p.Fenced <= l.FencedBefore && !l.Fenced
+			return !l.Fenced
 		}
 	}
 	return false

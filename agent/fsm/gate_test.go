@@ -71,7 +71,7 @@ func TestEachViolationRaisesItsHoldAlone(t *testing.T) {
 		}},
 		{HoldPeerUnfenced, func(s *State) {
 			s.Cluster.Peers[0] = Peer{Name: peer, Fenced: 7}
-			s.Lost[0] = LostPeer{Name: peer, FencedBefore: 7}
+			s.Lost[0] = LostPeer{Name: peer}
 		}},
 		{HoldPeerUnfenced, func(s *State) {
 			s.Cluster.PeerCount, s.Cluster.Peers[1] = 2, Peer{Name: "pg-c"}
@@ -81,6 +81,7 @@ func TestEachViolationRaisesItsHoldAlone(t *testing.T) {
 		{HoldDrbdUnknown, func(s *State) { s.Drbd.At = now - MaxDrbdAge - 1 }},
 		{HoldDrbdNotPrimary, func(s *State) { s.Drbd.Primary = false }},
 		{HoldDrbdNotUpToDate, func(s *State) { s.Drbd.UpToDate = false }},
+		{HoldDrbdNoQuorum, func(s *State) { s.Drbd.NoQuorum = true }},
 		{HoldDrbdSuspended, func(s *State) { s.Drbd.Suspended = true }},
 		{HoldSplitBrain, func(s *State) { s.Drbd.SplitBrain = true }},
 		{HoldPostgres, func(s *State) { s.Config.PublishWritable, s.Postgres.Writable = true, false }},
@@ -130,11 +131,11 @@ func TestWhatDoesNotHoldBack(t *testing.T) {
 		"peer cleanly offline": func(s *State) { s.Cluster.Peers[0].Online = false },
 		"lost peer fenced since": func(s *State) {
 			s.Cluster.Peers[0] = Peer{Name: peer, Fenced: 8}
-			s.Lost[0] = LostPeer{Name: peer, FencedBefore: 7}
+			s.Lost[0] = LostPeer{Name: peer, Fenced: true}
 		},
 		"fencing seen, then its history cleaned up": func(s *State) {
 			s.Cluster.Peers[0] = Peer{Name: peer}
-			s.Lost[0] = LostPeer{Name: peer, FencedBefore: 7, Fenced: true}
+			s.Lost[0] = LostPeer{Name: peer, Fenced: true}
 		},
 		"lost peer, fencing disabled": func(s *State) {
 			s.Cluster.FencingEnabled, s.Cluster.Peers[0] = false, Peer{Name: peer}

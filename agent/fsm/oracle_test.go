@@ -33,52 +33,57 @@ type oracle struct {
 	lastRead Read
 	stalled  Time // until
 	paused   Time
-	unfenced map[string]int64 // lost while promoted -> latest fencing known before
-	prior    map[string]Peer  // of the last successful look
-	fenced   map[string][]fencing
-	demoted  bool   // DRBD saw no Primary peer when it was connected last
-	claim    string // promotion that the core believes in
-	mine     uint64 // epoch of its accepted claim
-	ours     bool   // its claim was accepted
-	taken    bool   // and then somebody else's was read
+	unfenced map[string]bool // lost while promoted, and not fenced since
+	prior    map[string]Peer // of the last successful look
+	fenced   map[FenceID]bool
+	follows  map[string]bool // peers whose history has been seen
+	kept     bool            // what was known before the start is in fenced
+	early    map[string]Time // when a fencing of a member came up
+	demoted  map[string]Time // since when DRBD, connected to it, has said that the peer is not Primary
+	claim    string          // promotion that the core believes in
+	mine     uint64          // epoch of its accepted claim
+	ours     bool            // its claim was accepted
+	taken    bool            // and then somebody else's was read
 }
 
-func (o *oracle) restart() {
+func (o *oracle) restart(kept bool) {
 	o.cluster, o.drbd, o.pg, o.lastRead, o.stalled = Cluster{}, Drbd{}, Postgres{}, Read{}, 0
-	o.unfenced, o.prior, o.demoted, o.fenced = map[string]int64{}, map[string]Peer{}, false, map[string][]fencing{}
-}
-
-// fencing is one entry of the history that was new at some look: as a member, while the peer was away, or old at the first sight.
-type fencing struct {
-	id       int64
-	seen     Time
-	asMember bool
-}
-
-// knownBefore is the newest fencing that cannot be the one of a loss noticed now: all but one that came up in the last 30 seconds while the
-// peer still looked like a member.
-func (o *oracle) knownBefore(now Time, name string) int64 {
-	all := o.fenced[name]
-	if n := len(all); n > 1 && all[n-1].asMember && now-all[n-1].seen <= 30*time.Second {
-		return all[n-2].id
+	o.prior, o.follows, o.early, o.demoted = map[string]Peer{}, map[string]bool{}, map[string]Time{}, map[string]Time{}
+	if o.kept = kept; !kept {
+		o.unfenced, o.fenced = map[string]bool{}, map[FenceID]bool{}
 	}
-	return all[len(all)-1].id
 }
 
-func (o *oracle) history(now Time, p Peer, was Peer, known bool) {
-	all := o.fenced[p.Name]
+// news reports whether the history holds a fencing that was never seen before.
+func (o *oracle) news(now Time, p Peer, was Peer) bool {
 	member := p.Online && !p.Unclean
-	if len(all) == 0 {
-		o.fenced[p.Name] = []fencing{{p.Fenced, now, false}}
-		return
+	fresh := p.Fenced != 0 && !o.fenced[p.Fenced]
+	first := !o.follows[p.Name]
+	o.follows[p.Name] = true
+	if fresh {
+		o.fenced[p.Fenced] = true
+		delete(o.early, p.Name)
+		if member && !first {
+			o.early[p.Name] = now
+		}
 	}
-	if p.Fenced > all[len(all)-1].id {
-		all = append(all, fencing{p.Fenced, now, member})
+	if !first && member && (!was.Online || was.Unclean) {
+		delete(o.early, p.Name)
 	}
-	if known && member && (!was.Online || was.Unclean) {
-		all[len(all)-1].asMember = false
+	return fresh && (!first || o.kept)
+}
+
+// says is what DRBD says of the peer: by name, or of its only connection.
+func (o *oracle) says(name string) Connection {
+	if o.drbd.Connections[0].Name == "" {
+		return Connection{Connected: o.drbd.Connected, Primary: o.drbd.PeerPrimary, SplitBrain: o.drbd.SplitBrain}
 	}
-	o.fenced[p.Name] = all
+	for _, c := range o.drbd.Connections {
+		if c.Name == name {
+			return c
+		}
+	}
+	return Connection{}
 }
 
 func (o *oracle) learn(now Time, ev Event) {
@@ -90,25 +95,20 @@ func (o *oracle) learn(now Time, ev Event) {
 		}
 		for _, p := range e.Cluster.Peers[:e.Cluster.PeerCount] {
 			was, known := o.prior[p.Name]
-			well := p.Online && !p.Unclean
-			var before int64
-			if len(o.fenced[p.Name]) > 0 {
-				before = o.knownBefore(now, p.Name)
+			if since, told := o.demoted[p.Name]; told && p.Promoted && e.Cluster.At-since > 10*time.Second {
+				delete(o.demoted, p.Name) // it was promoted again
 			}
-			o.history(now, p, was, known)
-			if well {
+			seen, early := o.early[p.Name]
+			early = early && now-seen <= 30*time.Second
+			fresh := o.news(now, p, was)
+			switch _, demoted := o.demoted[p.Name]; {
+			case p.Online && !p.Unclean:
 				delete(o.unfenced, p.Name)
-			} else if owed, lost := o.unfenced[p.Name]; lost {
-				if p.Fenced > owed {
-					o.unfenced[p.Name] = -1 // fenced: whatever comes is later
-				}
-			} else if known && was.Promoted && was.Online && !was.Unclean {
-				orderly := !p.Online && !p.Unclean && o.demoted && o.drbd.Live && now-o.drbd.At <= time.Minute
-				if !orderly && p.Fenced > before {
-					o.unfenced[p.Name] = -1
-				} else if !orderly {
-					o.unfenced[p.Name] = before
-				}
+			case o.unfenced[p.Name]:
+				o.unfenced[p.Name] = !fresh
+			case known && was.Promoted && was.Online && !was.Unclean:
+				orderly := !p.Online && !p.Unclean && demoted && o.drbd.Live && now-o.drbd.At <= time.Minute
+				o.unfenced[p.Name] = !orderly && !fresh && !early
 			}
 		}
 		o.prior = map[string]Peer{}
@@ -117,10 +117,16 @@ func (o *oracle) learn(now Time, ev Event) {
 		}
 	case DrbdChanged:
 		o.drbd = e.Drbd
-		if !e.Drbd.Live {
-			o.demoted = false
-		} else if e.Drbd.Connected {
-			o.demoted = !e.Drbd.PeerPrimary
+		for _, name := range []string{peer, "pg-c", "pg-d"} {
+			switch _, told := o.demoted[name]; {
+			case !e.Drbd.Live:
+				delete(o.demoted, name)
+			case !o.says(name).Connected:
+			case o.says(name).Primary:
+				delete(o.demoted, name)
+			case !told:
+				o.demoted[name] = now
+			}
 		}
 	case Probed:
 		o.pg = e.Postgres
@@ -170,11 +176,11 @@ func (o *oracle) mayPublish(now Time) error {
 		if !wellBehaved && !gone {
 			return fmt.Errorf("%s is neither online and unpromoted, nor offline and clean", p.Name)
 		}
-		if before, lost := o.unfenced[p.Name]; gone && lost && before >= 0 && c.FencingEnabled {
+		if gone && o.unfenced[p.Name] && c.FencingEnabled {
 			return fmt.Errorf("%s lost while promoted and not fenced", p.Name)
 		}
 	}
-	if !d.Live || now-d.At > time.Minute || !d.Primary || !d.UpToDate || d.Suspended || d.SplitBrain {
+	if !d.Live || now-d.At > time.Minute || !d.Primary || !d.UpToDate || d.Suspended || d.NoQuorum || o.says(peer).SplitBrain {
 		return fmt.Errorf("DRBD")
 	}
 	if o.cfg.PublishWritable && (!o.pg.Writable || now-o.pg.At > 5*time.Second) {
@@ -190,6 +196,7 @@ func (o *oracle) mayPublish(now Time) error {
 type walk struct {
 	t        *rapid.T
 	nonsense bool
+	named    bool // DRBD's connections have names
 	cfg      Config
 	now      Time
 	st       State
@@ -304,6 +311,7 @@ func (w *walk) checkEpisode(was Episode, actions []Action) {
 		}
 	}
 	if old, seen := w.episodes[e.ID]; seen {
+		old.Memory = e.Memory
 		if old.Outcome != "" && old != e {
 			w.t.Fatalf("an episode changed after its end:\n%+v\n%+v", old, e)
 		}
@@ -377,7 +385,7 @@ func (w *walk) drawCluster() Cluster {
 		out.PeerCount = rapid.IntRange(0, MaxPeers).Draw(w.t, "peers")
 		out.PromotedHere = flip("here")
 		if flip("fenced") {
-			out.Peers[0].Fenced = rapid.Int64Range(0, 3).Draw(w.t, "fencedAt")
+			out.Peers[0].Fenced = rapid.Custom(func(t *rapid.T) FenceID { return FenceID(rapid.IntRange(0, 3).Draw(t, "id")) }).Draw(w.t, "fencedAt")
 		}
 	}
 	out.OK = rapid.IntRange(0, 9).Draw(w.t, "ok") != 0
@@ -387,7 +395,14 @@ func (w *walk) drawCluster() Cluster {
 func (w *walk) drawDrbd() Drbd {
 	d := w.kernel
 	d.At = w.now
-	for _, f := range []*bool{&d.Live, &d.Primary, &d.UpToDate, &d.Suspended, &d.SplitBrain, &d.Connected, &d.PeerPrimary} {
+	flip := []*bool{&d.Live, &d.Primary, &d.UpToDate, &d.Suspended, &d.NoQuorum, &d.SplitBrain, &d.Connected, &d.PeerPrimary}
+	if w.named { // with names, a third node that is no member of the cluster changes nothing
+		d.Connections[0] = Connection{Name: peer, Connected: d.Connected, Primary: d.PeerPrimary}
+		d.Connections[1] = Connection{Name: "dr", Connected: rapid.Bool().Draw(w.t, "dr"), SplitBrain: rapid.Bool().Draw(w.t, "dr split")}
+		link := &d.Connections[0]
+		flip = append(flip, &link.Connected, &link.Primary, &link.SplitBrain)
+	}
+	for _, f := range flip {
 		odds := 29
 		if w.nonsense {
 			odds = 1
@@ -515,7 +530,7 @@ func (w *walk) restart() {
 	paused := w.st.PausedUntil
 	w.st = New(w.cfg, uint64(w.now), w.saved, true)
 	w.st.PausedUntil = paused
-	w.o.restart()
+	w.o.restart(w.saved.ID != 0)
 	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion, w.st.Published, w.st.Epoch, w.st.Contested
 	w.again = w.again || w.st.Published // what a half-done republish did is known only after the next read
 	w.step(Tick{})
@@ -529,7 +544,7 @@ func newWalk(t *rapid.T) *walk {
 		cfg.Addr = ""
 	}
 	w := &walk{
-		t: t, nonsense: rapid.IntRange(0, 3).Draw(t, "nonsense") == 0, cfg: cfg, now: boot,
+		t: t, nonsense: rapid.IntRange(0, 3).Draw(t, "nonsense") == 0, named: rapid.Bool().Draw(t, "named"), cfg: cfg, now: boot,
 		flying: map[string]Action{}, reads: map[string]Read{}, episodes: map[uint64]Episode{}, applied: map[string]int{},
 		facts:  Cluster{OK: true, Online: true, FencingEnabled: true, PeerCount: 1},
 		kernel: Drbd{Live: true, UpToDate: true, Connected: true},
@@ -543,7 +558,7 @@ func newWalk(t *rapid.T) *walk {
 	}
 	w.st = New(cfg, 1, Episode{}, false)
 	w.o.cfg = cfg
-	w.o.restart()
+	w.o.restart(false)
 	w.step(Tick{})
 	return w
 }

@@ -4,7 +4,7 @@ import "time"
 
 // name keeps the identity of this node's promotion. A promote operation that the history shows for the first time is a new
 // promotion; a history that was erased (cleanup, refresh) is not, and neither is a look that misses the role for a
-// moment while the kernel still is Primary.
+// moment while the kernel still is Primary and nobody else is promoted.
 func (s *State) name(now Time) {
 	c, d := &s.Cluster, &s.Drbd
 	if !c.OK {
@@ -17,7 +17,7 @@ func (s *State) name(now Time) {
 		s.promote(now, s.Zone.Claim)
 	case c.PromotedHere && s.Promotion == "" && s.Zone.OK && s.Zone.Owner == "":
 		s.promote(now, s.Config.Unnamed)
-	case !c.PromotedHere && s.Promotion != "" && d.Live && !d.Primary:
+	case !c.PromotedHere && s.Promotion != "" && (d.Live && !d.Primary || d.Down || c.PromotedPeer != ""):
 		s.end(OutcomeDemoted)
 		s.belong("")
 	}

@@ -51,21 +51,22 @@ func TestStories(t *testing.T) {
 
 // story is the world of one node, pg-b, as the lines of a script make it.
 type story struct {
-	k      kernel
-	a      *agent
-	z      zone
-	c      Cluster
-	d      Drbd
-	pg     Postgres
-	client bool // the service answers a client
-	crmOff bool
-	fence  int64
-	claims int
-	lastOK Time // of the client
-	wasOff bool
-	out    strings.Builder
-	holds  Holds
-	err    error
+	k          kernel
+	a          *agent
+	z          zone
+	c          Cluster
+	d          Drbd
+	pg         Postgres
+	client     bool // the service answers a client
+	crmOff     bool
+	fence      FenceID
+	claims     int
+	promotions int  // of the peer
+	lastOK     Time // of the client
+	wasOff     bool
+	out        strings.Builder
+	holds      Holds
+	err        error
 }
 
 func tell(script string) (string, error) {
@@ -79,9 +80,10 @@ func newStory() *story {
 	s.k.now = boot
 	s.z = zone{ownership: true, addr: peerAddr, epoch: 4, owner: peer, claim: "a/1", changed: []answer{{1, peerAddr}}}
 	s.c = Cluster{OK: true, Online: true, FencingEnabled: true, PromotedCount: 1, PromotedPeer: peer, PeerCount: 1}
-	s.c.Peers[0] = Peer{Name: peer, Online: true, Promoted: true, Fenced: 1}
+	s.c.Peers[0] = Peer{Name: peer, Online: true, Promoted: true, Promotion: "a/1", Fenced: 1}
 	s.fence = 1
-	s.d = Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
+	s.d = Drbd{Live: true, UpToDate: true}
+	s.link(Connection{Connected: true, Primary: true})
 	s.a = &agent{
 		k: &s.k, cfg: testConfig(), zone: &s.z,
 		look: func() Cluster {
@@ -99,6 +101,12 @@ func newStory() *story {
 		seen: s.trace,
 	}
 	return s
+}
+
+// link sets what DRBD says of the connection to the peer.
+func (s *story) link(c Connection) {
+	c.Name = peer
+	s.d.Connected, s.d.PeerPrimary, s.d.PeerDiskLost, s.d.LostWhy, s.d.Connections[0] = c.Connected, c.Primary, c.DiskLost, c.LostWhy, c
 }
 
 // play runs the lines of a script.
@@ -174,19 +182,24 @@ func (s *story) do(words []string) {
 			s.err = fmt.Errorf("unknown")
 		}
 	case "drbd":
+		link := s.d.Connections[0]
 		switch rest {
 		case "connection lost":
-			s.d.Connected, s.d.PeerPrimary, s.d.LostWhy = false, false, "NetworkFailure"
+			s.link(Connection{LostWhy: "NetworkFailure"})
 		case "connected":
-			s.d.Connected, s.d.PeerPrimary = true, p.Promoted
-		case "peer secondary":
-			s.d.PeerPrimary = false
-		case "peer primary":
-			s.d.PeerPrimary = true
-		case "peer disk lost":
-			s.d.PeerDiskLost = true
-		case "peer disk back":
-			s.d.PeerDiskLost = false
+			s.link(Connection{Connected: true, Primary: p.Promoted})
+		case "peer secondary", "peer primary":
+			link.Primary = rest == "peer primary"
+			s.link(link)
+		case "peer disk lost", "peer disk back":
+			link.DiskLost = rest == "peer disk lost"
+			s.link(link)
+		case "third node connected", "third node lost": // it is no member of the cluster
+			s.d.Connections[1] = Connection{Name: "dr", Connected: rest == "third node connected"}
+			s.d.Connected = link.Connected && s.d.Connections[1].Connected
+		case "third node split":
+			s.d.Connections[1] = Connection{Name: "dr", SplitBrain: true}
+			s.d.Connected, s.d.SplitBrain = false, true
 		case "primary":
 			s.d.Primary = true
 		case "secondary":
@@ -195,6 +208,8 @@ func (s *story) do(words []string) {
 			s.d.Live = false
 		case "stream starts":
 			s.d.Live = true
+		case "down":
+			s.d = Drbd{Down: true}
 		default:
 			s.err = fmt.Errorf("unknown")
 		}
@@ -253,13 +268,15 @@ func (s *story) given(what string) {
 	switch what {
 	case "promoted", "promoted, not published":
 		s.c.PromotedHere, s.c.PromotedCount, s.c.PromotedPeer, s.c.Promotion, s.c.FilesystemHere = true, 1, "", "b/0", true
-		p.Promoted, s.d.Primary, s.d.PeerPrimary = false, true, false
+		p.Promoted, s.d.Primary = false, true
+		s.link(Connection{Connected: true})
 		s.pg = Postgres{Accepting: true, Writable: true}
 		if what == "promoted" {
 			s.z.set(1, myAddr, 5, me, "b/0")
 		}
 	case "nothing promoted":
-		s.c.PromotedCount, s.c.PromotedPeer, p.Promoted, s.d.PeerPrimary = 0, "", false, false
+		s.c.PromotedCount, s.c.PromotedPeer, p.Promoted = 0, "", false
+		s.link(Connection{Connected: true})
 	case "no record":
 		s.z.set(1, "", 0, "", "")
 	case "no address":
@@ -298,7 +315,8 @@ func (s *story) crm(what string, p *Peer) {
 	case "peer online":
 		p.Online, p.Unclean = true, false
 	case "peer promoted":
-		p.Promoted, s.c.PromotedPeer = true, peer
+		s.promotions++
+		p.Promoted, s.c.PromotedPeer, p.Promotion = true, peer, "a/"+strconv.Itoa(s.promotions+1)
 	case "peer demoted":
 		p.Promoted, s.c.PromotedPeer = false, ""
 	case "peer failed":

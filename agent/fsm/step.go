@@ -30,7 +30,10 @@ type State struct {
 	Zone     Zone
 	Resolved Resolved
 	Lost     [MaxPeers]LostPeer
-	fences   [MaxPeers]fences
+
+	fences    Fences // every successful fencing that this agent has seen
+	remembers bool   // and those of before the start are in it
+	peers     [MaxPeers]fencings
 
 	// The promotion of this node, "" when it is not promoted.
 	Promotion string
@@ -63,9 +66,9 @@ type State struct {
 	hintUntil   Time
 	lookGap     time.Duration
 	lookTook    time.Duration // of the last good look
-	peerDemoted bool          // when DRBD was connected last, no peer was Primary
-	lastPeer    string        // the peer that was seen promoted last, until this node is
-	peerDisk    Time          // when a peer was last seen without its disk; 0: never since this node was promoted
+	demotions   [MaxConnections]demotion
+	lastPeer    string // the peer that was seen promoted last, until this node is
+	peerDisk    Time   // when a peer was last seen without its disk; 0: never since this node was promoted
 	everLooked  bool
 	confirmLast bool
 
@@ -79,6 +82,10 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s := State{Config: cfg, rng: seed, Episode: last}
 	if last.ID == 0 {
 		return s
+	}
+	s.fences, s.remembers = last.Memory.Fences, last.Memory.Kept
+	for i, name := range last.Memory.Unfenced {
+		s.Lost[i] = LostPeer{Name: name}
 	}
 	if !sameBoot {
 		if last.Open() {
@@ -95,8 +102,8 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
 	s.Contested = last.Outcome == OutcomeContested
 	s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
-	if last.Open() && last.Lost.Name != "" {
-		s.Lost[0] = last.Lost
+	if last.Open() && last.Lost.Name != "" && s.lost(last.Lost.Name) == nil {
+		s.remember(last.Lost)
 	}
 	return s
 }
@@ -151,6 +158,7 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	s.name(now)
 	s.settle(now)
 	s.stamp(now)
+	s.memorize()
 	out = s.decide(now, out)
 	out = s.schedule(now, out)
 	if s.Episode != before {
@@ -165,6 +173,20 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 		out = append(out, Save{Episode: s.Episode})
 	}
 	return s, out
+}
+
+// memorize keeps with the last episode what must survive a restart.
+func (s *State) memorize() {
+	if s.Episode.ID == 0 {
+		return
+	}
+	m := Memory{Kept: true, Fences: s.fences}
+	for i, l := range s.Lost {
+		if !l.Fenced {
+			m.Unfenced[i] = l.Name
+		}
+	}
+	s.Episode.Memory = m
 }
 
 func (s *State) viewed(now Time, e Viewed) {

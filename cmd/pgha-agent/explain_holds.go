@@ -30,6 +30,7 @@ var holdAdvice = []advice{
 	{"drbd_unknown", true, "an answer of drbdsetup", "See whether DRBD answers at all.", "drbdsetup status"},
 	{"drbd_not_primary", true, "DRBD to become Primary here", "See what DRBD says.", "drbdsetup status"},
 	{"drbd_not_uptodate", false, "the local disk to be UpToDate", "See what DRBD says. The other node may have newer data.", "drbdsetup status"},
+	{"drbd_no_quorum", true, "DRBD to have its quorum again", "See which DRBD nodes are away.", "drbdsetup status --verbose"},
 	{"drbd_suspended", true, "DRBD to resume I/O", "See why DRBD suspends I/O; mostly a fence-peer handler that runs.", "drbdsetup status --verbose"},
 	{"postgres_not_writable", true, "PostgreSQL to accept writes", "See the PostgreSQL log, and what failed.", "crm_mon -1rf"},
 	{"address_unknown", false, "this node's own address", "Set node.address in the configuration, or enable instance metadata (IMDSv2), then reload.", "systemctl reload pgha-agent"},

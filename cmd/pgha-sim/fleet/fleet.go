@@ -180,7 +180,7 @@ func (n *node) look() fsm.Cluster {
 	case here:
 		c.PromotedCount, c.Promotion = 1, "claim of "+n.name
 		if n.lost {
-			p.Fenced = int64(before)
+			p.Fenced = fsm.FenceID(before)
 		}
 	case !n.lost:
 		p.Promoted, c.PromotedCount, c.PromotedPeer = true, 1, n.other

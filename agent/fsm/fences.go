@@ -1,0 +1,124 @@
+package fsm
+
+// FenceID is the identity of one successful fencing in the history of the cluster: whom, what, by whom and when. Zero is none. Identities are
+// compared and never ordered: the clock that stamps the history may step in either direction.
+type FenceID uint64
+
+// Fences is a set of identities, in the order in which they were added. It is a comparable value; the zero value is empty.
+type Fences string
+
+const (
+	fenceSize = 8
+	// maxFences bounds what is remembered: twice what Pacemaker's history holds (MAX_STONITH_HISTORY in fenced_history.c).
+	maxFences = 1000
+)
+
+// Has reports whether the set contains id.
+func (f Fences) Has(id FenceID) bool {
+	for key := id.key(); len(f) >= fenceSize; f = f[fenceSize:] {
+		if f[:fenceSize] == key {
+			return true
+		}
+	}
+	return false
+}
+
+// With returns the set with id in it. A set that is full loses the one that was added first.
+func (f Fences) With(id FenceID) Fences {
+	if id == 0 || f.Has(id) {
+		return f
+	}
+	if len(f) == maxFences*fenceSize {
+		f = f[fenceSize:]
+	}
+	return f + id.key()
+}
+
+func (id FenceID) key() Fences {
+	var key [fenceSize]byte
+	for i := range key {
+		key[i] = byte(id >> (8 * (fenceSize - 1 - i)))
+	}
+	return Fences(key[:])
+}
+
+// Valid reports whether the set is one that With could have made.
+func (f Fences) Valid() bool { return len(f)%fenceSize == 0 && len(f) <= maxFences*fenceSize }
+
+// IDs returns the members in the order in which they were added.
+func (f Fences) IDs() []FenceID {
+	ids := make([]FenceID, 0, len(f)/fenceSize)
+	for ; len(f) >= fenceSize; f = f[fenceSize:] {
+		var id FenceID
+		for i := range fenceSize {
+			id = id<<8 | FenceID(f[i])
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// fencings is what is known of one peer's fencings beside their identities.
+type fencings struct {
+	name  string
+	early Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
+	away  bool
+}
+
+// learnFences takes in the history of a peer, and reports whether it holds a fencing that this agent has never seen. What the history holds
+// at the first sight of the peer is old, unless the journal remembers what was known before. A history that was cleaned and comes
+// back holds nothing new.
+func (s *State) learnFences(now Time, p Peer) bool {
+	f := s.fencingsOf(p.Name)
+	first := f == nil
+	if first {
+		f = s.follow(p)
+	}
+	fresh := false
+	for _, id := range append(p.Fences.IDs(), p.Fenced) {
+		if id != 0 && !s.fences.Has(id) {
+			fresh = true
+			s.fences = s.fences.With(id)
+		}
+	}
+	away := !p.Online || p.Unclean
+	if fresh {
+		f.early = 0
+		if !away && !first {
+			f.early = now
+		}
+	}
+	if f.away && !away {
+		f.early = 0 // what was before its return explains no later loss
+	}
+	f.away = away
+	return fresh && (!first || s.remembers)
+}
+
+// fencedEarly reports whether a fencing of the peer came up shortly before now, while it still looked like a member.
+func (s *State) fencedEarly(now Time, name string) bool {
+	f := s.fencingsOf(name)
+	return f != nil && f.early != 0 && now-f.early <= earlyFence
+}
+
+func (s *State) fencingsOf(name string) *fencings {
+	for i := range s.peers {
+		if s.peers[i].name == name {
+			return &s.peers[i]
+		}
+	}
+	return nil
+}
+
+// follow makes room for a peer that is seen for the first time.
+func (s *State) follow(p Peer) *fencings {
+	slot := &s.peers[0]
+	for i := range s.peers {
+		if s.peers[i].name == "" {
+			slot = &s.peers[i]
+			break
+		}
+	}
+	*slot = fencings{name: p.Name, away: !p.Online || p.Unclean}
+	return slot
+}
