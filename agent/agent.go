@@ -108,6 +108,9 @@ func (a *Agent) coreConfig() fsm.Config {
 		Node:            a.cfg.Node.Name,
 		PublishWritable: a.cfg.Record.PublishOn == PublishOnWritable,
 		Ownership:       a.cfg.Record.Ownership == OwnershipTXT,
+		Repair:          a.cfg.Record.Repair && a.cfg.Record.Ownership == OwnershipTXT,
+		Record:          a.cfg.Record.ZoneID + " " + a.cfg.Record.Name + " " + a.cfg.Record.Ownership,
+		TTL:             a.cfg.Record.TTL,
 		View:            a.src.Client != nil,
 		DriftEvery:      a.cfg.Record.DriftCheck,
 		Unnamed:         a.id.unnamed(),
@@ -187,17 +190,13 @@ func (a *Agent) turn(ctx context.Context, m message) time.Duration {
 	return a.planned - now
 }
 
-const (
-	// heartbeat is the longest that the loop sleeps, and so how soon it notices that it stood still.
-	heartbeat = time.Second
-	// stallBound is how late the loop may wake before nothing that was decided or seen earlier is trusted.
-	stallBound = 3 * time.Second
-)
+// heartbeat is the longest that the loop sleeps, and so how soon it notices that it stood still.
+const heartbeat = time.Second
 
 // noticeStall compares when the loop meant to wake with when it did: a frozen, swapped out or suspended process wakes late. Its
 // picture of the cluster is from before.
 func (a *Agent) noticeStall(ctx context.Context) {
-	if late := a.clock.Boot() - a.planned; late > stallBound {
+	if late := a.clock.Boot() - a.planned; late > a.state.StallBound() {
 		a.log.Warn("stood still, holding publication back until the cluster has been looked at again", keyLate, late)
 		a.metrics.stalls.Inc()
 		a.step(ctx, message{event: fsm.Stalled{}})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/cloudwatch"
+	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
@@ -127,7 +128,7 @@ func (a *Agent) figures(s *Snapshot) []cloudwatch.Figure {
 		}
 	}
 	add("Writer", number(isWriter(s, now) && s.State.Postgres.Writable), cloudwatch.None)
-	add("Ready", number(now-s.At < stallBound && len(a.unready(s)) == 0), cloudwatch.None)
+	add("Ready", number(now-s.At < fsm.StallBound && len(a.unready(s)) == 0), cloudwatch.None)
 	add("CriticalFindings", float64(critical), cloudwatch.Count)
 	if isWriter(s, now) {
 		res, _ := findResource(s.Drbd.Status, a.cfg.Drbd.Resource)

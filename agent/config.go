@@ -63,6 +63,8 @@ type RecordConfig struct {
 	Ownership string `toml:"ownership"`
 	// DriftCheck is the time between two reads of the published record, from 30s to 24h; default 5m.
 	DriftCheck time.Duration `toml:"drift_check"`
+	// Repair writes the record again when somebody else has edited its address and left this node's claim; default true. It needs ownership.
+	Repair bool `toml:"repair"`
 	// EndpointURL replaces the address of the Route 53 API: for PrivateLink or tests. Default: AWS's own.
 	EndpointURL string `toml:"endpoint_url"`
 	// Region chooses the AWS partition (aws, aws-cn, aws-us-gov). Default "": the AWS configuration's own, else us-east-1.
@@ -138,6 +140,7 @@ func DefaultConfig() Config {
 		Postgres: PostgresConfig{DSN: "host=/var/run/postgresql user=pgha dbname=postgres", Client: "user=pgha dbname=postgres"},
 		Record: RecordConfig{
 			TTL: 10 * time.Second, PublishOn: PublishOnPromoted, Ownership: OwnershipTXT, DriftCheck: 5 * time.Minute,
+			Repair: true,
 		},
 		HTTP: HTTPConfig{Listen: ":9668"},
 		State: StateConfig{

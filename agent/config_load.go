@@ -242,6 +242,11 @@ func (r *configReader) set(field string, target reflect.Value, value *unstable.N
 		if what, remedy = durationLimits[field].check(d); what == "" {
 			*p = d
 		}
+	case *bool:
+		if value.Kind != unstable.Bool {
+			return "must be true or false", "write it without quotes"
+		}
+		*p = string(value.Data) == "true"
 	case *[]string:
 		var words []string
 		if words, what, remedy = commandWords(value); what == "" {

@@ -63,6 +63,7 @@ ttl = "1m"
 publish_on = "writable"
 ownership = "none"
 drift_check = "30s"
+repair = false
 endpoint_url = "http://127.0.0.1:4566"
 region = "us-gov-west-1"
 imds_endpoint = "http://[::1]:1338"
@@ -94,7 +95,7 @@ sns_endpoint_url = "http://127.0.0.1:2"
 		Drbd:     DrbdConfig{"r0", []string{"/sbin/drbdsetup"}},
 		Postgres: PostgresConfig{"postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable", "user=pgha dbname=app password=secret"},
 		Record: RecordConfig{
-			"Z1D633PJN98FT9", "db.example.internal", time.Minute, PublishOnWritable, OwnershipNone, 30 * time.Second,
+			"Z1D633PJN98FT9", "db.example.internal", time.Minute, PublishOnWritable, OwnershipNone, 30 * time.Second, false,
 			"http://127.0.0.1:4566", "us-gov-west-1", "http://[::1]:1338", "[fd00::2]:53",
 		},
 		HTTP:  HTTPConfig{"127.0.0.1:9668", "/etc/pgha-agent/web.yml"},
@@ -163,6 +164,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		"fraction of a second":       {"[record]\nttl = \"1500ms\"", `must be whole seconds (got "1500ms"); write "1s"`},
 		"TTL of zero":                {"[record]\nttl = \"0s\"", `is out of range`},
 		"negative TTL":               {"[record]\nttl = \"-5s\"", `is out of range`},
+		"repair in quotes":           {"[record]\nrepair = \"no\"", `must be true or false`},
 		"drift check too often":      {"[record]\ndrift_check = \"29s\"", `choose from 30s to 86400s`},
 		"IPv6":                       {"[node]\naddress = \"fd00::1\"", `is an IPv6 address`},
 		"IPv4 in IPv6":               {"[node]\naddress = \"::ffff:10.0.0.1\"", `is an IPv6 address`},

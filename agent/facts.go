@@ -213,7 +213,7 @@ func zoneFacts(r route53.Record, at fsm.Time) fsm.Zone {
 		At: at, OK: true, Epoch: r.Owner.Epoch, Owner: r.Owner.Node, Claim: r.Owner.Claim, Raw: r.Owner.Raw, OwnerTTL: r.Owner.TTL,
 	}
 	if r.Addr.IsValid() {
-		z.Addr = r.Addr.String()
+		z.Addr, z.TTL = r.Addr.String(), r.TTL
 	}
 	return z
 }

@@ -85,9 +85,11 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		}
 	}
 	add(st.Contested, "contested", Critical, holdHelp[fsm.HoldContested][0], holdHelp[fsm.HoldContested][1])
-	add(st.Drift(), "record_drift", Critical,
-		fmt.Sprintf("the record was changed by somebody else: it holds %q, owner %q", st.Zone.Addr, st.Zone.Owner),
-		"`pgha-agent publish --once` on the promoted node writes it again")
+	if st.Drift() {
+		list = append(list, driftFinding(st))
+	}
+	add(st.TTLDrift(), "record_ttl", Warning, fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
+		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
 	add(st.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
 	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
@@ -122,6 +124,26 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		add(true, "config_warning", Warning, w, "")
 	}
 	return list
+}
+
+// driftFinding says what somebody else has done to the record, and who does what about it.
+func driftFinding(st *fsm.State) Finding {
+	f := Finding{
+		"record_drift", Critical, fmt.Sprintf("the record was changed by somebody else: it holds %q, owner %q", st.Zone.Addr, st.Zone.Owner),
+		"`pgha-agent publish --once` on the promoted node writes it again",
+	}
+	switch {
+	case st.Zone.Refused:
+		f.Text = "the record was changed by somebody else: what stands under the name is not a simple record, and is never overwritten"
+		f.Remedy = "remove that record by hand; then `pgha-agent publish --once` on the promoted node"
+	case st.Fights:
+		f.Text += "; it was written again, and changed again within ten minutes"
+		f.Remedy = "find out who writes it: in CloudTrail, event ChangeResourceRecordSets of this zone; then `pgha-agent publish --once` on the promoted node"
+	case st.Repairing:
+		f.Text += "; it is being written again"
+		f.Remedy = "nothing, unless this lasts: then see what holds publication back"
+	}
+	return f
 }
 
 // staleAfter is how old the last success of a source may be until /readyz is red.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -60,5 +61,27 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	a.publish(a.clock.Boot())
 	if got := findings(a); !slices.Contains(got, "drbd_disconnected warning") {
 		t.Errorf("findings: %v", got)
+	}
+}
+
+// TestDriftFindingSaysWhoDoesWhat: what the operator reads depends on what the agent does about it.
+func TestDriftFindingSaysWhoDoesWhat(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*fsm.State)
+		text   string
+		remedy string
+	}{
+		"edited":    {func(*fsm.State) {}, `holds "10.9.9.9"`, "publish --once"},
+		"repairing": {func(s *fsm.State) { s.Repairing = true }, "being written again", "nothing, unless"},
+		"fought":    {func(s *fsm.State) { s.Fights = true }, "changed again within ten minutes", "CloudTrail"},
+		"alias":     {func(s *fsm.State) { s.Zone.OK, s.Zone.Refused = false, true }, "not a simple record", "by hand"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fsm.State{Zone: fsm.Zone{OK: true, Addr: "10.9.9.9", Owner: "pg-b"}}
+			c.change(&s)
+			if f := driftFinding(&s); f.Code != "record_drift" || !strings.Contains(f.Text, c.text) || !strings.Contains(f.Remedy, c.remedy) {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }

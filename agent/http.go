@@ -133,7 +133,7 @@ func (a *Agent) publicMux() *http.ServeMux {
 	})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := a.clock.Boot() - a.Snapshot().At
-		answer(w, late < 2*stallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
+		answer(w, late < 2*fsm.StallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		why := a.unready(a.Snapshot())
@@ -195,8 +195,8 @@ const freshFor = 25 * time.Second
 // fresh reports whether the snapshot can speak for now. A process that stood still has to look again first; one crm_mon that failed
 // is no reason to send clients away.
 func fresh(s *Snapshot, now fsm.Time) bool {
-	c, stalled := &s.State.Cluster, s.State.StalledUntil-fsm.StallHold
-	return now-s.At < stallBound && c.At != 0 && now-c.At < freshFor && c.At >= stalled && s.State.Drbd.Live
+	c, stalled := &s.State.Cluster, s.State.StalledAt
+	return now-s.At < fsm.StallBound && c.At != 0 && now-c.At < freshFor && c.At >= stalled && s.State.Drbd.Live
 }
 
 // isWriter is this node's own claim: freshly seen promoted by Pacemaker, and Primary by DRBD.

@@ -59,7 +59,7 @@ const (
 	entryMark = ` {"boot":` // stands in no JSON string, where quotes are escaped
 	// maxEntryText bounds each text of an entry in bytes, and with that the line: no text may fill the journal.
 	maxEntryText = 512
-	maxEntryLine = 64 << 10 // twelve texts, each byte of which may be escaped with six, and the fencings
+	maxEntryLine = 64 << 10 // fourteen texts, each byte of which may be escaped with six, and the fencings
 )
 
 // The JSON of an entry. fsm has no names for its fields in a file, on purpose: they are a matter of this package.
@@ -109,6 +109,10 @@ type (
 	memoryJSON struct {
 		Fences   string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
 		Unfenced []string `json:"unfenced,omitempty"`
+		Record   string   `json:"record,omitempty"`
+		Addr     string   `json:"addr,omitempty"`
+		Repaired fsm.Time `json:"repaired,omitempty"`
+		Fights   bool     `json:"fights,omitempty"`
 	}
 	phasesJSON [fsm.NumPhases]fsm.Time
 )
@@ -185,7 +189,9 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 	if !m.Kept {
 		return nil
 	}
-	w := &memoryJSON{Fences: hex.EncodeToString([]byte(m.Fences))}
+	w := &memoryJSON{
+		Fences: hex.EncodeToString([]byte(m.Fences)), Record: m.Record, Addr: m.Addr, Repaired: m.Repaired, Fights: m.Fights,
+	}
 	for _, name := range m.Unfenced {
 		if name != "" {
 			w.Unfenced = append(w.Unfenced, name)
@@ -198,7 +204,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 	if w == nil {
 		return fsm.Memory{}, nil
 	}
-	m := fsm.Memory{Kept: true}
+	m := fsm.Memory{Kept: true, Record: w.Record, Addr: w.Addr, Repaired: w.Repaired, Fights: w.Fights}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {
 		return m, errors.New("fences are no list of identities")
@@ -214,7 +220,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 func formatEntry(e JournalEntry) ([]byte, error) {
 	ep := &e.Episode
 	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name,
-		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2]} {
+		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr} {
 		*text = boundText(*text, maxEntryText)
 	}
 	doc, err := e.MarshalJSON()

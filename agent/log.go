@@ -59,6 +59,13 @@ func (a *Agent) logTransitions(before *fsm.State) {
 	if s.ReadRetry.N > before.ReadRetry.N {
 		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.details.Sources[SourceRoute53].Err)
 	}
+	if s.Repairing && !before.Repairing {
+		a.log.Warn("writing the record again: somebody else has edited its address", "record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
+	}
+	if s.Fights && !before.Fights {
+		a.log.Error("the record was edited again soon after its repair: nothing more is written until `publish --once` or a new promotion",
+			"record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
+	}
 	if s.Drift() && !before.Drift() {
 		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr", s.Config.Addr)
 	}

@@ -84,6 +84,11 @@ type Memory struct {
 	Kept     bool             // false: saved by an agent that remembered nothing of this
 	Fences   Fences           // every successful fencing that this agent has seen, so that none counts as new twice
 	Unfenced [MaxPeers]string // peers that were lost while promoted, and not fenced since
+
+	// Of this node's promotion.
+	Record, Addr string // where its claim was accepted, "" until then
+	Repaired     Time   // when the record was last written again because of an edit by somebody else
+	Fights       bool   // and it was edited again soon after
 }
 
 // Open reports whether the episode is going on.

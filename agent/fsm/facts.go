@@ -83,10 +83,11 @@ type Postgres struct {
 // Zone is what the authoritative record holds.
 type Zone struct {
 	At       Time
-	OK       bool   // read, and of a form that this agent may write
-	Refused  bool   // of a form that must not be overwritten (alias, weighted, several values)
-	Addr     string // "" when there is no address record
-	Epoch    uint64 // ownership record; zero fields when there is none
+	OK       bool          // read, and of a form that this agent may write
+	Refused  bool          // of a form that must not be overwritten (alias, weighted, several values)
+	Addr     string        // "" when there is no address record
+	TTL      time.Duration // of the address record, 0 when not known
+	Epoch    uint64        // ownership record; zero fields when there is none
 	Owner    string
 	Claim    string
 	Raw      string

@@ -15,9 +15,41 @@ const (
 	MaxDecisionAge = 2 * time.Second
 	// StallHold is how long nothing is written after this process stood still: Corosync must have had the time to notice
 	// that this node was away, or crm_mon shows the picture from before the stall. Token plus consensus timeout is 2.2 times the token
-	// timeout: this is enough for tokens of up to 13 s.
+	// timeout: this is enough for tokens of up to 13 s. Without fencing it is longer when theirs is.
 	StallHold = 30 * time.Second
+	// StallBound is how late the loop may wake before nothing that was decided or seen earlier is trusted. Without fencing it is shorter when
+	// Corosync is quicker.
+	StallBound = 3 * time.Second
+
+	// heartbeat is the longest that the loop sleeps: a standstill shows only in what is longer.
+	heartbeat = time.Second
+	// quickest is token plus consensus of Corosync's shortest default, a token of one second, for a configuration that is not known.
+	quickest = 2200 * time.Millisecond
 )
+
+// unfencedCluster reports whether nobody fences: then a node that was away wakes up as it was, while the other may have taken over.
+func (s *State) unfencedCluster() bool { return s.everLooked && !s.Cluster.FencingEnabled }
+
+// stallHold is StallHold, or what Corosync needs to notice and a look after it, where nobody fences.
+func (s *State) stallHold() time.Duration {
+	if s.unfencedCluster() {
+		return max(StallHold, s.Config.Membership+MaxLookAge)
+	}
+	return StallHold
+}
+
+// StallBound is how late the loop may wake without having stood still. With fencing a node that Corosync has missed is switched off. Without,
+// it must notice each standstill that is long enough for Corosync to have missed it.
+func (s *State) StallBound() time.Duration {
+	if !s.unfencedCluster() {
+		return StallBound
+	}
+	membership := s.Config.Membership
+	if membership == 0 {
+		membership = quickest
+	}
+	return min(StallBound, max(membership-heartbeat, heartbeat/4))
+}
 
 // Hold is one condition that holds publication back. The set is closed; names are metric labels.
 type Hold uint8

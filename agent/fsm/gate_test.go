@@ -15,7 +15,7 @@ const (
 )
 
 func testConfig() Config {
-	return Config{Node: me, Addr: myAddr, Ownership: true, DriftEvery: 5 * time.Minute, Unnamed: "unnamed"}
+	return Config{Node: me, Addr: myAddr, Ownership: true, Repair: true, Record: "Z1 db txt", TTL: 10 * time.Second, DriftEvery: 5 * time.Minute, Unnamed: "unnamed"}
 }
 
 // goodCluster is a look in which this node is promoted and the peer is well.

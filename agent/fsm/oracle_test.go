@@ -194,23 +194,26 @@ func (o *oracle) mayPublish(now Time) error {
 
 // walk feeds a State and checks every step.
 type walk struct {
-	t        *rapid.T
-	nonsense bool
-	named    bool // DRBD's connections have names
-	cfg      Config
-	now      Time
-	st       State
-	o        oracle
-	z        zone
-	flying   map[string]Action
-	reads    map[string]Read // what the reads in flight will say
-	saved    Episode
-	episodes map[uint64]Episode
-	applied  map[string]int
-	promo    int
-	facts    Cluster
-	kernel   Drbd
-	again    bool // an operator asked for another write of the claim
+	t             *rapid.T
+	nonsense      bool
+	named         bool // DRBD's connections have names
+	cfg           Config
+	now           Time
+	st            State
+	o             oracle
+	z             zone
+	flying        map[string]Action
+	reads         map[string]Read // what the reads in flight will say
+	saved         Episode
+	episodes      map[uint64]Episode
+	applied       map[string]int
+	promo         int
+	facts         Cluster
+	kernel        Drbd
+	again         bool // an operator asked for another write of the claim
+	edited        bool // somebody has edited the address since a write was last made
+	repaired      Time // when a claim was last made a second time because of that
+	repairedClaim string
 }
 
 func kind(a Action) string { return fmt.Sprintf("%T", a) }
@@ -283,8 +286,8 @@ func (w *walk) act(a Action) {
 		if w.o.taken || w.st.Contested {
 			w.t.Fatal("write although another node's claim is newer than ours")
 		}
-		if w.o.ours && !w.again {
-			w.t.Fatal("a second claim of one promotion")
+		if z := r.Zone; w.o.ours && !w.again && (z.Claim != w.o.claim || z.Addr == w.st.Config.Addr || !w.cfg.Repair) {
+			w.t.Fatal("a second claim of one promotion, and the record is not an edited one of ours")
 		}
 	case ReadRecord:
 		w.reads[kind(a)] = w.z.read(w.now)
@@ -475,8 +478,12 @@ func (w *walk) count(a Write, e Wrote) {
 	}
 	w.applied[a.Claim]++
 	if w.cfg.Ownership && w.applied[a.Claim] > 1 && !w.again {
-		w.t.Fatalf("claim %s was made %d times", a.Claim, w.applied[a.Claim])
+		if !w.edited || w.repaired != 0 && w.repairedClaim == a.Claim && w.now-w.repaired < 10*time.Minute {
+			w.t.Fatalf("claim %s was made %d times, the last time %v ago", a.Claim, w.applied[a.Claim], w.now-w.repaired)
+		}
+		w.repaired, w.repairedClaim = w.now, a.Claim
 	}
+	w.edited = false
 }
 
 func (w *walk) run() {
@@ -484,7 +491,7 @@ func (w *walk) run() {
 		if w.now += rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, time.Second, 6 * time.Second, 70 * time.Second}).Draw(w.t, "dt"); w.now >= w.st.Next(w.now) {
 			w.step(Tick{})
 		}
-		switch rapid.IntRange(0, 24).Draw(w.t, "what") {
+		switch rapid.IntRange(0, 25).Draw(w.t, "what") {
 		case 0:
 			w.step(Hint{Promotion: rapid.Bool().Draw(w.t, "promotion")})
 		case 1, 2, 3, 4:
@@ -508,6 +515,8 @@ func (w *walk) run() {
 			w.z.set(w.now, peerAddr, w.z.epoch+1, peer, fmt.Sprintf("foreign%d", w.z.epoch))
 		case 11:
 			w.z.alias = !w.z.alias
+		case 12:
+			w.z.addr, w.edited = rapid.SampledFrom([]string{"", "10.9.9.9"}).Draw(w.t, "edit"), true
 		default:
 			if len(w.flying) == 0 {
 				continue
@@ -540,6 +549,7 @@ func newWalk(t *rapid.T) *walk {
 	cfg := testConfig()
 	cfg.PublishWritable, cfg.View = rapid.Bool().Draw(t, "publishWritable"), rapid.Bool().Draw(t, "view")
 	cfg.Ownership = rapid.IntRange(0, 4).Draw(t, "ownership") != 0
+	cfg.Repair = rapid.Bool().Draw(t, "repair")
 	if rapid.IntRange(0, 4).Draw(t, "address") == 0 {
 		cfg.Addr = ""
 	}

@@ -18,25 +18,73 @@ func (s *State) looked(now Time, c Cluster) {
 	}
 	if c.PromotedPeer != "" {
 		s.lastPeer = c.PromotedPeer
-		if s.Config.Ownership && s.Zone.Owner != c.PromotedPeer {
-			// Its claim will come, or has: know the epoch before it is needed.
-			s.hurry(taskRead, max(now+(peerClaims+s.jitter(peerClaims))<<s.crowded, s.Zone.At+peerClaimsAgain, s.ReadRetry.At))
-		}
+		s.awaitClaim(now)
 	}
 	if c.Promoting && s.everLooked {
 		s.begin(now, "crm_mon: promoting")
 	}
-	if !s.everLooked && c.PromotedHere && !c.FencingEnabled {
+	first := !s.everLooked
+	s.everLooked = true
+	if first && c.PromotedHere && !c.FencingEnabled {
 		// A machine that froze and woke may have its agent restarted by systemd's watchdog, and nothing then remembers the stall. With
 		// fencing such a node does not wake.
-		s.StalledUntil = max(s.StalledUntil, now+StallHold)
+		s.StalledUntil = max(s.StalledUntil, now+s.stallHold())
 	}
-	s.everLooked = true
-	s.lookTook = now - c.At
+	s.LookTook = now - c.At
 	if s.lookGap < lookBusy {
 		s.lookGap *= 2
 	}
 	s.tasks[taskLook].landed(now, s.lookEvery(now))
+}
+
+// awaited is the claim that a promoted peer makes: this node's next write is to be based on it.
+type awaited struct {
+	peer, promotion string // whose
+	stale           string // what the record held when the promotion was first seen
+	due             Time   // when the record is to be read for it
+	reads           int    // that were made for it
+}
+
+// awaitClaim plans the reads for the claim of the promoted peer: soon after each of its promotions, and again while the record does not show
+// it. What else reads the record does not count: that may have been before the claim.
+func (s *State) awaitClaim(now Time) {
+	if !s.Config.Ownership {
+		return
+	}
+	peer, promotion := s.Cluster.PromotedPeer, ""
+	for _, p := range s.Cluster.Peers[:s.Cluster.PeerCount] {
+		if p.Name == peer {
+			promotion = p.Promotion
+		}
+	}
+	a := &s.awaited
+	if a.peer != peer || promotion != a.promotion && promotion != "" {
+		first := a.peer == ""
+		*a = awaited{peer: peer, promotion: promotion, due: now + (peerClaims+s.jitter(peerClaims))<<s.crowded}
+		if !first {
+			a.stale = s.Zone.Claim
+		}
+	}
+	if s.claimAwaited() {
+		s.hurry(taskRead, max(a.due, s.ReadRetry.At))
+	}
+}
+
+// claimAwaited reports whether the record has yet to show the claim of the promoted peer. A promotion in place whose claim does not come
+// is given up: the owner's agent may be down, and the record is right.
+func (s *State) claimAwaited() bool {
+	a := &s.awaited
+	return s.Zone.Owner != a.peer || s.Zone.Claim == a.stale && a.reads < maxClaimReads
+}
+
+// readForClaim counts a read that began when one was due for a peer's claim, and sets the next.
+func (s *State) readForClaim(now, began Time) {
+	a := &s.awaited
+	if a.peer == "" || began < a.due {
+		return
+	}
+	a.reads++
+	a.due = now + min(peerClaimsAgain, peerClaims<<min(a.reads, 4))<<s.crowded
 }
 
 // peer follows one peer through loss, fencing and return.

@@ -27,6 +27,7 @@ func (s *State) name(now Time) {
 func (s *State) belong(claim string) {
 	s.Promotion = claim
 	s.Published, s.Epoch, s.Contested, s.Retry = false, 0, false, Retry{}
+	s.published, s.Repairing, s.attempt, s.repaired, s.Fights = place{}, false, 0, 0, false
 	s.races, s.raceUsed, s.RaceUntil = 0, false, 0
 	s.ChangeID, s.created = "", false
 }

@@ -10,6 +10,7 @@ func (s *State) read(now Time, e Read) {
 	}
 	check := s.Config.DriftEvery << s.crowded
 	s.tasks[taskRead].landed(now, check/2+s.jitter(check))
+	s.readForClaim(now, e.Zone.At)
 	if e.Reason != "" && !e.Zone.Refused {
 		s.ReadRetry = s.backoff(now, s.ReadRetry, e.Reason)
 		if e.Reason == throttled && s.Zone.OK {
@@ -44,15 +45,26 @@ func (s *State) settle(now Time) {
 	switch {
 	case !s.Config.Ownership:
 		if !s.Published && z.Addr == s.Config.Addr && s.Episode.Attempted {
+			s.unsettled(now, 0)
 			s.accepted(now, 0)
 		}
 	case z.Claim == s.Promotion && z.Claim != "":
 		// Also the end of a write whose reply was lost, or of one by the hook while the agent was down. A claim with another address
 		// is ours to write again.
-		if !s.Published && (z.Addr == s.Config.Addr || s.Config.Addr == "") {
-			s.accepted(now, z.Epoch)
+		switch same := z.Addr == s.Config.Addr || s.Config.Addr == ""; {
+		case same:
+			if !s.Published {
+				s.unsettled(now, 0)
+				s.accepted(now, z.Epoch)
+			}
+			if z.Epoch > max(s.Epoch, s.attempt) { // an operator has published it once more
+				s.Fights, s.repaired = false, 0
+			}
+			s.Repairing = false
+		case s.Published:
+			s.edited(now)
 		}
-		s.Epoch = z.Epoch
+		s.Epoch = max(s.Epoch, z.Epoch)
 	case z.Owner == s.Config.Node || z.Owner == "":
 	case s.Published && z.Epoch > s.Epoch:
 		s.Contested = true
@@ -78,7 +90,7 @@ func (s *State) raced(now Time) {
 	s.races++
 	s.raceUsed = !s.Cluster.FencingEnabled || s.races == maxRaces
 	s.Episode.Races, s.Episode.Raced = s.races, s.raceUsed
-	s.RaceUntil = now + StallHold
+	s.RaceUntil = now + s.stallHold()
 	s.Episode.RaceUntil = s.RaceUntil
 	s.Cluster.OK = false
 	s.Episode.BaseEpoch = s.Zone.Epoch
@@ -87,8 +99,8 @@ func (s *State) raced(now Time) {
 
 // accepted records that the claim of the promotion is in the zone.
 func (s *State) accepted(now Time, epoch uint64) {
-	s.Published, s.Epoch = true, epoch
-	s.Retry = Retry{}
+	s.Published, s.Epoch, s.published = true, epoch, place{s.Config.Record, s.Config.Addr}
+	s.Repairing, s.Retry = false, Retry{}
 	if s.mark(now, DNSAccepted) {
 		s.Episode.Epoch = epoch
 	}
@@ -107,9 +119,10 @@ func (s *State) wrote(now Time, e Wrote) {
 	}
 	if e.Reason == "" {
 		s.created = w.Base.Addr == ""
+		s.unsettled(now, w.Base.TTL)
 		queued := s.Retry.Reason == throttled
 		s.Zone = Zone{
-			At: now, OK: true, Addr: w.Addr, Epoch: w.NextEpoch, Owner: s.Config.Node, Claim: w.Claim,
+			At: now, OK: true, Addr: w.Addr, TTL: s.Config.TTL, Epoch: w.NextEpoch, Owner: s.Config.Node, Claim: w.Claim,
 			// The exact text is not known until it is read back; until then it is no base for another write.
 		}
 		if w.Claim == s.Promotion {
@@ -159,8 +172,10 @@ func (s *State) polled(now Time, e Polled) {
 	}
 }
 
-// needsWrite reports whether this node's promotion is not yet in the zone.
-func (s *State) needsWrite() bool { return s.Promotion != "" && !s.Published && !s.Contested }
+// needsWrite reports whether this node's promotion is not yet in the zone, or has to be written there again.
+func (s *State) needsWrite() bool {
+	return s.Promotion != "" && (!s.Published || s.Repairing) && !s.Contested
+}
 
 // foreignBase reports whether a write would be based on another node's claim.
 func (s *State) foreignBase() bool {
@@ -194,6 +209,9 @@ func (s *State) decide(now Time, out []Action) []Action {
 		return out
 	}
 	s.Writing = Write{Decided: now, Base: s.Zone, NextEpoch: s.Zone.Epoch + 1, Claim: s.Promotion, Addr: s.Config.Addr}
+	if s.Repairing {
+		s.repaired, s.attempt = now, s.Writing.NextEpoch
+	}
 	if !s.Episode.Attempted {
 		s.Episode.Attempted, s.Episode.BaseEpoch = true, s.Zone.Epoch
 	}

@@ -167,6 +167,15 @@ func (s *story) do(words []string) {
 		s.given(rest)
 	case "agent":
 		switch rest {
+		case "restarts with another name":
+			s.a.stop()
+			s.a.cfg.Record = "Z1 other txt"
+			s.z.set(s.k.now, "", 0, "", "")
+			s.a.start(true)
+		case "restarts with another address":
+			s.a.stop()
+			s.a.cfg.Addr = "10.0.2.99"
+			s.a.start(true)
 		case "starts":
 			s.a.start(true)
 		case "stops":
@@ -237,8 +246,9 @@ func (s *story) do(words []string) {
 			s.z.alias = false
 		case "peer":
 			s.z.set(s.k.now, peerAddr, s.z.epoch+1, peer, fmt.Sprintf("a/%d", s.z.epoch))
-		case "edited": // by hand, the ownership record is left
-			s.z.addr = "10.9.9.9"
+		case "edited", "deleted": // by hand, the ownership record is left
+			s.z.addr = map[string]string{"edited": "10.9.9.9"}[rest]
+			s.z.changed = append(s.z.changed, answer{s.k.now, s.z.addr})
 		case "ownership lost":
 			s.z.owner, s.z.epoch, s.z.claim = "", 0, ""
 		default:
@@ -283,6 +293,8 @@ func (s *story) given(what string) {
 		s.a.cfg.Addr = ""
 	case "publish_on writable":
 		s.a.cfg.PublishWritable = true
+	case "no repair":
+		s.a.cfg.Repair = false
 	case "ownership none":
 		s.a.cfg.Ownership, s.z.ownership = false, false
 	case "client view":

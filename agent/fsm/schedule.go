@@ -19,7 +19,8 @@ const (
 	viewDown      = 250 * time.Millisecond
 	// peerClaims is how long after a promotion of a peer its claim is read, so that this node's next write is based on it.
 	peerClaims      = 5 * time.Second
-	peerClaimsAgain = time.Minute
+	peerClaimsAgain = time.Minute // at the most, from one read for a claim to the next
+	maxClaimReads   = 3           // for a promotion in place
 
 	backoffFirst = time.Second
 	backoffMax   = 30 * time.Second
@@ -128,12 +129,12 @@ func (s *State) Next(now Time) Time {
 func (s *State) lookEvery(now Time) time.Duration {
 	switch {
 	case now < s.hintUntil && s.Promotion == "":
-		return max(s.lookGap, min(s.lookTook, lookHeld))
+		return max(s.lookGap, min(s.LookTook, lookHeld))
 	case !s.Episode.Open() && !s.needsWrite() && now >= s.StalledUntil:
 		return lookIdle
 	case now-s.lastNews < busyFor:
 		// crm_mon runs on the machine that fails over: it may have a tenth of it, not more.
-		return max(lookBusy, min(10*s.lookTook, lookHeld))
+		return max(lookBusy, min(10*s.LookTook, lookHeld))
 	default:
 		return lookHeld
 	}

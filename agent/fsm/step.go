@@ -8,7 +8,11 @@ type Config struct {
 	Addr            string // own address in canonical text, "" until known
 	PublishWritable bool   // hold back until PostgreSQL accepts writes
 	Ownership       bool   // guard the record with the TXT pair
-	View            bool   // be a client as well
+	Repair          bool   // write the record again when somebody else has edited its address
+	Record          string // names the record: zone, name and whether it is owned; another one is written anew
+	TTL             time.Duration
+	Membership      time.Duration // Corosync's token plus consensus: after that long without a node it is no member; 0 when not known
+	View            bool          // be a client as well
 	DriftEvery      time.Duration
 	Unnamed         string // claim for a promotion that has no name: it happened before any agent ran and its history was erased
 }
@@ -38,6 +42,7 @@ type State struct {
 	// The promotion of this node, "" when it is not promoted.
 	Promotion string
 	Published bool // its claim was accepted
+	published place
 	Epoch     uint64
 	Contested bool
 	RaceUntil Time
@@ -47,11 +52,13 @@ type State struct {
 	Retry        Retry // of the write
 	ReadRetry    Retry
 	LookFailures int
+	StalledAt    Time // when this process was last found to have stood still
 	StalledUntil Time
 	PausedUntil  Time
 	Writing      Write // the write in flight; zero Claim when none
 	readAt       Time  // when the read ended that Zone is from
 	wroteAt      Time  // when the last one ended that may have changed the record
+	settled      Time  // until then the resolvers may not all have heard of our last change
 	created      bool  // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string
@@ -60,15 +67,24 @@ type State struct {
 	Polls        int
 	ClientDown   bool
 
+	// The repair of a record that somebody else has edited.
+	Repairing  bool   // it is to be written
+	attempt    uint64 // the epoch of its last write that may have left
+	repaired   Time   // when it was last written; 0: never for this promotion
+	Fights     bool   // it was edited again soon after: nothing more is written for this promotion
+	suspected  Time   // when the record was last read because of what a client or the resolver saw
+	suspicions int    // such reads since the resolver last answered this node's address
+
 	Episode     Episode // the open one, or the last
 	replaced    Episode // ended in this very step, and followed by another: still to be saved
 	lastNews    Time
 	hintUntil   Time
 	lookGap     time.Duration
-	lookTook    time.Duration // of the last good look
+	LookTook    time.Duration // of the last good look
 	demotions   [MaxConnections]demotion
 	lastPeer    string // the peer that was seen promoted last, until this node is
-	peerDisk    Time   // when a peer was last seen without its disk; 0: never since this node was promoted
+	awaited     awaited
+	peerDisk    Time // when a peer was last seen without its disk; 0: never since this node was promoted
 	everLooked  bool
 	confirmLast bool
 
@@ -100,6 +116,11 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	// The promotion goes on if crm_mon still shows it; what was claimed for it stays claimed.
 	s.Promotion = last.Promotion
 	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
+	if m := last.Memory; m.Record != "" {
+		s.published = place{m.Record, m.Addr}
+		s.Published = s.Published && m.Record == cfg.Record && (m.Addr == cfg.Addr || cfg.Addr == "")
+	}
+	s.repaired, s.Fights = last.Memory.Repaired, last.Memory.Fights
 	s.Contested = last.Outcome == OutcomeContested
 	s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
 	if last.Open() && last.Lost.Name != "" && s.lost(last.Lost.Name) == nil {
@@ -137,20 +158,30 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	case ResolvedName:
 		s.Resolved = e.Resolved
 		s.tasks[taskResolve].landed(now, s.resolveEvery(now))
+		switch {
+		case e.Resolved.OK && e.Resolved.Addr != s.Config.Addr:
+			s.suspect(now)
+		case e.Resolved.OK && !s.ClientDown:
+			s.suspicions = 0
+		}
 	case Viewed:
 		s.viewed(now, e)
 	case Stalled:
-		s.StalledUntil = now + StallHold
+		s.StalledAt, s.StalledUntil = now, now+s.stallHold()
 		s.Cluster.OK = false
 		s.tasks[taskLook].nudge(now)
 	case Paused:
 		s.PausedUntil = e.Until
 	case AddressKnown:
 		s.Config.Addr = e.Addr
+		if s.published.addr != "" && s.published.addr != e.Addr {
+			s.Published = false
+		}
 	case Republish:
 		// A claim that was accepted once is never written over a newer one.
 		s.raceUsed = s.raceUsed || s.Published
 		s.Published, s.Zone.OK = false, false // what the zone holds now decides whether there is anything to write
+		s.Repairing, s.attempt, s.repaired, s.Fights = false, 0, 0, false
 		s.tasks[taskRead].nudge(now)
 		s.tasks[taskLook].nudge(now)
 	}
@@ -180,7 +211,10 @@ func (s *State) memorize() {
 	if s.Episode.ID == 0 {
 		return
 	}
-	m := Memory{Kept: true, Fences: s.fences}
+	m := Memory{Kept: true, Fences: s.fences, Repaired: s.repaired, Fights: s.Fights}
+	if s.Published {
+		m.Record, m.Addr = s.published.record, s.published.addr
+	}
 	for i, l := range s.Lost {
 		if !l.Fenced {
 			m.Unfenced[i] = l.Name
@@ -197,13 +231,25 @@ func (s *State) viewed(now Time, e Viewed) {
 	every := viewUp
 	if e.Down {
 		every = viewDown
+		s.suspect(now)
 	}
 	s.tasks[taskView].landed(now, every)
 }
 
-// Drift reports whether the published record no longer says what this node wrote.
+// owns reports whether this node has published its promotion and is still shown as promoted: only then is the record its own to judge.
+func (s *State) owns() bool {
+	return s.Published && !s.Contested && s.everLooked && s.Cluster.PromotedHere && (s.Cluster.Promotion == s.Promotion || s.Cluster.Promotion == "")
+}
+
+// Drift reports whether the published record does not say what this node wrote.
 func (s *State) Drift() bool {
-	return s.Published && !s.Contested && s.Zone.OK && (s.Zone.Addr != s.Config.Addr || s.Config.Ownership && s.Zone.Claim != s.Promotion)
+	z := &s.Zone
+	return s.owns() && (z.Refused || z.OK && (z.Addr != s.Config.Addr || s.Config.Ownership && z.Claim != s.Promotion))
+}
+
+// TTLDrift reports whether the published record has another TTL than the configured one, and is right otherwise.
+func (s *State) TTLDrift() bool {
+	return s.owns() && !s.Drift() && s.Zone.OK && s.Zone.TTL != s.Config.TTL && s.Config.TTL != 0 && s.Zone.TTL != 0
 }
 
 // Settled reports whether nothing more is to be done for this node's promotion: published, or contested.
