@@ -270,7 +270,7 @@ func settled() (State, Time) {
 	now := 1000 * time.Second
 	s := New(testConfig(), 1, Episode{}, false)
 	for _, ev := range []Event{
-		DrbdChanged{goodDrbd(now)}, Looked{goodCluster(now)}, Read{Zone: goodZone(now)}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, Polled{InSync: true},
+		DrbdChanged{goodDrbd(now)}, Read{Zone: goodZone(now - 1)}, Looked{goodCluster(now + 1)}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, Polled{InSync: true},
 		Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
 		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}}, Probed{Postgres{At: now, Accepting: true, Writable: true}}, Looked{goodCluster(now)},
 	} {

@@ -30,10 +30,20 @@ func (s *State) read(now Time, e Read) {
 		s.tasks[taskRead].Due = s.ReadRetry.At
 		return
 	}
+	if s.behind(now, e.Zone) {
+		s.tasks[taskRead].Due = now + behindAgain
+		return
+	}
 	s.Zone, s.readAt = e.Zone, now
 	if s.Zone.Refused {
 		s.tasks[taskRead].Due = now + backoffMax
 	}
+}
+
+// behind reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
+// change by somebody else.
+func (s *State) behind(now Time, z Zone) bool {
+	return s.Published && s.Config.Ownership && z.OK && z.Epoch < s.Epoch && now < s.settled
 }
 
 // settle compares the record with this node's promotion: whose it is.

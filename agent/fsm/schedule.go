@@ -22,6 +22,7 @@ const (
 	peerClaimsAgain = time.Minute // at the most, from one read for a claim to the next
 	maxClaimReads   = 3           // for a promotion in place
 
+	behindAgain  = 10 * time.Second // after a reading from before our own write
 	backoffFirst = time.Second
 	backoffMax   = 30 * time.Second
 	guardRetry   = 100 * time.Millisecond

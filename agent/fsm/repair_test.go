@@ -1,0 +1,243 @@
+package fsm
+
+import (
+	"testing"
+	"time"
+)
+
+// edited is a reading of this node's record with an address that somebody else has put there.
+func edited(at Time, epoch uint64) Read {
+	return Read{Zone: Zone{At: at, OK: true, Addr: "10.9.9.9", Epoch: epoch, Owner: me, Claim: "p1", Raw: "raw"}}
+}
+
+// drive feeds events to a state that has published, each with a fresh look and word of DRBD before it, and returns the writes.
+func drive(s State, now Time, events ...Event) (State, []Write) {
+	var writes []Write
+	for _, ev := range events {
+		now += time.Second
+		for _, e := range []Event{DrbdChanged{goodDrbd(now)}, Looked{goodCluster(now)}, ev} {
+			var out []Action
+			s, out = s.Step(now, e)
+			for _, a := range out {
+				if w, ok := a.(Write); ok {
+					writes = append(writes, w)
+				}
+			}
+		}
+	}
+	return s, writes
+}
+
+func TestRepairIsOfOurOwnClaimAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*State)
+		read    func(at Time) Read
+		writes  int
+	}{
+		"another address":  {read: func(at Time) Read { return edited(at, 5) }, writes: 1},
+		"no address":       {read: func(at Time) Read { r := edited(at, 5); r.Zone.Addr = ""; return r }, writes: 1},
+		"repair is off":    {prepare: func(s *State) { s.Config.Repair = false }, read: func(at Time) Read { return edited(at, 5) }},
+		"no claim":         {read: func(at Time) Read { r := edited(at, 0); r.Zone.Owner, r.Zone.Claim, r.Zone.Raw = "", "", ""; return r }},
+		"another claim":    {read: func(at Time) Read { r := edited(at, 5); r.Zone.Claim = "p0"; return r }},
+		"another node's":   {read: func(at Time) Read { r := edited(at, 6); r.Zone.Owner, r.Zone.Claim = peer, "c2"; return r }},
+		"several values":   {read: func(at Time) Read { return Read{Zone: Zone{At: at, Refused: true}, Reason: "refused_record"} }},
+		"an older epoch":   {prepare: func(s *State) { s.Epoch = 7 }, read: func(at Time) Read { return edited(at, 5) }},
+		"after its repair": {prepare: func(s *State) { s.repaired = boot }, read: func(at Time) Read { return edited(at, 5) }},
+		"long after it":    {prepare: func(s *State) { s.repaired = boot - repairAgain }, read: func(at Time) Read { return edited(at, 5) }, writes: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, now := settled()
+			s.settled = now // long ago
+			if c.prepare != nil {
+				c.prepare(&s)
+			}
+			s, writes := drive(s, now, c.read(now+1))
+			if len(writes) != c.writes {
+				t.Fatalf("writes %+v", writes)
+			}
+			if s.Drift() == s.Contested {
+				t.Errorf("drift %v, contested %v", s.Drift(), s.Contested)
+			}
+			if c.writes > 0 && (writes[0].Claim != "p1" || writes[0].NextEpoch != 6 || writes[0].Addr != myAddr) {
+				t.Errorf("%+v", writes[0])
+			}
+		})
+	}
+}
+
+// TestRepairWhoseReplyWasLost: the record tells whether it was made. Made, and edited again: somebody fights.
+func TestRepairWhoseReplyWasLost(t *testing.T) {
+	lost := Wrote{Reason: "timeout", Sent: true, Unsure: true}
+	for name, c := range map[string]struct {
+		epoch  uint64
+		fights bool
+	}{"not made": {5, false}, "made, and edited again": {6, true}} {
+		s, now := settled()
+		s, _ = drive(s, now, edited(now+1, 5), lost)
+		s, writes := drive(s, now+time.Minute, edited(now+time.Minute, c.epoch), Tick{})
+		if s.Fights != c.fights || (len(writes) > 0) == c.fights {
+			t.Errorf("%s: fights %v, writes %+v", name, s.Fights, writes)
+		}
+		if again := New(s.Config, 1, s.Episode, true); again.Fights != c.fights || again.repaired == 0 {
+			t.Errorf("%s: forgotten over a restart", name)
+		}
+	}
+}
+
+func TestRecordPublishedByHandEndsTheFight(t *testing.T) {
+	s, now := settled()
+	s.Fights, s.repaired = true, now
+	right := edited(now+1, 7)
+	right.Zone.Addr = myAddr
+	if s, _ = drive(s, now, right); s.Fights || s.Drift() {
+		t.Errorf("fights %v, drift %v", s.Fights, s.Drift())
+	}
+}
+
+// TestRecordIsReadSoonWhenSomebodyDoesNotFindUs, but not while it may still be on its way, nor too often, nor when the account is at its limit.
+func TestRecordIsReadSoonWhenSomebodyDoesNotFindUs(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*State, Time)
+		event   Event
+		reads   bool
+	}{
+		"resolver":              {event: ResolvedName{Resolved{OK: true, Addr: peerAddr}}, reads: true},
+		"client":                {event: Viewed{Down: true}, reads: true},
+		"resolver without name": {event: ResolvedName{Resolved{OK: true}}, reads: true},
+		"resolver is right":     {event: ResolvedName{Resolved{OK: true, Addr: myAddr}}},
+		"resolver is down":      {event: ResolvedName{Resolved{}}},
+		"written just now":      {prepare: func(s *State, now Time) { s.settled = now + time.Minute }, event: Viewed{Down: true}},
+		"not in sync":           {prepare: func(s *State, _ Time) { s.ChangeID = "C1" }, event: Viewed{Down: true}},
+		"asked a moment ago":    {prepare: func(s *State, now Time) { s.suspected = now - 50*time.Second }, event: Viewed{Down: true}},
+		"account at its limit":  {prepare: func(s *State, _ Time) { s.crowded = 1 }, event: Viewed{Down: true}},
+		"known already":         {prepare: func(s *State, _ Time) { s.Zone.Addr = "10.9.9.9" }, event: Viewed{Down: true}},
+		"not promoted":          {prepare: func(s *State, _ Time) { s.Cluster.PromotedHere = false }, event: Viewed{Down: true}},
+		"contested":             {prepare: func(s *State, _ Time) { s.Contested = true }, event: Viewed{Down: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, now := settled()
+			now += 2 * time.Minute
+			s.settled, s.tasks[taskRead] = now-1, taskState{Due: now + time.Hour}
+			s.Cluster.At, s.Drbd.At = now, now
+			if c.prepare != nil {
+				c.prepare(&s, now)
+			}
+			_, out := s.Step(now, c.event)
+			reads := false
+			for _, a := range out {
+				_, is := a.(ReadRecord)
+				reads = reads || is
+			}
+			if reads != c.reads {
+				t.Errorf("reads %v", reads)
+			}
+		})
+	}
+}
+
+func TestDriftIsJudgedByThePromotedNode(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*State)
+		drift  bool
+	}{
+		"promoted":                     {func(*State) {}, true},
+		"not looked yet":               {func(s *State) { s.everLooked = false }, false},
+		"demoted":                      {func(s *State) { s.Cluster.PromotedHere = false }, false},
+		"promoted once more meanwhile": {func(s *State) { s.Cluster.Promotion = "p2" }, false},
+		"an alias":                     {func(s *State) { s.Zone = Zone{Refused: true} }, true},
+	} {
+		s, _ := settled()
+		s.Zone.Addr = "10.9.9.9"
+		c.change(&s)
+		if s.Drift() != c.drift {
+			t.Errorf("%s: drift %v", name, s.Drift())
+		}
+	}
+	s, _ := settled()
+	if s.Zone.TTL = time.Hour; s.Drift() || !s.TTLDrift() {
+		t.Error("another TTL alone is no drift, and is reported")
+	}
+}
+
+// TestReadingFromBeforeOurWriteIsNoDrift: soon after a write the API may answer what was before.
+func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
+	for name, late := range map[string]bool{"soon": false, "minutes later": true} {
+		s, now := settled()
+		s.Epoch, s.settled = 5, now+time.Minute
+		if late {
+			now += 2 * time.Minute
+		}
+		s, _ = drive(s, now, Read{Zone: goodZone(now + 1)})
+		if s.Drift() != late {
+			t.Errorf("%s: drift %v", name, s.Drift())
+		}
+		if !late && s.tasks[taskRead].Due > now+time.Minute {
+			t.Error("not read again soon")
+		}
+	}
+}
+
+// TestAnotherRecordIsWritten: what was published is so under its name, in its zone, with its address.
+func TestAnotherRecordIsWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		change    func(*Config)
+		published bool
+	}{
+		"the same":        {func(*Config) {}, true},
+		"another record":  {func(c *Config) { c.Record = "Z2 db txt" }, false},
+		"another address": {func(c *Config) { c.Addr = "10.0.2.99" }, false},
+		"no address yet":  {func(c *Config) { c.Addr = "" }, true},
+	} {
+		s, _ := settled()
+		cfg := s.Config
+		c.change(&cfg)
+		again := New(cfg, 1, s.Episode, true)
+		if again.Published != c.published || again.Promotion != "p1" {
+			t.Errorf("%s: published %v", name, again.Published)
+		}
+		if c.change(&cfg); cfg.Addr == "" {
+			for addr, published := range map[string]bool{myAddr: true, "10.0.2.99": false} {
+				if late, _ := again.Step(boot*3, AddressKnown{addr}); late.Published != published {
+					t.Errorf("address %s, known late: published %v", addr, late.Published)
+				}
+			}
+		}
+	}
+}
+
+func TestStandstillIsJudgedByCorosyncWhereNobodyFences(t *testing.T) {
+	for name, c := range map[string]struct {
+		fencing     bool
+		membership  time.Duration
+		bound, hold time.Duration
+	}{
+		"fencing":                {true, 2200 * time.Millisecond, 3 * time.Second, 30 * time.Second},
+		"fencing, a long token":  {true, time.Minute, 3 * time.Second, 30 * time.Second},
+		"no fencing":             {false, 2200 * time.Millisecond, 1200 * time.Millisecond, 30 * time.Second},
+		"no fencing, not known":  {false, 0, 1200 * time.Millisecond, 30 * time.Second},
+		"no fencing, very short": {false, 900 * time.Millisecond, 250 * time.Millisecond, 30 * time.Second},
+		"no fencing, long":       {false, 66 * time.Second, 3 * time.Second, 71 * time.Second},
+	} {
+		s, now := settled()
+		s.Cluster.FencingEnabled, s.Config.Membership = c.fencing, c.membership
+		bound := s.StallBound()
+		s, _ = s.Step(now, Stalled{})
+		if bound != c.bound || s.StalledUntil-now != c.hold {
+			t.Errorf("%s: bound %v, hold %v", name, bound, s.StalledUntil-now)
+		}
+	}
+}
+
+func TestFencesAreASet(t *testing.T) {
+	var f Fences
+	for id := range FenceID(2 * maxFences) {
+		f = f.With(id + 1).With(id + 1).With(0)
+		if !f.Has(id+1) || f.Has(id+2) || !f.Valid() || len(f.IDs()) != min(int(id)+1, maxFences) {
+			t.Fatalf("after %d: %d members", id, len(f.IDs()))
+		}
+	}
+	// Bytes of two neighbors are no third one.
+	if f = Fences("").With(0x0102030405060708).With(0x0102030405060709); f.Has(0x0203040506070801) {
+		t.Error("an identity that was never added")
+	}
+}
