@@ -218,7 +218,9 @@ func (s *State) decide(now Time, out []Action) []Action {
 		s.Zone.OK = false // schedule reads it again, at the pace of the read's own backoff
 		return out
 	}
-	s.Writing = Write{Decided: now, Base: s.Zone, NextEpoch: s.Zone.Epoch + 1, Claim: s.Promotion, Addr: s.Config.Addr}
+	// Where somebody has deleted our claim, its epoch is still behind us: what is on the way from before must not be newer.
+	next := max(s.Zone.Epoch, s.Epoch) + 1
+	s.Writing = Write{Decided: now, Base: s.Zone, NextEpoch: next, Claim: s.Promotion, Addr: s.Config.Addr}
 	if s.Repairing {
 		s.repaired, s.attempt = now, s.Writing.NextEpoch
 	}

@@ -118,7 +118,10 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
 	if m := last.Memory; m.Record != "" {
 		s.published = place{m.Record, m.Addr}
-		s.Published = s.Published && m.Record == cfg.Record && (m.Addr == cfg.Addr || cfg.Addr == "")
+		if m.Record != cfg.Record {
+			s.Published, s.Epoch = false, 0
+		}
+		s.Published = s.Published && (m.Addr == cfg.Addr || cfg.Addr == "")
 	}
 	s.repaired, s.Fights = last.Memory.Repaired, last.Memory.Fights
 	s.Contested = last.Outcome == OutcomeContested
