@@ -118,14 +118,11 @@ func (a *apply) run() {
 func (a *apply) perConnection(r *resource, c *connection) {
 	switch a.ev.Object {
 	case ObjectConnection:
-		was := c.State
 		a.connectionFields(c)
 		if c.State == "StandAlone" && a.ev.Verb == VerbExists && a.f.next != nil {
 			a.note(set(&c.suspected, true))
 		}
-		if was != c.State {
-			a.note(a.f.connected(r.Name, c))
-		}
+		a.note(a.f.compared(r.Name, c))
 	case ObjectPeerDevice:
 		p := c.peer(a.volume)
 		if p == nil {
@@ -137,11 +134,8 @@ func (a *apply) perConnection(r *resource, c *connection) {
 			c.peers = insert(c.peers, p, func(x, y *peerDevice) int { return cmp.Compare(x.Volume, y.Volume) })
 			a.changed = true
 		}
-		was := p.Replication
 		a.peerDevice(p)
-		if was != p.Replication && c.Name == "peer" && was == "Off" {
-			a.note(a.f.connected(r.Name, c))
-		}
+		a.note(a.f.compared(r.Name, c))
 	case ObjectPath:
 		a.path(c)
 	}

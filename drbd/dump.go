@@ -144,7 +144,7 @@ func (f *Folder) Dump(now time.Time) *Dump {
 	s := f.state()
 	s.judge(now, f.stallAfter())
 	f.snapOK = false // judge may have changed what the last snapshot says
-	d := NewDump(s.snapshot(f.latches))
+	d := NewDump(f.snapshot(s))
 	c := f.counters
 	d.Complete, d.SkippedEvents = f.Complete(), c.SkippedEvents
 	d.Counters = DumpCounters{c.Lines, c.Skipped, c.UnknownVerbs, c.UnknownObjects, c.UnknownKeys, c.UnknownValues}

@@ -30,21 +30,26 @@ type Folder struct {
 	next       *state // what is built before "exists -", nil when there is no dump under way
 	generation int
 	resync     bool
-	latches    map[latch]bool // split brains; outlive a stream, its connection and its resource
-	ev         Event          // the line at hand, here so that it needs no allocation
+	latches    map[latch]string // split brains, and replication then; outlive a stream, its connection and its resource
+	ev         Event            // the line at hand, here so that it needs no allocation
 	snap       Status
 	snapOK     bool
 }
 
-// latch names the connection that the split-brain helper was called for; peer is -1 when the call did not say.
+// latch names the volume of a connection that the split-brain helper was called for. DRBD names both. An edited call
+// that names neither, and comes before its objects, leaves -1, which stands for each.
 type latch struct {
-	resource string
-	peer     int
+	resource     string
+	peer, volume int
+}
+
+func (l latch) of(resource string, c *connection) bool {
+	return l.resource == resource && (l.peer < 0 || l.peer == c.PeerNodeID)
 }
 
 // NewFolder returns a Folder at the start of a stream.
 func NewFolder() *Folder {
-	f := &Folder{latches: map[latch]bool{}}
+	f := &Folder{latches: map[latch]string{}}
 	f.NewStream()
 	return f
 }
@@ -159,7 +164,7 @@ func (f *Folder) Status(now time.Time) Status {
 		return Status{}
 	}
 	if f.live.judge(now, f.stallAfter()) || !f.snapOK {
-		f.snap, f.snapOK = f.live.snapshot(f.latches), true
+		f.snap, f.snapOK = f.snapshot(f.live), true
 	}
 	return f.snap
 }
@@ -172,44 +177,71 @@ func (f *Folder) stallAfter() time.Duration {
 }
 
 // latchSplitBrain remembers a call of the split-brain helper.
-func (f *Folder) latchSplitBrain(resource string, peer int) bool {
-	l := latch{resource, peer}
-	if f.latches[l] {
-		return false
+func (f *Folder) latchSplitBrain(r *resource, peer, volume int) {
+	known := false
+	for _, c := range r.conns {
+		for _, p := range c.peers {
+			if (peer < 0 || peer == c.PeerNodeID) && (volume < 0 || volume == p.Volume) {
+				f.latches[latch{r.Name, c.PeerNodeID, p.Volume}] = p.Replication
+				known = true
+			}
+		}
 	}
-	f.latches[l] = true
-	return true
+	if !known {
+		f.latches[latch{r.Name, peer, volume}] = replicationOff
+	}
 }
 
-// connected ends what was known of a split brain. DRBD 8.4 (whose only peer is called "peer") also prints Connected
-// while the two sides are still comparing their data, which is before it calls the split-brain helper: there it
-// takes a replication state as well.
-func (f *Folder) connected(resource string, c *connection) bool {
-	if c.State != "Connected" {
+// compared ends what was known of a split brain on each volume of the connection that has a replication state which
+// follows a comparison of the data. Connected alone is no such sign: DRBD 8.4 and 9.0 say it before they compare,
+// later ones after it. Each of them compares while replication is Off, calls the helper, and then either leaves Off or
+// disconnects (drbd_receiver.c: receive_state, drbd_sync_handshake). Every known state but Off comes after that.
+//
+// A disk that is attached while connected is compared under Established, so that the state of the time of the call
+// says nothing (drbd_attach_handshake). It counts after the connection was down.
+//
+// The volume counts by itself: the news of one volume's state may come after the call for the next one.
+func (f *Folder) compared(resource string, c *connection) (changed bool) {
+	if len(f.latches) == 0 && !c.suspected {
 		return false
 	}
-	if c.Name == "peer" && len(c.peers) > 0 && !slices.ContainsFunc(c.peers, func(p *peerDevice) bool {
-		return p.Replication != "Off" && p.Replication != unknownWord
-	}) {
-		return false
-	}
-	changed := c.suspected
-	c.suspected = false
-	for _, l := range [...]latch{{resource, c.PeerNodeID}, {resource, -1}} {
-		if f.latches[l] {
-			delete(f.latches, l)
-			changed = true
+	for _, p := range c.peers {
+		off := c.State != "Connected" || p.Replication == replicationOff
+		if !off && p.Replication == unknownWord {
+			continue
+		}
+		changed = !off && set(&c.suspected, false) || changed
+		for l, was := range f.latches {
+			switch {
+			case !l.of(resource, c) || l.volume >= 0 && l.volume != p.Volume:
+			case off:
+				f.latches[l] = replicationOff
+			case p.Replication != was:
+				delete(f.latches, l)
+				changed = true
+			}
 		}
 	}
 	return changed
 }
 
+// latched reports whether a split brain is known on the connection. One of a volume that was removed since does not
+// count.
+func (f *Folder) latched(resource string, c *connection) bool {
+	for l := range f.latches {
+		if l.of(resource, c) && (l.volume < 0 || len(c.peers) == 0 || c.peer(l.volume) != nil) {
+			return true
+		}
+	}
+	return false
+}
+
 // renamed moves split brains to the new name.
 func (f *Folder) renamed(from, to string) {
-	for l := range f.latches {
+	for l, was := range f.latches {
 		if l.resource == from {
 			delete(f.latches, l)
-			f.latches[latch{to, l.peer}] = true
+			f.latches[latch{to, l.peer, l.volume}] = was
 		}
 	}
 }
@@ -334,7 +366,7 @@ func resyncing(replication string) bool {
 }
 
 // snapshot copies the state. Slices of reasons and finished strings are never changed in place and may be shared.
-func (s *state) snapshot(latches map[latch]bool) Status {
+func (f *Folder) snapshot(s *state) Status {
 	var out Status
 	for _, r := range s.resources {
 		res := r.Resource
@@ -348,7 +380,7 @@ func (s *state) snapshot(latches map[latch]bool) Status {
 			conn := c.Connection
 			conn.Paths = slices.Clone(c.Paths)
 			switch {
-			case latches[latch{r.Name, c.PeerNodeID}] || latches[latch{r.Name, -1}]:
+			case f.latched(r.Name, c):
 				conn.SplitBrain = SplitBrainLatched
 			case c.suspected:
 				conn.SplitBrain = SplitBrainSuspected

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestFold(t *testing.T) {
 		"split brain":                   {base + "call helper name:pg peer-node-id:1 conn-name:n2 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone role:Unknown", strings.Replace(rest, "Connected Primary none", "StandAlone Unknown latched", 1)},
 		"split brain without a peer":    {base + "call helper name:pg helper:initial-split-brain", strings.Replace(rest, "none", "latched", 1)},
 		"split brain over a recreation": {base + "call helper name:pg peer-node-id:1 helper:split-brain\ndestroy connection name:pg peer-node-id:1\ncreate connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone", "pg Secondary [] dev0/5 Inconsistent  n2(1) StandAlone Unknown latched;"},
-		"split brain is over":           {base + "call helper name:pg peer-node-id:1 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone\nchange connection name:pg peer-node-id:1 connection:Connecting\nchange connection name:pg peer-node-id:1 connection:Connected", rest},
+		"split brain is over":           {base + "call helper name:pg peer-node-id:1 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone\nchange connection name:pg peer-node-id:1 connection:Connecting\nchange connection name:pg peer-node-id:1 connection:Connected\nchange peer-device name:pg peer-node-id:1 volume:0 replication:Established", rest},
 		"StandAlone live is no suspect": {base + "change connection name:pg peer-node-id:1 connection:StandAlone", strings.Replace(rest, "Connected", "StandAlone", 1)},
 		"StandAlone at start is":        {strings.Replace(base, "connection:Connected", "connection:StandAlone", 1), strings.Replace(rest, "Connected Primary none", "StandAlone Primary suspected", 1)},
 	} {
@@ -164,20 +165,232 @@ func TestNewStreamReplacesTheStateOnlyWhenItsDumpIsComplete(t *testing.T) {
 	}
 }
 
-func TestEightFourConnectedDoesNotEndASplitBrainBeforeDataFlows(t *testing.T) {
-	text := strings.NewReplacer("peer-node-id:1", "peer-node-id:0", "n2", "peer").Replace(base +
-		"call helper name:pg peer-node-id:1 conn-name:n2 helper:split-brain\n" +
-		"change connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone\n" +
-		"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Off\n" +
-		"change connection name:pg peer-node-id:1 conn-name:n2 connection:Connected\n")
-	f := folder(t, text)
-	state := func() SplitBrain { return f.Status(time.Unix(0, 0)).Resources[0].Connections[0].SplitBrain }
-	if state() != SplitBrainLatched {
-		t.Error("ended by WFReportParams")
+// What each DRBD prints around a split brain. 8.4 and 9.0 say Connected, and then compare; 9.1 and later compare while
+// they connect. A split brain that is resolved by hand is detected once more when the sides meet, and calls the helper.
+// Before each line stands what is known of a split brain after it.
+func TestSplitBrainInTheOrderOfEachVersion(t *testing.T) {
+	const (
+		early = `
+none    exists resource role:Secondary suspended:no
+none    exists connection CONN connection:Connecting role:Unknown
+none    exists device volume:0 minor:5 disk:UpToDate
+none    exists peer-device CONN volume:0 replication:Off peer-disk:DUnknown resync-suspended:no
+none    exists -
+none    change connection CONN connection:Connected
+none    change connection CONN role:Primary
+latched call helper CONN volume:0 minor:5 helper:initial-split-brain
+latched response helper CONN volume:0 minor:5 helper:initial-split-brain status:0
+`
+		late = `
+none    exists resource role:Secondary suspended:no may_promote:no promotion_score:10101
+none    exists connection CONN connection:Connecting role:Unknown congested:no
+none    exists device volume:0 minor:5 backing_dev:/dev/vdb disk:UpToDate client:no quorum:yes
+none    exists peer-device CONN volume:0 replication:Off peer-disk:DUnknown peer-client:no resync-suspended:no
+none    exists -
+latched call helper CONN volume:0 minor:5 helper:initial-split-brain
+latched response helper CONN volume:0 minor:5 helper:initial-split-brain status:0
+`
+		unresolved = `
+latched call helper CONN volume:0 minor:5 helper:split-brain
+latched response helper CONN volume:0 minor:5 helper:split-brain status:0
+latched change connection CONN connection:Disconnecting role:Unknown
+latched change connection CONN connection:StandAlone
+`
+		resync = `
+none    change peer-device CONN volume:0 replication:WFBitMapS peer-disk:Consistent
+none    change peer-device CONN volume:0 replication:SyncSource peer-disk:Inconsistent
+none    change peer-device CONN volume:0 replication:Established peer-disk:UpToDate
+`
+		byHand = `
+latched change connection CONN connection:Unconnected
+latched change connection CONN connection:Connecting
+`
+		connected = `
+latched change connection CONN connection:Connected role:Secondary
+`
+		again = `
+latched call helper CONN volume:0 minor:5 helper:initial-split-brain
+latched response helper CONN volume:0 minor:5 helper:initial-split-brain status:0
+`
+		// Of full lines, which repeat what has not changed.
+		full = `
+latched change peer-device CONN volume:0 replication:Off peer-disk:DUnknown peer-client:no resync-suspended:no sent:4
+`
+	)
+	for _, version := range []struct{ name, conn string }{
+		{"8.4", "peer-node-id:0 conn-name:peer"}, {"9.0", "peer-node-id:1 conn-name:n2"}, {"9.2", "peer-node-id:1 conn-name:n2"},
+	} {
+		start, reconnected := early, connected+again
+		if version.name == "9.2" {
+			start, reconnected = late, again+full+connected
+		}
+		resolved := resync
+		if version.name == "9.2" { // one change of state, and Connected comes first
+			resolved = connected + resync
+		}
+		for name, lines := range map[string]string{
+			"unresolved":                     start + unresolved,
+			"resolved by itself":             start + resolved,
+			"resolved by hand":               start + unresolved + byHand + reconnected + resync,
+			"splits again":                   start + unresolved + byHand + reconnected + unresolved,
+			"resolved, and splits years on":  start + resolved + strings.NewReplacer("latched", "none   ").Replace(byHand) + start[strings.Index(start, "exists -")+8:] + unresolved,
+			"found by a new stream":          start + unresolved + "latched change peer-device CONN volume:0 replication:Off\nNEW\n" + found(start, "latched") + byHand + reconnected + resync,
+			"mended while no stream was":     start + unresolved + "NEW\n" + strings.NewReplacer("Connecting", "Connected", "replication:Off", "replication:Established").Replace(found(start, "none")),
+			"connected to a side that waits": start + unresolved + byHand + connected,
+		} {
+			t.Run(version.name+" "+name, func(t *testing.T) { followSplitBrain(t, version.conn, lines) })
+		}
 	}
-	f.Line(time.Unix(0, 0), []byte("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:WFBitMapS"))
-	if state() != SplitBrainNone {
-		t.Error("still latched")
+}
+
+// found is the dump at the start of the lines, and what is to be known after it.
+func found(lines, want string) string {
+	dump, _, _ := strings.Cut(lines, "none    exists -")
+	return strings.ReplaceAll(dump, "none   ", "any    ") + want + " exists -\n"
+}
+
+// followSplitBrain feeds lines, each behind what is to be known of the (first) connection after it.
+func followSplitBrain(t *testing.T, conn, lines string) {
+	t.Helper()
+	f, now := NewFolder(), time.Unix(0, 0)
+	for line := range strings.Lines(lines) {
+		line = strings.TrimSpace(line)
+		if line == "NEW" {
+			f.NewStream()
+		}
+		want, line, ok := strings.Cut(line, " ")
+		if !ok {
+			continue
+		}
+		w := strings.Fields(strings.ReplaceAll(line, "CONN", conn))
+		if w[1] != "-" {
+			w = slices.Insert(w, 2, "name:pg")
+		}
+		f.Line(now, []byte(strings.Join(w, " ")))
+		s := f.Status(now)
+		if len(s.Resources) == 0 || want == "any" {
+			continue
+		}
+		if got := s.Resources[0].Connections[0].SplitBrain.String(); got != want {
+			t.Errorf("%s after %q, want %s", got, strings.Join(w, " "), want)
+		}
+	}
+	if d := f.Counters(); d.UnknownKeys+d.UnknownValues+d.Skipped > 0 {
+		t.Errorf("the test's own lines are not understood: %+v", d)
+	}
+}
+
+func TestSplitBrainEndsWithEachReplicationStateButOff(t *testing.T) {
+	for _, state := range replicationWords.list[1:] {
+		want := SplitBrainNone
+		if state == replicationOff {
+			want = SplitBrainLatched
+		}
+		f := folder(t, strings.Replace(base, "Established", "Off", 1)+
+			"call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:split-brain\n"+
+			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:"+state+"\n")
+		if got := f.Status(time.Unix(0, 0)).Resources[0].Connections[0].SplitBrain; got != want {
+			t.Errorf("%s: %s, want %s", state, got, want)
+		}
+	}
+	f := folder(t, strings.Replace(base, "Established", "Off", 1)+
+		"call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:split-brain\n"+
+		"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Tomorrow\n")
+	if got := f.Status(time.Unix(0, 0)).Resources[0].Connections[0].SplitBrain; got != SplitBrainLatched {
+		t.Errorf("a state nobody knows: %s", got)
+	}
+}
+
+// Two peers: what one connection says is nothing to the split brain of the other.
+func TestSplitBrainBelongsToOnePeer(t *testing.T) {
+	const dump = `exists resource name:pg role:Primary suspended:no
+exists connection name:pg peer-node-id:1 conn-name:n2 connection:Connected role:Secondary
+exists connection name:pg peer-node-id:2 conn-name:dr connection:Connecting role:Unknown
+exists device name:pg volume:0 minor:5 disk:UpToDate quorum:yes
+exists peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Established peer-disk:UpToDate peer-client:no
+exists peer-device name:pg peer-node-id:2 conn-name:dr volume:0 replication:Off peer-disk:DUnknown peer-client:no
+exists -
+`
+	for name, c := range map[string]struct{ lines, want string }{
+		"the other connects": {"call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:split-brain\n" +
+			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Off\n" +
+			"change connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone\n" +
+			"change connection name:pg peer-node-id:2 conn-name:dr connection:Connected\n" +
+			"change peer-device name:pg peer-node-id:2 conn-name:dr volume:0 replication:SyncSource\n" +
+			"change peer-device name:pg peer-node-id:2 conn-name:dr volume:0 replication:Established", "n2 latched, dr none"},
+		"the other goes on": {"call helper name:pg peer-node-id:2 conn-name:dr volume:0 helper:split-brain\n" +
+			"change connection name:pg peer-node-id:2 conn-name:dr connection:StandAlone\n" +
+			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:VerifyS\n" +
+			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Established", "n2 none, dr latched"},
+		"the other stays down": {"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Off\n" +
+			"change connection name:pg peer-node-id:1 conn-name:n2 connection:Connecting\n" +
+			"call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:initial-split-brain\n" +
+			"change connection name:pg peer-node-id:1 conn-name:n2 connection:Connected\n" +
+			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:SyncSource\n" +
+			"change connection name:pg peer-node-id:2 conn-name:dr connection:Connecting", "n2 none, dr none"},
+		"both": {"call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:split-brain\n" +
+			"call helper name:pg peer-node-id:2 conn-name:dr volume:0 helper:split-brain", "n2 latched, dr latched"},
+		"a call that names nobody": {"call helper name:pg helper:split-brain\n" +
+			"change connection name:pg peer-node-id:2 conn-name:dr connection:Connected\n" +
+			"change peer-device name:pg peer-node-id:2 conn-name:dr volume:0 replication:Established", "n2 latched, dr none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, c := range folder(t, dump+c.lines+"\n").Status(time.Unix(0, 0)).Resources[0].Connections {
+				got = append(got, c.Name+" "+c.SplitBrain.String())
+			}
+			if got := strings.Join(got, ", "); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// Two volumes, and a disk that is attached while connected: the state of the volume counts that was compared, from
+// then on.
+func TestSplitBrainBelongsToOneVolume(t *testing.T) {
+	const (
+		dump = `exists resource name:pg role:Primary suspended:no
+exists connection name:pg peer-node-id:1 conn-name:n2 connection:Connected role:Secondary
+exists peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:Off peer-disk:UpToDate
+exists peer-device name:pg peer-node-id:1 conn-name:n2 volume:1 replication:Established peer-disk:Negotiating
+exists -
+`
+		one  = "call helper name:pg peer-node-id:1 conn-name:n2 volume:1 helper:split-brain\n"
+		zero = "call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:split-brain\n"
+		conn = "change connection name:pg peer-node-id:1 conn-name:n2 connection:"
+		pd   = "change peer-device name:pg peer-node-id:1 conn-name:n2 volume:"
+		full = pd + "1 replication:Established peer-disk:Negotiating resync-suspended:no sent:1\n"
+	)
+	for name, c := range map[string]struct {
+		lines string
+		want  SplitBrain
+	}{
+		"the other volume is well":               {one + pd + "0 replication:Established\n", SplitBrainLatched},
+		"the other volume's news come late":      {zero + pd + "1 replication:VerifyS\n", SplitBrainLatched},
+		"attached: still the same state":         {one + full, SplitBrainLatched},
+		"attached: the same state in a new dump": {one + "NEW\n" + dump, SplitBrainLatched},
+		"attached and resolved":                  {one + full + pd + "1 replication:WFBitMapS\n", SplitBrainNone},
+		"attached, and the connection was away":  {one + conn + "StandAlone\n" + pd + "1 replication:Off\n" + conn + "Connected\n" + full, SplitBrainNone},
+		"both, and one is resolved":              {zero + one + pd + "0 replication:SyncTarget\n", SplitBrainLatched},
+		"both are":                               {zero + one + pd + "0 replication:SyncTarget\n" + pd + "1 replication:SyncTarget\n", SplitBrainNone},
+		"the volume is no more":                  {one + "destroy peer-device name:pg peer-node-id:1 conn-name:n2 volume:1\n", SplitBrainNone},
+		"all is taken down and comes back":       {one + "destroy resource name:pg\n" + strings.ReplaceAll(strings.ReplaceAll(dump, "Established", "Off"), "Connected", "StandAlone"), SplitBrainLatched},
+		"renamed":                                {one + "rename resource name:pg new_name:db\n", SplitBrainLatched},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := folder(t, dump)
+			for line := range strings.Lines(c.lines) {
+				if line == "NEW\n" {
+					f.NewStream()
+					continue
+				}
+				f.Line(time.Unix(0, 0), []byte(strings.TrimSpace(line)))
+			}
+			if got := f.Status(time.Unix(0, 0)).Resources[0].Connections[0].SplitBrain; got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

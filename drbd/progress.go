@@ -57,8 +57,8 @@ func (a *apply) peerDevice(p *peerDevice) {
 	}
 	// The end of a resync is not printed as done:100, the fields just stop coming; and the numbers of a resync say
 	// nothing of the verify that follows it.
-	if restarted := was != p.Replication && was != unknownWord; restarted || p.Replication == "Off" || p.Replication == "Established" {
-		over := p.Replication == "Off" || p.Replication == "Established"
+	if restarted := was != p.Replication && was != unknownWord; restarted || p.Replication == replicationOff || p.Replication == "Established" {
+		over := p.Replication == replicationOff || p.Replication == "Established"
 		paused := resyncing(was) && resyncing(p.Replication)
 		if over || !done && !paused {
 			a.note(set(&p.Done, -1))

@@ -28,7 +28,8 @@ const (
 type SplitBrain uint8
 
 // A split brain is Suspected when a stream starts and finds StandAlone (which has other causes as well), and
-// Latched once the kernel called the split-brain helper, until the connection is Connected again.
+// Latched once the kernel called the split-brain helper. Both last until that connection replicates again: until the
+// volume has a replication state other than Off. Connected is too early a sign, and a connection to another peer none.
 const (
 	SplitBrainNone SplitBrain = iota
 	SplitBrainSuspected

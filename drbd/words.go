@@ -54,14 +54,17 @@ var (
 	connectionWords = newWords("", "StandAlone", "Disconnecting", "Unconnected", "Timeout", "BrokenPipe",
 		"NetworkFailure", "ProtocolError", "TearDown", "Connecting", "Connected")
 
-	replicationWords = newWords("", "Off", "Established", "StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT",
+	replicationWords = newWords("", replicationOff, "Established", "StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT",
 		"WFSyncUUID", "SyncSource", "SyncTarget", "VerifyS", "VerifyT", "PausedSyncS", "PausedSyncT", "Ahead", "Behind")
 
 	// All reasons of suspended and resync-suspended, and what stands for one this package does not know.
 	reasonWords = newWords("", "user", "no-data", "fencing", "quorum", "peer", "dependency", "max-parallel")
 )
 
-const unknownWord = "Unknown"
+const (
+	unknownWord    = "Unknown"
+	replicationOff = "Off"
+)
 
 // maxCounter is above every honest counter (8 ZiB when it is in KiB). The kernel subtracts unsigned numbers
 // without locks, so that a counter can pass below zero and be printed as 18446744073709551608.
