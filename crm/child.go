@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pgha/pgha-agent/internal/childenv"
 )
 
 const (
@@ -72,7 +73,7 @@ func (c *child) run(ctx context.Context, name string, argv []string) (result, er
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	r := &result{stdout: capped{limit: MaxDocument, stop: true}, stderr: capped{limit: maxStderr}}
 	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = childenv.Environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = reapDelay

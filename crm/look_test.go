@@ -35,6 +35,44 @@ func TestLookRunsCrmMonInTheCLocale(t *testing.T) {
 	}
 }
 
+// crm_mon of Pacemaker 1.1 prints local time without a zone. Its zone is not the machine's: the time of the last
+// promotion is a part of the claim, and a machine whose zone is changed has made no other promotion.
+func TestATimeWithoutAZoneDoesNotFollowTheMachinesZone(t *testing.T) {
+	const script = `doc='<crm_mon version="1.1.24"><nodes><node name="a" online="true"/></nodes><node_history><node name="a">' ` + "\n" +
+		`doc="$doc<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" ` +
+		`last-rc-change=\"$(LC_TIME=C date -d @1795398715 '+%a %b %e %H:%M:%S %Y')\"/></resource_history></node></node_history></crm_mon>"` +
+		"\n" + `echo "$doc"`
+	for _, zone := range []string{"", "UTC", "Europe/Berlin", "CET-1", "America/St_Johns", "<-0330>3:30"} {
+		t.Run(zone, func(t *testing.T) {
+			if zone != "" {
+				t.Setenv("TZ", zone)
+			}
+			s, err := standIn(t, script).Look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			op, ok := s.PromoteOp("d", "a")
+			if !ok || op.LastChange.Unix() != 1795398715 || op.LastChangeText != "Mon Nov 23 01:51:55 2026" {
+				t.Errorf("%+v", op)
+			}
+		})
+	}
+}
+
+// What prints its zone prints the same instant.
+func TestATimeWithAZoneIsTakenAsPrinted(t *testing.T) {
+	t.Setenv("TZ", "Europe/Berlin")
+	s, err := standIn(t, `echo "<crm_mon><nodes><node name=\"a\" online=\"true\"/></nodes><node_history><node name=\"a\">`+
+		`<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" last-rc-change=\"2026-11-23 02:51:55 +01:00\"/>`+
+		`</resource_history></node></node_history></crm_mon>"`).Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if op, ok := s.PromoteOp("d", "a"); !ok || op.LastChange.Unix() != 1795398715 {
+		t.Errorf("%+v", op)
+	}
+}
+
 func TestLookRemembersTheOptionThatCrmMonKnows(t *testing.T) {
 	for name, usage := range map[string]string{
 		"getopt, exit 1":   `echo "crm_mon: unrecognized option '$1'" >&2; exit 1`,

@@ -107,7 +107,7 @@ func TestPromoteOpIsTheLastThatSucceeded(t *testing.T) {
 		}
 	}
 	op, _ := parse(t, "hand-1.1.xml").PromoteOp("ms_drbd", "db-a")
-	if op.ExecTime != 2044*time.Millisecond || op.LastChangeText != "Tue Mar  5 09:12:33 2024" || op.LastChange.UTC().Hour() != 8 {
+	if op.ExecTime != 2044*time.Millisecond || op.LastChangeText != "Tue Mar  5 09:12:33 2024" || op.LastChange.UTC().Hour() != 9 {
 		t.Errorf("op = %+v", op)
 	}
 }

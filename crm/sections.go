@@ -270,19 +270,21 @@ func duration(text string) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// parseTime reads the forms that crm_mon prints: ctime in local time, and since 2.0.3 ISO with or without a zone and
-// microseconds. Anything else is the zero time, and so is 1970: 2.0.3 printed it for fencing that did not complete.
+// parseTime reads the forms that crm_mon prints: ctime without a zone, and since 2.0.3 ISO with or without a zone and
+// microseconds. Without a zone it is UTC, which is the zone that crm_mon is run with (childenv.Environ), and not this
+// process's: that is the machine's, can be changed, and differs from the one of whoever made a recording. Anything else
+// is the zero time, and so is 1970: 2.0.3 printed it for fencing that did not complete.
 func parseTime(text string) time.Time {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return time.Time{}
 	}
-	layouts := []string{time.ANSIC, time.UnixDate}
+	layouts := []string{time.ANSIC, "Mon Jan _2 15:04:05 UTC 2006"} // other abbreviations name no offset
 	if text[0] >= '0' && text[0] <= '9' {
 		layouts = []string{"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 Z07:00", time.DateTime, time.RFC3339, "2006-01-02 15:04:05 -0700"}
 	}
 	for _, layout := range layouts {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+		if t, err := time.Parse(layout, text); err == nil {
 			if t.UTC().Year() <= 1970 {
 				return time.Time{}
 			}

@@ -116,7 +116,7 @@ type Operation struct {
 	RC                   int // -1 when not printed
 	Interval             time.Duration
 	LastChange           time.Time // last-rc-change, zero when not known
-	LastChangeText       string    // as printed: crm_mon prints local time without a zone
+	LastChangeText       string    // as printed, in UTC when it has no zone
 	ExecTime             time.Duration
 }
 

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pgha/pgha-agent/internal/childenv"
 )
 
 var errStuck = errors.New("drbdsetup cannot be killed (uninterruptible sleep?)")
@@ -44,7 +46,7 @@ func startChild(ctx context.Context, command []string, delay time.Duration, wait
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	c := &child{cmd: cmd, stdin: inW, stdout: outR, done: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inR, outW, &c.stderr
-	cmd.Env = append(os.Environ(), "LC_ALL=C") // "unrecognized option" is translated otherwise
+	cmd.Env = childenv.Environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = delay

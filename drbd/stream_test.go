@@ -337,3 +337,12 @@ func TestQueryAsksOnce(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestAChildOfTheStreamSpeaksEnglishInUTC(t *testing.T) {
+	t.Setenv("LC_ALL", "de_DE.UTF-8")
+	t.Setenv("TZ", "Europe/Berlin")
+	out, _, err := once(t.Context(), []string{"/bin/sh", "-c", `echo "$LC_ALL $TZ"`}, time.Second, 100, (*exec.Cmd).Wait)
+	if err != nil || string(out) != "C UTC\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}

@@ -168,6 +168,10 @@ func TestMay(t *testing.T) {
 }
 
 func TestRunCommand(t *testing.T) {
+	t.Setenv("TZ", "Europe/Berlin")
+	if out, err := run(t.Context(), nil, "sh", "-c", `echo "$LC_ALL $TZ"`); err != nil || string(out) != "C UTC\n" {
+		t.Errorf("%q, %v", out, err)
+	}
 	if out, err := run(t.Context(), nil, "sh", "-c", "echo a; pwd"); err != nil || string(out) != "a\n/\n" {
 		t.Errorf("%q, %v", out, err)
 	}

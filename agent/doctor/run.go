@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pgha/pgha-agent/internal/childenv"
 )
 
 const (
@@ -33,7 +35,7 @@ func run(ctx context.Context, as *syscall.Credential, argv ...string) ([]byte, e
 	cmd := exec.CommandContext(ctx, program(argv[0]), argv[1:]...)
 	var stdout, stderr bounded
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &stdout, &stderr, "/"
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = childenv.Environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

@@ -47,8 +47,8 @@ func tf(b bool) string { return strconv.FormatBool(b) }
 
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
 
-// ctime is how Pacemaker prints a time in most places: local, without a zone.
-func ctime(t time.Time) string { return t.Local().Format(time.ANSIC) }
+// ctime is how Pacemaker prints a time in most places: without a zone, in that of the process, which the agent makes UTC.
+func ctime(t time.Time) string { return t.UTC().Format(time.ANSIC) }
 
 // crmMon is `crm_mon --output-as=xml` as it runs on node i, with its exit code.
 func (c *cluster) crmMon(i int, request string) (string, int) {
