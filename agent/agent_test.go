@@ -112,7 +112,7 @@ exists peer-device name:pg peer-node-id:1 conn-name:pg-a volume:0 replication:Es
 exists -
 `)
 	w.script("crm_mon", `cat `+filepath.Join(dir, "crm.xml"))
-	w.script("drbdsetup", `exec tail -n +1 -f `+filepath.Join(dir, "events"))
+	w.script("drbdsetup", `exec 3<&0; cat <&3 >/dev/null 2>&1 & exec tail -n +1 -f `+filepath.Join(dir, "events")) // it reads its heartbeats
 	w.aws.Set(route53test.Simple(testName, "A", 10, "127.0.1.10"))
 	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=3 owner=pg-a addr=127.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 

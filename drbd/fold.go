@@ -3,7 +3,9 @@ package drbd
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -398,6 +400,31 @@ func (f *Folder) snapshot(s *state) Status {
 		return cmp.Compare(a.Name, b.Name)
 	})
 	return out
+}
+
+// sameStates reports whether two Statuses tell the same states of the resource, or of all when it is "". Statistics and
+// progress differ between any two moments.
+func sameStates(a, b Status, resource string) bool {
+	of := func(s Status) string {
+		var out strings.Builder
+		for _, r := range s.Resources {
+			if resource != "" && r.Name != resource { // 8.4 does not restrict the dump of --now
+				continue
+			}
+			fmt.Fprintln(&out, r.Name, r.Role, r.Suspended)
+			for _, d := range r.Devices {
+				fmt.Fprintln(&out, d.Volume, d.Disk, d.Quorum)
+			}
+			for _, c := range r.Connections {
+				fmt.Fprintln(&out, c.PeerNodeID, c.Name, c.State, c.PeerRole)
+				for _, p := range c.Volumes {
+					fmt.Fprintln(&out, p.Volume, p.Replication, p.PeerDisk)
+				}
+			}
+		}
+		return out.String()
+	}
+	return of(a) == of(b)
 }
 
 func clone[T any](p *T) *T {

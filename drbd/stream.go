@@ -24,6 +24,7 @@ type Stream struct {
 	DumpTimeout  time.Duration // for the dump at the start of a stream; 0 means 10 s
 	WaitDelay    time.Duration // how long a killed child may take to go before it is called stuck; 0 means 2 s
 
+	answer  time.Duration         // a sign of life that was asked for may take; 0 means the constant answerWithin
 	backoff time.Duration         // the first; 0 means 0.2 s
 	wait    func(*exec.Cmd) error // for tests; nil means (*exec.Cmd).Wait
 	noFull  bool                  // this drbdsetup has no --full
@@ -31,11 +32,25 @@ type Stream struct {
 }
 
 // Report is what a Stream knows at one moment.
+//
+// A report with Live is only made on a sign of life, which Seen is the time of. A quiet resource gives none by itself:
+// events2 prints nothing for as long as nothing changes, so it is asked every PollInterval. Three things are a sign:
+//
+//   - a line of the child;
+//   - with --poll, that the child has read the heartbeat "n", newline, to its end. It reads the newline only after
+//     the kernel has answered the "n" in full (drbdsetup.c: events2_poll, the same in each version since 9.17). So what
+//     may hang, the child and the kernel's answer, is what is asked. To write a heartbeat is no sign.
+//   - without --poll (DRBD 8.4, drbd-utils before 9.17) a child does not listen. Then a second, short-lived drbdsetup
+//     prints a dump, and the sign is that it tells the states which the stream has told. It says nothing of the child
+//     of a resource that does not change, but that the Status is true. When it fails there is no sign.
+//
+// A child that owes a sign for answerWithin is killed, and the stream is lost: with the default intervals about 15 s
+// after its last sign. It owes one when its heartbeat is not read, or when the second drbdsetup tells what it does not.
 type Report struct {
 	Live       bool // the stream runs and its dump is complete
 	Generation int  // counts the complete dumps
 	Status     Status
-	Seen       time.Time // when the child last gave a sign of life, or its statistics were last refreshed
+	Seen       time.Time // when there was the last sign of life
 	Counters   Counters
 	Err        error // why not live
 	Restarts   int
@@ -50,15 +65,21 @@ const (
 	healthyAfter = 30 * time.Second
 )
 
-// maxUnread is how many heartbeats may wait in the child's stdin before it is taken for hung: it reads each at once
-// when it is well.
-const maxUnread = 6
+// answerWithin is how long a sign of life may take once it was asked for, and how long a second drbdsetup may run. The
+// looks for a sign are counted, and not the time: on a machine that stood still the child did so too.
+const (
+	answerWithin = 5 * time.Second
+	answerLooks  = 50 // whether the heartbeat was read
+	secondLooks  = 5  // dumps of a second drbdsetup that differ
+)
 
 var (
 	errUsage  = errors.New("this drbdsetup does not know our options")
 	errResync = errors.New("drbdsetup lost events")
 	errDump   = errors.New("no complete dump in time")
 	errHung   = errors.New("drbdsetup does not read its input")
+	errSilent = errors.New("drbdsetup does not tell what a second one tells")
+	errTorn   = errors.New("the dump of a second drbdsetup has no end")
 )
 
 // run is the state of one Run.
@@ -69,6 +90,7 @@ type run struct {
 	last    Report
 	poll    chan polled // results of the second, short-lived events2
 	polling bool
+	owed    int // looks for a sign of life that was asked for and has not come, 0 when none is due
 }
 
 type polled struct {
@@ -77,7 +99,7 @@ type polled struct {
 }
 
 // Run follows DRBD until ctx ends, and returns ctx's error. It calls report from its own goroutine: when a dump is
-// complete, after each batch of lines that changed something, when the statistics were refreshed, and when the
+// complete, after each batch of lines that changed something, on a sign of life that was asked for, and when the
 // stream is lost. A Stream must not be run twice at the same time.
 func (s *Stream) Run(ctx context.Context, report func(Report)) error {
 	if s.Logger == nil {
@@ -184,6 +206,7 @@ func (r *run) follow(ctx context.Context) error {
 		return err
 	}
 	defer closeAll(c.stdin, c.stdout)
+	r.owed = 0
 	var cut lines
 	var head tail // what came before the dump was complete: perhaps a usage text
 	why := r.read(ctx, c, &cut, &head)
@@ -258,14 +281,20 @@ func (r *run) read(ctx context.Context, c *child, cut *lines, head *tail) error 
 				return errDump
 			}
 		case <-tick.C:
-			if err := r.refresh(ctx, c); err != nil {
+			next, err := r.ask(ctx, c)
+			if err != nil {
 				return err
 			}
-			due = time.Now().Add(r.interval())
-			tick.Reset(r.interval())
+			due = time.Now().Add(next)
+			tick.Reset(next)
 		case p := <-r.poll:
 			r.polling = false
-			r.merge(p)
+			next, err := r.merge(p)
+			if err != nil {
+				return err
+			}
+			due = time.Now().Add(next)
+			tick.Reset(next)
 		case <-c.done:
 			// A grandchild may hold the pipe open: take what is there, no more.
 			_ = c.stdout.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
@@ -301,6 +330,9 @@ func (r *run) foldAll(chunk []byte, chunks <-chan []byte, free chan<- []byte, cu
 		cut.feed(chunk, func(line []byte) { changed = r.folder.Line(now, line) || changed }, r.folder.Torn)
 		free <- chunk[:cap(chunk)]
 		r.last.Seen = now
+		if r.owed = min(r.owed, 1); r.noPoll { // who talks lives; a heartbeat stays to be read
+			r.owed = 0
+		}
 		if now = time.Now(); now.After(until) {
 			break
 		}
@@ -334,29 +366,41 @@ func (r *run) interval() time.Duration {
 	return orDefault(r.PollInterval, 10*time.Second)
 }
 
-// refresh asks for statistics. With --poll that is also the heartbeat: an idle stream does not notice that the module
-// is gone until it is asked (seen with DRBD 9.2), and answers nothing when nothing has changed.
-func (r *run) refresh(ctx context.Context, c *child) error {
-	if !r.folder.Complete() {
-		return nil
-	}
-	if r.noPoll {
+// ask asks for statistics and a sign of life, or looks whether the one that was asked for has come. It returns when to
+// come again. Without the heartbeat an idle --poll would not notice either that the module is gone (seen with DRBD 9.2).
+func (r *run) ask(ctx context.Context, c *child) (time.Duration, error) {
+	switch {
+	case !r.folder.Complete():
+		return r.interval(), nil
+	case r.noPoll:
 		r.startPoll(ctx)
-		return nil
-	}
-	if n, err := unread(c); err == nil && n >= maxUnread*len("n\n") {
-		return errHung
-	}
-	_ = c.stdin.SetWriteDeadline(time.Now().Add(time.Second)) // pipes have deadlines on Linux
-	if _, err := c.stdin.WriteString("n\n"); err != nil {
-		if c.reaped(100 * time.Millisecond) {
-			return nil // its exit code says more; the loop sees its end next
+		return r.interval(), nil
+	case r.owed == 0:
+		_ = c.stdin.SetWriteDeadline(time.Now().Add(time.Second)) // pipes have deadlines on Linux
+		if _, err := c.stdin.WriteString("n\n"); err != nil {
+			if c.reaped(100 * time.Millisecond) {
+				return r.interval(), nil // its exit code says more; the loop sees its end next
+			}
+			return 0, fmt.Errorf("write heartbeat: %w", err)
 		}
-		return fmt.Errorf("write heartbeat: %w", err)
+	default:
+		if n, err := unread(c); err == nil && n == 0 {
+			r.alive()
+			return r.interval(), nil
+		}
+		if r.owed >= answerLooks {
+			return 0, errHung
+		}
 	}
+	r.owed++
+	return orDefault(r.answer, answerWithin) / answerLooks, nil
+}
+
+// alive notes a sign of life.
+func (r *run) alive() {
+	r.owed = 0
 	r.last.Seen = time.Now()
 	r.say()
-	return nil
 }
 
 // unread counts the bytes that the child has not read yet.
@@ -381,7 +425,7 @@ func (r *run) startPoll(ctx context.Context) {
 	}
 	delay := orDefault(r.WaitDelay, 2*time.Second)
 	go func() {
-		pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		pctx, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
 		out, c, err := once(pctx, command, delay, maxOutput, r.wait)
 		if errors.Is(err, errStuck) {
@@ -394,16 +438,44 @@ func (r *run) startPoll(ctx context.Context) {
 	}()
 }
 
-func (r *run) merge(p polled) {
-	if p.err != nil {
-		r.Logger.Warn("no DRBD statistics", "error", p.err)
-		return
+// merge takes what a second drbdsetup printed: its statistics, and whether it tells the states that the child has told.
+// The two are never of the same moment, so that one difference is no sign of anything: the child may be about to tell
+// it. It returns when to ask again.
+func (r *run) merge(p polled) (time.Duration, error) {
+	if !r.folder.Complete() {
+		return r.interval(), nil
 	}
+	err := p.err
+	if err == nil {
+		err = r.compare(p.out)
+	}
+	switch {
+	case err == nil:
+		r.alive()
+		return r.interval(), nil
+	case !errors.Is(err, errSilent): // that another one fails proves nothing against the child
+		r.Logger.Warn("no DRBD statistics", "error", err)
+		return r.interval(), nil
+	}
+	if r.owed++; r.owed >= secondLooks {
+		return 0, err
+	}
+	return orDefault(r.answer, answerWithin) / secondLooks, nil
+}
+
+func (r *run) compare(dump []byte) error {
 	now := time.Now()
 	var cut lines
-	cut.feed(p.out, func(line []byte) { r.folder.Statistics(now, line) }, r.folder.Torn)
-	if r.folder.Complete() {
-		r.last.Seen = now
-		r.say()
+	second := NewFolder()
+	cut.feed(dump, func(line []byte) {
+		r.folder.Statistics(now, line)
+		second.Line(now, line)
+	}, r.folder.Torn)
+	switch {
+	case !second.Complete():
+		return errTorn
+	case !sameStates(r.folder.Status(now), second.Status(now), r.Resource):
+		return errSilent
 	}
+	return nil
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -59,7 +61,11 @@ func fake(play, dir string, args []string) int {
 	}
 	if now {
 		for _, l := range fullDump {
-			fmt.Println(strings.Replace(l, "sent:250012", "sent:300000", 1))
+			l = strings.Replace(l, "sent:250012", "sent:300000", 1)
+			if strings.Contains(play, "moved") {
+				l = strings.Replace(l, "role:Primary", "role:Secondary", 1)
+			}
+			fmt.Println(l)
 		}
 		return 0
 	}
@@ -72,6 +78,9 @@ func fake(play, dir string, args []string) int {
 		return 20
 	}
 	for _, l := range fullDump {
+		if strings.Contains(play, "moved") && call > 3 { // after both steps down and a stream that has been compared
+			l = strings.Replace(l, "role:Primary", "role:Secondary", 1)
+		}
 		fmt.Println(l)
 	}
 	switch {
@@ -85,6 +94,9 @@ func fake(play, dir string, args []string) int {
 		time.Sleep(20 * time.Millisecond)
 		fmt.Println("- skipped 3")
 	case play == "deaf":
+		time.Sleep(time.Hour)
+	case play == "halfway": // the kernel does not answer: it has the n, and does not come back for the newline
+		_, _ = os.Stdin.Read(make([]byte, 1))
 		time.Sleep(time.Hour)
 	case play == "sigterm":
 		signal.Ignore(syscall.SIGTERM)
@@ -164,8 +176,178 @@ func TestStreamReportsTheDumpAndWhatPollingBrings(t *testing.T) {
 func TestStreamShowsTheAgeWhenNothingChanges(t *testing.T) {
 	n := 0
 	reports, _ := follow(t, "idle", nil, func(Report) bool { n++; return n == 10 })
-	if !reports[9].Live || !reports[9].Seen.After(reports[0].Seen) {
-		t.Errorf("last report %+v", reports[9])
+	for i, r := range reports {
+		if !r.Live || r.Restarts != 0 || i > 0 && !r.Seen.After(reports[i-1].Seen) {
+			t.Errorf("report %d: %+v", i, r)
+		}
+	}
+}
+
+// asked is a run whose dump is complete, of a child that is one end of a pipe.
+func asked(t *testing.T, noPoll bool) (r *run, c *child, in *os.File, reports *int) {
+	t.Helper()
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeAll(in, out) })
+	reports = new(int)
+	r = &run{Stream: &Stream{Logger: slog.New(slog.DiscardHandler), noPoll: noPoll}, folder: folder(t, base), poll: make(chan polled, 1)}
+	r.last.Live = true
+	r.report = func(Report) { *reports++ }
+	return r, &child{stdin: out}, in, reports
+}
+
+// The heartbeat is a sign of life when it was read to its end, and not before: not when it was written, and not when
+// the child has taken the n and waits for the kernel.
+func TestAHeartbeatIsASignOfLifeWhenItWasRead(t *testing.T) {
+	r, c, in, reports := asked(t, false)
+	look := func(want int, wait time.Duration) {
+		t.Helper()
+		next, err := r.ask(t.Context(), c)
+		if err != nil || next != wait || *reports != want {
+			t.Fatalf("next look after %v, %v; %d reports, want %d and %v", next, err, *reports, want, wait)
+		}
+	}
+	read := func() {
+		t.Helper()
+		if n, err := in.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	const step, quiet = answerWithin / answerLooks, 10 * time.Second
+	for round := range 3 {
+		before := r.last.Seen
+		look(round, step) // writes it
+		look(round, step)
+		read()
+		look(round, step)
+		read()
+		look(round+1, quiet)
+		if !r.last.Seen.After(before) {
+			t.Fatal("no new sign of life")
+		}
+	}
+	seen := r.last.Seen
+	look(3, step)
+	read() // the n alone
+	for range answerLooks - 1 {
+		look(3, step)
+	}
+	if _, err := r.ask(t.Context(), c); !errors.Is(err, errHung) || *reports != 3 || r.last.Seen != seen {
+		t.Errorf("%v, %d reports, seen %v later", err, *reports, r.last.Seen.Sub(seen))
+	}
+}
+
+// A slow child that talks is not hung, and its heartbeat is not written twice.
+func TestWhoTalksLives(t *testing.T) {
+	r, c, _, _ := asked(t, false)
+	free := make(chan []byte, 1)
+	for range 5 * answerLooks {
+		if _, err := r.ask(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if r.owed == answerLooks {
+			r.foldAll([]byte("change resource name:pg role:Primary\n"), nil, free, &lines{}, &tail{})
+			<-free
+		}
+	}
+	if n, err := unread(c); err != nil || n != 2 {
+		t.Errorf("%d bytes unread, %v", n, err)
+	}
+}
+
+// Without --poll, a second drbdsetup is compared with: it, and not the passing of time, says that a picture is true.
+func TestASecondDrbdsetupIsComparedWith(t *testing.T) {
+	same := base
+	moved := strings.Replace(base, "Inconsistent", "UpToDate", 1)
+	torn := strings.Replace(base, "exists -\n", "", 1)
+	others := "exists resource name:other role:Primary suspended:no\n" + base
+	counters := strings.Replace(base, "disk:Inconsistent", "disk:Inconsistent read:7", 1)
+	for name, test := range map[string]struct {
+		dumps    []string // "" is a drbdsetup that failed, "talks" a line of the child in between
+		resource string
+		reports  int
+		err      error
+	}{
+		"quiet for hours":                  {dumps: slices.Repeat([]string{same}, 1000), reports: 1000},
+		"other counters":                   {dumps: []string{counters}, reports: 1},
+		"a change on its way":              {dumps: []string{same, moved, moved, same, moved, same}, reports: 3},
+		"a change that is not told":        {dumps: []string{same, moved, moved, moved, moved, moved}, reports: 1, err: errSilent},
+		"the child talks":                  {dumps: []string{moved, moved, moved, moved, "talks", moved, moved, moved, moved, same}, reports: 1},
+		"torn dumps":                       {dumps: slices.Repeat([]string{torn}, 2*secondLooks)},
+		"a failure":                        {dumps: []string{"", same}, reports: 1},
+		"nobody can ask":                   {dumps: append([]string{same}, slices.Repeat([]string{""}, 2*secondLooks)...), reports: 1},
+		"a resource that is not followed":  {dumps: slices.Repeat([]string{others}, 10), resource: "pg", reports: 10},
+		"and one that is, as all are":      {dumps: slices.Repeat([]string{others}, secondLooks), err: errSilent},
+		"the resource is gone":             {dumps: slices.Repeat([]string{"exists -\n"}, secondLooks), resource: "pg", err: errSilent},
+		"another connection state":         {dumps: slices.Repeat([]string{strings.Replace(base, "Connected", "StandAlone", 1)}, secondLooks), err: errSilent},
+		"another peer's role":              {dumps: slices.Repeat([]string{strings.Replace(base, "role:Primary", "role:Secondary", 1)}, secondLooks), err: errSilent},
+		"another role":                     {dumps: slices.Repeat([]string{strings.Replace(base, "role:Secondary", "role:Primary", 1)}, secondLooks), err: errSilent},
+		"suspended":                        {dumps: slices.Repeat([]string{strings.Replace(base, "suspended:no", "suspended:quorum", 1)}, secondLooks), err: errSilent},
+		"without quorum":                   {dumps: slices.Repeat([]string{strings.Replace(base, "quorum:yes", "quorum:no", 1)}, secondLooks), err: errSilent},
+		"another replication":              {dumps: slices.Repeat([]string{strings.Replace(base, "Established", "Off", 1)}, secondLooks), err: errSilent},
+		"another disk of the peer":         {dumps: slices.Repeat([]string{strings.Replace(base, "peer-disk:UpToDate", "peer-disk:Outdated", 1)}, secondLooks), err: errSilent},
+		"a split brain that nobody prints": {dumps: []string{"talks of a split brain", same}, reports: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _, _, reports := asked(t, true)
+			r.Resource = test.resource
+			free := make(chan []byte, 1)
+			for i, dump := range test.dumps {
+				var err error
+				switch dump {
+				case "":
+					_, err = r.merge(polled{err: errHung})
+				case "talks", "talks of a split brain":
+					line := "change device name:pg volume:0 disk:Inconsistent\n"
+					if dump != "talks" {
+						line = "call helper name:pg peer-node-id:1 helper:split-brain\n"
+						*reports-- // not of a dump
+					}
+					r.foldAll([]byte(line), nil, free, &lines{}, &tail{})
+					<-free
+				default:
+					_, err = r.merge(polled{out: []byte(dump)})
+				}
+				if last := i == len(test.dumps)-1; err != nil && !last || last && !errors.Is(err, test.err) {
+					t.Fatalf("dump %d: %v, want %v", i, err, test.err)
+				}
+			}
+			if *reports != test.reports {
+				t.Errorf("%d reports of life, want %d", *reports, test.reports)
+			}
+		})
+	}
+}
+
+// What docs and the type say: 15 s by default from the last sign of life to the loss.
+func TestAHungChildIsGivenUpWithinFifteenSeconds(t *testing.T) {
+	r, c, _, _ := asked(t, false)
+	var took time.Duration
+	for took = r.interval(); ; {
+		next, err := r.ask(t.Context(), c)
+		if err != nil {
+			break
+		}
+		took += next
+	}
+	if took > 15*time.Second {
+		t.Errorf("%v", took)
+	}
+}
+
+// A child without --poll that does not tell what has changed is replaced by one that does.
+func TestStreamReplacesAChildThatDoesNotTell(t *testing.T) {
+	reports, _ := follow(t, "no--full,no--poll,moved", func(s *Stream) { s.answer = 100 * time.Millisecond },
+		func(r Report) bool { return r.Live && r.Restarts > 0 })
+	for _, r := range reports[:len(reports)-1] {
+		if r.Live && r.Generation == 1 && r.Seen != reports[0].Seen {
+			t.Errorf("a sign of life of a child that has been overtaken: %+v", r)
+		}
+	}
+	if r := reports[len(reports)-1]; r.Status.Resources[0].Role != RoleSecondary {
+		t.Errorf("last report %+v", r)
 	}
 }
 
@@ -231,12 +413,15 @@ func TestStreamStepsDownToWhatDrbdsetupKnows(t *testing.T) {
 }
 
 func TestStreamRestartsAChildThatHangs(t *testing.T) {
-	for play, want := range map[string]error{"hang": errDump, "deaf": errHung, "skipped": errResync} {
+	for play, want := range map[string]error{"hang": errDump, "deaf": errHung, "halfway": errHung, "skipped": errResync} {
 		t.Run(play, func(t *testing.T) {
 			var err error
 			follow(t, play, func(s *Stream) {
-				if play == "hang" {
+				switch play {
+				case "hang":
 					s.DumpTimeout = 300 * time.Millisecond
+				case "deaf", "halfway":
+					s.answer = 300 * time.Millisecond
 				}
 			}, func(r Report) bool {
 				if r.Err != nil {

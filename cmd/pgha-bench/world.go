@@ -134,10 +134,12 @@ func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err err
 	text := strings.NewReplacer("$DIR", dir, "$API", "http://"+api.Addr().String(), "$DNS", w.dns.Addr(), "$HTTP", w.public,
 		"$ADDR", n.addr, "$DSN", n.dsn, "$CLIENT", n.client).Replace(config)
 	// The stand-ins are a shell that becomes cat or tail: one fork and two execs, which is less than the real programs need.
+	// A cat beside the tail reads the heartbeats.
 	for name, body := range map[string]string{
 		"config.toml": text, "events": events,
-		"crm_mon":   "#!/bin/sh\nexec cat '" + dir + "/crm.xml'\n",
-		"drbdsetup": "#!/bin/sh\ncase \"$*\" in *--now*) exec cat '" + dir + "/events';; esac\nexec tail -n +1 -f '" + dir + "/events'\n",
+		"crm_mon": "#!/bin/sh\nexec cat '" + dir + "/crm.xml'\n",
+		"drbdsetup": "#!/bin/sh\ncase \"$*\" in *--now*) exec cat '" + dir + "/events';; esac\n" +
+			"exec 3<&0; cat <&3 >/dev/null 2>&1 &\nexec tail -n +1 -f '" + dir + "/events'\n",
 	} {
 		if err = os.WriteFile(filepath.Join(dir, name), []byte(body), 0o755); err != nil {
 			return w, err
