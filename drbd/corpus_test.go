@@ -201,3 +201,57 @@ func TestStatusDocumentsOfOthersParse(t *testing.T) {
 		}
 	}
 }
+
+// A second drbdsetup is what a child without --poll is compared with: the two must tell the same states of one moment,
+// or a quiet child would be taken for hung.
+func TestADumpTellsWhatTheStreamHasTold(t *testing.T) {
+	streams := recordings(t, func(path string) bool { return strings.Contains(path, "/drbd/events2") })
+	compared := map[string]int{}
+	for _, dump := range recordings(t, func(path string) bool { return strings.HasSuffix(path, "events2-now.txt") }) {
+		second, at := foldUntil(t, dump, time.Time{})
+		node, lab := filepath.Base(filepath.Dir(dump)), strings.Contains(dump, "/lab9/")
+		for _, path := range streams {
+			if !strings.Contains(path, "/"+node+"/") || strings.Contains(path, "/lab9/") != lab {
+				continue
+			}
+			f, last := foldUntil(t, path, at)
+			if at.IsZero() || last.IsZero() || !f.Complete() {
+				continue // of another time
+			}
+			if a, b := f.Status(at), second.Status(at); !sameStates(a, b, "pg") {
+				t.Errorf("%s and %s differ:\n%s\n%s", path, dump, show(a), show(b))
+			}
+			compared[map[bool]string{true: "9", false: "8.4"}[lab]]++
+		}
+	}
+	if compared["8.4"] == 0 || compared["9"] == 0 {
+		t.Error("nothing was compared")
+	}
+	t.Logf("%v compared", compared)
+}
+
+// foldUntil folds the lines up to that time, or all; it returns the time of the line after them, zero when there is
+// none. Of all lines it is the first one's.
+func foldUntil(t *testing.T, path string, until time.Time) (*Folder, time.Time) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, first := NewFolder(), time.Time{}
+	for line := range bytes.Lines(b) {
+		ev, _ := Parse(bytes.TrimSpace(line), nil)
+		at, stamped := ev.Time()
+		if stamped && first.IsZero() {
+			first = at
+		}
+		if !until.IsZero() && stamped && at.After(until) {
+			return f, at
+		}
+		f.Line(at, line)
+	}
+	if until.IsZero() {
+		return f, first
+	}
+	return f, time.Time{}
+}

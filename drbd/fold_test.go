@@ -394,6 +394,55 @@ exists -
 	}
 }
 
+// Quorum, and what identifies a peer, as each version prints them: 8.4 prints no quorum and no client, and one name for
+// whatever peer. The last is a tiebreaker without a disk. DRBD prints quorum:yes when quorum is off.
+func TestQuorumAndPeers(t *testing.T) {
+	const (
+		eight = `exists resource name:pg role:Primary suspended:no write-ordering:flush
+exists connection name:pg peer-node-id:0 conn-name:peer connection:Connected role:Secondary congested:no
+exists device name:pg volume:0 minor:0 disk:UpToDate size:524236 read:3531
+exists peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate resync-suspended:no
+exists -
+`
+		nine = `exists resource name:pg role:Primary suspended:no force-io-failures:no may_promote:no promotion_score:10103
+exists connection name:pg peer-node-id:1 conn-name:pg-b connection:Connected role:Secondary
+exists connection name:pg peer-node-id:2 conn-name:tie connection:Connected role:Secondary
+exists device name:pg volume:0 minor:0 backing_dev:/dev/vdb disk:UpToDate client:no open:yes quorum:yes
+exists device name:pg volume:1 minor:1 backing_dev:/dev/vdc disk:UpToDate client:no open:no quorum:yes
+exists peer-device name:pg peer-node-id:1 conn-name:pg-b volume:0 replication:Established peer-disk:UpToDate peer-client:no resync-suspended:no
+exists peer-device name:pg peer-node-id:2 conn-name:tie volume:0 replication:Established peer-disk:Diskless peer-client:yes resync-suspended:no
+exists -
+`
+	)
+	for name, c := range map[string]struct{ lines, want string }{
+		"8.4":                          {eight, "quorum ? | 0 peer client ?"},
+		"8.4 loses its peer":           {eight + "change connection name:pg peer-node-id:0 conn-name:peer connection:NetworkFailure role:Unknown\n", "quorum ? | 0 peer client ?"},
+		"9":                            {nine, "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
+		"9 loses it on one volume":     {nine + "change device name:pg volume:1 minor:1 backing_dev:/dev/vdc disk:UpToDate client:no open:no quorum:no\n", "quorum yes no | 1 pg-b client no | 2 tie client yes"},
+		"9 has it again":               {nine + "change device name:pg volume:1 minor:1 quorum:no\nchange device name:pg volume:1 minor:1 disk:UpToDate client:no open:no quorum:yes\n", "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
+		"counters say nothing of it":   {nine + "change device name:pg volume:0 minor:0 quorum:no\nchange device name:pg volume:0 minor:0 size:1 read:2\n", "quorum no yes | 1 pg-b client no | 2 tie client yes"},
+		"a recording made with --diff": {nine + "change device name:pg volume:0 minor:0 backing_dev:/dev/vdb disk:UpToDate client:no open:yes quorum:yes->no\n", "quorum no yes | 1 pg-b client no | 2 tie client yes"},
+		"a word nobody knows":          {nine + "change device name:pg volume:0 minor:0 quorum:perhaps\n", "quorum ? yes | 1 pg-b client no | 2 tie client yes"},
+		"a peer whose disk has failed": {nine + "change peer-device name:pg peer-node-id:1 conn-name:pg-b volume:0 peer-disk:Diskless peer-client:no\n", "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
+		"the connection has a name":    {strings.ReplaceAll(nine, "pg-b", "replica-link"), "quorum yes yes | 1 replica-link client no | 2 tie client yes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			word := map[Tri]string{Unknown: "?", Yes: "yes", No: "no"}
+			r := folder(t, c.lines).Status(time.Unix(0, 0)).Resources[0]
+			got := "quorum"
+			for _, d := range r.Devices {
+				got += " " + word[d.Quorum]
+			}
+			for _, c := range r.Connections {
+				got += fmt.Sprintf(" | %d %s client %s", c.PeerNodeID, c.Name, word[c.Volumes[0].PeerClient])
+			}
+			if got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestUnits(t *testing.T) {
 	f := folder(t, base+"change connection name:pg peer-node-id:1 ap-in-flight:18446744073709551608 rs-in-flight:3\n"+
 		"change device name:pg volume:0 size:5 read:10 al-writes:7 upper-pending:18446744073709551615\n"+

@@ -62,7 +62,7 @@ type Device struct {
 	Disk       string // one of the disk states, "Unknown" for a word this package does not know
 	Client     Tri
 	Open       Tri
-	Quorum     Tri
+	Quorum     Tri          // No: DRBD refuses writes here. Yes also when quorum is off; Unknown with DRBD 8.4, which has none
 	Stats      *DeviceStats // nil without --statistics
 }
 
@@ -74,9 +74,14 @@ type DeviceStats struct {
 }
 
 // Connection is one peer of a resource.
+//
+// Name is what the configuration calls the connection: its own name if it has one (`connection NAME { ... }`, or _name
+// in its net section), else the host that it leads to (`on HOST`; of stacked or floating hosts all of them, joined with
+// "_": drbdadm_postparse.c, create_implicit_net_options). So it is the peer's host name where nobody chose another.
+// drbdsetup of 8.4 prints "peer" and node id 0 for the only peer there is, whatever its name.
 type Connection struct {
-	PeerNodeID                       int    // -1 when not printed
-	Name                             string // the peer's name; always "peer" with DRBD 8.4
+	PeerNodeID                       int // -1 when not printed
+	Name                             string
 	State                            string // one of the connection states, "Unknown" for a word this package does not know
 	PeerRole                         Role
 	SplitBrain                       SplitBrain
@@ -98,7 +103,7 @@ type PeerDevice struct {
 	Volume               int
 	Replication          string // one of the replication states, "Unknown" for a word this package does not know
 	PeerDisk             string
-	PeerClient           Tri
+	PeerClient           Tri              // Yes: the peer has no disk by configuration, as a tiebreaker; Unknown with DRBD 8.4
 	ResyncSuspended      []string         // reasons (user, peer, dependency); nil when not suspended
 	ResyncSuspendedKnown bool             // false until the stream printed the field
 	Done                 float64          // percent, negative when no resync or verify runs; with 8.4, which prints none, of what was left when the resync was first seen
