@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves know nobody but the
-// environment of their children, and the core knows only what time is.
+// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves know nobody, and the core
+// knows only what time is.
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
@@ -19,12 +19,11 @@ func TestImportsPointOneWay(t *testing.T) {
 		"agent/awsquery":                  {},
 		"agent/cloudwatch":                {"agent/awsquery"},
 		"agent/cloudwatch/cloudwatchtest": {},
-		"agent/doctor":                    {"agent/awsquery", "agent/fsm", "crm", "drbd", "internal/childenv", "pg", "route53"},
+		"agent/doctor":                    {"agent/awsquery", "agent/fsm", "crm", "drbd", "pg", "route53"},
 		"agent/fsm":                       {},
 		"agent/switchover":                {"agent", "crm", "drbd", "pg", "route53"},
-		"crm":                             {"internal/childenv"},
-		"drbd":                            {"internal/childenv"},
-		"internal/childenv":               {},
+		"crm":                             {},
+		"drbd":                            {},
 		"pg":                              {},
 		"pg/pgtest":                       {},
 		"route53":                         {},

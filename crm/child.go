@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/pgha/pgha-agent/internal/childenv"
 )
 
 const (
@@ -73,7 +72,7 @@ func (c *child) run(ctx context.Context, name string, argv []string) (result, er
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	r := &result{stdout: capped{limit: MaxDocument, stop: true}, stderr: capped{limit: maxStderr}}
 	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
-	cmd.Env = childenv.Environ()
+	cmd.Env = append(os.Environ(), childEnv...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = reapDelay
@@ -139,3 +138,8 @@ func (c *capped) lastLine() string {
 	text := strings.TrimSpace(c.buf.String())
 	return clean(text[strings.LastIndexByte(text, '\n')+1:], maxStderrLine)
 }
+
+// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known is read from them, and times
+// in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a promotion is a part of its claim, and one
+// promotion has one claim, whatever becomes of the machine's zone.
+var childEnv = []string{"LC_ALL=C", "TZ=UTC"}

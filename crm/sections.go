@@ -271,7 +271,7 @@ func duration(text string) time.Duration {
 }
 
 // parseTime reads the forms that crm_mon prints: ctime without a zone, and since 2.0.3 ISO with or without a zone and
-// microseconds. Without a zone it is UTC, which is the zone that crm_mon is run with (childenv.Environ), and not this
+// microseconds. Without a zone it is UTC, which is the zone that crm_mon is run with (childEnv), and not this
 // process's: that is the machine's, can be changed, and differs from the one of whoever made a recording. Anything else
 // is the zero time, and so is 1970: 2.0.3 printed it for fencing that did not complete.
 func parseTime(text string) time.Time {

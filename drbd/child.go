@@ -12,8 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/pgha/pgha-agent/internal/childenv"
 )
 
 var errStuck = errors.New("drbdsetup cannot be killed (uninterruptible sleep?)")
@@ -46,7 +44,7 @@ func startChild(ctx context.Context, command []string, delay time.Duration, wait
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	c := &child{cmd: cmd, stdin: inW, stdout: outR, done: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inR, outW, &c.stderr
-	cmd.Env = childenv.Environ()
+	cmd.Env = append(os.Environ(), childEnv...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = delay
@@ -180,3 +178,8 @@ func (t *tail) last() string {
 	}, strings.ToValidUTF8(string(b), "?"))
 	return s[:min(len(s), 200)]
 }
+
+// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known is read from them, and times
+// in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a promotion is a part of its claim, and one
+// promotion has one claim, whatever becomes of the machine's zone.
+var childEnv = []string{"LC_ALL=C", "TZ=UTC"}

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/pgha/pgha-agent/internal/childenv"
 )
 
 const (
@@ -35,7 +33,7 @@ func run(ctx context.Context, as *syscall.Credential, argv ...string) ([]byte, e
 	cmd := exec.CommandContext(ctx, program(argv[0]), argv[1:]...)
 	var stdout, stderr bounded
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &stdout, &stderr, "/"
-	cmd.Env = childenv.Environ()
+	cmd.Env = append(os.Environ(), childEnv...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -104,3 +102,8 @@ func credential(name string) (*syscall.Credential, error) {
 }
 
 func asRoot() bool { return os.Geteuid() == 0 }
+
+// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known is read from them, and times
+// in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a promotion is a part of its claim, and one
+// promotion has one claim, whatever becomes of the machine's zone.
+var childEnv = []string{"LC_ALL=C", "TZ=UTC"}
