@@ -183,6 +183,7 @@ func connectionFacts(c drbd.Connection) fsm.Connection {
 		is.LostWhy = c.State
 	}
 	for _, v := range c.Volumes {
+		is.Comparing = is.Comparing || is.Connected && v.Replication == "Off"
 		is.DiskLost = is.DiskLost || (v.PeerDisk == "Failed" || v.PeerDisk == "Diskless") && v.PeerClient != drbd.Yes
 	}
 	return is

@@ -154,6 +154,12 @@ func TestDrbdFacts(t *testing.T) {
 		"peer without a disk on purpose": {func(_ *drbd.Report, r *drbd.Resource) {
 			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Diskless", PeerClient: drbd.Yes}}
 		}, func(d fsm.Drbd) bool { return !d.PeerDiskLost }},
+		"connected, not compared yet": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].Volumes = []drbd.PeerDevice{{Replication: "Established"}, {Replication: "Off"}}
+		}, func(d fsm.Drbd) bool { return d.Connected && d.Connections[0].Comparing }},
+		"compared": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].Volumes = []drbd.PeerDevice{{Replication: "SyncSource"}}
+		}, func(d fsm.Drbd) bool { return d.Connected && !d.Connections[0].Comparing }},
 		"peer behind": {func(_ *drbd.Report, r *drbd.Resource) {
 			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Inconsistent"}}
 		}, func(d fsm.Drbd) bool { return !d.PeerDiskLost }},

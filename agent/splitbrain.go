@@ -71,9 +71,8 @@ func (a *Agent) keepLatch(c *fsm.Connection, last fsm.Connection, known latches)
 	switch {
 	case c.SplitBrain && !last.SplitBrain:
 		a.log.Error("split brain", keyPeer, c.Name, keyNext, holdHelp[fsm.HoldSplitBrain][1])
-	case !c.Connected && known.has(c.Name):
+	case (!c.Connected || c.Comparing) && known.has(c.Name):
 		c.SplitBrain = true
-	// DRBD 8.4 says Connected before it has compared the data, which is when the latch goes.
 	case c.Connected && !c.SplitBrain && known.has(c.Name) && !a.opts.once:
 		a.log.Info("split brain is over: connected again", keyPeer, c.Name)
 	}

@@ -56,6 +56,8 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 		return d
 	}
 	dr := fsm.Connection{Name: "dr"}
+	comparing := report(true, false, dr)
+	comparing.Connections[0].Comparing = true
 	gone := fsm.Drbd{Live: true}
 	gone.Connections[0] = dr
 	for name, c := range map[string]struct {
@@ -75,7 +77,10 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(false, false, fsm.Connection{Name: "dr", Connected: true})}, latched: []bool{true, true}, left: "pg-a\n",
 		},
 		"a connection that is gone": {file: "pg-a\n", reports: []fsm.Drbd{gone, report(true, false, dr)}, latched: []bool{true, false}},
-		"nobody knows which peer":   {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false}, left: "dr\n"},
+		"restart, and the data are compared first": {
+			file: "pg-a\n", reports: []fsm.Drbd{comparing, report(true, false, dr)}, latched: []bool{true, false},
+		},
+		"nobody knows which peer": {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false}, left: "dr\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
