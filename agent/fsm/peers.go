@@ -70,11 +70,11 @@ func (s *State) awaitClaim(now Time) {
 	}
 }
 
-// claimAwaited reports whether the record has yet to show the claim of the promoted peer. A promotion in place whose claim does not come
-// is given up: the owner's agent may be down, and the record is right.
+// claimAwaited reports whether the record has yet to show the claim of the promoted peer: it is read once for each promotion that is seen.
+// A promotion in place whose claim does not come is given up: the owner's agent may be down, and the record is right.
 func (s *State) claimAwaited() bool {
 	a := &s.awaited
-	return s.Zone.Owner != a.peer || s.Zone.Claim == a.stale && a.reads < maxClaimReads
+	return a.reads == 0 || s.Zone.Owner != a.peer || s.Zone.Claim == a.stale && a.reads < maxClaimReads
 }
 
 // readForClaim counts a read that began when one was due for a peer's claim, and sets the next.

@@ -144,6 +144,9 @@ func TestDriftIsJudgedByThePromotedNode(t *testing.T) {
 		"not looked yet":               {func(s *State) { s.everLooked = false }, false},
 		"demoted":                      {func(s *State) { s.Cluster.PromotedHere = false }, false},
 		"promoted once more meanwhile": {func(s *State) { s.Cluster.Promotion = "p2" }, false},
+		"DRBD is down":                 {func(s *State) { s.Drbd, s.Cluster.OK = Drbd{Down: true}, false }, false},
+		"DRBD is Secondary":            {func(s *State) { s.Drbd.Primary, s.Cluster.OK = false, false }, false},
+		"DRBD does not answer":         {func(s *State) { s.Drbd.Live = false }, true},
 		"an alias":                     {func(s *State) { s.Zone = Zone{Refused: true} }, true},
 	} {
 		s, _ := settled()
@@ -194,6 +197,13 @@ func TestAnotherRecordIsWritten(t *testing.T) {
 		again := New(cfg, 1, s.Episode, true)
 		if again.Published != c.published || again.Promotion != "p1" {
 			t.Errorf("%s: published %v", name, again.Published)
+		}
+		if s = New(cfg, 1, again.Episode, true); s.Published != c.published {
+			t.Errorf("%s: published %v after a second restart", name, s.Published)
+		}
+		again, _ = again.Step(boot*3, Tick{})
+		if s = New(cfg, 1, again.Episode, true); s.Published != c.published {
+			t.Errorf("%s: published %v after a restart before the write", name, s.Published)
 		}
 		if c.change(&cfg); cfg.Addr == "" {
 			for addr, published := range map[string]bool{myAddr: true, "10.0.2.99": false} {

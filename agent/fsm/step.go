@@ -214,9 +214,8 @@ func (s *State) memorize() {
 	if s.Episode.ID == 0 {
 		return
 	}
-	m := Memory{Kept: true, Fences: s.fences, Repaired: s.repaired, Fights: s.Fights}
-	if s.Published {
-		m.Record, m.Addr = s.published.record, s.published.addr
+	m := Memory{
+		Kept: true, Fences: s.fences, Record: s.published.record, Addr: s.published.addr, Repaired: s.repaired, Fights: s.Fights,
 	}
 	for i, l := range s.Lost {
 		if !l.Fenced {
@@ -241,6 +240,9 @@ func (s *State) viewed(now Time, e Viewed) {
 
 // owns reports whether this node has published its promotion and is still shown as promoted: only then is the record its own to judge.
 func (s *State) owns() bool {
+	if s.Drbd.Down || s.Drbd.Live && !s.Drbd.Primary {
+		return false // whatever Pacemaker said last: it may be gone as well
+	}
 	return s.Published && !s.Contested && s.everLooked && s.Cluster.PromotedHere && (s.Cluster.Promotion == s.Promotion || s.Cluster.Promotion == "")
 }
 
