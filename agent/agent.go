@@ -24,7 +24,7 @@ import (
 type Options struct {
 	Config  *Config
 	Version string
-	Logger  *slog.Logger
+	Logger  *slog.Logger // may block: the agent does not wait for it
 	Clock   Clock        // nil: the kernel's
 	Alerts  net.Listener // alert socket held by systemd; nil: the agent makes its own
 	Notify  Notifier     // systemd; nil: nobody to tell
@@ -75,6 +75,12 @@ type message struct {
 // New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
 func New(opts Options) (*Agent, error) {
 	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64)}
+	if opts.sources == nil { // a simulation has one thread, and what it says an order
+		a.log = slog.New(newLogAside(opts.Logger.Handler()))
+	}
+	if opts.Notify != nil {
+		a.opts.Notify = beside(opts.Notify)
+	}
 	a.lastDrbd.Store(&fsm.Drbd{})
 	if a.clock == nil {
 		a.clock = SystemClock{}
@@ -156,6 +162,9 @@ func (a *Agent) close() {
 	a.src.Postgres.Close()
 	a.src.Zone.Close()
 	a.journal.close()
+	if h, ok := a.log.Handler().(logAside); ok {
+		h.lines.flush(logFlush)
+	}
 }
 
 // loop is the only place where the state changes.

@@ -25,6 +25,9 @@ func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logge
 	if opts.Alerts, err = inherited(); err != nil {
 		return err
 	}
+	if opts.Notify != nil {
+		opts.Notify = beside(opts.Notify) // one for all agents: what they say keeps its order
+	}
 	for {
 		opts.Config, opts.Logger = cfg, log
 		a, err := New(opts)

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -9,8 +11,28 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// Notifier tells the service manager how the agent is.
+// Notifier tells the service manager how the agent is. It may block.
 type Notifier interface{ Notify(state string) }
+
+// notifyAside is a Notifier that hands messages to another one beside the caller: a service manager that stands still must not stop the loop.
+// They say what is, so of those that wait only the newest of each kind counts.
+type notifyAside struct{ aside[string] }
+
+// beside returns a Notifier that does not block, n itself when it is one.
+func beside(n Notifier) Notifier {
+	if n, ok := n.(*notifyAside); ok {
+		return n
+	}
+	return &notifyAside{aside[string]{do: n.Notify}}
+}
+
+// Notify implements Notifier. It does not wait.
+func (n *notifyAside) Notify(state string) {
+	kind, _, _ := strings.Cut(state, "=")
+	n.change(func(waiting []string) []string {
+		return append(slices.DeleteFunc(waiting, func(s string) bool { return strings.HasPrefix(s, kind+"=") }), state)
+	})
+}
 
 // Systemd is the Notifier of a unit with Type=notify; it does nothing outside of one.
 type Systemd struct{}
