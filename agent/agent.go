@@ -44,6 +44,7 @@ type Agent struct {
 	id    identity
 
 	inbox       chan message
+	ended       chan struct{} // closed when the loop has ended
 	state       fsm.State
 	details     Snapshot
 	snap        atomic.Pointer[Snapshot]
@@ -74,7 +75,7 @@ type message struct {
 
 // New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
 func New(opts Options) (*Agent, error) {
-	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64)}
+	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64), ended: make(chan struct{})}
 	if opts.sources == nil { // a simulation has one thread, and what it says an order
 		a.log = slog.New(newLogAside(opts.Logger.Handler()))
 	}
@@ -169,6 +170,7 @@ func (a *Agent) close() {
 
 // loop is the only place where the state changes.
 func (a *Agent) loop(ctx context.Context) error {
+	defer close(a.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	a.planned = a.clock.Boot()
@@ -248,11 +250,12 @@ func (a *Agent) publish(now fsm.Time) {
 // Snapshot returns what the agent knows.
 func (a *Agent) Snapshot() *Snapshot { return a.snap.Load() }
 
-// send hands an event to the loop.
+// send hands an event to the loop, unless ctx or the loop ends before it has room.
 func (a *Agent) send(ctx context.Context, m message) {
 	select {
 	case a.inbox <- m:
 	case <-ctx.Done():
+	case <-a.ended:
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -167,4 +168,52 @@ type slowWriter struct{ to *bytes.Buffer }
 func (w slowWriter) Write(b []byte) (int, error) {
 	time.Sleep(time.Millisecond)
 	return w.to.Write(b)
+}
+
+// TestAlertIsTakenOnceTheLoopHasIt holds what "ok" on the alert socket means: the hook does nothing then, so a loop that hangs or has ended must not
+// have it said.
+func TestAlertIsTakenOnceTheLoopHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := bareAgent(t)
+		a.start = func(func()) {}
+		send := func() <-chan error {
+			answer := make(chan error, 1)
+			go func() { answer <- a.alerted(t.Context(), promoteAlert, 0) }()
+			synctest.Wait()
+			return answer
+		}
+		answered := func(answer <-chan error) (error, bool) {
+			synctest.Wait()
+			select {
+			case err := <-answer:
+				return err, true
+			default:
+				return nil, false
+			}
+		}
+		answer := send()
+		if err, ok := answered(answer); ok {
+			t.Fatalf("answered %v, and nobody has taken it in", err)
+		}
+		m := <-a.inbox
+		if m.event != (fsm.Hint{Promotion: true}) {
+			t.Errorf("event %#v", m.event)
+		}
+		a.step(t.Context(), m)
+		if err, ok := answered(answer); err != nil || !ok {
+			t.Errorf("taken in, and the answer is %v, given %t", err, ok)
+		}
+		// SIGTERM: what is in the inbox stays there.
+		answer = send()
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		a.inbox = make(chan message) // so that the loop sees the end only
+		_ = a.loop(stopped)
+		if err, ok := answered(answer); err == nil || !ok {
+			t.Errorf("the loop has ended, and the answer is %v, given %t", err, ok)
+		}
+		if err, ok := answered(send()); err == nil || !ok {
+			t.Errorf("after the end the answer is %v, given %t", err, ok)
+		}
+	})
 }

@@ -62,7 +62,7 @@ func (d *Driver) Turn() (sleep time.Duration) {
 // Alert is an alert that came through the socket. It is taken in by the next Turn, as is all that follows.
 func (d *Driver) Alert(a crm.Alert) {
 	d.makeRoom()
-	_ = d.a.alerted(d.ctx, a, 0)
+	d.a.send(d.ctx, d.a.hint(a, 0))
 }
 
 // Drbd is a report of the events2 stream.
