@@ -58,6 +58,7 @@ type Agent struct {
 
 	src        Sources
 	journal    *saver
+	pauses     pauses
 	sequenceMu sync.Mutex
 	sequence   crm.Sequence
 	metrics    *metrics
@@ -153,6 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.drainSpool(ctx)
 	err := group.Wait()
 	a.effects.Wait()
+	a.pauses.end()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

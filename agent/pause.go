@@ -8,22 +8,43 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// pause holds publication back for a while, also over a restart of the agent; zero ends it.
+// pause holds publication back for a while, also over a restart of the agent; zero ends it. What the file says is what counts: the loop is
+// told also when the client has left, and when the write failed too late to be undone.
 func (a *Agent) pause(ctx context.Context, length time.Duration) error {
-	until, boot := time.Time{}, fsm.Time(0)
+	a.pauses.Lock()
+	defer a.pauses.Unlock()
+	if a.pauses.over {
+		return errStopping
+	}
+	until := time.Time{}
 	if length > 0 {
-		until, boot = a.clock.Wall().Add(length), a.clock.Boot()+length
+		until = a.clock.Wall().Add(length)
 	}
-	if err := writePause(a.cfg.State.Dir, until); err != nil {
-		return err
+	err := writePause(a.cfg.State.Dir, until)
+	boot, readErr := readPause(a.cfg.State.Dir, a.clock)
+	if readErr == nil && (err == nil || (boot != 0) == (length > 0)) {
+		a.send(context.WithoutCancel(ctx), message{event: fsm.Paused{Until: boot}})
 	}
-	a.send(ctx, message{event: fsm.Paused{Until: boot}})
-	return nil
+	return errors.Join(err, readErr)
+}
+
+// pauses lets one request after the other change the pause: file and loop hear of them in the same order.
+type pauses struct {
+	sync.Mutex
+	over bool
+}
+
+// end waits for the request that is being served. The next agent reads the file after that, so a later one would be lost on it.
+func (p *pauses) end() {
+	p.Lock()
+	defer p.Unlock()
+	p.over = true
 }
 
 // pauseFile keeps a pause over a restart of the agent. It holds wall-clock time, so that it ends in time over a reboot as well.
@@ -58,6 +79,9 @@ func readPause(dir string, clock Clock) (fsm.Time, error) {
 func writePause(dir string, until time.Time) error {
 	if until.IsZero() {
 		if err := os.Remove(filepath.Join(dir, pauseName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove pause file: %w", err)
+		}
+		if err := syncDir(dir, (*os.File).Sync); err != nil {
 			return fmt.Errorf("remove pause file: %w", err)
 		}
 		return nil

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+)
+
+// told returns what the loop would take in, oldest first.
+func told(a *Agent) (list []fsm.Event) {
+	for len(a.inbox) > 0 {
+		list = append(list, (<-a.inbox).event)
+	}
+	return list
+}
+
+func TestPauseReachesTheLoopThoughItsClientLeft(t *testing.T) {
+	a := bareAgent(t)
+	a.clock = newTestClock()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 { // one of two ready cases is taken at random
+		for _, length := range []time.Duration{time.Hour, 0} {
+			if err := a.pause(gone, length); err != nil {
+				t.Fatal(err)
+			}
+			until, err := readPause(a.cfg.State.Dir, a.clock)
+			if got := told(a); err != nil || len(got) != 1 || got[0] != (fsm.Paused{Until: until}) || (until != 0) != (length != 0) {
+				t.Fatalf("pause for %v: file says %v (%v), the loop is told %v", length, until, err, got)
+			}
+		}
+	}
+}
+
+func TestPausesAtOnceLeaveFileAndLoopAtOne(t *testing.T) {
+	a := bareAgent(t)
+	a.clock = newTestClock()
+	var all sync.WaitGroup
+	for n := range 30 {
+		all.Go(func() {
+			if err := a.pause(t.Context(), time.Duration(n%3)*time.Hour); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	until, err := readPause(a.cfg.State.Dir, a.clock)
+	if list := told(a); err != nil || len(list) != 30 || list[29] != (fsm.Paused{Until: until}) {
+		t.Errorf("file says %v (%v), the loop was told %v", until, err, list)
+	}
+}
+
+// TestPauseThatFailsChangesTheLoopOnlyWithTheFile takes the state directory away: the file cannot be written, and says nothing.
+func TestPauseThatFailsChangesTheLoopOnlyWithTheFile(t *testing.T) {
+	a := bareAgent(t)
+	a.cfg.State.Dir = filepath.Join(a.cfg.State.Dir, "gone")
+	if err := a.pause(t.Context(), time.Hour); err == nil {
+		t.Error("a pause without a file")
+	}
+	if list := told(a); len(list) != 0 {
+		t.Errorf("a pause that is not kept: the loop is told %v", list)
+	}
+}
+
+// TestPauseAfterTheEndIsRefused: the next agent has read the file by then.
+func TestPauseAfterTheEndIsRefused(t *testing.T) {
+	w := newWorld(t)
+	a, stop := w.start()
+	w.ready(a)
+	stop()
+	if err := a.pause(t.Context(), time.Hour); !errors.Is(err, errStopping) {
+		t.Errorf("paused by an agent that has ended: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, pauseName)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("and there is a file: %v", err)
+	}
+}
+
+func TestUnreadablePauseFilePauses(t *testing.T) {
+	for name, text := range map[string]string{"empty": "", "torn": `{"until":"2026-`, "no time": `{"until":5}`} {
+		cfg, clock := DefaultConfig(), newTestClock()
+		cfg.Node.Name, cfg.Node.Address, cfg.State.Dir = "pg-b", "127.0.2.10", t.TempDir()
+		cfg.Record.ZoneID, cfg.Record.Name = "Z1", testName
+		if err := os.WriteFile(filepath.Join(cfg.State.Dir, pauseName), []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		a, err := New(Options{Config: &cfg, Logger: testLoggerOf(t), Clock: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.close()
+		if want := clock.Boot() + time.Hour; a.state.PausedUntil != want || !a.Snapshot().Holds.Has(fsm.HoldPaused) {
+			t.Errorf("%s: paused until %v, want %v", name, a.state.PausedUntil, want)
+		}
+	}
+}
