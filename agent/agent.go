@@ -57,6 +57,8 @@ type Agent struct {
 	start       func(func()) // starts an effect beside the loop
 
 	src        Sources
+	alertsAt   net.Listener // sockets, once they are open
+	controlAt  net.Listener
 	journal    *saver
 	pauses     pauses
 	sequenceMu sync.Mutex
@@ -76,6 +78,16 @@ type message struct {
 
 // New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
 func New(opts Options) (*Agent, error) {
+	a, err := prepare(opts)
+	if err != nil {
+		return nil, err
+	}
+	a.begin()
+	return a, nil
+}
+
+// prepare makes the part of an Agent that can fail. It leaves alone what belongs to an agent that still runs.
+func prepare(opts Options) (*Agent, error) {
 	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64), ended: make(chan struct{})}
 	if opts.sources == nil { // a simulation has one thread, and what it says an order
 		a.log = slog.New(newLogAside(opts.Logger.Handler()))
@@ -99,8 +111,14 @@ func New(opts Options) (*Agent, error) {
 	if err := a.connect(); err != nil {
 		return nil, err
 	}
+	return a, nil
+}
+
+// begin goes on from what the state directory says, once no other agent writes there.
+func (a *Agent) begin() {
 	last, sameBoot := a.openJournal()
 	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
+	var err error
 	if a.state.PausedUntil, err = readPause(a.cfg.State.Dir, a.clock); err != nil {
 		a.state.PausedUntil = a.clock.Boot() + time.Hour
 		a.log.Error("pause file not readable: paused for an hour, because it may say so", keyErr, err)
@@ -108,7 +126,6 @@ func New(opts Options) (*Agent, error) {
 	a.metrics = newMetrics(a)
 	a.cloud = newCloud(a)
 	a.publish(a.clock.Boot())
-	return a, nil
 }
 
 func (a *Agent) coreConfig() fsm.Config {
@@ -133,10 +150,11 @@ func (a *Agent) coreConfig() fsm.Config {
 // the stop in every cache.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
-	group, ctx := errgroup.WithContext(ctx)
-	if err := a.listen(ctx, group); err != nil {
+	if err := a.open(nil); err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	a.listen(ctx, group)
 	group.Go(func() error {
 		return a.src.Drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) })
 	})
@@ -162,9 +180,16 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 func (a *Agent) close() {
+	for _, l := range []net.Listener{a.alertsAt, a.controlAt} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
 	a.src.Postgres.Close()
 	a.src.Zone.Close()
-	a.journal.close()
+	if a.journal != nil {
+		a.journal.close()
+	}
 	if h, ok := a.log.Handler().(logAside); ok {
 		h.lines.flush(logFlush)
 	}

@@ -13,13 +13,10 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-var errReload = errors.New("configuration reloaded")
-
-// Daemon runs agents one after the other: each value from reload loads the configuration again and, when it is good, replaces
-// the agent by a new one, which continues from the journal as after a restart. A bad configuration changes nothing.
-func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logger, error), reload <-chan struct{}) error {
-	cfg, log, err := load()
-	if err != nil {
+// Daemon runs agents one after the other: each value from reload loads the configuration again and, when an agent can be made of it, replaces
+// the one that runs, and goes on from the journal as after a restart. A bad configuration changes nothing.
+func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logger, error), reload <-chan struct{}) (err error) {
+	if opts.Config, opts.Logger, err = load(); err != nil {
 		return err
 	}
 	if opts.Alerts, err = inherited(); err != nil {
@@ -28,20 +25,32 @@ func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logge
 	if opts.Notify != nil {
 		opts.Notify = beside(opts.Notify) // one for all agents: what they say keeps its order
 	}
-	for {
-		opts.Config, opts.Logger = cfg, log
-		a, err := New(opts)
-		if err != nil {
-			return err
-		}
-		err = a.runUntil(ctx, reload, func() (err error) {
-			cfg, log, err = load()
-			return err
+	a, err := prepare(opts)
+	for err == nil && a != nil {
+		a.begin()
+		a, err = a.runUntil(ctx, reload, func() (*Agent, error) {
+			opts := opts
+			var err error
+			if opts.Config, opts.Logger, err = load(); err != nil {
+				return nil, err
+			}
+			return a.successor(opts)
 		})
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
 	}
+	return err
+}
+
+// successor prepares an agent that can take over from this one, which goes on when that fails.
+func (a *Agent) successor(opts Options) (*Agent, error) {
+	next, err := prepare(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := next.open(a); err != nil {
+		next.close()
+		return nil, err
+	}
+	return next, nil
 }
 
 // inherited returns the alert socket that systemd holds for us, nil without one.
@@ -69,28 +78,33 @@ func again(l net.Listener) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// runUntil runs the agent until ctx ends, or until a reload for which the new configuration could be loaded.
-func (a *Agent) runUntil(ctx context.Context, reload <-chan struct{}, load func() error) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+// runUntil runs the agent until ctx ends, or until a reload for which load has made the next agent.
+func (a *Agent) runUntil(ctx context.Context, reload <-chan struct{}, load func() (*Agent, error)) (*Agent, error) {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
+	go func() { done <- a.Run(running) }()
 	for {
 		select {
 		case err := <-done:
-			return err
+			return nil, err
 		case <-reload:
-			if err := load(); err != nil {
+			next, err := load()
+			if err != nil {
 				a.log.Error("configuration not reloaded", keyErr, err)
-				a.send(ctx, message{event: fsm.Tick{}, apply: func(s *Snapshot) { s.ConfigErr = err.Error() }})
+				a.send(running, message{event: fsm.Tick{}, apply: func(s *Snapshot) { s.ConfigErr = err.Error() }})
 				continue
 			}
 			a.log.Info("configuration reloaded")
 			if a.opts.Notify != nil {
 				a.opts.Notify.Notify(daemon.SdNotifyReloading)
 			}
-			stop(errReload)
-			return <-done
+			stop()
+			if err := <-done; err != nil || ctx.Err() != nil {
+				next.close()
+				return nil, err
+			}
+			return next, nil
 		}
 	}
 }

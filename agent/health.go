@@ -119,7 +119,8 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	add(st.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+s.WallOf(st.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
 	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr, "see http.listen and http.web_config_file")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr, "free space or mend permissions of the state directory")
-	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr, "`pgha-agent check-config`")
+	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
+		"mend what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the configuration")
 	for _, w := range a.cfg.Warnings() {
 		add(true, "config_warning", Warning, w, "")
 	}

@@ -21,35 +21,43 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// listen opens the sockets and serves them until ctx ends.
-func (a *Agent) listen(ctx context.Context, group *errgroup.Group) error {
-	var alerts net.Listener
-	var err error
-	if a.opts.Alerts != nil {
-		alerts, err = again(a.opts.Alerts)
-	} else {
-		alerts, err = alertsock.ListenUnix(a.cfg.State.AlertSocket, 0o660)
+// open opens the sockets that are not open yet, but for those that before, an agent that still runs, has in use.
+func (a *Agent) open(before *Agent) (err error) {
+	inUse := func(path string) bool {
+		return before != nil && (path == before.cfg.State.AlertSocket || path == before.cfg.State.ControlSocket)
+	}
+	switch alerts := a.cfg.State.AlertSocket; {
+	case a.alertsAt != nil:
+	case a.opts.Alerts != nil:
+		a.alertsAt, err = again(a.opts.Alerts)
+	case !inUse(alerts):
+		a.alertsAt, err = alertsock.ListenUnix(alerts, 0o660)
 	}
 	if err != nil {
 		return fmt.Errorf("listen for alerts: %w", err)
 	}
-	control, err := alertsock.ListenUnix(a.cfg.State.ControlSocket, 0o660)
-	if err != nil {
-		return errors.Join(fmt.Errorf("listen for control: %w", err), alerts.Close())
+	if control := a.cfg.State.ControlSocket; a.controlAt == nil && !inUse(control) {
+		if a.controlAt, err = alertsock.ListenUnix(control, 0o660); err != nil {
+			return fmt.Errorf("listen for control: %w", err)
+		}
 	}
+	return nil
+}
+
+// listen serves the sockets until ctx ends.
+func (a *Agent) listen(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error {
-		return alertsock.ServeAlerts(ctx, alerts, alertsock.AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
+		return alertsock.ServeAlerts(ctx, a.alertsAt, alertsock.AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
 	})
 	group.Go(func() error {
 		return serve(ctx, a.log, a.controlMux(), func(s *http.Server) error {
 			s.ConnContext = withClient
-			return s.Serve(limitConns(control))
+			return s.Serve(limitConns(a.controlAt))
 		})
 	})
 	if a.cfg.HTTP.Listen != Off {
 		group.Go(func() error { a.servePublic(ctx); return nil })
 	}
-	return nil
 }
 
 // servePublic serves metrics and health checks. A port that is taken or a bad certificate costs those, never the record: it is
