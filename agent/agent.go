@@ -60,6 +60,7 @@ type Agent struct {
 	alertsAt   net.Listener // sockets, once they are open
 	controlAt  net.Listener
 	journal    *saver
+	earlier    JournalEntry // the last episode, when it is of another boot: what its times count from
 	pauses     pauses
 	sequenceMu sync.Mutex
 	sequence   crm.Sequence
@@ -88,7 +89,10 @@ func New(opts Options) (*Agent, error) {
 
 // prepare makes the part of an Agent that can fail. It leaves alone what belongs to an agent that still runs.
 func prepare(opts Options) (*Agent, error) {
-	a := &Agent{cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64), ended: make(chan struct{})}
+	a := &Agent{
+		cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64), ended: make(chan struct{}),
+		journal: newSaver(opts.Config.State.Dir),
+	}
 	if opts.sources == nil { // a simulation has one thread, and what it says an order
 		a.log = slog.New(newLogAside(opts.Logger.Handler()))
 	}
@@ -153,12 +157,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.open(nil); err != nil {
 		return err
 	}
+	saving, loopEnded := context.WithCancel(context.WithoutCancel(ctx))
+	defer loopEnded()
 	group, ctx := errgroup.WithContext(ctx)
 	a.listen(ctx, group)
+	saved := make(chan error, 1)
+	go func() { saved <- a.journal.run(saving, func(err error) { a.journalSaved(ctx, err) }) }()
 	group.Go(func() error {
 		return a.src.Drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) })
 	})
-	group.Go(func() error { return a.journal.run(ctx, func(err error) { a.journalSaved(ctx, err) }) })
 	group.Go(func() error { a.keepWarm(ctx); return nil })
 	if a.cloud != nil {
 		group.Go(func() error { a.cloud.putAll(ctx); return nil })
@@ -173,6 +180,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	err := group.Wait()
 	a.effects.Wait()
 	a.pauses.end()
+	loopEnded() // only now: its last step may have had something to save
+	err = errors.Join(err, <-saved)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -187,9 +196,7 @@ func (a *Agent) close() {
 	}
 	a.src.Postgres.Close()
 	a.src.Zone.Close()
-	if a.journal != nil {
-		a.journal.close()
-	}
+	a.journal.close()
 	if h, ok := a.log.Handler().(logAside); ok {
 		h.lines.flush(logFlush)
 	}

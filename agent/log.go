@@ -30,18 +30,19 @@ const (
 func (a *Agent) logTransitions(before *fsm.State) {
 	s := &a.state
 	e, was := &s.Episode, &before.Episode
+	id := a.journal.number(e.ID)
 	if e.ID != was.ID {
-		a.log.Info("episode begins", keyEpisode, e.ID, keyWhy, e.Why, keyPeer, e.Peer)
+		a.log.Info("episode begins", keyEpisode, id, keyWhy, e.Why, keyPeer, e.Peer)
 		was = &fsm.Episode{}
 	}
 	for p := range fsm.NumPhases {
 		if e.Seen(p) && !was.Seen(p) {
-			a.log.Info("phase", keyEpisode, e.ID, keyPhase, p.String(), keyAfter, e.Stamps[p]-e.Start)
+			a.log.Info("phase", keyEpisode, id, keyPhase, p.String(), keyAfter, e.Stamps[p]-e.Start)
 		}
 	}
 	if s.Promotion != before.Promotion {
 		if s.Promotion != "" {
-			a.log.Info("this node is promoted", keyEpisode, e.ID, keyCause, e.Cause, keyClaim, s.Promotion)
+			a.log.Info("this node is promoted", keyEpisode, id, keyCause, e.Cause, keyClaim, s.Promotion)
 		} else {
 			a.log.Info("this node is no longer promoted", keyClaim, before.Promotion)
 		}
@@ -74,10 +75,10 @@ func (a *Agent) logTransitions(before *fsm.State) {
 
 // episodeEnds logs and counts the end of an episode. It may have been followed by another within the same step.
 func (a *Agent) episodeEnds(e *fsm.Episode) {
-	a.log.Info("episode ends", keyEpisode, e.ID, keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
+	a.log.Info("episode ends", keyEpisode, a.journal.number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
 	a.metrics.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
 	a.metrics.lastEpisode.Set(float64(a.clock.Wall().UnixNano()) / 1e9)
-	a.cloud.episodeEnds(NewEpisodeDoc(e, a.id.node, a.Snapshot().WallOf))
+	a.cloud.episodeEnds(a.episodeDoc(*e, a.Snapshot()))
 }
 
 // logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already, and the client of the

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
@@ -17,16 +18,28 @@ import (
 // written is kept and tried again.
 type saver struct {
 	dir     string
-	journal *Journal // nil while it cannot be opened
+	journal *Journal      // nil while it cannot be opened
+	known   uint64        // the newest episode that the agent could read, and counts on from
+	behind  atomic.Uint64 // by how much the later ones have higher numbers in the journal
 	mu      sync.Mutex
 	pending []JournalEntry // at most one per episode
 	wake    chan struct{}
 }
 
+func newSaver(dir string) *saver { return &saver{dir: dir, wake: make(chan struct{}, 1)} }
+
+// number returns the number that an episode has in the journal. The agent counts on from what it could read at its start. A journal that could
+// be opened only later may hold newer ones: then the agent's own come behind them, for the newest is what a restart goes on from.
+func (s *saver) number(id uint64) uint64 {
+	if id > s.known {
+		id += s.behind.Load()
+	}
+	return id
+}
+
 // openJournal reads how the last episode stood. A journal that cannot be opened costs the history, never the record: the agent starts
 // without it, says so, and tries again with each entry.
 func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
-	a.journal = &saver{dir: a.cfg.State.Dir, wake: make(chan struct{}, 1)}
 	var j *Journal
 	var entries []JournalEntry
 	var err error
@@ -40,12 +53,17 @@ func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
 	if err != nil {
 		a.log.Error("journal not open", keyErr, err)
 		a.details.JournalErr = err.Error()
-		return last, false
+		// A lock or a file system that only lets read keeps from writing alone. What cannot be read either is not known.
+		entries, _, _ = ReadJournal(a.cfg.State.Dir)
 	}
 	a.journal.journal = j
 	if n := len(entries); n > 0 {
 		e := &entries[n-1]
 		last, sameBoot = e.Episode, e.Boot == a.id.boot
+		a.journal.known = last.ID
+		if !sameBoot {
+			a.earlier = *e
+		}
 		if sameBoot && last.Open() {
 			a.resumeView(e.Client)
 		}
@@ -65,8 +83,13 @@ func (a *Agent) resumeView(c ClientSeen) {
 	a.outage.Resume(v)
 }
 
-// entry makes the journal's line of an episode.
+// entry makes the journal's line of an episode. One that a reboot ended stays in the boot that its times are of.
 func (a *Agent) entry(e fsm.Episode) JournalEntry {
+	if e.ID == a.earlier.Episode.ID {
+		lost := a.earlier
+		lost.Episode = e
+		return lost
+	}
 	return JournalEntry{
 		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Client: a.details.Served, Episode: e,
 	}
@@ -117,13 +140,13 @@ func (s *saver) flush() error {
 		e := s.pending[0]
 		s.mu.Unlock()
 		if s.journal == nil {
-			j, _, err := OpenJournal(s.dir)
-			if err != nil {
+			if err := s.openLate(e.Boot); err != nil {
 				return fmt.Errorf("open journal: %w", err)
 			}
-			s.journal = j
 		}
-		if err := s.journal.Append(e); err != nil {
+		line := e
+		line.Episode.ID = s.number(e.Episode.ID)
+		if err := s.journal.Append(line); err != nil {
 			return fmt.Errorf("append to journal: %w", err)
 		}
 		s.mu.Lock()
@@ -133,6 +156,31 @@ func (s *saver) flush() error {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// openLate opens a journal that could not be opened at the start. If its newest episode is open, and the agent does not know it, nobody else will
+// end it.
+func (s *saver) openLate(boot string) error {
+	j, entries, err := OpenJournal(s.dir)
+	if err != nil {
+		return err
+	}
+	if n := len(entries); n > 0 && entries[n-1].Episode.ID > s.known {
+		last := entries[n-1]
+		s.behind.Store(last.Episode.ID - s.known)
+		if last.Episode.Open() {
+			last.Episode.Outcome = fsm.OutcomeIncomplete
+			if last.Boot != boot {
+				last.Episode.Outcome = fsm.OutcomeLost
+			}
+			if err := j.Append(last); err != nil {
+				_ = j.Close()
+				return err
+			}
+		}
+	}
+	s.journal = j
+	return nil
 }
 
 func (s *saver) close() {

@@ -213,6 +213,16 @@ func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *
 // Doc makes the document of a journal entry.
 func (e *JournalEntry) Doc() *EpisodeDoc { return NewEpisodeDoc(&e.Episode, e.Node, e.Wall) }
 
+// episodeDoc makes the document of the agent's present or last episode, as the journal has it.
+func (a *Agent) episodeDoc(e fsm.Episode, s *Snapshot) *EpisodeDoc {
+	wall := s.WallOf
+	if e.ID == a.earlier.Episode.ID {
+		wall = a.earlier.Wall
+	}
+	e.ID = a.journal.number(e.ID)
+	return NewEpisodeDoc(&e, a.id.node, wall)
+}
+
 // Status makes the document of a snapshot.
 func (a *Agent) Status(s *Snapshot) *StatusDoc {
 	st := &s.State
@@ -230,7 +240,7 @@ func (a *Agent) Status(s *Snapshot) *StatusDoc {
 			Name: a.cfg.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
 			Claim: st.Zone.Claim, Drift: st.Drift(),
 		},
-		Episode: NewEpisodeDoc(&st.Episode, a.id.node, s.WallOf),
+		Episode: a.episodeDoc(st.Episode, s),
 	}
 	if d.Postgres.State == "" {
 		d.Postgres.State = pg.StateUnknown
