@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -38,20 +37,37 @@ func TestPauseReachesTheLoopThoughItsClientLeft(t *testing.T) {
 	}
 }
 
+// meddler is a clock that lets something else happen when it is asked the second time: between the write of a pause and the word to the loop.
+type meddler struct {
+	Clock
+	asked  int
+	meddle func()
+}
+
+func (m *meddler) Wall() time.Time {
+	if m.asked++; m.asked == 2 {
+		m.meddle()
+	}
+	return m.Clock.Wall()
+}
+
 func TestPausesAtOnceLeaveFileAndLoopAtOne(t *testing.T) {
 	a := bareAgent(t)
-	a.clock = newTestClock()
-	var all sync.WaitGroup
-	for n := range 30 {
-		all.Go(func() {
-			if err := a.pause(t.Context(), time.Duration(n%3)*time.Hour); err != nil {
-				t.Error(err)
+	resumed := make(chan error, 1)
+	a.clock = &meddler{Clock: newTestClock(), meddle: func() {
+		go func() { resumed <- a.pause(t.Context(), 0) }()
+		for range 50 { // it has its turn after the pause; if it does not wait for that, this is enough
+			time.Sleep(time.Millisecond)
+			if len(resumed) > 0 {
+				break
 			}
-		})
+		}
+	}}
+	if err := errors.Join(a.pause(t.Context(), time.Hour), <-resumed); err != nil {
+		t.Fatal(err)
 	}
-	all.Wait()
-	until, err := readPause(a.cfg.State.Dir, a.clock)
-	if list := told(a); err != nil || len(list) != 30 || list[29] != (fsm.Paused{Until: until}) {
+	until, err := readPause(a.cfg.State.Dir, newTestClock())
+	if list := told(a); err != nil || len(list) != 2 || list[1] != (fsm.Paused{Until: until}) {
 		t.Errorf("file says %v (%v), the loop was told %v", until, err, list)
 	}
 }

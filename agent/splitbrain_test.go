@@ -121,3 +121,21 @@ func TestSplitBrainFileThatCannotBeReadLatchesEveryPeer(t *testing.T) {
 		t.Error("not latched")
 	}
 }
+
+// TestHookForgetsNoSplitBrain: it sees one moment, and the daemon that comes back decides.
+func TestHookForgetsNoSplitBrain(t *testing.T) {
+	for name, text := range map[string]string{"with nobody knows whom": "", "with pg-a": "pg-a\n"} {
+		a := bareAgent(t)
+		if err := os.WriteFile(a.splitBrainFile(), []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		for _, once := range []bool{true, false} {
+			a.opts.once = once
+			a.lastDrbd.Store(&fsm.Drbd{})
+			a.drbdChanged(healthyDrbd())
+			if now, err := os.ReadFile(a.splitBrainFile()); (err == nil) != once || string(now) != text && once {
+				t.Errorf("%s, once %t: file %q, %v", name, once, now, err)
+			}
+		}
+	}
+}
