@@ -95,6 +95,10 @@ func (a *Agent) drbdChanged(r drbd.Report) message {
 	at := a.clock.Boot()
 	last := *a.lastDrbd.Load()
 	facts := drbdFacts(r, a.cfg.Drbd.Resource, at, last)
+	// The guard hears of it before anything waits for the disk; a latch that is known ends only after its file was asked.
+	heard := facts
+	heard.SplitBrain = heard.SplitBrain || last.SplitBrain
+	a.lastDrbd.Store(&heard)
 	a.rememberSplitBrain(&facts, last)
 	a.lastDrbd.Store(&facts)
 	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
