@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
@@ -41,17 +42,19 @@ func collectCrm(ctx context.Context, f *Facts) (err error) {
 	return nil
 }
 
-func collectCorosync(_ context.Context, f *Facts) error {
-	const path = "/etc/corosync/corosync.conf"
-	text, err := f.readFile(path)
-	if err == nil {
-		f.Corosync, err = parseCorosync(string(text))
+func collectCorosync(_ context.Context, f *Facts) (err error) {
+	if f.Corosync, err = corosync.Read(f.path(corosync.File)); err == nil {
+		return nil
 	}
-	if err != nil {
-		return absent(unknown("%s", oneLine(err.Error())).remedy("run it as root; `chmod 644 %s` lets the daemon see it too (it holds no secret)", path))
+	remedy := "mend " + corosync.File + " on both nodes; then corosync-cfgtool -R"
+	if _, is := errors.AsType[*fs.PathError](err); is {
+		remedy = "run it as root; `" + readableCorosync + "` lets the daemon see it too (it holds no secret)"
 	}
-	return nil
+	return absent(unknown("%s", oneLine(err.Error())).remedy("%s", remedy))
 }
+
+// readableCorosync gives the file back the mode that Corosync's packages give it.
+const readableCorosync = "chmod 644 " + corosync.File
 
 func collectShow(ctx context.Context, f *Facts) error {
 	out, err := run(ctx, nil, append(slices.Clone(f.Options.Drbdsetup), "show")...)

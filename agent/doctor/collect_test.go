@@ -20,35 +20,6 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-func TestParseCorosync(t *testing.T) {
-	lab, err := os.ReadFile("../../cmd/pgha-lab/guest/corosync.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, x := range map[string]struct {
-		text string
-		want corosyncConf
-	}{
-		"the lab's":                     {string(lab), corosyncConf{Token: 10 * time.Second, Consensus: 12 * time.Second, Nodes: 2, TwoNode: true, WaitForAll: true}},
-		"defaults":                      {"totem {\n}\nquorum {\n}\n", corosyncConf{Token: 3 * time.Second, Consensus: 3600 * time.Millisecond}},
-		"wait_for_all against two_node": {"quorum {\n two_node: 1\n wait_for_all: 0\n}", corosyncConf{Token: 3 * time.Second, Consensus: 3600 * time.Millisecond, TwoNode: true}},
-		"three nodes and a device": {
-			"# c\ntotem {\n token: 1000\n consensus: 2000\n interface {\n token: 9\n }\n}\nnodelist {\n node {\n }\n node {\n }\n node {\n }\n}\nquorum {\n device {\n model: net\n }\n wait_for_all: 1\n}",
-			corosyncConf{Token: 1650 * time.Millisecond, Consensus: 2 * time.Second, Nodes: 3, Device: true, WaitForAll: true},
-		},
-	} {
-		got, err := parseCorosync(x.text)
-		if err != nil || *got != x.want {
-			t.Errorf("%s: %+v, %v, want %+v", name, got, err, x.want)
-		}
-	}
-	for _, text := range []string{"}", "totem {", "totem {\n what is this\n}"} {
-		if c, err := parseCorosync(text); err == nil {
-			t.Errorf("%q: %+v", text, c)
-		}
-	}
-}
-
 // TestLabPasses: what the lab builds is what docs/install.md recommends.
 func TestLabPasses(t *testing.T) {
 	text, err := os.ReadFile("../../cmd/pgha-lab/guest/cib.xml")

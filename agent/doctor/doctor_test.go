@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -52,7 +53,7 @@ func healthy(t *testing.T, edit ...string) *Facts {
 			},
 			Attributes: []crm.Attribute{{Node: "pg-1", Name: "master-drbd", Value: "10000"}, {Node: "pg-2", Name: "master-drbd", Value: "10000"}},
 		},
-		Corosync: &corosyncConf{Token: 10 * time.Second, Consensus: 12 * time.Second, Nodes: 2, TwoNode: true, WaitForAll: true},
+		Corosync: &corosync.Config{Token: 10 * time.Second, TokenGiven: true, Consensus: 12 * time.Second, Nodes: 2, TwoNode: true, WaitForAll: true},
 		Show: &drbd.Config{
 			Protocol: "C", Fencing: "resource-and-stonith", Devices: []string{"/dev/drbd0"},
 			Addresses: []netip.AddrPort{netip.MustParseAddrPort("10.0.1.10:7789")}, Peers: []netip.AddrPort{netip.MustParseAddrPort("10.0.2.10:7789")},

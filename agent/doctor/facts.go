@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -96,7 +97,7 @@ type Facts struct {
 
 	CIB      *crm.Configuration
 	Crm      *crm.Status
-	Corosync *corosyncConf
+	Corosync *corosync.Config
 	Show     *drbd.Config // the running configuration
 	Dump     *drbd.Config // that of the files
 	Versions drbdVersions
