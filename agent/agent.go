@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -15,6 +17,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -30,9 +33,11 @@ type Options struct {
 	Notify  Notifier     // systemd; nil: nobody to tell
 	File    string       // of the configuration; the doctor looks whether the hook can read it
 
-	once    bool     // one publication without a daemon: the journal is only read
-	sources *Sources // nil: the real ones
-	boot    string   // boot id; "": the kernel's
+	once       bool          // one publication without a daemon: the journal is only read
+	sources    *Sources      // nil: the real ones
+	boot       string        // boot id; "": the kernel's
+	membership time.Duration // Corosync's, with sources; else its file tells
+	corosync   string        // Corosync's file; "": where Corosync has it
 }
 
 // Agent is the daemon of one node. The loop owns state, details and savedHolds; everything else reads the snapshot.
@@ -42,6 +47,8 @@ type Agent struct {
 	log   *slog.Logger
 	clock Clock
 	id    identity
+
+	membership time.Duration // Corosync's, as its file said at the start; 0 when not known
 
 	inbox       chan message
 	ended       chan struct{} // closed when the loop has ended
@@ -120,6 +127,7 @@ func prepare(opts Options) (*Agent, error) {
 
 // begin goes on from what the state directory says, once no other agent writes there.
 func (a *Agent) begin() {
+	a.membership = a.readMembership()
 	last, sameBoot := a.openJournal()
 	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
 	var err error
@@ -142,12 +150,33 @@ func (a *Agent) coreConfig() fsm.Config {
 		TTL:             a.cfg.Record.TTL,
 		View:            a.src.Client != nil,
 		DriftEvery:      a.cfg.Record.DriftCheck,
+		Membership:      a.membership,
 		Unnamed:         a.id.unnamed(),
 	}
 	if addr, err := netip.ParseAddr(a.cfg.Node.Address); err == nil {
 		c.Addr = addr.String()
 	}
 	return c
+}
+
+// readMembership reads how long Corosync takes to agree that a node is away. Nothing fails for it: 0 is unknown, and the
+// core then waits as long as it may need to.
+func (a *Agent) readMembership() time.Duration {
+	if a.opts.sources != nil {
+		return a.opts.membership
+	}
+	file := cmp.Or(a.opts.corosync, corosync.File)
+	c, err := corosync.Read(file)
+	if err == nil && !c.TokenGiven {
+		err = fmt.Errorf("%s gives no token, and its default depends on Corosync's version", file)
+	}
+	if err != nil {
+		if !a.opts.once {
+			a.log.Info("Corosync's timeouts are not known: the wait after a standstill is the default one", keyErr, err)
+		}
+		return 0
+	}
+	return c.Membership()
 }
 
 // Run runs the agent until ctx ends. It does not touch the record on the way out: a record that is missing or wrong outlives

@@ -25,11 +25,14 @@ type Simulation struct {
 	Sources Sources
 	Once    bool         // the publication of the alert hook instead of the daemon
 	Start   func(func()) // starts an effect, which may block in Sources
+	// Membership is Corosync's token and consensus timeout, as its file gives them; 0 when it cannot be read.
+	Membership time.Duration
 }
 
 // NewDriver makes an agent as New does. It reads the journal and the pause in the state directory.
 func NewDriver(opts Options, sim Simulation) (*Driver, error) {
 	opts.Clock, opts.boot, opts.sources, opts.once = sim.Clock, sim.Boot, &sim.Sources, sim.Once
+	opts.membership = sim.Membership
 	a, err := New(opts)
 	if err != nil {
 		return nil, err
