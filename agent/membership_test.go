@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/pgha/pgha-agent/agent/doctor"
+	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
 // TestCorosyncsTimeoutsReachTheCore: each New reads the file, at the start and at a reload. What it cannot tell is 0, never a guess.
@@ -42,5 +45,12 @@ func TestCorosyncsTimeoutsReachTheCore(t *testing.T) {
 			t.Errorf("%q, simulated %v: membership %v, want %v", x.text, x.sim, got, x.want)
 		}
 		a.close()
+	}
+}
+
+// The doctor judges Corosync's token by the loop's bound, which it cannot see.
+func TestDoctorKnowsTheStandstill(t *testing.T) {
+	if fsm.StallBound+heartbeat != doctor.Standstill {
+		t.Errorf("the loop notices a standstill from %v on, the doctor says %v", fsm.StallBound+heartbeat, doctor.Standstill)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -45,19 +46,48 @@ var corosyncChecks = []Check{
 		},
 	},
 	{
-		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync},
-		Want:   "token plus consensus timeout is less than 30 s",
-		Why:    "After a standstill of this machine the agent publishes nothing for 30 s, in which Corosync must notice that it was away. It is also the first part of every failover.",
-		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R",
-		Judge: func(f *Facts) Finding {
-			sum := f.Corosync.Token + f.Corosync.Consensus
-			text := fmt.Sprintf("token %s, consensus %s", f.Corosync.Token, f.Corosync.Consensus)
-			if sum >= fsm.StallHold {
-				return fail("%s: together %s", text, sum)
-			}
-			return pass("%s", text)
-		},
+		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync, fromCIB}, Also: []Source{fromHost},
+		Want: "token and consensus timeout fit the agent's hold after a standstill",
+		Why: "Without fencing a node that stood still, and was replaced meanwhile, must know the one before it writes, and hear of the other from Corosync " +
+			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins with both timeouts.",
+		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and systemctl reload pgha-agent on both; " +
+			"or configure fencing",
+		Judge: judgeToken,
 	},
+}
+
+// Standstill is how long this process may stand still before the agent notices in every case: the bound of its loop, and
+// the longest that the loop sleeps.
+const Standstill = 4 * time.Second
+
+func judgeToken(f *Facts) Finding {
+	c := f.Corosync
+	sum := c.Token + c.Consensus
+	text := fmt.Sprintf("token %s, consensus %s: together %s", c.Token, c.Consensus, sum)
+	unread := "not known"
+	if f.Host != nil {
+		unread = f.Host.CorosyncFile
+	}
+	switch {
+	case !c.TokenGiven:
+		text = "the file gives no token: Corosync takes 3 s, before 3.1 it takes 1 s"
+		if f.fenced() {
+			return pass("%s", text)
+		}
+		return warn("%s", text)
+	case f.fenced():
+		return pass("%s, before a failover begins", text)
+	case sum <= Standstill && unread != "":
+		return fail("%s, and the agent notices a standstill only from %s on", text, Standstill)
+	case sum <= Standstill:
+		return warn("%s: little time to notice a standstill in", text)
+	case sum >= fsm.StallHold && unread != "":
+		return fail("%s, and the agent holds back for %s only: it cannot read the file (%s)", text, fsm.StallHold, unread).
+			remedy("%s && systemctl reload pgha-agent on both nodes; or configure fencing", readableCorosync)
+	case unread != "":
+		return pass("%s, less than the %s for which the agent holds back", text, fsm.StallHold)
+	}
+	return pass("%s, which the agent knows", text)
 }
 
 var drbdChecks = []Check{

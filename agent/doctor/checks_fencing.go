@@ -73,8 +73,11 @@ var fencingChecks = []Check{
 	},
 }
 
+// fenced says whether Pacemaker fences at all. It needs the CIB.
+func (f *Facts) fenced() bool { return !isNo(f.CIB.Property("stonith-enabled")) }
+
 func judgeFencingEnabled(f *Facts) Finding {
-	if isNo(f.CIB.Property("stonith-enabled")) {
+	if !f.fenced() {
 		return fail("stonith-enabled is %s", f.CIB.Property("stonith-enabled"))
 	}
 	devices := activeDevices(f.CIB)

@@ -141,7 +141,9 @@ type hostFacts struct {
 	Mounts     map[string]string // mount point to device
 	Programs   map[string]string // handlers and alerts to what keeps user hacluster or root from running them, "" for nothing
 	ConfigFile string            // what keeps hacluster from reading the agent's configuration, "" for nothing
-	DumpAge    time.Duration     // of the newest dump of a database, negative when there is none
+
+	CorosyncFile string        // what keeps the agent from reading Corosync's configuration, "" for nothing
+	DumpAge      time.Duration // of the newest dump of a database, negative when there is none
 }
 
 // clusterUnits are units that only Pacemaker may start. A user who wants one of them outside of the cluster knows why.
@@ -182,6 +184,7 @@ func collectHost(_ context.Context, f *Facts) error {
 	if f.Options.ConfigFile != "" {
 		h.ConfigFile = f.may(f.Options.ConfigFile, "hacluster", 4)
 	}
+	h.CorosyncFile = f.may(corosync.File, "pgha", 4)
 	h.DumpAge = f.newestDump()
 	f.Host = h
 	return nil

@@ -189,7 +189,20 @@ var faults = []planted{
 	{"alert-hook", Warn, "disabled", []string{`path="/usr/bin/pgha-alert"/>`, `path="/usr/bin/pgha-alert"><meta_attributes id="m"><nvpair id="e" name="enabled" value="false"/></meta_attributes></alert>`}, nil},
 	{"two-node", Fail, "not set", nil, func(f *Facts) { f.Corosync.TwoNode = false }},
 	{"wait-for-all", Fail, "0", nil, func(f *Facts) { f.Corosync.WaitForAll = false }},
-	{"corosync-token", Fail, "together 33s", nil, func(f *Facts) { f.Corosync.Token, f.Corosync.Consensus = 15*time.Second, 18*time.Second }},
+	{"corosync-token", Fail, "together 33s, and the agent holds back for 30s only: it cannot read the file (mode 0600)", noFencing, func(f *Facts) {
+		tokenOf(15)(f)
+		f.Host.CorosyncFile = "mode 0600"
+	}},
+	{"corosync-token", Fail, "chmod 644 /etc/corosync/corosync.conf && systemctl reload", noFencing, func(f *Facts) {
+		tokenOf(30)(f)
+		f.Host = nil
+	}},
+	{"corosync-token", Fail, "together 2.2s, and the agent notices a standstill only from 4s on", noFencing, func(f *Facts) {
+		tokenOf(1)(f)
+		f.Host.CorosyncFile = "mode 0600"
+	}},
+	{"corosync-token", Warn, "totem { token: 10000 }", noFencing, tokenOf(1)},
+	{"corosync-token", Warn, "gives no token", noFencing, func(f *Facts) { f.Corosync.TokenGiven = false }},
 	{"drbd-state", Fail, "StandAlone", nil, func(f *Facts) { f.State.Connections[0].Connection = "StandAlone" }},
 	{"drbd-state", Fail, "Diskless", nil, func(f *Facts) { f.State.Devices[0].Disk = "Diskless" }},
 	{"drbd-state", Fail, "Primary", nil, func(f *Facts) { f.State.Connections = nil }},
@@ -262,6 +275,17 @@ var faults = []planted{
 	{"clock", Warn, "not synchronised", nil, func(f *Facts) { f.Clock.Synchronised = false }},
 }
 
+// noFencing disables it in the CIB.
+var noFencing = []string{`name="stonith-enabled" value="true"`, `name="stonith-enabled" value="false"`}
+
+// tokenOf gives Corosync a token, and the consensus timeout that follows.
+func tokenOf(seconds int) func(*Facts) {
+	return func(f *Facts) {
+		f.Corosync.Token = time.Duration(seconds) * time.Second
+		f.Corosync.Consensus = f.Corosync.Token + f.Corosync.Token/5
+	}
+}
+
 const priorityDelay = `<nvpair id="opt-priority" name="priority-fencing-delay" value="10s"/>`
 
 // delayOf is a line of the CIB's fence devices, with a delay of its own when kind and value follow.
@@ -325,6 +349,16 @@ func TestOtherHealthyShapes(t *testing.T) {
 		}},
 		{"port-postgres", nil, func(f *Facts) { f.Options.Node, f.Ports.Postgres = "pg-2", reachOpen }},
 		{"two-node", nil, func(f *Facts) { f.Corosync.TwoNode, f.Corosync.Device = false, true }},
+		// With fencing no token is wrong for the record, and without it the hold follows a file that the agent can read.
+		{"corosync-token", nil, tokenOf(1)},
+		{"corosync-token", nil, func(f *Facts) { f.Corosync.TokenGiven = false }},
+		{"corosync-token", nil, func(f *Facts) {
+			tokenOf(30)(f) // as AWS and SUSE recommend on EC2
+			f.Host = nil
+		}},
+		{"corosync-token", noFencing, tokenOf(30)},
+		{"corosync-token", noFencing, tokenOf(2)},
+		{"corosync-token", noFencing, func(f *Facts) { f.Host.CorosyncFile = "mode 0600" }},
 	} {
 		f := healthy(t, x.cib...)
 		if x.plant != nil {

@@ -54,12 +54,15 @@ func inFile(check string, want doctor.Verdict, what, file, sed string) fault {
 	}
 }
 
-// andAdjust makes the running DRBD follow its file, both times.
-func (f fault) andAdjust() fault {
-	f.do += " && drbdadm adjust pg"
-	f.undo += " && drbdadm adjust pg"
+// and does more after the first, both times.
+func (f fault) and(do, undo string) fault {
+	f.do += " && " + do
+	f.undo += " && " + undo
 	return f
 }
+
+// andAdjust makes the running DRBD follow its file, both times.
+func (f fault) andAdjust() fault { return f.and("drbdadm adjust pg", "drbdadm adjust pg") }
 
 // inSQL runs statements as the owner of the server.
 func inSQL(check string, want doctor.Verdict, what, do, undo string) fault {
@@ -117,7 +120,8 @@ var plantedFaults = []fault{
 	// In files.
 	{check: "alert-hook", want: doctor.Fail, what: "mode 0700", do: "chmod 700 " + hookFile, undo: "chmod 755 " + hookFile},
 	{check: "alert-hook", want: doctor.Fail, what: "mode 0600", do: "chmod 600 " + confFile, undo: "chmod 640 " + confFile},
-	inFile("corosync-token", doctor.Fail, "14s", coroFile, "s/token: 10000/token: 14000/"),
+	inFile("corosync-token", doctor.Warn, "2.2s", coroFile, "s/token: 10000/token: 1000/").
+		and("crm_attribute -n stonith-enabled -v false", "crm_attribute -n stonith-enabled -v true"),
 	inFile("two-node", doctor.Fail, "not set", coroFile, "/two_node: 1/d"),
 	inFile("wait-for-all", doctor.Fail, "0", coroFile, "s/two_node: 1/two_node: 1\\n    wait_for_all: 0/"),
 	inFile("drbd-handlers", doctor.Fail, "no fence-peer", drbdFile, "/ fence-peer /d"),
