@@ -102,7 +102,8 @@ type Order struct {
 // AlertAgent is an alert that Pacemaker calls. Kinds are those selected; nil means the default ones: node, fencing, resource.
 type AlertAgent struct {
 	ID, Path string
-	Meta     map[string]string
+	Params   map[string]string // what the agent finds in its environment
+	Meta     map[string]string // for Pacemaker
 	Kinds    []string
 }
 
@@ -309,7 +310,9 @@ func (c *Configuration) readAlert(e *etree.Element) {
 	if e.Tag != "alert" {
 		return
 	}
-	a := AlertAgent{ID: attr(e, "id"), Path: attr(e, "path"), Meta: pairs(e, "meta_attributes")}
+	a := AlertAgent{
+		ID: attr(e, "id"), Path: attr(e, "path"), Params: pairs(e, "instance_attributes"), Meta: pairs(e, "meta_attributes"),
+	}
 	if sel := e.SelectElement("select"); sel != nil {
 		a.Kinds = []string{}
 		for kind := range sel.ChildElementsSeq() {

@@ -25,7 +25,7 @@ const smallCIB = `<cib crm_feature_set="3.19.0"><configuration>
   <rsc_order id="o2" first="g" then="x" score="0"/>
   <rsc_order id="o3"><resource_set id="s"><resource_ref id="g"/></resource_set></rsc_order>
  </constraints>
- <alerts><alert id="al" path="/p"><select><select_nodes/></select></alert></alerts>
+ <alerts><alert id="al" path="/p"><instance_attributes id="i"><nvpair id="n" name="o" value="v"/></instance_attributes><select><select_nodes/></select></alert></alerts>
 </configuration></cib>`
 
 func TestParseConfiguration(t *testing.T) {
@@ -53,7 +53,7 @@ func TestParseConfiguration(t *testing.T) {
 			{ID: "o2", First: "g", FirstAction: "start", Then: "x", ThenAction: "start", Kind: "Optional"},
 			{ID: "o3", FirstAction: "start", ThenAction: "start", Kind: "Mandatory", Sets: true},
 		},
-		Alerts: []AlertAgent{{ID: "al", Path: "/p", Meta: none, Kinds: []string{"select_nodes"}}},
+		Alerts: []AlertAgent{{ID: "al", Path: "/p", Params: map[string]string{"o": "v"}, Meta: none, Kinds: []string{"select_nodes"}}},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

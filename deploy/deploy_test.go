@@ -3,6 +3,7 @@ package deploy
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -357,8 +358,42 @@ func TestHookIsRegisteredOnce(t *testing.T) {
 		if n := strings.Count(after, fmt.Sprintf("<alert id=\"pgha-agent\" path=%q>", hook)); n != 1 || strings.Count(after, "<alerts>") != 1 {
 			t.Errorf("registered %d times:\n%s", n, after)
 		}
+		// Pacemaker goes by the one and the hook by the other: the same time.
+		for _, line := range []string{`name="timeout" value="60s"`, `name="pgha_timeout" value="60s"`} {
+			if !strings.Contains(after, line) {
+				t.Errorf("without %s:\n%s", line, after)
+			}
+		}
 		if before != "" && !strings.Contains(after, `id="other"`) {
 			t.Errorf("another alert is gone:\n%s", after)
+		}
+	}
+}
+
+// TestHookKnowsItsTimeout: both ways of registering say the timeout to Pacemaker and, once more, to the hook.
+func TestHookKnowsItsTimeout(t *testing.T) {
+	for tool, want := range map[string][]string{
+		"pcs":      {"options pgha_timeout=60s meta timeout=60s"},
+		"cibadmin": {`name="timeout" value="60s"`, `name="pgha_timeout" value="60s"`},
+	} {
+		dir := t.TempDir()
+		hook := filepath.Join(dir, "pgha-alert")
+		write(t, hook, "#!/bin/sh\n", 0o755)
+		write(t, filepath.Join(dir, "cibadmin"), "#!/bin/sh\necho \"$@\"\n[ \"$1\" != --query ]\n", 0o755)
+		write(t, filepath.Join(dir, tool), "#!/bin/sh\necho \"$@\"\n[ \"$1\" != --query ]\n", 0o755)
+		out, err := output(t, []string{"PATH=" + dir}, "/bin/sh", "register-alert.sh", hook)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", tool, err, out)
+		}
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("%s: without %s:\n%s", tool, w, out)
+			}
+		}
+		if i := strings.Index(out, "<alert "); i >= 0 {
+			if err := xml.Unmarshal([]byte(out[i:]), new(struct{})); err != nil {
+				t.Errorf("%v:\n%s", err, out)
+			}
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -127,8 +130,8 @@ var pacemakerChecks = []Check{
 		Judge:  judgeScore,
 	},
 	{
-		Name: "alert-hook", Area: Pacemaker, Needs: []Source{fromCIB, fromHost},
-		Want:   "the agent's hook is registered as an alert, and user hacluster can run it and read its configuration",
+		Name: "alert-hook", Area: Pacemaker, Needs: []Source{fromCIB, fromHost}, Also: []Source{fromCorosync},
+		Want:   "the agent's hook is registered as an alert with enough time, and user hacluster can run it and read its configuration",
 		Why:    "The hook makes the agent look at once, and publishes by itself when the agent is down at a promotion. Without it the agent notices by DRBD, or within 10 s.",
 		Remedy: "sudo /usr/share/pgha-agent/register-alert.sh",
 		Judge:  judgeHook,
@@ -412,6 +415,47 @@ func judgeHook(f *Facts) Finding {
 		return fail("hacluster cannot read the configuration: %s", f.Host.ConfigFile).remedy("chgrp haclient %s && chmod 640 %s", f.Options.ConfigFile, f.Options.ConfigFile)
 	case a.Kinds != nil && len(missing) > 0:
 		return warn("alert %s does not select %s", a.ID, strings.Join(missing, ", "))
+	}
+	return f.hookTime(a)
+}
+
+const (
+	hookOption  = "pgha_timeout"   // of the alert: what the hook goes by
+	hookDefault = 30 * time.Second // of Pacemaker, and of the hook without the option
+	hookSpare   = 5 * time.Second  // the hook ends that much earlier
+	hookWrites  = 10 * time.Second // what a look, a read and a write may take after the hold
+	hookUsual   = 60 * time.Second
+)
+
+// hookTime judges whether the hook can publish before Pacemaker kills it, and whether it knows when that is.
+func (f *Facts) hookTime(a crm.AlertAgent) Finding {
+	limit, ok := pacemakerTime(cmp.Or(a.Meta["timeout"], hookDefault.String()))
+	if !ok {
+		return unknown("timeout of alert %s is %q", a.ID, a.Meta["timeout"])
+	}
+	hold := fsm.StallHold
+	if f.Corosync != nil {
+		hold = max(hold, f.Corosync.Membership())
+	}
+	need := hookUsual
+	if !f.fenced() {
+		need = max(need, (hold+hookWrites+hookSpare).Truncate(time.Second)+time.Second)
+	}
+	update := fmt.Sprintf("pcs alert update %s options %s=%.0fs meta timeout=%.0[3]fs", a.ID, hookOption, need.Seconds())
+	told := hookDefault
+	if text := a.Params[hookOption]; text != "" {
+		n, err := strconv.Atoi(strings.TrimSuffix(text, "s"))
+		if err != nil || n <= 0 {
+			return fail("%s of alert %s is %q, not a number of seconds: the hook goes by %s", hookOption, a.ID, text, hookDefault).remedy("%s", update)
+		}
+		told = time.Duration(n) * time.Second
+	}
+	switch {
+	case told > limit:
+		return fail("the hook goes by a timeout of %s, and Pacemaker kills it after %s", told, limit).remedy("%s", update)
+	case !f.fenced() && told-hookSpare < hold+hookWrites:
+		return warn("without fencing the hook writes nothing for %s after its first look, and it ends after %s", hold, told-hookSpare).
+			remedy("%s", update)
 	}
 	return pass("alert %s calls %s", a.ID, a.Path)
 }

@@ -187,6 +187,13 @@ var faults = []planted{
 	{"alert-hook", Fail, "chgrp haclient", nil, func(f *Facts) { f.Host.ConfigFile = "mode 0600" }},
 	{"alert-hook", Warn, "select_resources", []string{`path="/usr/bin/pgha-alert"/>`, `path="/usr/bin/pgha-alert"><select><select_nodes/><select_fencing/></select></alert>`}, nil},
 	{"alert-hook", Warn, "disabled", []string{`path="/usr/bin/pgha-alert"/>`, `path="/usr/bin/pgha-alert"><meta_attributes id="m"><nvpair id="e" name="enabled" value="false"/></meta_attributes></alert>`}, nil},
+	{"alert-hook", Warn, "writes nothing for 30s after its first look, and it ends after 25s", noFencing, nil},
+	{"alert-hook", Warn, "pcs alert update pgha-agent options pgha_timeout=60s meta timeout=60s", noFencing, nil},
+	{"alert-hook", Warn, "pgha_timeout=82s meta timeout=82s", append(hookOf("60s", "60s"), noFencing...), tokenOf(30)},
+	{"alert-hook", Fail, "goes by a timeout of 1m0s, and Pacemaker kills it after 30s", hookOf("60s", ""), nil},
+	{"alert-hook", Fail, "goes by a timeout of 30s, and Pacemaker kills it after 10s", hookOf("", "10s"), nil},
+	{"alert-hook", Fail, `"1min", not a number of seconds`, hookOf("1min", "60s"), nil},
+	{"alert-hook", Unknown, `"soon"`, hookOf("", "soon"), nil},
 	{"two-node", Fail, "not set", nil, func(f *Facts) { f.Corosync.TwoNode = false }},
 	{"wait-for-all", Fail, "0", nil, func(f *Facts) { f.Corosync.WaitForAll = false }},
 	{"corosync-token", Fail, "together 33s, and the agent holds back for 30s only: it cannot read the file (mode 0600)", noFencing, func(f *Facts) {
@@ -286,6 +293,18 @@ func tokenOf(seconds int) func(*Facts) {
 	}
 }
 
+// hookOf registers the alert with an option for the hook and a timeout for Pacemaker, each unless "".
+func hookOf(option, timeout string) []string {
+	alert := `path="/usr/bin/pgha-alert">`
+	if option != "" {
+		alert += `<instance_attributes id="o"><nvpair id="on" name="pgha_timeout" value="` + option + `"/></instance_attributes>`
+	}
+	if timeout != "" {
+		alert += `<meta_attributes id="m"><nvpair id="mn" name="timeout" value="` + timeout + `"/></meta_attributes>`
+	}
+	return []string{`path="/usr/bin/pgha-alert"/>`, alert + `</alert>`}
+}
+
 const priorityDelay = `<nvpair id="opt-priority" name="priority-fencing-delay" value="10s"/>`
 
 // delayOf is a line of the CIB's fence devices, with a delay of its own when kind and value follow.
@@ -349,6 +368,9 @@ func TestOtherHealthyShapes(t *testing.T) {
 		}},
 		{"port-postgres", nil, func(f *Facts) { f.Options.Node, f.Ports.Postgres = "pg-2", reachOpen }},
 		{"two-node", nil, func(f *Facts) { f.Corosync.TwoNode, f.Corosync.Device = false, true }},
+		{"alert-hook", append(hookOf("60s", "60s"), noFencing...), nil},
+		{"alert-hook", append(hookOf("45", "1min"), noFencing...), nil},
+		{"alert-hook", append(hookOf("90s", "90s"), noFencing...), tokenOf(30)},
 		// With fencing no token is wrong for the record, and without it the hold follows a file that the agent can read.
 		{"corosync-token", nil, tokenOf(1)},
 		{"corosync-token", nil, func(f *Facts) { f.Corosync.TokenGiven = false }},

@@ -16,15 +16,32 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// publishBy ends the one-shot publish before Pacemaker's 30 seconds do.
-const publishBy = 25 * time.Second
+// Pacemaker kills an alert agent at the timeout of its registration, and does not tell it. So the registration says it once
+// more, as an option, which Pacemaker puts into the environment under its own name.
+const (
+	alertTimeoutVar = "pgha_timeout"
+	// alertTimeout is Pacemaker's default, and that of a registration without the option.
+	alertTimeout = 30 * time.Second
+	// alertSpare is what the start, two attempts at the daemon's socket and the end may take of it.
+	alertSpare = 5 * time.Second
+)
+
+// publishWait is how long the one-shot publish may take, with the option as it is in the environment.
+func publishWait(option string) (time.Duration, error) {
+	limit, err := seconds(option, alertTimeout)
+	if err != nil || limit == 0 {
+		return alertTimeout - alertSpare, fmt.Errorf("option %s of the alert: %q is no number of seconds", alertTimeoutVar, option)
+	}
+	return max(limit-alertSpare, limit/2), nil
+}
 
 func newAlert(config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "alert",
 		Short: "Pacemaker alert agent: hand one alert to the daemon",
 		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon is away, the alert is kept in the spool, and on a\n" +
-			"promotion this command publishes the record itself. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
+			"promotion this command publishes the record itself, until 5 s before the end of the alert's timeout: option pgha_timeout of its\n" +
+			"registration, 30 s without it. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
 			"The socket is the alert's recipient when that is an absolute path, else the default one, else the configured one.",
 		Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
@@ -83,7 +100,11 @@ func fallBack(ctx context.Context, config string, alert crm.Alert) {
 	if !promoted || alert.Node != cfg.Node.Name {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishBy)
+	wait, err := publishWait(os.Getenv(alertTimeoutVar))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if _, err := agent.PublishOnce(ctx, agent.Options{Config: cfg, Version: version, Logger: log}); err != nil {

@@ -182,3 +182,29 @@ func BenchmarkAlertHook(b *testing.B) {
 		}
 	}
 }
+
+// TestHookEndsBeforePacemakerKillsIt: what the registration says is what the hook goes by.
+func TestHookEndsBeforePacemakerKillsIt(t *testing.T) {
+	for option, want := range map[string]time.Duration{
+		"": 25 * time.Second, "60s": 55 * time.Second, "60": 55 * time.Second, "8s": 4 * time.Second,
+		"0": -25 * time.Second, "1min": -25 * time.Second, "-60s": -25 * time.Second, // an error, and the default
+	} {
+		got, err := publishWait(option)
+		if err != nil {
+			got = -got
+		}
+		if got != want {
+			t.Errorf("%q: %v, %v; want %v", option, got, err, want)
+		}
+		if limit, err := seconds(option, alertTimeout); err == nil && limit > 0 && got >= limit {
+			t.Errorf("%q: waits %v of %v", option, got, limit)
+		}
+	}
+	// The option is named alike by whoever sets it, reads it and judges it.
+	for _, file := range []string{"../../deploy/register-alert.sh", "../../docs/install.md", "../../agent/doctor/checks_pacemaker.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), alertTimeoutVar) {
+			t.Errorf("%s does not name %s: %v", file, alertTimeoutVar, err)
+		}
+	}
+}
