@@ -67,8 +67,10 @@ func (a *Agent) look(ctx context.Context) message {
 	if err == nil {
 		facts = clusterFacts(st, a.id, at, a.clock.Wall())
 	}
-	a.metrics.looks.Observe((a.clock.Boot() - at).Seconds())
+	took := a.clock.Boot() - at
+	a.metrics.looks.Observe(took.Seconds())
 	return message{fsm.Looked{Cluster: facts}, func(s *Snapshot) {
+		s.LookTook = took
 		s.source(SourceCrm, a.clock.Boot(), err)
 		s.Sources[SourceCrm].Stuck = errors.Is(err, crm.ErrStuck)
 		if err == nil {

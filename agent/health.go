@@ -79,9 +79,15 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		add(true, "source_"+Source(src).String(), severity, fmt.Sprintf("%s does not answer: %s", Source(src), state.Err), "")
 		add(state.Stuck, "child_stuck", Critical, fmt.Sprintf("a child process of %s cannot be killed (D state)", Source(src)), "the kernel or its storage hangs; a reboot may be the only way out")
 	}
+	if slow := s.slowCrm(); slow != "" {
+		late := s.LookTook > fsm.MaxLookAge
+		add(late, "crm_slow", Critical, "no picture of the cluster is young enough to publish by: "+slow, slowCrmRemedy)
+		add(!late, "crm_slow", Warning, "the picture of the cluster comes late: "+slow, slowCrmRemedy)
+	}
 	if publicationOf(s) == PubHeld {
 		for _, h := range s.Holds.List() {
-			add(true, "held_"+h.String(), Critical, "not published: "+holdHelp[h][0], holdHelp[h][1])
+			help := s.holdDoc(h)
+			add(true, "held_"+help.Name, Critical, "not published: "+help.Text, help.Remedy)
 		}
 	}
 	add(st.Contested, "contested", Critical, holdHelp[fsm.HoldContested][0], holdHelp[fsm.HoldContested][1])
@@ -100,6 +106,9 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
 		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which one is right",
 		"configure fence_aws and set stonith-enabled=true")
+	if unread := s.unreadHistory(); st.Cluster.FencingEnabled && unread != "" {
+		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+unread, unreadHistoryRemedy)
+	}
 	if s.Crm != nil {
 		add(len(s.Crm.Instances(a.id.clone)) == 0, "clone_missing", Critical,
 			fmt.Sprintf("crm_mon shows no promotable clone %q", a.id.clone), "check cluster.promotable against `crm_mon -1`")

@@ -17,7 +17,8 @@ type Snapshot struct {
 	State fsm.State
 	Holds fsm.Holds // State.Gate(At)
 
-	Crm      *crm.Status // last good look, nil before the first
+	Crm      *crm.Status   // last good look, nil before the first
+	LookTook time.Duration // of the last look, good or bad
 	Drbd     drbd.Report
 	Postgres pg.Health
 	Record   route53.Record

@@ -85,6 +85,7 @@ type HoldDoc struct {
 // ClusterDoc is the last good look at the cluster.
 type ClusterDoc struct {
 	Seen           time.Time `json:"seen"`
+	LookSeconds    float64   `json:"look_seconds"` // that crm_mon took the last time, good or bad
 	DC             string    `json:"dc,omitempty"`
 	Quorum         *bool     `json:"quorum"` // proves nothing with two nodes
 	FencingEnabled *bool     `json:"fencing_enabled"`
@@ -285,10 +286,10 @@ func (a *Agent) publicationDoc(s *Snapshot) PublicationDoc {
 		State: publicationOf(s), Promotion: st.Promotion, Epoch: st.Epoch, Attempts: st.Retry.N, LastFailure: st.Retry.Reason, Holds: []HoldDoc{},
 	}
 	if d.State == PubIdle {
-		d.Holds = append(d.Holds, holdDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
+		d.Holds = append(d.Holds, s.holdDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
 	} else if !st.Settled() {
 		for _, h := range s.Holds.List() {
-			d.Holds = append(d.Holds, holdDoc(h))
+			d.Holds = append(d.Holds, s.holdDoc(h))
 		}
 	}
 	if st.PausedUntil > s.At {
@@ -304,7 +305,7 @@ func (a *Agent) clusterDoc(s *Snapshot) *ClusterDoc {
 		return nil
 	}
 	d := &ClusterDoc{
-		Seen: s.WallOf(s.State.Cluster.At), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum), FencingEnabled: known(s.Crm.FencingEnabled),
+		Seen: s.WallOf(s.State.Cluster.At), LookSeconds: s.LookTook.Seconds(), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum), FencingEnabled: known(s.Crm.FencingEnabled),
 		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(a.id.clone), Nodes: []NodeDoc{},
 	}
 	if d.Promoted == nil {

@@ -156,3 +156,15 @@ func TestPendingFenceAndBansAreFound(t *testing.T) {
 		t.Errorf("bans = %+v", bans)
 	}
 }
+
+// TestUnreadFencingHistoryIsNotAnEmptyOne: there is no section before the first fencing, which is no error.
+func TestUnreadFencingHistoryIsNotAnEmptyOne(t *testing.T) {
+	for file, want := range map[string]string{
+		"lab-3.0.0-no-dc.xml": "102", "lab-3.0.0-fencing.xml": "", "lab-3.0.0-history-erased.xml": "", "hand-2.1.xml": "102", "hand-3.0.xml": "",
+	} {
+		s := parse(t, file)
+		if s.FenceHistoryError != want || want != "" && s.FenceEvents != nil {
+			t.Errorf("%s: error %q, events %v; want error %q", file, s.FenceHistoryError, s.FenceEvents, want)
+		}
+	}
+}

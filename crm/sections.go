@@ -151,6 +151,8 @@ func (s *Status) readFailures(section *etree.Element) {
 func (s *Status) readFenceHistory(section *etree.Element) {
 	if code := attr(section, "status"); code == "" || code == "0" {
 		s.FenceEvents = []FenceEvent{}
+	} else {
+		s.FenceHistoryError = code
 	}
 	for e := range section.ChildElementsSeq() {
 		if e.Tag != "fence_event" {

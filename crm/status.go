@@ -29,8 +29,10 @@ type Status struct {
 	Operations  []Operation
 	FailCounts  []FailCount
 	Failures    []Failure
-	FenceEvents []FenceEvent // newest first, as crm_mon prints them
+	FenceEvents []FenceEvent // newest first, as crm_mon prints them; nil also when there was none yet
 	Bans        []Ban
+
+	FenceHistoryError string // exit code with which crm_mon failed to ask the fencer (102: not connected), "" when it did not fail
 
 	// PromotableClones holds the ids of the promotable clones, and of the bundles in which a promotable role is shown.
 	// Nil when there is no resources section: a document grouped by node alone does not tell what is promotable.

@@ -44,7 +44,7 @@ var holdAdvice = []advice{
 	{"not_promoted", true, "Pacemaker to show this node as promoted", "See which node is promoted.", "crm_mon -1"},
 	{"node_pending", true, "this node to finish joining the cluster", "See why it does not join.", "journalctl -u pacemaker -n 50"},
 	{"promotion_pending", true, "an operation of Pacemaker that is in flight here", "See which operation does not end.", "crm_mon -1rf"},
-	{"stalled", true, "30 seconds to pass since this process stood still", "It repeats: the machine is overloaded, or is being paused.", "journalctl -u pgha-agent -n 50"},
+	{"stalled", true, "the wait after a standstill, in which Corosync would have noticed it, to pass", "It repeats: the machine is overloaded, or is being paused.", "journalctl -u pgha-agent -n 50"},
 	{"lost_race", true, "the one retry after another node's claim came first", "See which node is promoted.", "crm_mon -1"},
 	{"api_backoff", true, "the next try at the Route 53 API", "See why the API does not take the write. No agent can move the name without it.", "journalctl -u pgha-agent -n 50"},
 }
@@ -61,6 +61,11 @@ func (e *explainer) adviceFor(h agent.HoldDoc) (int, advice) {
 		a.next, a.command = "End maintenance when the work is done.", "pcs property set maintenance-mode=false"
 	case a.name == "node_standby":
 		a.command += " " + e.Node
+	case a.name == "crm_unknown" && e.slowCrm():
+		a.waits, a.next, a.command = "a crm_mon that is quicker", slowCrmStep[0], slowCrmStep[1]
+	case a.name == "peer_unfenced" && e.found("fence_history", agent.Warning):
+		a.waits, a.next = "a fencing history that can be read", "See why the fencing history cannot be read here."
+		a.command = "sudo -u pgha stonith_admin --history '*'"
 	}
 	return i, a
 }
@@ -79,7 +84,7 @@ func (e *explainer) passing(a advice) bool {
 	case "postgres_not_writable":
 		return e.recovering() || e.young()
 	case "crm_unknown":
-		return e.neverAsked("crm") || e.young()
+		return (e.neverAsked("crm") || e.young()) && !e.slowCrm()
 	case "drbd_unknown":
 		return e.neverAsked("drbd") || e.young()
 	case "record_unknown":
@@ -87,6 +92,14 @@ func (e *explainer) passing(a advice) bool {
 	}
 	return a.passes && e.young()
 }
+
+// found reports a finding of the daemon.
+func (e *explainer) found(code, severity string) bool {
+	return slices.ContainsFunc(e.Problems, func(p agent.Finding) bool { return p.Code == code && p.Severity == severity })
+}
+
+// slowCrm reports a crm_mon that is too slow for any picture of the cluster to count.
+func (e *explainer) slowCrm() bool { return e.found("crm_slow", agent.Critical) }
 
 // neverAsked reports a source that has neither answered nor failed: the daemon has just started.
 func (e *explainer) neverAsked(name string) bool {

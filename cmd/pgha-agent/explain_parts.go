@@ -230,6 +230,9 @@ func (e *explainer) explainRest() {
 	}
 }
 
+// slowCrmStep is the next step when crm_mon is slow.
+var slowCrmStep = [2]string{"Find out what slows crm_mon down on this machine.", "time crm_mon -1"}
+
 // sourceStep is the next step for a source that is down.
 var sourceStep = map[string]string{
 	"crm": "systemctl status pacemaker", "drbd": "drbdsetup status", "postgres": "journalctl -u pgha-agent -n 50", "route53": "journalctl -u pgha-agent -n 50",
@@ -275,6 +278,10 @@ func (e *explainer) explainFinding(p agent.Finding) {
 		}
 		_, a := e.adviceFor(agent.HoldDoc{Name: p.Code})
 		next, command = a.next, a.command
+	case p.Code == "crm_slow" && heldBy("crm_unknown"), p.Code == "fence_history" && heldBy("peer_unfenced"):
+		return // said with the hold
+	case p.Code == "crm_slow":
+		next, command = slowCrmStep[0], slowCrmStep[1]
 	case p.Code == "postgres":
 		if heldBy("postgres_not_writable") {
 			return

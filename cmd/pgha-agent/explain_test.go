@@ -201,6 +201,15 @@ var explainCases = []struct {
 		}}
 		down(d, "crm", "crm_mon: Permission denied", nil)
 	}), verdictProblem},
+	{"held_by_a_slow_crm_mon", change(held(20*time.Second, "crm_unknown"), func(d *agent.StatusDoc) {
+		problem(d, "crm_slow", agent.Critical, "no picture is young enough: crm_mon takes 7s", "remedy of crm_slow")
+	}), verdictProblem},
+	{"slow_crm_mon_on_standby", change(standby(), func(d *agent.StatusDoc) {
+		problem(d, "crm_slow", agent.Warning, "the picture comes late: crm_mon takes 3s", "remedy of crm_slow")
+	}), verdictAttention},
+	{"held_by_a_fencing_nobody_sees", change(held(5*time.Minute, "peer_unfenced"), func(d *agent.StatusDoc) {
+		problem(d, "fence_history", agent.Warning, "a fencing would not be seen", "remedy of fence_history")
+	}), verdictProblem},
 	{"daemon_just_started", change(standby(), func(d *agent.StatusDoc) {
 		d.Cluster, d.Drbd, d.Record.Read, d.Record.Addr, d.Record.Owner, d.Record.ResolverAddr = nil, nil, nil, "", "", nil
 		d.Publication = agent.PublicationDoc{State: agent.PubUnknown, Holds: []agent.HoldDoc{{Name: "crm_unknown"}, {Name: "drbd_unknown"}, {Name: "record_unknown"}}}

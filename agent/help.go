@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/crm"
+)
+
+// slowLook is how long crm_mon may take before a word about it: from twice that on no picture is young enough to publish by.
+const slowLook = fsm.MaxLookAge / 2
+
+// slowCrm says that crm_mon is slow, "" when it is not.
+func (s *Snapshot) slowCrm() string {
+	if s.LookTook <= slowLook {
+		return ""
+	}
+	return fmt.Sprintf("crm_mon takes %s, and its picture of the cluster counts for %s", s.LookTook.Round(100*time.Millisecond), fsm.MaxLookAge)
+}
+
+const slowCrmRemedy = "`time crm_mon -1`; then the load of this machine (`uptime`, `top`) and Pacemaker's log (`journalctl -u pacemaker`)"
+
+// unreadHistory says that crm_mon cannot read the fencing history, "" when it can. Without a DC, while the cluster forms, that is normal.
+func (s *Snapshot) unreadHistory() string {
+	if s.Crm == nil || s.Crm.FenceHistoryError == "" || s.Crm.DC == "" {
+		return ""
+	}
+	return fmt.Sprintf("crm_mon cannot read the fencing history (code %s)", s.Crm.FenceHistoryError)
+}
+
+const unreadHistoryRemedy = "`sudo -u pgha stonith_admin --history '*'` and `journalctl -t pacemaker-fenced` say why"
+
+// holdDoc says what a condition means and what to do about it, as exactly as what is known allows.
+func (s *Snapshot) holdDoc(h fsm.Hold) HoldDoc {
+	d := holdDoc(h)
+	switch h {
+	case fsm.HoldCrmUnknown:
+		if s.LookTook > fsm.MaxLookAge {
+			d.Text, d.Remedy = s.slowCrm(), slowCrmRemedy
+		}
+	case fsm.HoldStalled:
+		if left := s.State.StalledUntil - s.At; left > 0 {
+			d.Text = fmt.Sprintf("%s: nothing is written for %.0f s more", d.Text, max(1, left.Seconds()))
+		}
+	case fsm.HoldPeerUnfenced:
+		s.unfencedDoc(&d)
+	}
+	return d
+}
+
+// unfencedDoc tells apart why no fencing is known: it cannot be seen, it is not in the history, or it has not succeeded.
+func (s *Snapshot) unfencedDoc(d *HoldDoc) {
+	if why := s.unreadHistory(); why != "" {
+		d.Text = "the other node was lost while it was promoted, and whether it was fenced since cannot be seen: " + why
+		d.Remedy = unreadHistoryRemedy + "; the hold ends when the history shows the fencing, or when that node is back: --confirm is not seen either"
+		return
+	}
+	if s.Crm == nil {
+		return
+	}
+	var bare []string
+	for _, l := range s.State.Lost {
+		n, known := s.Crm.Node(l.Name)
+		if _, fenced := s.Crm.LastFence(l.Name); known && n.Online != crm.Yes && !fenced {
+			bare = append(bare, l.Name)
+		}
+	}
+	if len(bare) > 0 {
+		name := strings.Join(bare, ", ")
+		d.Text = fmt.Sprintf("%s was lost while it was promoted, and the fencing history shows no fencing of it", name)
+		d.Remedy = fmt.Sprintf("see the fence device. A history that was cleaned up, or lost in a restart of Pacemaker, does not come back: "+
+			"only when %s is off for certain (EC2 says stopped), `stonith_admin --confirm %[1]s`", name)
+	}
+}
