@@ -46,7 +46,7 @@ var fencingChecks = []Check{
 		Name: "fence-timeout", Area: Fencing, Needs: []Source{fromCIB},
 		Want:   "Pacemaker waits longer for a fence device than the device for the power",
 		Why:    "Otherwise Pacemaker gives up on a stop that is about to succeed, and begins again: the failover takes minutes.",
-		Remedy: "pcs property set stonith-timeout=120s",
+		Remedy: "pcs property set stonith-timeout=120s (a minute more than the device waits), or pcmk_off_timeout (pcmk_reboot_timeout) of the device if that is set",
 		Judge:  judgeFenceTimeout,
 	},
 	{
@@ -200,13 +200,17 @@ func promotedWins(c *crm.Configuration) bool {
 	return delay > 0 && hasPriority(c)
 }
 
+// fenceSpare is what Pacemaker gets beyond what a device waits for the power: requests to EC2 and their retries.
+const fenceSpare = time.Minute
+
 func judgeFenceTimeout(f *Facts) Finding {
 	general, ok := pacemakerTime(cmp.Or(f.CIB.Property("stonith-timeout"), "60s"))
 	if !ok {
 		return unknown("stonith-timeout is %q", f.CIB.Property("stonith-timeout"))
 	}
 	action := cmp.Or(f.CIB.Property("stonith-action"), "reboot")
-	var short, fine []string
+	var short, fine, mend []string
+	var longest time.Duration // that a device waits to which stonith-timeout applies, and is too short
 	for _, d := range activeDevices(f.CIB) {
 		power := d.Params["power_timeout"]
 		if power == "" && d.Type == "fence_aws" {
@@ -216,20 +220,29 @@ func judgeFenceTimeout(f *Facts) Finding {
 		if !ok {
 			continue
 		}
-		limit := general
-		if own, ok := pacemakerTime(d.Params["pcmk_"+action+"_timeout"]); ok {
-			limit = own
+		own := "pcmk_" + action + "_timeout"
+		limit, ownLimit := pacemakerTime(d.Params[own])
+		if !ownLimit {
+			limit = general
 		}
 		text := fmt.Sprintf("%s: Pacemaker waits %s, the device %s", d.ID, limit, need)
-		if limit <= need {
-			short = append(short, text)
-		} else {
+		switch {
+		case limit > need:
 			fine = append(fine, text)
+			continue
+		case ownLimit:
+			mend = append(mend, fmt.Sprintf("pcs stonith update %s %s=%.0fs", d.ID, own, (need + fenceSpare).Seconds()))
+		default:
+			longest = max(longest, need)
 		}
+		short = append(short, text)
+	}
+	if longest > 0 {
+		mend = append(mend, fmt.Sprintf("pcs property set stonith-timeout=%.0fs", (longest+fenceSpare).Seconds()))
 	}
 	switch {
 	case len(short) > 0:
-		return warn("%s", strings.Join(short, "; "))
+		return warn("%s", strings.Join(short, "; ")).remedy("%s", strings.Join(mend, "; "))
 	case len(fine) == 0:
 		return skip("no device states how long it waits (stonith-timeout is %s)", general)
 	}

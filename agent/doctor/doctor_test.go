@@ -155,6 +155,14 @@ var faults = []planted{
 	{"fence-delay", Fail, "pcs resource meta g priority=10", []string{`name="priority" value="10"`, `name="priority" value="0"`}, nil},
 	{"fence-delay", Warn, "less than twice", []string{delayOf("1"), delayOf("1", "max", "15s")}, nil},
 	{"fence-timeout", Warn, "fence_1: Pacemaker waits 1m0s, the device 1m0s", []string{`value="120s"`, `value="60s"`}, nil},
+	{"fence-timeout", Warn, "pcs property set stonith-timeout=300s", []string{delayOf("1"), param("1", "power_timeout", "240")}, nil},
+	{"fence-timeout", Warn, "pcs stonith update fence_1 pcmk_reboot_timeout=300s", []string{
+		delayOf("1"), param("1", "power_timeout", "240") + param("1", "pcmk_reboot_timeout", "120s"),
+		`name="stonith-timeout" value="120s"`, `name="stonith-timeout" value="300s"`,
+	}, nil},
+	{"fence-timeout", Warn, "pcs stonith update fence_1 pcmk_reboot_timeout=120s; pcs property set stonith-timeout=120s", []string{
+		delayOf("1"), param("1", "pcmk_reboot_timeout", "10s"), `name="stonith-timeout" value="120s"`, `name="stonith-timeout" value="30s"`,
+	}, nil},
 	{"fence-attempts", Warn, "10", []string{`<nvpair id="opt-attempts" name="stonith-max-attempts" value="1000"/>`, ``}, nil},
 	{"quorum-policy", Fail, "ignore", []string{`<nvpair id="opt-stonith"`, `<nvpair id="x" name="no-quorum-policy" value="ignore"/><nvpair id="opt-stonith"`}, nil},
 	{"maintenance", Warn, "pg-2 is in standby", nil, func(f *Facts) { f.Crm.Nodes[1].Standby = crm.Yes }},
@@ -314,6 +322,11 @@ func delayOf(n string, kind ...string) string {
 		line += `<nvpair id="f` + n + `-d" name="pcmk_delay_` + kind[0] + `" value="` + kind[1] + `"/>`
 	}
 	return line
+}
+
+// param is a parameter of a fence device of the CIB, beside those it has.
+func param(n, name, value string) string {
+	return delayOf(n) + `<nvpair id="f` + n + `-` + name + `" name="` + name + `" value="` + value + `"/>`
 }
 
 const fenceBan = `<constraints><rsc_location id="drbd-fence-by-handler-r0-drbd-clone" rsc="drbd-clone">` +
