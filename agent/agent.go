@@ -167,7 +167,7 @@ func (a *Agent) readMembership() time.Duration {
 	}
 	file := cmp.Or(a.opts.corosync, corosync.File)
 	c, err := corosync.Read(file)
-	if err == nil && !c.TokenGiven {
+	if err == nil && c.Membership() == 0 {
 		err = fmt.Errorf("%s gives no token, and its default depends on Corosync's version", file)
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ func TestCorosyncsTimeoutsReachTheCore(t *testing.T) {
 		{"", false, 0},
 		{"totem {\n token: 30000\n consensus: 36000\n}\n", false, 66 * time.Second},
 		{"totem {\n token: 1000\n}\n", false, 2200 * time.Millisecond},
+		{"totem {\n token: 1000\n}\nnodelist {\n node {\n }\n node {\n }\n node {\n }\n}\n", false, 3630 * time.Millisecond},
 		{"totem {\n}\n", false, 0},
 		{"totem {\n token: soon\n}\n", false, 0},
 		{"totem {\n token: 1000\n}\n", true, 7 * time.Second},

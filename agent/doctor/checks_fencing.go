@@ -231,7 +231,7 @@ func judgeFenceTimeout(f *Facts) Finding {
 			fine = append(fine, text)
 			continue
 		case ownLimit:
-			mend = append(mend, fmt.Sprintf("pcs stonith update %s %s=%.0fs", d.ID, own, (need + fenceSpare).Seconds()))
+			mend = append(mend, fmt.Sprintf("pcs stonith update %s %s=%.0fs", d.ID, own, (need+fenceSpare).Seconds()))
 		default:
 			longest = max(longest, need)
 		}
