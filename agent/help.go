@@ -9,7 +9,7 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// slowLook is how long crm_mon may take before a word about it: from twice that on no picture is young enough to publish by.
+// slowLook is how long crm_mon may take before a word about it. With twice that no picture is young enough to publish by.
 const slowLook = fsm.MaxLookAge / 2
 
 // slowCrm says that crm_mon is slow, "" when it is not.
@@ -17,12 +17,15 @@ func (s *Snapshot) slowCrm() string {
 	if s.LookTook <= slowLook {
 		return ""
 	}
-	return fmt.Sprintf("crm_mon takes %s, and its picture of the cluster counts for %s", s.LookTook.Round(100*time.Millisecond), fsm.MaxLookAge)
+	took := s.LookTook.Round(100 * time.Millisecond)
+	return fmt.Sprintf("crm_mon takes %s, and its picture of the cluster counts for %s", took, fsm.MaxLookAge)
 }
 
-const slowCrmRemedy = "`time crm_mon -1`; then the load of this machine (`uptime`, `top`) and Pacemaker's log (`journalctl -u pacemaker`)"
+const slowCrmRemedy = "`time crm_mon -1`; then the load of this machine (`uptime`, `top`), and Pacemaker's log " +
+	"(`journalctl -u pacemaker`)"
 
-// unreadHistory says that crm_mon cannot read the fencing history, "" when it can. Without a DC, while the cluster forms, that is normal.
+// unreadHistory says that crm_mon cannot read the fencing history, "" when it can. Without a DC, while the cluster forms,
+// that is normal.
 func (s *Snapshot) unreadHistory() string {
 	if s.Crm == nil || s.Crm.FenceHistoryError == "" || s.Crm.DC == "" {
 		return ""
@@ -54,7 +57,8 @@ func (s *Snapshot) holdDoc(h fsm.Hold) HoldDoc {
 func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 	if why := s.unreadHistory(); why != "" {
 		d.Text = "the other node was lost while it was promoted, and whether it was fenced since cannot be seen: " + why
-		d.Remedy = unreadHistoryRemedy + "; the hold ends when the history shows the fencing, or when that node is back: --confirm is not seen either"
+		d.Remedy = unreadHistoryRemedy + "; the hold ends when the history shows the fencing, or when that node is back: " +
+			"--confirm is not seen either"
 		return
 	}
 	if s.Crm == nil {
@@ -70,7 +74,7 @@ func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 	if len(bare) > 0 {
 		name := strings.Join(bare, ", ")
 		d.Text = fmt.Sprintf("%s was lost while it was promoted, and the fencing history shows no fencing of it", name)
-		d.Remedy = fmt.Sprintf("see the fence device. A history that was cleaned up, or lost in a restart of Pacemaker, does not come back: "+
-			"only when %s is off for certain (EC2 says stopped), `stonith_admin --confirm %[1]s`", name)
+		d.Remedy = fmt.Sprintf("see the fence device. A history that was cleaned up, or lost in a restart of Pacemaker, "+
+			"does not come back: only when %s is off for certain (EC2 says stopped), `stonith_admin --confirm %[1]s`", name)
 	}
 }

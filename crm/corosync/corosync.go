@@ -54,8 +54,9 @@ func Read(file string) (*Config, error) {
 	return Parse(filepath.Base(file), string(text))
 }
 
-// Parse reads the text of a file with the given name: `section {`, `key: value`, `}`. As in Corosync (exec/coroparse.c) a
-// line with an opening brace begins a section whatever follows, and what follows a closing brace is not looked at.
+// Parse reads the text of a file with the given name: `section {`, `key: value`, `}`. As in Corosync
+// (exec/coroparse.c) a line with an opening brace begins a section whatever follows, and what follows a closing brace is
+// not looked at.
 func Parse(name, text string) (*Config, error) {
 	c := &Config{}
 	values := settings{}
