@@ -47,7 +47,7 @@ var corosyncChecks = []Check{
 	},
 	{
 		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync, fromCIB}, Also: []Source{fromHost},
-		Want: "token and consensus timeout fit the agent's hold after a standstill",
+		Want: "with fencing any token; without, the agent knows token and consensus timeout, and they are not too short for it",
 		Why: "Without fencing a node that stood still, and was replaced meanwhile, must know the one before it writes, and hear of the other from Corosync " +
 			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins with both timeouts.",
 		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and systemctl reload pgha-agent on both; " +
@@ -56,38 +56,59 @@ var corosyncChecks = []Check{
 	},
 }
 
-// Standstill is how long this process may stand still before the agent notices in every case: the bound of its loop, and
-// the longest that the loop sleeps.
-const Standstill = 4 * time.Second
+// Heartbeat is the longest that the agent's loop sleeps: a standstill shows only in what is longer.
+const Heartbeat = time.Second
+
+// membership is what the agent knows of Corosync's timeouts, 0 and why when it does not.
+func (f *Facts) membership() (known time.Duration, why string) {
+	switch {
+	case f.Corosync == nil || f.Host == nil:
+		return 0, "it is not known whether the agent can read Corosync's file"
+	case f.Host.CorosyncFile != "":
+		return 0, "the agent cannot read Corosync's file: " + f.Host.CorosyncFile
+	case !f.Corosync.TokenGiven:
+		return 0, "Corosync's file gives no token"
+	}
+	return f.Corosync.Membership(), ""
+}
+
+// unfencedBound is how late the loop of an agent may wake that knows this of Corosync, while nobody fences. The core itself says it.
+func unfencedBound(membership time.Duration) time.Duration {
+	s := fsm.New(fsm.Config{Membership: membership}, 1, fsm.Episode{}, false)
+	s, _ = s.Step(time.Second, fsm.Looked{Cluster: fsm.Cluster{At: time.Second, OK: true}})
+	return s.StallBound()
+}
 
 func judgeToken(f *Facts) Finding {
 	c := f.Corosync
 	sum := c.Token + c.Consensus
 	text := fmt.Sprintf("token %s, consensus %s: together %s", c.Token, c.Consensus, sum)
-	unread := "not known"
-	if f.Host != nil {
-		unread = f.Host.CorosyncFile
+	if !c.TokenGiven {
+		text = "Corosync's own token: 3 s, before 3.1 it is 1 s"
+	}
+	if f.fenced() {
+		return pass("%s, before a failover begins", text)
+	}
+	known, why := f.membership()
+	bound := unfencedBound(known)
+	read := func(x Finding) Finding {
+		if c.TokenGiven && known == 0 {
+			return x.remedy("%s && systemctl reload pgha-agent on both nodes; or configure fencing", readableCorosync)
+		}
+		return x
 	}
 	switch {
-	case !c.TokenGiven:
-		text = "the file gives no token: Corosync takes 3 s, before 3.1 it takes 1 s"
-		if f.fenced() {
-			return pass("%s", text)
+	case c.TokenGiven && sum < bound+Heartbeat:
+		return read(fail("%s, and the agent notices a standstill only from %s on", text, bound+Heartbeat))
+	case c.TokenGiven && known == 0 && sum+fsm.MaxLookAge > fsm.StallHold:
+		return read(fail("%s, and the agent holds back for %s only: %s", text, fsm.StallHold, why))
+	case bound < fsm.StallBound:
+		if why != "" {
+			text += "; " + why
 		}
-		return warn("%s", text)
-	case f.fenced():
-		return pass("%s, before a failover begins", text)
-	case sum <= Standstill && unread != "":
-		return fail("%s, and the agent notices a standstill only from %s on", text, Standstill)
-	case sum <= Standstill:
-		return warn("%s: little time to notice a standstill in", text)
-	case sum >= fsm.StallHold && unread != "":
-		return fail("%s, and the agent holds back for %s only: it cannot read the file (%s)", text, fsm.StallHold, unread).
-			remedy("%s && systemctl reload pgha-agent on both nodes; or configure fencing", readableCorosync)
-	case unread != "":
-		return pass("%s, less than the %s for which the agent holds back", text, fsm.StallHold)
+		return read(warn("%s. Each pause of the agent of %s counts as a standstill, and holds publication back", text, bound))
 	}
-	return pass("%s, which the agent knows", text)
+	return pass("%s, which the agent goes by", text)
 }
 
 var drbdChecks = []Check{

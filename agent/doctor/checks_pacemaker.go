@@ -434,8 +434,8 @@ func (f *Facts) hookTime(a crm.AlertAgent) Finding {
 		return unknown("timeout of alert %s is %q", a.ID, a.Meta["timeout"])
 	}
 	hold := fsm.StallHold
-	if f.Corosync != nil {
-		hold = max(hold, f.Corosync.Membership())
+	if known, _ := f.membership(); known > 0 {
+		hold = max(hold, known+fsm.MaxLookAge)
 	}
 	need := hookUsual
 	if !f.fenced() {

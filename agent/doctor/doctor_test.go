@@ -197,27 +197,30 @@ var faults = []planted{
 	{"alert-hook", Warn, "disabled", []string{`path="/usr/bin/pgha-alert"/>`, `path="/usr/bin/pgha-alert"><meta_attributes id="m"><nvpair id="e" name="enabled" value="false"/></meta_attributes></alert>`}, nil},
 	{"alert-hook", Warn, "writes nothing for 30s after its first look, and it ends after 25s", noFencing, nil},
 	{"alert-hook", Warn, "pcs alert update pgha-agent options pgha_timeout=60s meta timeout=60s", noFencing, nil},
-	{"alert-hook", Warn, "pgha_timeout=82s meta timeout=82s", append(hookOf("60s", "60s"), noFencing...), tokenOf(30)},
+	{"alert-hook", Warn, "pgha_timeout=87s meta timeout=87s", append(hookOf("60s", "60s"), noFencing...), tokenOf(30 * time.Second)},
 	{"alert-hook", Fail, "goes by a timeout of 1m0s, and Pacemaker kills it after 30s", hookOf("60s", ""), nil},
 	{"alert-hook", Fail, "goes by a timeout of 30s, and Pacemaker kills it after 10s", hookOf("", "10s"), nil},
 	{"alert-hook", Fail, `"1min", not a number of seconds`, hookOf("1min", "60s"), nil},
 	{"alert-hook", Unknown, `"soon"`, hookOf("", "soon"), nil},
 	{"two-node", Fail, "not set", nil, func(f *Facts) { f.Corosync.TwoNode = false }},
 	{"wait-for-all", Fail, "0", nil, func(f *Facts) { f.Corosync.WaitForAll = false }},
-	{"corosync-token", Fail, "together 33s, and the agent holds back for 30s only: it cannot read the file (mode 0600)", noFencing, func(f *Facts) {
-		tokenOf(15)(f)
+	{"corosync-token", Fail, "together 33s, and the agent holds back for 30s only: the agent cannot read Corosync's file: mode 0600", noFencing, func(f *Facts) {
+		tokenOf(15 * time.Second)(f)
 		f.Host.CorosyncFile = "mode 0600"
 	}},
 	{"corosync-token", Fail, "chmod 644 /etc/corosync/corosync.conf && systemctl reload", noFencing, func(f *Facts) {
-		tokenOf(30)(f)
+		tokenOf(30 * time.Second)(f)
 		f.Host = nil
 	}},
-	{"corosync-token", Fail, "together 2.2s, and the agent notices a standstill only from 4s on", noFencing, func(f *Facts) {
-		tokenOf(1)(f)
+	{"corosync-token", Fail, "together 1.1s, and the agent notices a standstill only from 1.25s on", noFencing, tokenOf(500 * time.Millisecond)},
+	{"corosync-token", Fail, "together 1.98s, and the agent notices a standstill only from 2.2s on", noFencing, func(f *Facts) {
+		tokenOf(900 * time.Millisecond)(f)
 		f.Host.CorosyncFile = "mode 0600"
 	}},
-	{"corosync-token", Warn, "totem { token: 10000 }", noFencing, tokenOf(1)},
-	{"corosync-token", Warn, "gives no token", noFencing, func(f *Facts) { f.Corosync.TokenGiven = false }},
+	{"corosync-token", Warn, "together 2.2s. Each pause of the agent of 1.2s counts", noFencing, tokenOf(time.Second)},
+	{"corosync-token", Warn, "totem { token: 10000 }", noFencing, tokenOf(time.Second)},
+	{"corosync-token", Warn, "1 s; Corosync's file gives no token. Each pause of the agent of 1.2s", noFencing, func(f *Facts) { f.Corosync.TokenGiven = false }},
+	{"corosync-token", Warn, "chmod 644", noFencing, func(f *Facts) { f.Host.CorosyncFile = "mode 0600" }},
 	{"drbd-state", Fail, "StandAlone", nil, func(f *Facts) { f.State.Connections[0].Connection = "StandAlone" }},
 	{"drbd-state", Fail, "Diskless", nil, func(f *Facts) { f.State.Devices[0].Disk = "Diskless" }},
 	{"drbd-state", Fail, "Primary", nil, func(f *Facts) { f.State.Connections = nil }},
@@ -294,9 +297,9 @@ var faults = []planted{
 var noFencing = []string{`name="stonith-enabled" value="true"`, `name="stonith-enabled" value="false"`}
 
 // tokenOf gives Corosync a token, and the consensus timeout that follows.
-func tokenOf(seconds int) func(*Facts) {
+func tokenOf(token time.Duration) func(*Facts) {
 	return func(f *Facts) {
-		f.Corosync.Token = time.Duration(seconds) * time.Second
+		f.Corosync.Token = token
 		f.Corosync.Consensus = f.Corosync.Token + f.Corosync.Token/5
 	}
 }
@@ -383,17 +386,16 @@ func TestOtherHealthyShapes(t *testing.T) {
 		{"two-node", nil, func(f *Facts) { f.Corosync.TwoNode, f.Corosync.Device = false, true }},
 		{"alert-hook", append(hookOf("60s", "60s"), noFencing...), nil},
 		{"alert-hook", append(hookOf("45", "1min"), noFencing...), nil},
-		{"alert-hook", append(hookOf("90s", "90s"), noFencing...), tokenOf(30)},
+		{"alert-hook", append(hookOf("90s", "90s"), noFencing...), tokenOf(30 * time.Second)},
 		// With fencing no token is wrong for the record, and without it the hold follows a file that the agent can read.
-		{"corosync-token", nil, tokenOf(1)},
+		{"corosync-token", nil, tokenOf(time.Second)},
 		{"corosync-token", nil, func(f *Facts) { f.Corosync.TokenGiven = false }},
 		{"corosync-token", nil, func(f *Facts) {
-			tokenOf(30)(f) // as AWS and SUSE recommend on EC2
+			tokenOf(30 * time.Second)(f) // as AWS and SUSE recommend on EC2
 			f.Host = nil
 		}},
-		{"corosync-token", noFencing, tokenOf(30)},
-		{"corosync-token", noFencing, tokenOf(2)},
-		{"corosync-token", noFencing, func(f *Facts) { f.Host.CorosyncFile = "mode 0600" }},
+		{"corosync-token", noFencing, tokenOf(30 * time.Second)},
+		{"corosync-token", noFencing, tokenOf(2 * time.Second)},
 	} {
 		f := healthy(t, x.cib...)
 		if x.plant != nil {
