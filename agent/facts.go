@@ -104,6 +104,7 @@ func peerFacts(st *crm.Status, n crm.Node, promoted []string) fsm.Peer {
 		p.Promoted = p.Promoted || name == n.Name
 	}
 	_, p.Fencing = st.PendingFence(n.Name)
+	p.Unread = st.FenceHistoryError != ""
 	for _, e := range st.Fenced(n.Name) {
 		p.Fences = p.Fences.With(fenceID(e))
 	}

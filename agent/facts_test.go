@@ -233,3 +233,26 @@ func TestFencingIsKnownByItsIdentity(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadFencingHistoryTeachesNothing: what the history shows after it could not be read at the start is old.
+func TestUnreadFencingHistoryTeachesNothing(t *testing.T) {
+	s := fsm.New(fsm.Config{Node: "pg-b", Addr: "127.0.2.10", Ownership: true, DriftEvery: 5 * time.Minute}, 1, fsm.Episode{}, false)
+	old := []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "success", Completed: testWall.Add(-time.Hour)}}
+	for i, look := range []struct {
+		unread string
+		events []crm.FenceEvent
+		gone   bool
+	}{{unread: "102"}, {events: old}, {events: old, gone: true}} {
+		now := fsm.Time(i+1) * 5 * time.Second
+		st := healthyStatus()
+		st.FenceHistoryError, st.FenceEvents = look.unread, look.events
+		st.Resources[0].Role, st.Resources[1].Role = crm.RolePromoted, crm.RoleUnpromoted
+		if look.gone {
+			st.Nodes[0].Online, st.Resources[0].Role, st.Resources[1].Role = crm.No, crm.RoleStopped, crm.RolePromoted
+		}
+		s, _ = s.Step(now, fsm.Looked{Cluster: clusterFacts(st, testID, now, testWall)})
+	}
+	if !s.Safety(15 * time.Second).Has(fsm.HoldPeerUnfenced) {
+		t.Error("a fencing of an hour ago counts as one of now")
+	}
+}

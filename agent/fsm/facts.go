@@ -42,6 +42,7 @@ type Peer struct {
 	Fencing         bool    // a fencing action against it is pending
 	Fenced          FenceID // its successful fencing with the newest time, 0 when the history holds none
 	Fences          Fences  // all of them; Fenced may be left out
+	Unread          bool    // the history could not be read: what is not in it may be old
 }
 
 // Drbd is what the events2 stream says about the configured resource.

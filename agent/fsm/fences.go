@@ -70,6 +70,17 @@ type fencings struct {
 // back holds nothing new.
 func (s *State) learnFences(now Time, p Peer) bool {
 	f := s.fencingsOf(p.Name)
+	away := !p.Online || p.Unclean
+	returned := f != nil && f.away && !away
+	if returned {
+		f.early = 0 // what was before its return explains no later loss
+	}
+	if f != nil {
+		f.away = away
+	}
+	if p.Unread {
+		return false
+	}
 	first := f == nil
 	if first {
 		f = s.follow(p)
@@ -81,17 +92,12 @@ func (s *State) learnFences(now Time, p Peer) bool {
 			s.fences = s.fences.With(id)
 		}
 	}
-	away := !p.Online || p.Unclean
 	if fresh {
 		f.early = 0
-		if !away && !first {
+		if !away && !first && !returned {
 			f.early = now
 		}
 	}
-	if f.away && !away {
-		f.early = 0 // what was before its return explains no later loss
-	}
-	f.away = away
 	return fresh && (!first || s.remembers)
 }
 
