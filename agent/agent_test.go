@@ -89,6 +89,8 @@ func newWorld(t *testing.T) *world {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	// The region of the instances. Signatures for Route 53 are for us-east-1 all the same.
+	t.Setenv("AWS_REGION", "eu-central-1")
 	dir, err := os.MkdirTemp("", "pgha") // a socket's path has to be short
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
+	smithyendpoints "github.com/aws/smithy-go/endpoints"
 	"github.com/aws/smithy-go/logging"
 )
 
@@ -36,7 +37,7 @@ type Options struct {
 	Ownership bool          // keep the TXT record that makes a write a compare-and-swap
 
 	EndpointURL string                  // "" means the public endpoint
-	Region      string                  // "" means the SDK's own lookup without instance metadata, then us-east-1
+	Region      string                  // chooses the partition; "" means the SDK's own lookup without instance metadata, then us-east-1
 	Timeout     time.Duration           // of one attempt, credentials included; 0 means 3 s
 	Credentials aws.CredentialsProvider // nil means the SDK's chain
 	HTTPClient  *http.Client            // its Transport carries the calls; nil means one that keeps a connection warm
@@ -99,7 +100,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		return nil, fmt.Errorf("load aws config: %w", err)
 	}
 	if cfg.Region == "" {
-		cfg.Region = "us-east-1" // Route 53 is global, but the SDK signs for a region (aws-sdk-go-v2#492)
+		cfg.Region = "us-east-1" // Route 53 is global, but the SDK does nothing without a region (aws-sdk-go-v2#492)
 	}
 
 	base := http.RoundTripper(newTransport())
@@ -119,6 +120,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	}
 	cfg.Credentials = c.creds
 	c.api = route53.NewFromConfig(cfg, func(ro *route53.Options) {
+		ro.EndpointResolverV2 = scoped{route53.NewDefaultEndpointResolverV2()}
 		ro.HTTPClient = c.http
 		ro.Retryer = aws.NopRetryer{}
 		ro.RetryMaxAttempts = 0 // AWS_MAX_ATTEMPTS must not bring the SDK's retries back
@@ -127,15 +129,34 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		}
 	})
 	if c.endpoint, err = endpointOf(ctx, c.api.Options()); err != nil {
-		return nil, fmt.Errorf("find the route 53 endpoint: %w", err)
+		return nil, fmt.Errorf("find the route 53 endpoint (region, endpoint_url, AWS's use_fips_endpoint): %w", err)
 	}
 	return c, nil
 }
 
-// endpointOf applies the SDK's endpoint rules, which need no network.
+// scoped makes the SDK sign for the region in which the partition of Options.Region has Route 53 (us-east-1, cn-northwest-1,
+// us-gov-west-1 and so on), whatever the address is. The SDK's rules say so only for AWS's own addresses; behind another
+// one they sign for the configured region, which Route 53 refuses. An interface endpoint is such an address.
+type scoped struct{ route53.EndpointResolverV2 }
+
+// ResolveEndpoint takes the address from the SDK's rules with all parameters, and the rest from those without an address.
+func (r scoped) ResolveEndpoint(ctx context.Context, p route53.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	ep, err := r.EndpointResolverV2.ResolveEndpoint(ctx, p)
+	if err != nil || p.Endpoint == nil {
+		return ep, err
+	}
+	p.Endpoint = nil
+	own, err := r.EndpointResolverV2.ResolveEndpoint(ctx, p)
+	ep.Properties = own.Properties
+	return ep, err
+}
+
+// endpointOf applies the SDK's endpoint rules as a call does. They need no network.
 func endpointOf(ctx context.Context, o route53.Options) (string, error) {
 	ep, err := o.EndpointResolverV2.ResolveEndpoint(ctx, route53.EndpointParameters{
-		Region: aws.String(o.Region), Endpoint: o.BaseEndpoint, UseDualStack: aws.Bool(false), UseFIPS: aws.Bool(false),
+		Region: aws.String(o.Region), Endpoint: o.BaseEndpoint,
+		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
+		UseFIPS:      aws.Bool(o.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
 	})
 	if err != nil {
 		return "", err

@@ -211,6 +211,8 @@ func describe(err error) error {
 		switch {
 		case errors.As(err, &bad):
 			out.message = shorten(strings.Join(messages(bad), "; "))
+		case strings.HasPrefix(out.message, "Credential should be scoped to"):
+			out.message += " The partition is wrong: check record.region against record.endpoint_url"
 		case strings.Contains(out.code, "Signature"):
 			out.message = "the API does not accept the signature: check the secret key and the clock"
 		case out.code == unknownCode:

@@ -20,7 +20,8 @@ import (
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 64 << 10
 
-// Endpoint is where a service is asked, and as whom.
+// Endpoint is where a service is asked, and as whom. These services are regional: a signature is for Region, whatever the
+// URL is. Route 53 is not like that, and has its own client.
 type Endpoint struct {
 	Service     string // as in its host name, and in signatures: "ec2", "monitoring", "sns"
 	Region      string
@@ -69,10 +70,19 @@ func (e Endpoint) Post(ctx context.Context, form url.Values) (status int, answer
 	return resp.StatusCode, answer, nil
 }
 
+// suffixes are the domains of the partitions that have their own, by the beginning of their regions' names, as the SDK's
+// endpoint rules have them.
+var suffixes = map[string]string{
+	"cn-": "amazonaws.com.cn", "eusc-": "amazonaws.eu",
+	"us-iso-": "c2s.ic.gov", "us-isob-": "sc2s.sgov.gov", "us-isof-": "csp.hci.ic.gov", "eu-isoe-": "cloud.adc-e.uk",
+}
+
 // suffix is the domain of a region's partition.
 func suffix(region string) string {
-	if strings.HasPrefix(region, "cn-") {
-		return "amazonaws.com.cn"
+	for prefix, domain := range suffixes {
+		if strings.HasPrefix(region, prefix) {
+			return domain
+		}
 	}
 	return "amazonaws.com"
 }

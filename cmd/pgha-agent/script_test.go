@@ -104,7 +104,7 @@ func newWorld(dir string) (w *world, vars map[string]string, stop func(), err er
 	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=3 owner=pg-a addr=10.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 	vars = map[string]string{
 		"WORLD": dir, "AWS_URL": w.aws.URL(), "DNS_ADDR": w.dns.Addr(), "NOTIFY": filepath.Join(dir, "notify.sock"),
-		"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-central-1",
 		"GORACE":          "atexit_sleep_ms=0", // a second at the end of each of these programs is more than crm_mon may take
 		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
 	}

@@ -148,7 +148,7 @@ func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err err
 	if err = errors.Join(w.promote(0), os.MkdirAll(filepath.Join(dir, "state", "spool"), 0o755), os.Symlink(filepath.Join(filepath.Dir(agent), "pgha-alert"), w.hook())); err != nil {
 		return w, err
 	}
-	w.env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true",
+	w.env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true", "AWS_REGION=eu-central-1",
 		"AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
 	if err = w.start(); err != nil {
 		return w, err

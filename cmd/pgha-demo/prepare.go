@@ -70,7 +70,7 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 		m := &machine{
 			index: i, name: names[i], addr: addrs[i], dir: filepath.Join(d.dir, names[i]), http: reserved.Addr().String(), reserved: reserved,
 			agentPath: d.agentPath, spawn: d.spawn,
-			env: []string{"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true"},
+			env: []string{"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true"},
 		}
 		d.nodes[i] = m
 		err = m.prepare(settings{Port: d.port, Zone: zoneID, Record: recordName, TTL: strconv.Itoa(recordTTL) + "s", Endpoint: d.zone.URL(), Resolver: d.dns.Addr()}, standin)

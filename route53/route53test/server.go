@@ -36,6 +36,7 @@ type Options struct {
 	Burst int     // size of the bucket; 0 means Rate, at least 1
 
 	AccessKeyID string // the only key that is accepted; "" means any
+	Scope       string // the region that signatures must be for, one in each partition; default "us-east-1"
 	FlatErrors  bool   // refused batches in the ErrorResponse form, as newer deployments send them
 }
 
@@ -124,6 +125,9 @@ type change struct {
 func New(o Options) *Server {
 	if o.ZoneID == "" {
 		o.ZoneID = "Z0PGHATEST"
+	}
+	if o.Scope == "" {
+		o.Scope = "us-east-1"
 	}
 	if o.ZoneName == "" {
 		o.ZoneName = "pgha.internal"
@@ -438,8 +442,9 @@ func clientOf(r *http.Request) string {
 	return host
 }
 
-// authorize looks whether the request is signed at all, for Route 53, and over the host. It does not compute the
-// signature: the SDK's signer is not under test.
+// authorize looks whether the request is signed at all, for Route 53 in its region, and over the host. It does not compute
+// the signature: the SDK's signer is not under test. The words for another region are the service's own (IAM User Guide,
+// "Troubleshoot signed requests"; aws-sdk-php#732 has them from Route 53).
 func (s *Server) authorize(r *http.Request) *apiError {
 	auth := r.Header.Get("Authorization")
 	if auth == "" {
@@ -449,6 +454,9 @@ func (s *Server) authorize(r *http.Request) *apiError {
 	date := r.Header.Get("X-Amz-Date")
 	if m == nil || !dateForm.MatchString(date) || !strings.HasPrefix(date, m[2]) || !slices.Contains(strings.Split(m[4], ";"), "host") {
 		return refuse(http.StatusForbidden, "IncompleteSignature", "The Authorization header is not a Signature Version 4 for Route 53.")
+	}
+	if m[3] != s.opts.Scope {
+		return refuse(http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region, not '%s'.", m[3])
 	}
 	if s.opts.AccessKeyID != "" && m[1] != s.opts.AccessKeyID {
 		return refuse(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.")

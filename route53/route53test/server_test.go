@@ -470,6 +470,32 @@ func TestCallsNameTheirCallerAndFaultsAreLimitedToOne(t *testing.T) {
 	}
 }
 
+func TestSignaturesAreForTheRegionOfThePartition(t *testing.T) {
+	for scope, wrong := range map[string]string{"": "eu-central-1", "us-east-1": "cn-northwest-1", "cn-northwest-1": "us-east-1"} {
+		right := scope
+		if right == "" {
+			right = "us-east-1"
+		}
+		s, c := start(t, route53test.Options{Scope: scope})
+		ask := func(region string) error {
+			_, err := route53.New(c.Options(), func(o *route53.Options) { o.Region = region }).
+				ListResourceRecordSets(t.Context(), &route53.ListResourceRecordSetsInput{HostedZoneId: aws.String(zoneID)})
+			return err
+		}
+		if err := ask(right); err != nil {
+			t.Errorf("%q: %v", scope, err)
+		}
+		api, ok := errors.AsType[smithy.APIError](ask(wrong))
+		want := "Credential should be scoped to a valid region, not '" + wrong + "'."
+		if !ok || api.ErrorCode() != "SignatureDoesNotMatch" || api.ErrorMessage() != want {
+			t.Errorf("%q: %v, want %s", scope, api, want)
+		}
+		if n := s.Count("ListResourceRecordSets"); n != 2 {
+			t.Errorf("%q: %d calls", scope, n)
+		}
+	}
+}
+
 func query(t *testing.T, server, name string) (string, dnsmessage.Message) {
 	t.Helper()
 	q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7, RecursionDesired: true}, Questions: []dnsmessage.Question{
