@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,11 @@ import (
 )
 
 const (
+	// ConnectWait is how long a write with a guard waits for its connection. The decision behind it ages meanwhile, and a
+	// guard that refuses costs the connection that was just made. So the write gives up first. The transport goes on
+	// connecting, and the next attempt finds the connection. It is well below the age at which callers refuse.
+	ConnectWait = time.Second
+
 	// idleTimeout is how long an unused connection stays open on our side. Warm is called more often than that; what is
 	// in between (a NAT gateway drops flows after 350 s) is kept open by TCP keep-alives, every 15 s by Go's default.
 	idleTimeout = 30 * time.Minute
@@ -55,9 +61,13 @@ func withAttempt(ctx context.Context, a *attempt) context.Context {
 	return context.WithValue(ctx, attemptKey{}, a)
 }
 
-var errSealed = errors.New("the call has already returned")
+var (
+	errSealed       = errors.New("the call has already returned")
+	errNoConnection = fmt.Errorf("no connection within %v: %w", ConnectWait, context.DeadlineExceeded)
+)
 
-// ask asks the guard. It does not wait for it longer than for the call itself: net/http would not return before.
+// ask asks the guard. It does not wait for it longer than for the call itself: net/http would not return before. A call
+// that is over sends nothing, whatever the guard says.
 func (a *attempt) ask(ctx context.Context) error {
 	var err error
 	if a.guard != nil {
@@ -69,8 +79,10 @@ func (a *attempt) ask(ctx context.Context) error {
 				err = &guardError{err}
 			}
 		case <-ctx.Done():
-			err = ctx.Err()
 		}
+	}
+	if err == nil {
+		err = context.Cause(ctx)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -121,8 +133,18 @@ func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 		return g.next.RoundTrip(req)
 	}
 	hasBody := req.Body != nil && req.Body != http.NoBody
+	ctx, cancel := context.WithCancelCause(ctx) // ends with the call's own context, which the answer's body needs
+	var late *time.Timer
 	req = req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			if a.guard != nil {
+				late = time.AfterFunc(ConnectWait, func() { cancel(errNoConnection) })
+			}
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
+			if late != nil {
+				late.Stop()
+			}
 			err := a.ask(ctx) // again when net/http moves the request from a closed idle connection to a new one
 			if err != nil && info.Conn != nil {
 				_ = info.Conn.SetWriteDeadline(time.Unix(1, 0))
