@@ -143,10 +143,21 @@ func (a *Agent) readRecord(ctx context.Context) message {
 	}
 	return message{ev, func(s *Snapshot) {
 		s.source(SourceRoute53, a.clock.Boot(), err)
-		if err == nil {
-			s.Record = rec
+		switch {
+		case err == nil:
+			s.Record, s.Refusal = rec, ""
+		case ev.Zone.Refused:
+			s.Refusal = whyRefused(err)
 		}
 	}}
+}
+
+// whyRefused is why the record is refused, without what the reader knows already.
+func whyRefused(err error) string {
+	if e, ok := errors.AsType[*route53.Error](err); ok {
+		err = e.Err
+	}
+	return err.Error()
 }
 
 // write sends the guarded change. The guard runs when the request is complete and signed, right before its first byte.
@@ -161,7 +172,8 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 	ev := fsm.Wrote{ChangeID: change}
 	if err != nil {
 		reason, sent := route53.ReasonOf(err), mayHaveArrived(err)
-		ev.Reason, ev.Sent, ev.Conflict, ev.Unsure = string(reason), sent, reason == route53.ReasonConflict, sent && !answered(reason)
+		ev.Reason, ev.Sent, ev.Conflict = string(reason), sent, reason == route53.ReasonConflict
+		ev.Unsure = sent && (foreign(err) || !answered(reason))
 	} else {
 		ev.Sent = true
 	}
@@ -254,8 +266,9 @@ func (a *Agent) view(ctx context.Context) message {
 	}}
 }
 
-// answered reports whether the API itself refused the request for a reason that has nothing to do with what the record holds: then
-// what was read before is still true. ReasonInvalid is not among them: it may be a conflict in words that this agent does not know.
+// answered reports whether the API that gives this reason refused the request for something that has nothing to do with what the
+// record holds: then what was read before is still true. ReasonInvalid is not among them: it may be a conflict in words that this
+// agent does not know.
 func answered(r route53.Reason) bool {
 	switch r {
 	case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonDenied, route53.ReasonCredentials, route53.ReasonNoZone, route53.ReasonGuard:
@@ -263,6 +276,13 @@ func answered(r route53.Reason) bool {
 	default:
 		return false
 	}
+}
+
+// foreign reports whether somebody else than the API may have answered, like a proxy that shows a page of its own in place of the
+// API's answer. Whatever that says, the change may have been made.
+func foreign(err error) bool {
+	e, ok := errors.AsType[*route53.Error](err)
+	return ok && e.Foreign
 }
 
 // mayHaveArrived reports whether the request of a call that failed may have reached the API.

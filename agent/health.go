@@ -50,7 +50,7 @@ var holdHelp = map[fsm.Hold][2]string{
 	fsm.HoldIdentityUnknown:  {"Pacemaker's history does not show which promotion this is, and the record is another node's", "after a cleanup or refresh with the agent down: a planned move makes a new promotion"},
 	fsm.HoldAddressUnknown:   {"this node's own address is not known", "set node.address, or enable instance metadata (IMDSv2)"},
 	fsm.HoldRecordUnknown:    {"the record has not been read yet", "see the last error of the route53 source: network, credentials, permissions"},
-	fsm.HoldRecordRefused:    {"what stands under the name is not a simple record of ours, and is never overwritten", "see the last error of the route53 source; remove that record by hand"},
+	fsm.HoldRecordRefused:    {"what stands under the name is not a simple record of ours, and is never overwritten", "remove that record in Route 53 by hand, or choose another name"},
 	fsm.HoldBackoff:          {"the API refused or did not answer; trying again shortly", "see the last failure"},
 }
 

@@ -49,6 +49,10 @@ func (s *Snapshot) holdDoc(h fsm.Hold) HoldDoc {
 		}
 	case fsm.HoldPeerUnfenced:
 		s.unfencedDoc(&d)
+	case fsm.HoldRecordRefused:
+		if s.Refusal != "" { // the source's last error may be about a later call
+			d.Text += ": " + s.Refusal
+		}
 	}
 	return d
 }

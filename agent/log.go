@@ -67,6 +67,9 @@ func (a *Agent) logTransitions(before *fsm.State) {
 		a.log.Error("the record was edited again soon after its repair: nothing more is written until `publish --once` or a new promotion",
 			"record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
 	}
+	if s.Zone.Refused && !before.Zone.Refused {
+		a.log.Error("what stands under the name is never overwritten", keyErr, a.details.Refusal)
+	}
 	if s.Drift() && !before.Drift() {
 		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr", s.Config.Addr)
 	}

@@ -22,6 +22,7 @@ type Snapshot struct {
 	Drbd     drbd.Report
 	Postgres pg.Health
 	Record   route53.Record
+	Refusal  string // why the record must not be overwritten, as of the last read that got an answer; "" when it may
 	View     pg.View
 	ViewGap  fsm.Gap    // the client's last finished outage
 	Served   ClientSeen // the client's last success

@@ -231,22 +231,19 @@ func (c *Client) call(ctx context.Context, what, op string, guard func() error, 
 	err := do(ctx)
 	sent, status, guardErr := a.outcome()
 	switch {
-	case err == nil && status >= http.StatusInternalServerError:
-		err = &apiError{code: fmt.Sprintf("status %d", status), status: status}
+	case err == nil && status >= http.StatusMultipleChoices: // whatever the document says
+		err = &foreignError{status}
 	case err == nil && !ok():
 		err = fmt.Errorf("%w (status %d)", errGarbage, status)
 	case err != nil && guardErr != nil && !sent:
 		err = guardErr
 	}
 	reason := classify(err)
-	if _, ok := errors.AsType[*apiError](err); ok {
-		reason = ReasonServer
-	}
 	if c.opts.Observe != nil {
 		c.opts.Observe(op, reason, time.Since(start))
 	}
 	if err == nil {
 		return nil
 	}
-	return &Error{Op: what, Reason: reason, Sent: sent, Err: describe(err)}
+	return &Error{Op: what, Reason: reason, Sent: sent, Foreign: status != 0 && !documented(err), Err: describe(err)}
 }

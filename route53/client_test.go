@@ -527,13 +527,24 @@ func TestEachAnswerHasItsReason(t *testing.T) {
 		{"unavailable", refuse(503, "ServiceUnavailable", "Service Unavailable"), route53.ReasonServer},
 		{"502 of a proxy", raw(502, "<html><body>bad gateway</body></html>"), route53.ReasonServer},
 		{"500 without body", raw(500, ""), route53.ReasonServer},
-		{"403 page of a proxy", raw(403, "<html>\n<br>login</html>"), route53.ReasonGarbage},
+		{"503 page of a load balancer", raw(503, "<html><body>no server</body></html>"), route53.ReasonServer},
+		{"504 of a gateway", raw(504, "gateway timeout"), route53.ReasonServer},
+		{"401 page of a proxy", raw(401, "<html><body>login</body></html>"), route53.ReasonDenied},
+		{"403 page of a proxy", raw(403, "<html>\n<br>login</html>"), route53.ReasonDenied},
+		{"403 without body", raw(403, ""), route53.ReasonDenied},
+		{"403 in JSON", raw(403, `{"message":"Forbidden"}`), route53.ReasonDenied},
+		{"407 page of a proxy", raw(407, "<html><body>who are you?</body></html>"), route53.ReasonDenied},
+		{"408 of a proxy", raw(408, "<html><body>timeout</body></html>"), route53.ReasonTimeout},
+		{"404 page", raw(404, "<html><body>not found</body></html>"), route53.ReasonGarbage},
+		{"405 page", raw(405, "<html><body>method not allowed</body></html>"), route53.ReasonGarbage},
+		{"document without a code", raw(400, "<ErrorResponse><Error></Error></ErrorResponse>"), route53.ReasonGarbage},
 		{"400 without body", raw(400, ""), route53.ReasonGarbage},
 		{"200 without body", raw(200, ""), route53.ReasonGarbage},
 		{"200 with HTML", raw(200, "<html><body>login</body></html>"), route53.ReasonGarbage},
 		{"200 with text", raw(200, "hello"), route53.ReasonGarbage},
 		{"200 with half a document", raw(200, `<?xml version="1.0"?><ListResourceRecordSetsResponse><Max`), route53.ReasonGarbage},
 		{"200 with JSON", raw(200, `{"ok":true}`), route53.ReasonGarbage},
+		{"redirect for good", raw(301, "<html><body>moved</body></html>"), route53.ReasonGarbage},
 		{"redirect", raw(302, ""), route53.ReasonGarbage},
 		{"unknown code", refuse(400, "SomethingNew", "no"), route53.ReasonOther},
 		{"dropped", route53test.Fault{Kind: route53test.DropRequest}, route53.ReasonNetwork},
@@ -560,6 +571,9 @@ func TestEachAnswerHasItsReason(t *testing.T) {
 			if rec != (route53.Record{}) {
 				t.Errorf("a record and an error: %+v", rec)
 			}
+			if e, ok := errors.AsType[*route53.Error](err); ok && e.Foreign != (tt.fault.Kind == route53test.Raw) {
+				t.Errorf("foreign %v: %v", e.Foreign, err)
+			}
 			id, err := c.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA))
 			wantErr(t, err, tt.want, true)
 			if id != "" {
@@ -583,6 +597,43 @@ func TestEachAnswerHasItsReason(t *testing.T) {
 				t.Errorf("%d calls reached the API, want 3", n)
 			}
 		})
+	}
+}
+
+// Only a good status makes a good answer of a good document.
+func TestStatusOverrulesTheDocument(t *testing.T) {
+	const (
+		change = `<ChangeInfo><Id>/change/C1</Id><Status>INSYNC</Status><SubmittedAt>2026-01-02T03:04:05Z</SubmittedAt></ChangeInfo>`
+		list   = `<ResourceRecordSets></ResourceRecordSets><IsTruncated>false</IsTruncated><MaxItems>10</MaxItems>`
+		zone   = `<HostedZone><Id>/hostedzone/Z1</Id><Name>pgha.internal.</Name><CallerReference>x</CallerReference></HostedZone>`
+	)
+	for status, want := range map[int]route53.Reason{
+		200: route53.ReasonNone, 302: route53.ReasonGarbage, 400: route53.ReasonGarbage, 403: route53.ReasonDenied, 404: route53.ReasonGarbage,
+		429: route53.ReasonThrottled, 500: route53.ReasonServer, 502: route53.ReasonServer, 503: route53.ReasonServer,
+	} {
+		s := fake(t, route53test.Options{})
+		c := client(t, s.URL())
+		answer := func(root, body string) {
+			doc := `<?xml version="1.0"?><` + root + ` xmlns="https://route53.amazonaws.com/doc/2013-04-01/">` + body + `</` + root + `>`
+			s.Inject(route53test.Fault{Kind: route53test.Raw, Status: status, Body: doc})
+		}
+		check := func(what string, err error) {
+			if got := route53.ReasonOf(err); got != want {
+				t.Errorf("%s with status %d: %q (%v), want %q", what, status, got, err, want)
+			}
+		}
+		answer("ListResourceRecordSetsResponse", list)
+		_, err := c.Read(t.Context())
+		check("read", err)
+		answer("ChangeResourceRecordSetsResponse", change)
+		_, err = c.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA))
+		check("write", err)
+		answer("GetChangeResponse", change)
+		_, err = c.Change(t.Context(), "C1")
+		check("change", err)
+		answer("GetHostedZoneResponse", zone)
+		_, err = c.Zone(t.Context())
+		check("zone", err)
 	}
 }
 

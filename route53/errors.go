@@ -50,7 +50,6 @@ func (e *guardError) Unwrap() error { return e.err }
 // SignatureDoesNotMatch quotes the request back, session token included, and an unwrapped error must not hold that.
 type apiError struct {
 	code, message, requestID string
-	status                   int
 }
 
 func (e *apiError) Error() string {
@@ -67,6 +66,45 @@ func (e *apiError) Error() string {
 // errGarbage is an answer with a good status that does not say what an answer must say.
 var errGarbage = errors.New("the answer is not one of Route 53")
 
+// foreignError is an answer of another status without the API's error document. A proxy may have made it, before the API
+// took the request or after.
+type foreignError struct{ status int }
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("status %d %s without a document of Route 53: a proxy or another server answered", e.status, http.StatusText(e.status))
+}
+
+// proxyError is the answer of a proxy that makes no way to the API.
+type proxyError struct {
+	proxy  string // host and port
+	status int
+}
+
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy %s answers %d %s: see HTTPS_PROXY and NO_PROXY", e.proxy, e.status, http.StatusText(e.status))
+}
+
+// reasonOfStatus is what an answer without a document of the API says.
+func reasonOfStatus(status int) Reason {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
+		return ReasonDenied
+	case status == http.StatusTooManyRequests:
+		return ReasonThrottled
+	case status == http.StatusRequestTimeout:
+		return ReasonTimeout
+	case status >= http.StatusInternalServerError:
+		return ReasonServer
+	}
+	return ReasonGarbage
+}
+
+// documented reports whether err is the API's own error document.
+func documented(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && api.ErrorCode() != unknownCode
+}
+
 // classify finds the Reason of what the SDK returned.
 func classify(err error) Reason {
 	var (
@@ -76,6 +114,8 @@ func classify(err error) Reason {
 		bad   *types.InvalidChangeBatch
 		resp  *smithyhttp.ResponseError
 		deser *smithy.DeserializationError
+		page  *foreignError
+		proxy *proxyError
 		ne    net.Error
 		op    *net.OpError
 	)
@@ -96,10 +136,15 @@ func classify(err error) Reason {
 		return ReasonOfBatch([]string{api.ErrorMessage()})
 	case errors.As(err, &api) && api.ErrorCode() != unknownCode:
 		return classifyCode(api.ErrorCode(), status)
-	case status >= http.StatusInternalServerError:
-		return ReasonServer
-	case status == http.StatusTooManyRequests:
-		return ReasonThrottled
+	case errors.As(err, &page):
+		return reasonOfStatus(page.status)
+	case errors.As(err, &proxy):
+		if r := reasonOfStatus(proxy.status); r == ReasonDenied || r == ReasonThrottled {
+			return r
+		}
+		return ReasonNetwork
+	case status >= http.StatusMultipleChoices && reasonOfStatus(status) != ReasonGarbage:
+		return reasonOfStatus(status)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return ReasonTimeout
 	case errors.Is(err, context.Canceled):
@@ -189,7 +234,8 @@ func cutShort(err error) bool {
 	return errors.As(err, &op) || strings.Contains(err.Error(), "unexpected EOF") && !strings.Contains(err.Error(), "XML syntax error")
 }
 
-// describe makes the error that is kept: what the API said, shortened, or the plain network error.
+// describe makes the error that is kept: what the API said, shortened, the status of another's answer, or the plain
+// network error.
 func describe(err error) error {
 	var (
 		guard *guardError
@@ -206,7 +252,8 @@ func describe(err error) error {
 	if errors.As(err, &guard) {
 		return guard.err
 	}
-	if errors.As(err, &api) {
+	fromSource := errors.As(err, &creds)
+	if errors.As(err, &api) && (fromSource || api.ErrorCode() != unknownCode) {
 		out := &apiError{code: api.ErrorCode(), message: shorten(api.ErrorMessage())}
 		switch {
 		case errors.As(err, &bad):
@@ -215,22 +262,20 @@ func describe(err error) error {
 			out.message += " The partition is wrong: check record.region against record.endpoint_url"
 		case strings.Contains(out.code, "Signature"):
 			out.message = "the API does not accept the signature: check the secret key and the clock"
-		case out.code == unknownCode:
-			out.message = "the error document has no code"
 		}
 		if errors.As(err, &resp) {
-			out.requestID, out.status = resp.ServiceRequestID(), resp.HTTPStatusCode()
-			if out.code == unknownCode {
-				out.message += fmt.Sprintf(", status %d", out.status)
-			}
+			out.requestID = resp.ServiceRequestID()
 		}
-		if errors.As(err, &creds) {
+		if fromSource {
 			return fmt.Errorf("get credentials: %w", out)
 		}
 		return out
 	}
 	if errors.As(err, &send) {
 		return send.Err
+	}
+	if !fromSource && errors.As(err, &resp) && resp.HTTPStatusCode() >= http.StatusMultipleChoices {
+		return &foreignError{resp.HTTPStatusCode()}
 	}
 	return err
 }

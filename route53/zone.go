@@ -49,12 +49,12 @@ func (c *Client) TryWrite(ctx context.Context, rec Record) error {
 			HostedZoneId: aws.String(c.opts.ZoneID),
 			ChangeBatch:  &types.ChangeBatch{Changes: c.refusedBatch(rec), Comment: aws.String("pgha-agent doctor: meant to be refused")},
 		})
-		if err == nil {
-			return ErrAccepted
-		}
 		return err
 	}, func() bool { return true })
-	if ReasonOf(err) == ReasonConflict {
+	switch ReasonOf(err) {
+	case ReasonNone:
+		return &Error{Op: "try to write", Reason: ReasonOther, Sent: true, Err: ErrAccepted}
+	case ReasonConflict:
 		return nil
 	}
 	return err

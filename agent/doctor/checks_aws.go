@@ -148,7 +148,7 @@ var awsChecks = []Check{
 			case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonServer:
 				return unknown("%s", oneLine(err.Error())).remedy("try again in a minute")
 			default:
-				return fail("%s", oneLine(err.Error()))
+				return failedCall(err)
 			}
 		},
 	},
@@ -166,7 +166,7 @@ var awsChecks = []Check{
 			case route53.ReasonNone:
 				return pass("refused for its content only, as it should be")
 			case route53.ReasonDenied, route53.ReasonCredentials, route53.ReasonNoZone:
-				return fail("%s", oneLine(err.Error()))
+				return failedCall(err)
 			case route53.ReasonInvalid:
 				return unknown("refused in words that this version does not know: %s", oneLine(err.Error())).remedy("see the manual test in docs/design.md")
 			default:
@@ -320,4 +320,13 @@ func judgeZone(f *Facts) Finding {
 			remedy("aws route53 associate-vpc-with-hosted-zone --hosted-zone-id %s --vpc VPCRegion=%s,VPCId=%s", f.Options.Record.ZoneID, f.Instance.Region, f.Instance.VPC)
 	}
 	return pass("%s is private, associated with %s", z.Name, f.Instance.VPC)
+}
+
+// failedCall looks for the remedy on the way to Route 53 when somebody else answered.
+func failedCall(err error) Finding {
+	f := fail("%s", oneLine(err.Error()))
+	if e, ok := errors.AsType[*route53.Error](err); ok && e.Foreign {
+		return f.remedy("this is not Route 53: see record.endpoint_url, and the proxy in HTTPS_PROXY and NO_PROXY")
+	}
+	return f
 }

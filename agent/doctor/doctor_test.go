@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -280,6 +281,12 @@ var faults = []planted{
 	{"route53-write", Fail, "denied", nil, func(f *Facts) { f.TryWrite = refused(route53.ReasonDenied) }},
 	{"route53-write", Fail, "docs/design.md", nil, func(f *Facts) {
 		f.TryWrite = &route53.Error{Op: "try to write", Reason: route53.ReasonOther, Err: route53.ErrAccepted}
+	}},
+	{"route53-read", Fail, "HTTPS_PROXY", nil, func(f *Facts) {
+		f.Record.Err = &route53.Error{Op: "read record", Reason: route53.ReasonDenied, Sent: true, Foreign: true, Err: errors.New("status 407")}
+	}},
+	{"route53-write", Fail, "HTTPS_PROXY", nil, func(f *Facts) {
+		f.TryWrite = &route53.Error{Op: "try to write", Reason: route53.ReasonDenied, Sent: true, Foreign: true, Err: errors.New("status 403")}
 	}},
 	{"route53-write", Unknown, "words", nil, func(f *Facts) { f.TryWrite = refused(route53.ReasonInvalid) }},
 	{"route53-write", Unknown, "other", nil, func(f *Facts) { f.TryWrite = refused(route53.ReasonOther) }},
