@@ -92,7 +92,11 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	}
 	add(st.Contested, "contested", Critical, holdHelp[fsm.HoldContested][0], holdHelp[fsm.HoldContested][1])
 	if st.Drift() {
-		list = append(list, driftFinding(st))
+		f := driftFinding(st)
+		if st.Zone.Refused && s.Refusal != "" {
+			f.Text += ": " + s.Refusal
+		}
+		list = append(list, f)
 	}
 	add(st.TTLDrift(), "record_ttl", Warning, fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
 		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
