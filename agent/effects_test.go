@@ -41,26 +41,28 @@ func (s slow) Lookup(context.Context, string) ([]netip.Addr, time.Duration, erro
 // What is found out is as old as the question: what happened while the answer was on its way may be missing in it.
 func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 	refused := &route53.Error{Op: "read record", Reason: route53.ReasonRefusedRecord, Sent: true, Err: errors.New("an alias")}
+	record := func(a *Agent) fsm.Time { return a.readRecord(t.Context()).event.(fsm.Read).Zone.At }
+	cluster := func(a *Agent) fsm.Time { return a.look(t.Context()).event.(fsm.Looked).Cluster.At }
 	for name, c := range map[string]struct {
-		err error
-		ask func(*Agent) message
-		at  func(fsm.Event) fsm.Time
+		err   error
+		stamp func(*Agent) fsm.Time // asks
 	}{
-		"record":         {nil, func(a *Agent) message { return a.readRecord(t.Context()) }, func(e fsm.Event) fsm.Time { return e.(fsm.Read).Zone.At }},
-		"refused record": {refused, func(a *Agent) message { return a.readRecord(t.Context()) }, func(e fsm.Event) fsm.Time { return e.(fsm.Read).Zone.At }},
-		"record not read": {errors.New("no"), func(a *Agent) message { return a.readRecord(t.Context()) },
-			func(e fsm.Event) fsm.Time { return e.(fsm.Read).Zone.At }},
-		"cluster":    {nil, func(a *Agent) message { return a.look(t.Context()) }, func(e fsm.Event) fsm.Time { return e.(fsm.Looked).Cluster.At }},
-		"no cluster": {errors.New("no"), func(a *Agent) message { return a.look(t.Context()) }, func(e fsm.Event) fsm.Time { return e.(fsm.Looked).Cluster.At }},
-		"PostgreSQL": {nil, func(a *Agent) message { return a.probe(t.Context()) }, func(e fsm.Event) fsm.Time { return e.(fsm.Probed).Postgres.At }},
-		"resolver":   {nil, func(a *Agent) message { return a.resolve(t.Context()) }, func(e fsm.Event) fsm.Time { return e.(fsm.ResolvedName).Resolved.At }},
+		"record":          {nil, record},
+		"refused record":  {refused, record},
+		"record not read": {errors.New("no"), record},
+		"cluster":         {nil, cluster},
+		"no cluster":      {errors.New("no"), cluster},
+		"PostgreSQL":      {nil, func(a *Agent) fsm.Time { return a.probe(t.Context()).event.(fsm.Probed).Postgres.At }},
+		"resolver": {nil, func(a *Agent) fsm.Time {
+			return a.resolve(t.Context()).event.(fsm.ResolvedName).Resolved.At
+		}},
 	} {
 		a, clock := bareAgent(t), newTestClock()
 		a.clock = clock
 		s := slow{clock: clock, err: c.err}
 		a.src.Zone, a.src.Crm, a.src.Postgres, a.src.Resolver = s, s, s, s
 		asked := clock.Boot()
-		if at := c.at(c.ask(a).event); at != asked || clock.Boot() != asked+slowness {
+		if at := c.stamp(a); at != asked || clock.Boot() != asked+slowness {
 			t.Errorf("%s: stamped %v after the question", name, at-asked)
 		}
 	}
@@ -106,7 +108,8 @@ func TestConflictInNewWordsIsFoundInTheRecord(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.start()
 	w.ready(a)
-	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=4 owner=pg-a addr=127.0.1.10 claim=1e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
+	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10,
+		`"v=1 epoch=4 owner=pg-a addr=127.0.1.10 claim=1e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 	w.aws.Inject(route53test.Fault{
 		Op: "ChangeResourceRecordSets", Kind: route53test.Refuse, Count: -1, Status: 400, Code: "InvalidChangeBatch",
 		Body: "[The value to delete differs from the one in the zone]",

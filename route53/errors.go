@@ -71,7 +71,8 @@ var errGarbage = errors.New("the answer is not one of Route 53")
 type foreignError struct{ status int }
 
 func (e *foreignError) Error() string {
-	return fmt.Sprintf("status %d %s without a document of Route 53: a proxy or another server answered", e.status, http.StatusText(e.status))
+	return fmt.Sprintf("status %d %s without a document of Route 53: a proxy or another server answered",
+		e.status, http.StatusText(e.status))
 }
 
 // proxyError is the answer of a proxy that makes no way to the API.
