@@ -2,7 +2,8 @@ package fsm
 
 // read takes in the authoritative record.
 func (s *State) read(now Time, e Read) {
-	if e.Reason == throttled && s.Zone.OK {
+	known := s.Zone.OK || s.Zone.Refused
+	if e.Reason == throttled && known {
 		// Only a check, and it stands in line with the writes of other clusters: the account's limit is theirs first.
 		s.crowded = min(s.crowded+1, maxCrowded)
 	} else if e.Reason == "" && s.crowded > 0 {
@@ -13,12 +14,12 @@ func (s *State) read(now Time, e Read) {
 	s.readForClaim(now, e.Zone.At)
 	if e.Reason != "" && !e.Zone.Refused {
 		s.ReadRetry = s.backoff(now, s.ReadRetry, e.Reason)
-		if e.Reason == throttled && s.Zone.OK {
+		if e.Reason == throttled && known {
 			s.tasks[taskRead].Due = max(s.tasks[taskRead].Due, s.ReadRetry.At)
 			return
 		}
 		s.tasks[taskRead].Due = s.ReadRetry.At
-		if s.Zone.OK { // only a check: no hurry for an API that is in trouble
+		if known { // only a check: no hurry for an API that is in trouble
 			s.tasks[taskRead].Due += backoffMax
 		}
 		return
