@@ -59,7 +59,7 @@ const (
 	entryMark = ` {"boot":` // stands in no JSON string, where quotes are escaped
 	// maxEntryText bounds each text of an entry in bytes, and with that the line: no text may fill the journal.
 	maxEntryText = 512
-	maxEntryLine = 64 << 10 // fourteen texts, each byte of which may be escaped with six, and the fencings
+	maxEntryLine = 64 << 10 // fifteen texts, each byte of which may be escaped with six, and the fencings
 )
 
 // The JSON of an entry. fsm has no names for its fields in a file, on purpose: they are a matter of this package.
@@ -87,6 +87,7 @@ type (
 		Why       string      `json:"why,omitempty"`
 		Promotion string      `json:"promotion,omitempty"`
 		BaseEpoch uint64      `json:"base_epoch,omitempty"`
+		BaseClaim string      `json:"base_claim,omitempty"`
 		Attempted bool        `json:"attempted,omitempty"`
 		Epoch     uint64      `json:"epoch,omitempty"`
 		Gap       gapJSON     `json:"gap,omitzero"`
@@ -107,12 +108,14 @@ type (
 		Fenced bool   `json:"fenced,omitempty"`
 	}
 	memoryJSON struct {
-		Fences   string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
-		Unfenced []string `json:"unfenced,omitempty"`
-		Record   string   `json:"record,omitempty"`
-		Addr     string   `json:"addr,omitempty"`
-		Repaired fsm.Time `json:"repaired,omitempty"`
-		Fights   bool     `json:"fights,omitempty"`
+		Fences    string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
+		Unfenced  []string `json:"unfenced,omitempty"`
+		Record    string   `json:"record,omitempty"`
+		Addr      string   `json:"addr,omitempty"`
+		Epoch     uint64   `json:"epoch,omitempty"`
+		Contested bool     `json:"contested,omitempty"`
+		Repaired  fsm.Time `json:"repaired,omitempty"`
+		Fights    bool     `json:"fights,omitempty"`
 	}
 	phasesJSON [fsm.NumPhases]fsm.Time
 )
@@ -151,7 +154,7 @@ func (e JournalEntry) MarshalJSON() ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, clientJSON(e.Client), episodeJSON{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
-		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
 		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil,
 		Memory: memoryOf(ep.Memory),
 	}})
@@ -179,7 +182,7 @@ func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
 	}
 	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
-		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
 		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil, Memory: memory,
 	}}
 	return nil
@@ -190,7 +193,8 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 		return nil
 	}
 	w := &memoryJSON{
-		Fences: hex.EncodeToString([]byte(m.Fences)), Record: m.Record, Addr: m.Addr, Repaired: m.Repaired, Fights: m.Fights,
+		Fences: hex.EncodeToString([]byte(m.Fences)), Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
+		Repaired: m.Repaired, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -204,7 +208,9 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 	if w == nil {
 		return fsm.Memory{}, nil
 	}
-	m := fsm.Memory{Kept: true, Record: w.Record, Addr: w.Addr, Repaired: w.Repaired, Fights: w.Fights}
+	m := fsm.Memory{
+		Kept: true, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested, Repaired: w.Repaired, Fights: w.Fights,
+	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {
 		return m, errors.New("fences are no list of identities")
@@ -219,7 +225,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 // formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
 func formatEntry(e JournalEntry) ([]byte, error) {
 	ep := &e.Episode
-	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.Gap.Answered, &ep.Lost.Name,
+	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Gap.Answered, &ep.Lost.Name,
 		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr} {
 		*text = boundText(*text, maxEntryText)
 	}

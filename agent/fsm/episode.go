@@ -67,7 +67,8 @@ type Episode struct {
 	Peer      string          // the node that was promoted before, "" when not known
 	Why       string          // what the first sign was
 	Promotion string          // claim of the promotion, "" until it is known
-	BaseEpoch uint64          // ownership epoch that our first write was based on
+	BaseEpoch uint64          // ownership epoch that our first write was based on, or that a lost race has shown since
+	BaseClaim string          // and the claim of that epoch
 	Attempted bool            // a write of the claim was sent or may have been
 	Races     int             // foreign claims that were waited out, each of them a lost race
 	Raced     bool            // no wait is left: the next foreign claim is final
@@ -87,6 +88,8 @@ type Memory struct {
 
 	// Of this node's promotion.
 	Record, Addr string // where its claim was accepted, "" until then
+	Epoch        uint64 // the newest epoch of it that is known
+	Contested    bool   // and another node's newer claim was found there
 	Repaired     Time   // when the record was last written again because of an edit by somebody else
 	Fights       bool   // and it was edited again soon after
 }

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -52,7 +53,7 @@ func TestForeignClaimsAreWaitedOut(t *testing.T) {
 					}
 					s, _ = s.Step(now, look(now))
 					claim := foreign()
-					claim.Zone.At, claim.Zone.Epoch = now+1, uint64(4+n)
+					claim.Zone.At, claim.Zone.Epoch, claim.Zone.Claim = now+1, uint64(4+n), fmt.Sprintf("c%d", n)
 					s, _ = s.Step(now+1, claim)
 					s, _ = s.Step(now+2, look(now+2))
 					if waits := n <= c.waits; s.Contested == waits || s.Gate(now+2).Has(HoldLostRace) != waits {
@@ -65,6 +66,54 @@ func TestForeignClaimsAreWaitedOut(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestClaimOfOurBaseThatWasWrittenAgainIsNoRace: its node has repaired the record meanwhile, or was told to publish it once more.
+func TestClaimOfOurBaseThatWasWrittenAgainIsNoRace(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		s, now := writing(t, true), boot+8
+		s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
+		if restart {
+			s = New(testConfig(), 1, s.Episode, true)
+			s, _ = s.Step(now, DrbdChanged{goodDrbd(now)})
+			s, _ = s.Step(now, Looked{goodCluster(now)})
+		}
+		again := goodZone(now + 1)
+		again.Epoch, again.Raw = 5, "raw5"
+		s, _ = s.Step(now+1, Read{Zone: again})
+		_, out := s.Step(now+time.Second, Looked{goodCluster(now + time.Second)})
+		if s.Contested || s.RaceUntil != 0 || len(out) == 0 || s.Episode.BaseEpoch != 5 {
+			t.Errorf("restart %v: contested %v, race until %v, base %d, %v", restart, s.Contested, s.RaceUntil, s.Episode.BaseEpoch, out)
+		}
+	}
+}
+
+// TestContestedStaysSoOverARestart, also with another address of this node, and when its episode was over before.
+func TestContestedStaysSoOverARestart(t *testing.T) {
+	s, now := settled()
+	s.Episode.Outcome = OutcomeComplete
+	s, _ = s.Step(now, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}})
+	if !s.Contested {
+		t.Fatal("not contested")
+	}
+	cfg := testConfig()
+	cfg.Addr = "10.0.2.99"
+	if s = New(cfg, 1, s.Episode, true); !s.Contested {
+		t.Error("forgotten")
+	}
+}
+
+// TestNewerClaimIsFinalThoughOurAddressChanged: the claim was accepted, and is not written over a newer one with another address.
+func TestNewerClaimIsFinalThoughOurAddressChanged(t *testing.T) {
+	s, now := settled()
+	cfg := testConfig()
+	cfg.Addr = "10.0.2.99"
+	s = New(cfg, 1, s.Episode, true)
+	s, _ = s.Step(now, DrbdChanged{goodDrbd(now)})
+	s, _ = s.Step(now, Looked{goodCluster(now)})
+	if s, _ = s.Step(now+1, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}}); !s.Contested {
+		t.Error("not contested")
 	}
 }
 

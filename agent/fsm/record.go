@@ -44,6 +44,9 @@ func (s *State) read(now Time, e Read) {
 // behind reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
 // change by somebody else.
 func (s *State) behind(now Time, z Zone) bool {
+	if s.settled == 0 { // when it was written is not known since the start
+		s.unsettled(now, 0)
+	}
 	return s.Published && s.Config.Ownership && z.OK && z.Epoch < s.Epoch && now < s.settled
 }
 
@@ -77,9 +80,12 @@ func (s *State) settle(now Time) {
 		}
 		s.Epoch = max(s.Epoch, z.Epoch)
 	case z.Owner == s.Config.Node || z.Owner == "":
-	case s.Published && z.Epoch > s.Epoch:
+	case s.accepts() && z.Epoch > s.Epoch:
 		s.Contested = true
-	case !s.Published && s.Episode.Attempted && z.Epoch > s.Episode.BaseEpoch:
+	case s.accepts() || !s.Episode.Attempted || z.Epoch <= s.Episode.BaseEpoch:
+	case z.Claim == s.Episode.BaseClaim && z.Claim != "":
+		s.Episode.BaseEpoch = z.Epoch // written again by its node, before this promotion or late: no other promotion
+	default:
 		s.raced(now)
 	}
 }
@@ -88,6 +94,11 @@ func (s *State) settle(now Time) {
 // until now. One more may be on its way when its node is fenced: every request on the way has the same base, so that only one is made, and a
 // fenced node forms no other. The third is spare, for a node that is fenced twice. A fencing that lies ends here.
 const maxRaces = 3
+
+// accepts reports whether the claim of this promotion was accepted in this record, with whatever address.
+func (s *State) accepts() bool {
+	return s.Published || s.Epoch > 0 && s.published.record == s.Config.Record
+}
 
 // raced handles a foreign claim that is newer than what our write was based on, when none of ours was accepted yet. It may be from
 // before this promotion: read too late, or a write of the old node that was on its way for long. Or this node is the old one, and has not
@@ -104,7 +115,7 @@ func (s *State) raced(now Time) {
 	s.RaceUntil = now + s.stallHold()
 	s.Episode.RaceUntil = s.RaceUntil
 	s.Cluster.OK = false
-	s.Episode.BaseEpoch = s.Zone.Epoch
+	s.Episode.BaseEpoch, s.Episode.BaseClaim = s.Zone.Epoch, s.Zone.Claim
 	s.tasks[taskLook].nudge(now)
 }
 
@@ -226,7 +237,7 @@ func (s *State) decide(now Time, out []Action) []Action {
 		s.repaired, s.attempt = now, s.Writing.NextEpoch
 	}
 	if !s.Episode.Attempted {
-		s.Episode.Attempted, s.Episode.BaseEpoch = true, s.Zone.Epoch
+		s.Episode.Attempted, s.Episode.BaseEpoch, s.Episode.BaseClaim = true, s.Zone.Epoch, s.Zone.Claim
 	}
 	s.tasks[taskWrite].Flying = true
 	return append(out, s.Writing)

@@ -116,15 +116,15 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	// The promotion goes on if crm_mon still shows it; what was claimed for it stays claimed.
 	s.Promotion = last.Promotion
 	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
+	s.Contested = last.Outcome == OutcomeContested
 	if m := last.Memory; m.Record != "" {
-		s.published = place{m.Record, m.Addr}
+		s.published, s.Epoch, s.Contested = place{m.Record, m.Addr}, m.Epoch, s.Contested || m.Contested
 		if m.Record != cfg.Record {
-			s.Published, s.Epoch = false, 0
+			s.Published, s.Epoch, s.Contested = false, 0, false
 		}
 		s.Published = s.Published && (m.Addr == cfg.Addr || cfg.Addr == "")
 	}
 	s.repaired, s.Fights = last.Memory.Repaired, last.Memory.Fights
-	s.Contested = last.Outcome == OutcomeContested
 	s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
 	if last.Open() && last.Lost.Name != "" && s.lost(last.Lost.Name) == nil {
 		s.remember(last.Lost)
@@ -215,7 +215,8 @@ func (s *State) memorize() {
 		return
 	}
 	m := Memory{
-		Kept: true, Fences: s.fences, Record: s.published.record, Addr: s.published.addr, Repaired: s.repaired, Fights: s.Fights,
+		Kept: true, Fences: s.fences, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch, Contested: s.Contested,
+		Repaired: s.repaired, Fights: s.Fights,
 	}
 	for i, l := range s.Lost {
 		if !l.Fenced {
