@@ -1,0 +1,151 @@
+package fsm
+
+import (
+	"testing"
+	"time"
+)
+
+// standby is a node that has seen its peer promoted and well, with this history of fencings, and DRBD connected to it.
+func standby(s State, now Time, fenced FenceID) State {
+	s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
+	s, _ = s.Step(now, Looked{peerLook(now, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: fenced})})
+	return s
+}
+
+// peerLook is a look at a cluster in which this node is not promoted and the peer is so.
+func peerLook(at Time, p Peer) Cluster {
+	c := goodCluster(at)
+	c.PromotedHere, c.Promotion, c.FilesystemHere, c.PromotedCount = false, "", false, 0
+	p.Name = peer
+	if c.Peers[0] = p; p.Promoted {
+		c.PromotedPeer, c.PromotedCount = peer, 1
+	}
+	return c
+}
+
+// TestWhatFencingProvesALoss steps through what is seen of a peer that is gone in the end, and clean: is it held for unfenced?
+func TestWhatFencingProvesALoss(t *testing.T) {
+	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
+	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
+	back := Peer{Online: true}
+	for name, c := range map[string]struct {
+		looks []Peer // ten seconds apart
+		held  bool
+	}{
+		"lost":                                {[]Peer{with(promoted, 1), with(Peer{}, 1)}, true},
+		"lost and fenced":                     {[]Peer{with(promoted, 1), with(Peer{}, 2)}, false},
+		"lost, fenced later":                  {[]Peer{with(promoted, 1), with(Peer{}, 1), with(Peer{}, 2)}, false},
+		"fenced, the history cleaned":         {[]Peer{with(promoted, 1), with(Peer{}, 2), {}}, false},
+		"a cleaned history comes back":        {[]Peer{with(promoted, 1), {}, with(Peer{}, 1)}, true},
+		"fenced as a member just before":      {[]Peer{with(promoted, 1), with(promoted, 2), with(Peer{}, 2)}, false},
+		"fenced as a member long before":      {[]Peer{with(promoted, 1), with(promoted, 2), promoted, promoted, promoted, with(Peer{}, 2)}, true},
+		"in the history at the first sight":   {[]Peer{with(promoted, 2), with(Peer{}, 2)}, true},
+		"fenced, back and promoted, and lost": {[]Peer{with(promoted, 1), with(promoted, 2), with(Peer{Unclean: true}, 2), with(promoted, 2), with(Peer{}, 2)}, true},
+		"fenced with its return":              {[]Peer{with(promoted, 1), with(Peer{}, 1), with(promoted, 2), with(Peer{}, 2)}, true},
+		"online and unclean is not back":      {[]Peer{promoted, {}, {Online: true, Unclean: true}, {}}, true},
+		"back, and gone in good order":        {[]Peer{promoted, {}, back, {}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, now := New(testConfig(), 1, Episode{}, false), boot
+			s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
+			for _, p := range c.looks {
+				now += 10 * time.Second
+				s, _ = s.Step(now, Looked{peerLook(now, p)})
+			}
+			if held := s.Safety(now).Has(HoldPeerUnfenced); held != c.held {
+				t.Errorf("held %v", held)
+			}
+		})
+	}
+}
+
+// TestUnfencedPeerOfAnOlderAgent: its journal says who was lost, and nothing of the fencings that it knew.
+func TestUnfencedPeerOfAnOlderAgent(t *testing.T) {
+	last := Episode{ID: 1, Start: 1, Peer: peer, Lost: LostPeer{Name: peer}}
+	s := New(testConfig(), 1, last, true)
+	if s, _ = s.Step(boot, Looked{peerLook(boot, Peer{Fenced: 7})}); !s.Safety(boot).Has(HoldPeerUnfenced) {
+		t.Error("what the history held before counts as a fencing")
+	}
+	if s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{Fenced: 8})}); s.Safety(boot + 1).Has(HoldPeerUnfenced) {
+		t.Error("a new fencing does not count")
+	}
+}
+
+// TestWhatExcusesALoss: DRBD said over a live connection that the peer was demoted, and nothing has shown it promoted since.
+func TestWhatExcusesALoss(t *testing.T) {
+	demoted := Drbd{Live: true, UpToDate: true, Connected: true}
+	alone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	stillShown := Peer{Online: true, Promoted: true, Promotion: "a/1"}
+	again := Peer{Online: true, Promoted: true, Promotion: "a/2"}
+	for name, c := range map[string]struct {
+		between []Event // three seconds apart
+		held    bool
+	}{
+		"nothing said":                       {nil, true},
+		"demoted":                            {[]Event{DrbdChanged{demoted}, DrbdChanged{alone}}, false},
+		"a look from before the end of it":   {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, false},
+		"promoted by another operation":      {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, again)}, DrbdChanged{alone}}, true},
+		"shown as promoted for long":         {[]Event{DrbdChanged{demoted}, Tick{}, Tick{}, Tick{}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
+		"Primary again":                      {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}, DrbdChanged{alone}}, true},
+		"the stream has ended since":         {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}, DrbdChanged{alone}}, true},
+		"the stream is down":                 {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}}, true},
+		"not said, the connection was there": {[]Event{DrbdChanged{alone}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, now := standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot
+			for _, ev := range c.between {
+				now += 3 * time.Second
+				switch e := ev.(type) {
+				case DrbdChanged:
+					e.Drbd.At = now
+					ev = e
+				case Looked:
+					e.Cluster.At = now
+					ev = e
+				}
+				s, _ = s.Step(now, ev)
+			}
+			now += time.Second
+			if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 1})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+				t.Errorf("held %v", !c.held)
+			}
+		})
+	}
+}
+
+// TestResourceThatIsDownIsNotPrimary, and neither is one whose peer is promoted: the promotion is over.
+func TestResourceThatIsDownIsNotPrimary(t *testing.T) {
+	for name, c := range map[string]struct {
+		drbd Drbd
+		peer Peer
+		over bool
+	}{
+		"still Primary":          {Drbd{Live: true, Primary: true, UpToDate: true}, Peer{Online: true}, false},
+		"Secondary":              {Drbd{Live: true, UpToDate: true}, Peer{Online: true}, true},
+		"down":                   {Drbd{Down: true}, Peer{Online: true}, true},
+		"not known":              {Drbd{}, Peer{Online: true}, false},
+		"the peer is promoted":   {Drbd{}, Peer{Online: true, Promoted: true}, true},
+		"both say it of the end": {Drbd{Down: true}, Peer{Online: true, Promoted: true}, true},
+	} {
+		s, now := settled()
+		s, _ = s.Step(now, DrbdChanged{c.drbd})
+		if s, _ = s.Step(now, Looked{peerLook(now, c.peer)}); (s.Promotion == "") != c.over {
+			t.Errorf("%s: promotion %q", name, s.Promotion)
+		}
+	}
+}
+
+// TestEpochOfOurClaimIsFollowed: the claim may have been written again by the hook or an operator.
+func TestEpochOfOurClaimIsFollowed(t *testing.T) {
+	s, now := settled()
+	own := Zone{At: now + 1, OK: true, Addr: myAddr, Epoch: 9, Owner: me, Claim: "p1", Raw: "raw9"}
+	s, _ = s.Step(now+1, Read{Zone: own})
+	foreign := Zone{At: now + 2*time.Minute, OK: true, Addr: peerAddr, Epoch: 8, Owner: peer, Claim: "c1", Raw: "raw8"}
+	if s, _ = s.Step(now+2*time.Minute, Read{Zone: foreign}); s.Contested {
+		t.Error("contested by an older epoch")
+	}
+	foreign.Epoch = 10
+	if s, _ = s.Step(now+3*time.Minute, Read{Zone: foreign}); !s.Contested {
+		t.Error("not contested by a newer one")
+	}
+}
