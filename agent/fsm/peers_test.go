@@ -149,3 +149,23 @@ func TestEpochOfOurClaimIsFollowed(t *testing.T) {
 		t.Error("not contested by a newer one")
 	}
 }
+
+// TestClaimOfThePeerIsReadAfterItsPromotion: a reading for another reason may be from before the claim, and takes the place of none.
+func TestClaimOfThePeerIsReadAfterItsPromotion(t *testing.T) {
+	s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
+	s.tasks[taskRead].Flying = true
+	s, _ = s.Step(boot+2*time.Second, Read{Zone: goodZone(boot + time.Second)})
+	reads := 0
+	for now := boot + 3*time.Second; now < boot+15*time.Second; now += time.Second {
+		var out []Action
+		s, out = s.Step(now, Tick{})
+		for _, a := range out {
+			if _, is := a.(ReadRecord); is {
+				reads++
+			}
+		}
+	}
+	if reads != 1 {
+		t.Errorf("%d reads", reads)
+	}
+}
