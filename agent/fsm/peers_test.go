@@ -158,7 +158,7 @@ func TestClaimOfThePeerIsReadAfterItsPromotion(t *testing.T) {
 	reads := 0
 	for now := boot + 3*time.Second; now < boot+15*time.Second; now += time.Second {
 		var out []Action
-		s, out = s.Step(now, Tick{})
+		s, out = s.Step(now, Looked{peerLook(now, Peer{Online: true, Promoted: true, Promotion: "a/1"})})
 		for _, a := range out {
 			if _, is := a.(ReadRecord); is {
 				reads++
