@@ -108,14 +108,16 @@ type (
 		Fenced bool   `json:"fenced,omitempty"`
 	}
 	memoryJSON struct {
-		Fences    string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
-		Unfenced  []string `json:"unfenced,omitempty"`
-		Record    string   `json:"record,omitempty"`
-		Addr      string   `json:"addr,omitempty"`
-		Epoch     uint64   `json:"epoch,omitempty"`
-		Contested bool     `json:"contested,omitempty"`
-		Repaired  fsm.Time `json:"repaired,omitempty"`
-		Fights    bool     `json:"fights,omitempty"`
+		Fences      string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
+		Unfenced    []string `json:"unfenced,omitempty"`
+		Record      string   `json:"record,omitempty"`
+		Addr        string   `json:"addr,omitempty"`
+		Epoch       uint64   `json:"epoch,omitempty"`
+		Contested   bool     `json:"contested,omitempty"`
+		Settled     fsm.Time `json:"settled,omitempty"`
+		Repaired    fsm.Time `json:"repaired,omitempty"`
+		RepairEpoch uint64   `json:"repair_epoch,omitempty"`
+		Fights      bool     `json:"fights,omitempty"`
 	}
 	phasesJSON [fsm.NumPhases]fsm.Time
 )
@@ -194,7 +196,7 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 	}
 	w := &memoryJSON{
 		Fences: hex.EncodeToString([]byte(m.Fences)), Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
-		Repaired: m.Repaired, Fights: m.Fights,
+		Settled: m.Settled, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -209,7 +211,8 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 		return fsm.Memory{}, nil
 	}
 	m := fsm.Memory{
-		Kept: true, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested, Repaired: w.Repaired, Fights: w.Fights,
+		Kept: true, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested,
+		Settled: w.Settled, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {

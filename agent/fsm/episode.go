@@ -90,7 +90,9 @@ type Memory struct {
 	Record, Addr string // where its claim was accepted, "" until then
 	Epoch        uint64 // the newest epoch of it that is known
 	Contested    bool   // and another node's newer claim was found there
+	Settled      Time   // until then the API and the resolvers may show what was before our last write
 	Repaired     Time   // when the record was last written again because of an edit by somebody else
+	RepairEpoch  uint64 // the epoch of that write, which may not have left
 	Fights       bool   // and it was edited again soon after
 }
 

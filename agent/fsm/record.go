@@ -44,9 +44,6 @@ func (s *State) read(now Time, e Read) {
 // behind reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
 // change by somebody else.
 func (s *State) behind(now Time, z Zone) bool {
-	if s.settled == 0 { // when it was written is not known since the start
-		s.unsettled(now, 0)
-	}
 	return s.Published && s.Config.Ownership && z.OK && z.Epoch < s.Epoch && now < s.settled
 }
 

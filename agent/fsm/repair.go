@@ -22,7 +22,7 @@ func (s *State) edited(now Time) {
 	switch {
 	case !s.Config.Repair || s.Fights || z.Epoch < s.Epoch: // an older epoch is a read that lags behind our last write
 	case s.Repairing && (s.attempt == 0 || z.Epoch < s.attempt):
-	case s.Repairing || s.repaired != 0 && now-s.repaired < repairAgain:
+	case s.Repairing || s.repaired != 0 && now-s.repaired < repairAgain && z.Epoch >= s.attempt:
 		s.Repairing, s.Fights = false, true
 	default:
 		s.Repairing, s.attempt = true, 0
@@ -32,7 +32,7 @@ func (s *State) edited(now Time) {
 // suspect reads the record soon, because the resolver or a client does not find this node under the name. It waits until everybody must have
 // heard of the last change, and gives way when the account is at its limit.
 func (s *State) suspect(now Time) {
-	if s.settled == 0 { // since the start: what was written before it is not known
+	if s.settled == 0 { // what was written before the start is not known
 		s.unsettled(now, 0)
 	}
 	idle := s.Writing.Claim == "" && s.ChangeID == "" && s.crowded == 0 && s.ReadRetry.N == 0

@@ -180,6 +180,38 @@ func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
 	}
 }
 
+// TestReadingFromBeforeOurWriteAfterARestart: the journal knows how long the API may answer what was before.
+func TestReadingFromBeforeOurWriteAfterARestart(t *testing.T) {
+	for name, late := range map[string]bool{"soon": false, "minutes later": true} {
+		s, now := settled()
+		s, _ = s.Step(now, Tick{})
+		if late {
+			now += 2 * time.Minute
+		}
+		s = New(s.Config, 1, s.Episode, true)
+		s, _ = drive(s, now, Read{Zone: Zone{At: now + 1, OK: true, Addr: myAddr}}) // its TXT is not there
+		if s.Drift() != late {
+			t.Errorf("%s: drift %v", name, s.Drift())
+		}
+	}
+}
+
+// TestRepairThatNeverLeftIsNoFight: the process died between the decision and the write.
+func TestRepairThatNeverLeftIsNoFight(t *testing.T) {
+	s, now := settled()
+	s, writes := drive(s, now, edited(now+1, 5))
+	if len(writes) != 1 {
+		t.Fatal("no repair")
+	}
+	for epoch, fights := range map[uint64]bool{5: false, 6: true} {
+		again := New(s.Config, 1, s.Episode, true)
+		again, writes = drive(again, now+time.Minute, edited(now+time.Minute, epoch), Tick{})
+		if again.Fights != fights || (len(writes) > 0) == fights {
+			t.Errorf("epoch %d: fights %v, writes %+v", epoch, again.Fights, writes)
+		}
+	}
+}
+
 // TestAnotherRecordIsWritten: what was published is so under its name, in its zone, with its address.
 func TestAnotherRecordIsWritten(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -124,7 +124,8 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 		}
 		s.Published = s.Published && (m.Addr == cfg.Addr || cfg.Addr == "")
 	}
-	s.repaired, s.Fights = last.Memory.Repaired, last.Memory.Fights
+	s.settled = last.Memory.Settled
+	s.repaired, s.attempt, s.Fights = last.Memory.Repaired, last.Memory.RepairEpoch, last.Memory.Fights
 	s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
 	if last.Open() && last.Lost.Name != "" && s.lost(last.Lost.Name) == nil {
 		s.remember(last.Lost)
@@ -192,8 +193,8 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	s.name(now)
 	s.settle(now)
 	s.stamp(now)
-	s.memorize()
 	out = s.decide(now, out)
+	s.memorize()
 	out = s.schedule(now, out)
 	if s.Episode != before {
 		s.lastNews = now
@@ -216,7 +217,7 @@ func (s *State) memorize() {
 	}
 	m := Memory{
 		Kept: true, Fences: s.fences, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch, Contested: s.Contested,
-		Repaired: s.repaired, Fights: s.Fights,
+		Settled: s.settled, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
 	}
 	for i, l := range s.Lost {
 		if !l.Fenced {
