@@ -411,6 +411,40 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	}
 }
 
+func TestPublishOnceJudgesTheRecordAfterItsLook(t *testing.T) {
+	w := newWorld(t)
+	a, stop := w.start()
+	w.ready(a)
+	w.failOver()
+	w.await("publication", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	stop()
+	// The journal says that the claim was accepted, and the zone is read before crm_mon has an answer.
+	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
+	read := w.aws.Count("ListResourceRecordSets")
+	answer := filepath.Join(w.dir, "go")
+	w.script("crm_mon", "while [ ! -e "+answer+" ]; do sleep 0.02; done; cat "+filepath.Join(w.dir, "crm.xml"))
+	go func() {
+		for w.aws.Count("ListResourceRecordSets") == read && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond) // for the reading to be taken in
+		_ = os.WriteFile(answer, nil, 0o644)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil || w.record() != "127.0.2.10" {
+		t.Errorf("record %s, %v", w.record(), err)
+	}
+	// Without a look nothing is known of the record, whatever the journal says.
+	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
+	w.script("crm_mon", "exit 1")
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if doc, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err == nil {
+		t.Errorf("without crm_mon: %s is called published", doc.Record.Addr)
+	}
+}
+
 func TestHTTPAnswersWhatLoadBalancersKnow(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.start()

@@ -38,7 +38,7 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	switch {
 	case s.State.Contested:
 		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
-	case s.State.Published && s.State.Zone.OK && !s.State.Drift():
+	case s.State.Published && s.State.Zone.OK && s.State.Cluster.At != 0 && !s.State.Drift():
 		return doc, nil
 	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return doc, err
@@ -53,7 +53,7 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*Snapshot) {
 	republished := false
 	return func(s *Snapshot) {
 		switch st := &s.State; {
-		case !st.Settled() || st.Zone.At == 0 || st.Writing.Claim != "":
+		case !st.Settled() || st.Zone.At == 0 || st.Cluster.At == 0 || st.Writing.Claim != "": // before a look no record is anybody's
 		case st.Drift() && !st.Contested && !republished:
 			republished = true
 			a.start(func() { a.send(ctx, message{event: fsm.Republish{}}) }) // not from within the loop: its inbox may be full
