@@ -27,12 +27,13 @@ type Simulation struct {
 	Start   func(func()) // starts an effect, which may block in Sources
 	// Membership is Corosync's token and consensus timeout, as its file gives them; 0 when it cannot be read.
 	Membership time.Duration
+	Notify     Notifier // nil: nobody to tell
 }
 
 // NewDriver makes an agent as New does. It reads the journal and the pause in the state directory.
 func NewDriver(opts Options, sim Simulation) (*Driver, error) {
 	opts.Clock, opts.boot, opts.sources, opts.once = sim.Clock, sim.Boot, &sim.Sources, sim.Once
-	opts.membership = sim.Membership
+	opts.membership, opts.Notify = sim.Membership, sim.Notify
 	a, err := New(opts)
 	if err != nil {
 		return nil, err
@@ -41,6 +42,7 @@ func NewDriver(opts Options, sim Simulation) (*Driver, error) {
 	d := &Driver{a: a}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	a.planned = a.clock.Boot()
+	a.notify = newNotifier(a.opts.Notify, a.planned)
 	if sim.Once {
 		a.onStep = a.untilSettled(d.ctx, func() { d.done = true })
 	}
@@ -85,20 +87,25 @@ func (d *Driver) makeRoom() {
 // Pause is an operator's pause, kept in the state directory; zero ends it.
 func (d *Driver) Pause(length time.Duration) error { return d.a.pause(d.ctx, length) }
 
-// Flush writes to the journal what waits to be written, which the daemon does beside the loop.
-func (d *Driver) Flush() {
+// Flush writes to the journal what waits to be written, which the daemon does beside the loop. After an error it waits still.
+func (d *Driver) Flush() error {
 	select {
 	case <-d.a.journal.wake:
-		d.a.journalSaved(d.ctx, d.a.journal.flush())
 	default:
 	}
+	err := d.a.journal.flush()
+	d.a.journalSaved(d.ctx, err)
+	return err
 }
 
 // Unsaved reports whether something waits for Flush.
-func (d *Driver) Unsaved() bool { return len(d.a.journal.wake) > 0 }
+func (d *Driver) Unsaved() bool { return d.a.journal.waiting() }
 
 // Snapshot returns what the agent knows.
 func (d *Driver) Snapshot() *Snapshot { return d.a.Snapshot() }
+
+// Problems lists what the agent tells an operator now.
+func (d *Driver) Problems() []Finding { return d.a.Problems(d.a.Snapshot()) }
 
 // Done reports whether a publication of the hook has nothing left to do.
 func (d *Driver) Done() bool { return d.done }

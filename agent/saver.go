@@ -183,6 +183,13 @@ func (s *saver) openLate(boot string) error {
 	return nil
 }
 
+// waiting reports whether something is still to be written.
+func (s *saver) waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending) > 0
+}
+
 func (s *saver) close() {
 	if s.journal != nil {
 		_ = s.journal.Close()
