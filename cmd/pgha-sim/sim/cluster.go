@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgha/pgha-agent/crm"
@@ -11,15 +12,17 @@ const (
 	primitive  = "drbd_pg"
 	resource   = "pg"
 	recordName = "db.pgha.internal"
+	recordTTL  = 10 * time.Second
 )
 
 // cib is Pacemaker's picture of the cluster. Nodes that see each other share one; a node that is cut off or asleep has a copy of its own.
 type cib struct {
 	n           [2]member
 	maintenance bool
-	busy        bool          // a transition is under way
-	move        bool          // somebody asked for a move
-	maintained  time.Duration // since when
+	busy        bool             // a transition is under way
+	move        bool             // somebody asked for a move
+	maintained  time.Duration    // since when
+	fences      []crm.FenceEvent // the fencer's history, newest first
 	cached      *crm.Status
 }
 
@@ -31,11 +34,13 @@ type member struct {
 	call                     int      // of the promote operation in the history; 0: none
 	at                       time.Time
 	mounted                  bool
-	fenced                   time.Time
+	standby                  bool
+	stopping                 bool // the cluster's software is
 	fencing                  bool
 	failed                   time.Time
 	lost                     time.Duration
 	skipped                  bool // taken for clean without a fencing
+	twin                     bool // its last fencing looks like an earlier one: nobody can tell them apart
 }
 
 // status is the document that crm_mon prints of the picture.
@@ -56,16 +61,10 @@ func (b *cib) status(w *world) *crm.Status {
 	for i := range b.n {
 		m, name := &b.n[i], w.nodes[i].name
 		st.Nodes = append(st.Nodes, crm.Node{
-			Name: name, Type: "member", Online: tri(m.online), Standby: crm.No, StandbyOnFail: crm.No, Maintenance: crm.No,
+			Name: name, Type: "member", Online: tri(m.online), Standby: tri(m.standby), StandbyOnFail: crm.No, Maintenance: crm.No,
 			Pending: tri(m.pending), Unclean: tri(m.unclean),
 		})
-		if m.role != crm.RoleStopped {
-			r := crm.Resource{ID: primitive, Agent: "ocf:linbit:drbd", Node: name, Clone: clone, Promotable: true, Role: m.role, Active: crm.Yes, Managed: tri(!b.maintenance)}
-			if m.action != "" {
-				r.Pending = string(m.action)
-			}
-			st.Resources = append(st.Resources, r)
-		}
+		st.Resources = append(st.Resources, w.instances(b, i)...)
 		if m.mounted {
 			st.Resources = append(st.Resources, crm.Resource{ID: "fs_pg", Agent: "ocf:heartbeat:Filesystem", Node: name, Role: crm.RoleStarted, Active: crm.Yes, Managed: crm.Yes})
 		}
@@ -78,12 +77,40 @@ func (b *cib) status(w *world) *crm.Status {
 		if m.fencing {
 			st.FenceEvents = append(st.FenceEvents, crm.FenceEvent{Target: name, Action: "off", Status: "pending"})
 		}
-		if !m.fenced.IsZero() {
-			st.FenceEvents = append(st.FenceEvents, crm.FenceEvent{Target: name, Action: "off", Status: "success", Completed: m.fenced})
-		}
+	}
+	st.FenceEvents = append(st.FenceEvents, b.fences...)
+	if w.noHistory {
+		st.FenceEvents = nil
 	}
 	b.cached = st
 	return st
+}
+
+// instances are the clone's instances on a node, with what may be wrong with them.
+func (w *world) instances(b *cib, i int) []crm.Resource {
+	m, n := &b.n[i], w.nodes[i]
+	r := crm.Resource{ID: primitive, Agent: "ocf:linbit:drbd", Node: n.name, Clone: clone, Promotable: true, Role: m.role, Active: crm.Yes, Managed: crm.Yes}
+	if b.maintenance {
+		r.Managed = crm.No
+	}
+	var all []crm.Resource
+	if w.now < n.flawed && n.flaw == "orphaned" { // clone-max was greater once
+		orphan := r
+		orphan.Orphaned, orphan.Role = crm.Yes, crm.RoleUnpromoted
+		all = append(all, orphan)
+	}
+	if w.now < n.flawed && n.flaw != "orphaned" {
+		r.Failed = crm.Yes
+		if n.flaw == "blocked" {
+			r.Blocked = crm.Yes
+		}
+	}
+	if m.action != "" {
+		r.Pending = string(m.action)
+	} else if m.role == crm.RoleStopped {
+		return all
+	}
+	return append(all, r)
 }
 
 // edit changes a picture; the cluster then does what follows from it.
@@ -91,6 +118,11 @@ func (w *world) edit(b *cib, f func()) {
 	f()
 	b.cached = nil
 	w.changed()
+	for _, n := range w.nodes {
+		if n.cib == b {
+			n.news = w.now
+		}
+	}
 	w.after(w.between(ms(10), ms(300)), func() { w.plan(b) })
 }
 
@@ -118,21 +150,88 @@ func (w *world) plan(b *cib) {
 			promoted = append(promoted, w.nodes[i])
 		}
 	}
-	switch {
-	case len(promoted) == 2: // two sides have met
+	if len(promoted) == 2 { // two sides have met
 		w.demote(b, promoted[1])
-	case len(promoted) == 1 && b.move:
-		w.demote(b, promoted[0])
-	case len(promoted) == 0:
-		first := w.nodes[w.prefer]
-		for _, n := range []*node{first, first.other()} {
-			m := &b.n[n.i]
-			if n.cib == b && m.online && !m.pending && n.alive && n.upToDate && m.role == crm.RoleUnpromoted {
-				w.promote(b, n)
-				return
-			}
+		return
+	}
+	for i, n := range w.nodes {
+		m := &b.n[i]
+		leaves := m.standby || m.stopping
+		switch {
+		case n.cib != b || !m.online || m.pending || !n.alive:
+		case leaves && m.role == crm.RolePromoted:
+			w.demote(b, n)
+			return
+		case leaves && m.role == crm.RoleUnpromoted:
+			w.stop(b, n)
+			return
+		case m.stopping:
+			w.leavesInOrder(b, n)
+			return
+		case !leaves && m.role == crm.RoleStopped:
+			w.start(b, n)
+			return
 		}
 	}
+	if len(promoted) == 1 && b.move {
+		w.demote(b, promoted[0])
+		return
+	}
+	first := w.nodes[w.prefer]
+	for _, n := range []*node{first, first.other()} {
+		m := &b.n[n.i]
+		if len(promoted) == 0 && n.cib == b && m.online && !m.pending && n.alive && n.good() && n.quorate() && m.role == crm.RoleUnpromoted {
+			w.promote(b, n)
+			return
+		}
+	}
+}
+
+// starts brings the resource up on n, and stop takes it down, with a demotion before it where it is promoted.
+func (w *world) start(b *cib, n *node) {
+	w.acts(b, n, crm.RoleStarting, crm.RoleUnpromoted, func() {
+		n.up, n.primary, n.upToDate = true, false, !n.other().primary
+		w.drbdChanged()
+		w.third(n)
+		w.meet(n)
+	})
+}
+
+func (w *world) stop(b *cib, n *node) {
+	w.acts(b, n, crm.RoleStopping, crm.RoleStopped, func() {
+		w.story(n, "DRBD is down")
+		n.down()
+		n.other().drbdSaid = false
+		w.drbdChanged()
+	})
+}
+
+// acts is one action of Pacemaker on n: do happens when it succeeds, and a while later the picture shows it.
+func (w *world) acts(b *cib, n *node, action, role crm.Role, do func()) {
+	boot := n.boots
+	w.edit(b, func() { b.busy, b.n[n.i].action = true, action })
+	w.after(w.usually(ms(50), time.Second, 5*time.Second), func() {
+		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b
+		if ok {
+			do()
+		}
+		w.after(w.usually(0, ms(200), 2*time.Second), func() {
+			w.edit(b, func() {
+				b.busy, b.n[n.i].action = false, ""
+				if ok && n.boots == boot && n.cib == b {
+					b.n[n.i].role = role
+				}
+			})
+		})
+	})
+}
+
+// leavesInOrder ends the cluster's software on n.
+func (w *world) leavesInOrder(b *cib, n *node) {
+	w.story(n, "Pacemaker stops")
+	n.cib, n.stopped = nil, true
+	w.edit(b, func() { b.n[n.i] = member{role: crm.RoleStopped, standby: b.n[n.i].standby} })
+	n.other().alert(crm.Alert{Kind: crm.AlertNode, Node: n.name, Desc: "lost"})
 }
 
 func (w *world) promote(b *cib, n *node) {
@@ -140,7 +239,7 @@ func (w *world) promote(b *cib, n *node) {
 	w.edit(b, func() { b.busy, b.move, b.n[n.i].action = true, false, crm.RolePromoting })
 	w.after(w.usually(ms(50), 2*time.Second, 10*time.Second), func() {
 		lag := w.usually(0, ms(300), 3*time.Second)
-		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && (!n.drbdSaid || !n.other().primary)
+		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && n.up && n.quorate() && (!n.drbdSaid || !n.other().primary)
 		if ok {
 			n.becomes()
 			w.drbdChanged()
@@ -228,8 +327,8 @@ func (w *world) lost(n *node) {
 			w.drbdChanged()
 		}
 	})
-	w.after(w.between(2*time.Second, Token), func() { // Corosync notices
-		if o.cib == nil || !o.alive || o.frozen || n.alive && !n.frozen && !w.cut {
+	w.after(w.between(w.membership(), w.slowest()), func() { // Corosync notices
+		if o.cib == nil || !o.alive || o.frozen || n.alive && !n.frozen && !n.stopped && !w.cut {
 			return
 		}
 		w.leaves(o, n)
@@ -254,7 +353,7 @@ func (w *world) leaves(o, n *node) {
 		return
 	}
 	w.story(o, "Pacemaker: %s is lost", n.name)
-	n.lostAt, n.lostPromoted = w.now, n.promoted
+	n.lostPromoted = n.promoted || !n.alive && n.diedPromoted
 	w.edit(b, func() {
 		m := &b.n[n.i]
 		m.online, m.pending, m.action, m.mounted, m.lost = false, false, "", false, w.now
@@ -264,7 +363,7 @@ func (w *world) leaves(o, n *node) {
 			return
 		}
 		m.role, m.call = crm.RoleStopped, 0
-		m.skipped = w.s.Fencing
+		m.skipped, m.twin = w.s.Fencing, false
 		w.skipped = w.skipped || w.s.Fencing
 		if n.frozen {
 			n.unpromoted() // the cluster goes on without it
@@ -294,7 +393,7 @@ func (w *world) fences(b *cib, n *node, tries int) {
 		}
 		if w.fence == "fails" || w.chance(12) {
 			w.story(o, "fencing of %s failed", n.name)
-			w.edit(b, func() { b.n[n.i].fencing = false })
+			w.edit(b, func() { b.n[n.i].fencing = false; b.fenced(w.event(o, n, "failed")) })
 			w.after(w.between(time.Second, 20*time.Second), func() { w.fences(b, n, tries+1) })
 			return
 		}
@@ -307,14 +406,28 @@ func (w *world) fences(b *cib, n *node, tries int) {
 			}
 		} else {
 			n.powerOff()
+			n.staysOff = w.s.StaysOff
 		}
 		w.edit(b, func() {
 			m := &b.n[n.i]
-			m.unclean, m.fencing, m.role, m.call, m.fenced = false, false, crm.RoleStopped, 0, o.wall()
+			m.unclean, m.fencing, m.role, m.call = false, false, crm.RoleStopped, 0
+			e := w.event(o, n, "success")
+			m.twin = slices.Contains(w.allFences, e)
+			b.fenced(e)
+			w.allFences = append(w.allFences, e)
 		})
 		o.alert(crm.Alert{Kind: crm.AlertFencing, Node: n.name, Task: "off"})
 	})
 }
+
+// event is an entry of the fencing history, which bears the time of the node that fences, to the second, as crm_mon prints it.
+func (w *world) event(by, target *node, status string) crm.FenceEvent {
+	return crm.FenceEvent{
+		Target: target.name, Action: "off", Delegate: by.name, Client: "pacemaker-controld", Origin: by.name, Status: status, Completed: by.wall().Truncate(time.Second),
+	}
+}
+
+func (b *cib) fenced(e crm.FenceEvent) { b.fences = append([]crm.FenceEvent{e}, b.fences...) }
 
 // returns is said when a node answers again that may have been missed.
 func (w *world) returns(n *node) {
@@ -325,10 +438,10 @@ func (w *world) returns(n *node) {
 			w.drbdChanged()
 		}
 	})
-	if !o.alive || o.frozen || w.cut {
+	if !o.alive || o.frozen || o.stopped || w.cut {
 		w.lost(o) // it has not heard of that yet
 	}
-	w.after(w.between(ms(500), Token), func() {
+	w.after(w.between(ms(500), w.slowest()), func() {
 		if n.alive && !n.frozen && !w.cut && o.alive && !o.frozen {
 			w.joins(n)
 		}
@@ -345,10 +458,10 @@ func (w *world) still(b *cib) {
 // joins makes a node that runs a member of the other's cluster again, once that runs as well.
 func (w *world) joins(n *node) {
 	o := n.other()
-	if !n.alive || n.frozen {
+	if !n.alive || n.frozen || n.stopped {
 		return
 	}
-	if !o.alive || o.frozen || w.cut {
+	if !o.alive || o.frozen || o.stopped || w.cut {
 		if n.cib == nil { // Corosync waits for all
 			w.after(5*time.Second, func() { w.joins(n) })
 		}
@@ -358,7 +471,7 @@ func (w *world) joins(n *node) {
 		if n.cib == nil {
 			b := &cib{}
 			for i, x := range w.nodes {
-				b.n[i] = member{online: true, role: crm.RoleUnpromoted}
+				b.n[i] = member{online: true, role: x.role()}
 				x.cib = b
 			}
 			w.edit(b, func() {})
@@ -376,7 +489,7 @@ func (w *world) joins(n *node) {
 		return
 	}
 	w.story(n, "joins the cluster")
-	role := crm.RoleUnpromoted
+	role := n.role()
 	call, at := 0, time.Time{}
 	if n.primary && n.cib != nil {
 		role, call, at = n.cib.n[n.i].role, n.cib.n[n.i].call, n.cib.n[n.i].at
@@ -384,8 +497,7 @@ func (w *world) joins(n *node) {
 	mounted := n.cib != nil && n.cib.n[n.i].mounted
 	n.cib = b
 	w.edit(b, func() {
-		fenced := b.n[n.i].fenced
-		b.n[n.i] = member{online: true, role: role, call: call, at: at, mounted: mounted, fenced: fenced}
+		b.n[n.i] = member{online: true, role: role, call: call, at: at, mounted: mounted, standby: b.n[n.i].standby}
 	})
 	w.still(b)
 	w.meet(n)
@@ -396,7 +508,7 @@ func (w *world) meet(n *node) {
 	o := n.other()
 	w.after(w.between(ms(100), 4*time.Second), func() {
 		switch {
-		case !n.alive || !o.alive || n.frozen || o.frozen || w.cut:
+		case !n.up || !o.up || n.frozen || o.frozen || w.cut:
 		case n.primary && o.primary && !n.drbdSaid:
 			if !n.splitBrain {
 				w.story(nil, "DRBD: SPLIT BRAIN")
@@ -420,7 +532,7 @@ func (w *world) heal(n *node) {
 	if !n.splitBrain && !o.splitBrain {
 		return
 	}
-	if n.primary && o.primary || !n.alive || !o.alive || n.frozen || o.frozen || w.cut {
+	if n.primary && o.primary || !n.up || !o.up || n.frozen || o.frozen || w.cut {
 		w.after(10*time.Second, func() { w.heal(n) })
 		return
 	}
@@ -438,7 +550,7 @@ func (w *world) heal(n *node) {
 func (w *world) resync() {
 	w.after(w.between(2*time.Second, 20*time.Second), func() {
 		for _, n := range w.nodes {
-			if n.alive && n.drbdSaid && !n.upToDate && n.other().upToDate {
+			if n.drbdSaid && !n.upToDate && n.other().upToDate {
 				n.upToDate = true
 				w.drbdChanged()
 				if n.cib != nil {
@@ -455,6 +567,10 @@ func (w *world) drbdChanged() {
 	for _, n := range w.nodes {
 		if !n.alive {
 			continue
+		}
+		n.hears()
+		if is := (view{n.primary, n.drbdSaid, n.peerRole}); is != n.view {
+			n.view, n.news = is, w.now
 		}
 		then := n.drbd()
 		for _, p := range n.procs {

@@ -46,7 +46,7 @@ func (k *kernel) after(d time.Duration, f func()) { k.on(nil, d, f) }
 // on runs f as a part of process p: not when it has died by then, and later when it or its machine stands still.
 func (k *kernel) on(p *proc, d time.Duration, f func()) {
 	k.seq++
-	heap.Push(&k.jobs, job{k.now + d, k.seq, p, f})
+	heap.Push(&k.jobs, job{k.now + max(d, 0), k.seq, p, f})
 }
 
 // until runs the world up to time t.

@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent"
@@ -15,27 +17,37 @@ import (
 
 // node is one machine: its kernel, its side of Pacemaker, and the processes on it. What it says of itself is the model's truth.
 type node struct {
-	w    *world
-	i    int
-	name string
-	addr netip.Addr
-	cfg  *agent.Config
+	w     *world
+	i     int
+	name  string
+	addr  netip.Addr
+	cfg   *agent.Config
+	moved int // how often it was configured for another record, or another address
 
-	alive  bool // has power
-	frozen bool // and stands still
-	booted time.Duration
-	boots  int
-	hidden time.Duration // slept without its clocks
-	slept  time.Duration // slept without CLOCK_MONOTONIC
-	step   time.Duration // of the wall clock
-	late   []job         // of processes while it is frozen
+	alive    bool // has power
+	staysOff bool // and nobody switches it on again
+	frozen   bool // and stands still
+	booted   time.Duration
+	boots    int
+	hidden   time.Duration // slept without its clocks
+	slept    time.Duration // slept without CLOCK_MONOTONIC
+	step     time.Duration // of the wall clock
+	late     []job         // of processes while it is frozen
 
-	cib *cib // Pacemaker's picture; nil: Pacemaker does not run
+	cib     *cib // Pacemaker's picture; nil: Pacemaker does not run
+	stopped bool // and shall not
 
-	primary    bool // DRBD's role
+	up         bool // DRBD's resource is there
+	primary    bool // its role
 	upToDate   bool
+	badDisk    bool // its last volume has none
 	suspended  bool
 	splitBrain bool
+	drbdSaid   bool      // connected with the other node, as the kernel sees it
+	peerRole   drbd.Role // what that said of itself last
+	peerDisks  []string
+	view       view
+	thirdSaid  bool          // and with the third
 	pgUp       time.Duration // when PostgreSQL accepts writes
 	call       int           // the last call id of Pacemaker's executor
 
@@ -45,34 +57,45 @@ type node struct {
 	ended      time.Duration // when it was last promoted
 	since      time.Duration // when it was promoted last
 
-	procs      []*proc
-	daemon     *proc
-	down       bool // the daemon is stopped and stays so
-	crmTakes   time.Duration
+	procs    []*proc
+	daemon   *proc
+	off      bool // the daemon is stopped and stays so
+	crmTakes time.Duration
+	crmCrawls,
+	crmCrawled time.Duration // until, and since
 	crmFails   time.Duration // until
+	flaw       string        // of the instance
+	flawed     time.Duration // until
 	streamEnds time.Duration // until
 	streamHangs,
+	diskHangs, // until
 	paused time.Duration // until
 	pausedAt     time.Duration
-	clockUnsure  time.Duration // until when a pause may last that was kept by a wall clock which stepped
-	lostAt       time.Duration // when the other node lost it last
+	systemdHangs time.Duration // until
+	pid1         atomic.Bool   // it does
+	pauseFile    time.Time     // until when, by the wall clock: what a new process goes by
 	lostPromoted bool          // and what it was then
+	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
-	asleep       time.Duration   // when it fell asleep, the last time that its clocks stopped as well
-	awake        time.Duration   // and woke up
-	kept         map[string]bool // claims of which its journal must know that they were accepted
-	drbdSaid     bool            // Connected, as the kernel sees it
-	blind        time.Duration   // until when its picture may be from before a sleep or a cut that nobody could end
-	upset        time.Duration   // when something last went wrong on it: see world.rough
+	asleep       time.Duration // when it fell asleep, the last time that its clocks stopped as well
+	awake        time.Duration // and woke up
+	kept         map[deed]bool // what its journal must know to be accepted
+	keptLost     bool          // and that the other node was lost while it was promoted
+	noJournal    bool          // it cannot be opened
+	blanks       int           // processes that found it so
+	replaced     bool          // by another machine, at least once
+	news         time.Duration // when something last happened to its promotion, or to what it knows of the other node
+	blind        time.Duration // until when its picture may be from before a sleep or a cut that nobody could end
+	upset        time.Duration // when something last went wrong on it: see world.rough
 }
 
 func (w *world) newNode(i int) *node {
-	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, boots: 1, kept: map[string]bool{}}
+	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, boots: 1, kept: map[deed]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
 	cfg := agent.DefaultConfig()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
 	cfg.Cluster.Promotable, cfg.Drbd.Resource = clone, resource
-	cfg.Record.Name, cfg.Record.TTL = recordName, 10*time.Second
+	cfg.Record.ZoneID, cfg.Record.Name, cfg.Record.TTL = "Z1SIM", recordName, recordTTL
 	cfg.Postgres.Client = agent.Off
 	if w.s.Writable {
 		cfg.Record.PublishOn = agent.PublishOnWritable
@@ -86,6 +109,65 @@ func (w *world) newNode(i int) *node {
 }
 
 func (n *node) other() *node { return n.w.nodes[1-n.i] }
+
+// key is where its record is, as it is configured.
+func (n *node) key() key { return key{n.cfg.Record.ZoneID, n.cfg.Record.Name} }
+
+// deed is what it is to publish for a claim.
+func (n *node) deed(claim string) deed { return deed{n.key(), n.addr, n.moved, claim} }
+
+// configure changes the configuration, which a daemon that runs then loads again: the old agent in it ends in good order, and a new one begins.
+func (n *node) configure(change func(*agent.Config)) {
+	cfg := *n.cfg
+	change(&cfg)
+	if cfg.Node.Address = n.addr.String(); cfg.Node != n.cfg.Node || cfg.Record != n.cfg.Record {
+		n.moved++
+	}
+	n.cfg = &cfg
+	if p := n.daemon; p != nil {
+		p.tell(0, func() {
+			if p.n.daemon != p {
+				return
+			}
+			n.w.story(n, "agent loads its configuration")
+			if p.d.Flush() == nil && n.w.now >= n.diskHangs {
+				p.durable = p.turned
+			}
+			p.kill()
+			n.spawn(false)
+		})
+	}
+}
+
+// replace puts another machine into the place of the node, with its name, and an empty disk.
+func (n *node) replace() {
+	n.powerOff()
+	n.w.story(n, "is replaced")
+	entries, err := os.ReadDir(n.cfg.State.Dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.Remove(filepath.Join(n.cfg.State.Dir, e.Name())))
+	}
+	if err != nil {
+		panic(err)
+	}
+	n.replaced, n.kept, n.keptLost, n.pauseFile, n.paused = true, map[deed]bool{}, false, time.Time{}, 0
+}
+
+// unpauses is the pause that a new process finds.
+func (n *node) unpauses() {
+	n.paused, n.pausedAt = n.w.now+min(n.pauseFile.Sub(n.wall()), 7*24*time.Hour), n.w.now
+}
+
+// breakJournal makes the journal one that cannot be opened, or mends it.
+func (n *node) breakJournal(broken bool) {
+	path := filepath.Join(n.cfg.State.Dir, "journal")
+	n.noJournal = broken
+	if broken {
+		_ = os.Link(path, path+".backup") // it may not be there
+		return
+	}
+	_ = os.Remove(path + ".backup")
+}
 
 // epoch is the wall clock's time at the start of each simulation.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -107,40 +189,11 @@ func (n *node) postgres() pg.State {
 		return pg.StateRefused
 	case n.w.now < n.pgUp:
 		return pg.StateStartingUp
-	case n.suspended:
+	case n.suspended || !n.quorate():
 		return pg.StateTimeout
 	default:
 		return pg.StateWritable
 	}
-}
-
-// drbd is what an events2 stream says that begins now.
-func (n *node) drbd() drbd.Report {
-	o := n.other()
-	res := drbd.Resource{Name: resource, Role: drbd.RoleSecondary, SuspendedKnown: true}
-	if n.primary {
-		res.Role = drbd.RolePrimary
-	}
-	if n.suspended {
-		res.Suspended = []string{"fencing"}
-	}
-	disk := "UpToDate"
-	if !n.upToDate {
-		disk = "Inconsistent"
-	}
-	res.Devices = []drbd.Device{{Disk: disk}}
-	c := drbd.Connection{Name: o.name, State: "NetworkFailure", PeerRole: drbd.RoleUnknown}
-	switch {
-	case n.drbdSaid:
-		c.State, c.PeerRole = "Connected", drbd.RoleSecondary
-		if o.primary {
-			c.PeerRole = drbd.RolePrimary
-		}
-	case n.splitBrain:
-		c.State, c.SplitBrain = "StandAlone", drbd.SplitBrainLatched
-	}
-	res.Connections = []drbd.Connection{c}
-	return drbd.Report{Live: true, Status: drbd.Status{Resources: []drbd.Resource{res}}}
 }
 
 // powerOff ends everything on the node.
@@ -155,10 +208,16 @@ func (n *node) powerOff() {
 	}
 	n.tear()
 	n.alive, n.frozen, n.late, n.cib = false, false, nil, nil
-	n.primary, n.drbdSaid, n.suspended, n.pgUp = false, false, false, 0
+	n.down()
+	n.diedPromoted = n.promoted
+	n.pgUp, n.badDisk = 0, false
 	n.unpromoted()
 	w.lost(n)
-	w.after(w.between(20*time.Second, 90*time.Second), n.powerOn)
+	w.after(w.between(20*time.Second, 90*time.Second), func() {
+		if !n.staysOff {
+			n.powerOn()
+		}
+	})
 }
 
 // tear damages the end of the journal as a power cut does that comes into the middle of an append: the line is not whole.
@@ -181,9 +240,9 @@ func (n *node) powerOn() {
 	}
 	w := n.w
 	w.story(n, "boots")
+	n.staysOff, n.stopped = false, false
 	n.alive, n.boots, n.booted, n.slept, n.hidden, n.call = true, n.boots+1, w.now-20*time.Second, 0, 0, 0
-	n.blind = 0
-	n.upToDate = !n.other().primary
+	n.blind, n.keptLost = 0, false
 	w.rough(n)
 	n.restarts()
 	w.after(w.between(2*time.Second, 10*time.Second), func() { w.joins(n) })
@@ -192,7 +251,7 @@ func (n *node) powerOn() {
 // restarts starts the daemon after a while, as systemd does.
 func (n *node) restarts() {
 	n.w.after(n.w.usually(ms(200), 3*time.Second, 60*time.Second), func() {
-		if n.alive && n.daemon == nil && !n.down {
+		if n.alive && n.daemon == nil && !n.off {
 			if n.frozen {
 				n.restarts()
 				return
@@ -223,7 +282,7 @@ func (n *node) freeze(d time.Duration, clocks bool) {
 		if clocks {
 			n.hidden += w.now - began
 			n.asleep, n.awake = began, w.now
-			n.blind = w.now + Blind
+			n.blind = w.now + Blind + w.waits()
 		} else if w.chance(2) {
 			n.slept += w.now - began
 		}
@@ -281,9 +340,19 @@ func (n *node) alert(a crm.Alert) {
 				p := n.daemon
 				p.tell(0, func() { p.d.Alert(a) })
 			case a.Task == "promote" && n.alive && !n.frozen && len(n.procs) == 0 && w.chance(2):
-				w.story(n, "the hook publishes by itself")
-				n.spawn(true)
+				n.publish(pick(w.rng, 25*time.Second, 55*time.Second)) // of an alert that is registered with 30 s, or 60
 			}
 		})
 	}
+}
+
+// publish is a publication without the daemon, which may take so long: the alert hook's, or an operator's.
+func (n *node) publish(timeout time.Duration) {
+	n.w.story(n, "a publication by itself")
+	n.spawn(true)
+	p := n.procs[len(n.procs)-1]
+	n.w.on(p, timeout, func() {
+		n.w.oracle.gaveUp(p)
+		p.kill()
+	})
 }

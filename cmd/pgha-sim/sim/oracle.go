@@ -3,38 +3,54 @@ package sim
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/route53"
 )
 
 // Bounds of the model and of the invariants. docs/safety.md states the same, and says why.
 const (
-	// Token is the longest that Corosync needs to notice that a node is away, or that it was away itself.
-	Token = 10 * time.Second
+	// Membership is Corosync's token and consensus timeout, the least that it needs to go on without a node, unless the scenario has another token.
+	Membership = 2 * time.Second
+	// Slowest is the longest that it needs, or that a node which was away needs to notice that.
+	Slowest = 10 * time.Second
 	// Flight is the longest way of a change request from its last check to Route 53, with all retransmissions.
 	Flight = 60 * time.Second
 	// LookAge is how old a node's picture of the cluster may be when a change leaves it.
 	LookAge = 5 * time.Second
 	// StreamAge is the same for DRBD's stream, which says each change at once.
 	StreamAge = 60 * time.Second
+	// Behind is how old a reading of Route 53 may be when it lags behind what was changed.
+	Behind = 40 * time.Second
 	// Blind is how long after a sleep that stopped all clocks, or after a cut of the network, a node that nobody fenced may act on its old
-	// picture. It must be longer than Token.
+	// picture. It must be longer than Slowest.
 	Blind = 30 * time.Second
 	// Settle is the longest that a promoted node needs to get its record, once nothing is in its way any more.
 	Settle = 150 * time.Second
 	// Quick is the same when nothing had been in its way for Settle before: the wait of a lost race, for a standby that did not know the latest
 	// claim, and what a look and a write take.
 	Quick = 50 * time.Second
+	// Prompt is the same when the node had the time to read the latest claim as well, and waits for nothing else.
+	Prompt = 20 * time.Second
+	// Known is how long after a claim that followed its promotion at once a standby that is well has read it.
+	Known = 30 * time.Second
+	// Alone is how long a publication without the daemon needs at most, for a hold without fencing and what a look and a write take.
+	Alone = 40 * time.Second
 	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
 	CallsPerMinute = 60
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
-	// Kept is how long after a process was told something its journal has it on the disk, whatever happened meanwhile.
-	Kept = 5 * time.Minute
+	// Kept is how long after a process learned of its claim its journal has that, once it has written what was asked for.
+	Kept = time.Minute
+	// Mended is how long after an agent wrote its record again it may not do so once more.
+	Mended = 10 * time.Minute
 	// Rest is how long a simulation goes on after everything has been mended.
 	Rest = 10 * time.Minute
 )
@@ -44,23 +60,46 @@ type oracle struct {
 	w         *world
 	violation string
 
-	claims   map[string]int // how often each was accepted
-	again    [2]int         // claims of each node that were accepted twice
-	mine     [2]route53.Owner
-	during   [2]int // the promotion in which it was sent
-	erased   [2]int // the promotion whose history was erased before the agent can be sure to have seen it
+	claims   map[deed]int    // how often each was accepted
+	again    [2]int          // claims of each node that were accepted twice
+	mine     [2]map[key]mark // the last of each node that was accepted
+	erased   [2]int          // the promotion whose history was erased before the agent can be sure to have seen it
+	fought   [2]int          // the promotion whose record was edited again too soon to be mended
 	accepted [2]int
+	repairs  [2]int
+	edits    map[key][]time.Duration // when each record was edited
 	calls    [2][]time.Duration
 	polls    map[string]int
 
 	steady  time.Duration // since when writer has had every right to the record
 	steadyN *node
 	steadyP int
+	steadyD deed // where its record is to be, and with which address
 
-	slowest  time.Duration // of what Settle and Quick bound, for information
-	quickest time.Duration
-	busiest  int
-	episodes int
+	slowest   time.Duration // of what Settle and Quick bound, for information
+	quickest  time.Duration
+	promptest time.Duration
+	busiest   int
+	episodes  int
+}
+
+// deed is a claim at a place, with an address: what an agent publishes. moved tells apart what a node is configured for now and then again.
+type deed struct {
+	key   key
+	addr  netip.Addr
+	moved int
+	claim string
+}
+
+type mark struct {
+	deed
+	epoch  uint64
+	during int    // the promotion in which it was sent
+	mended uint64 // the epoch with which it was last written again after an edit
+}
+
+func newOracle(w *world) *oracle {
+	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{}, mine: [2]map[key]mark{{}, {}}}
 }
 
 func (o *oracle) violated(number int, format string, args ...any) {
@@ -71,8 +110,8 @@ func (o *oracle) violated(number int, format string, args ...any) {
 	o.w.story(nil, "VIOLATION of %s", o.violation)
 }
 
-// sends judges a change request that passes its last check.
-func (o *oracle) sends(p *proc, claim string) {
+// sends judges a change request that passes its last check, and reports whether it only brings back what a stranger has changed.
+func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	w, n := o.w, p.n
 	w.story(n, "sends the change")
 	now := n.clock()
@@ -91,75 +130,202 @@ func (o *oracle) sends(p *proc, claim string) {
 	if age := now - p.looked; p.looked == 0 || age > LookAge {
 		o.violated(6, "%s sends a change on a look at the cluster that is %v old", n.name, age)
 	}
-	if age := now - p.heard; !p.live || age > StreamAge {
-		o.violated(6, "%s sends a change on DRBD's word of %v ago, live %v", n.name, age, p.live)
+	if age := now - p.heard; !p.said.Live || age > StreamAge {
+		o.violated(6, "%s sends a change on DRBD's word of %v ago, live %v", n.name, age, p.said.Live)
+	} else if why := forbids(p.said); why != "" {
+		o.violated(6, "%s sends a change although DRBD has said: %s", n.name, why)
 	}
-	if other := n.other(); n.cib != nil && n.cib.n[other.i].skipped && other.lostPromoted && o.saw(p, other) {
+	if other := n.other(); p.lost && n.cib != nil && n.cib.n[other.i].skipped && other.lostPromoted {
 		o.violated(6, "%s sends a change although %s was lost while promoted, and not fenced", n.name, other.name)
 	}
-	if p.quiet[claim] {
+	if p.quiet[d.claim] {
 		o.violated(4, "%s writes although its claim was contested", n.name)
 	}
-	if o.knows(p, claim) {
-		o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, claim)
+	if mends = o.knows(p, d); mends {
+		switch {
+		case !p.foreign:
+			o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, d.claim)
+		case p.mendedFor == d && w.now-p.mended < Mended:
+			o.violated(3, "%s mends its record, and did so %v ago", n.name, w.now-p.mended)
+		}
 	}
+	p.mends = p.mends || mends
+	return mends
 }
 
-// blind reports whether a node that was taken for dead cannot know that yet: it slept with its clocks, or was cut off, and nobody fenced it. A
-// process that was started after a sleep cannot know of it either, and with fencing has no reason to expect one.
+// forbids is what in DRBD's word forbids a node to write, "" when nothing does.
+func forbids(r drbd.Report) string {
+	if len(r.Status.Resources) == 0 {
+		return "no resource"
+	}
+	res := r.Status.Resources[0]
+	if res.Role != drbd.RolePrimary || len(res.Suspended) > 0 {
+		return fmt.Sprintf("%s, suspended %v", res.Role, res.Suspended)
+	}
+	for _, dev := range res.Devices {
+		if dev.Disk != "UpToDate" || dev.Quorum == drbd.No {
+			return fmt.Sprintf("volume %d is %s, quorum %d", dev.Volume, dev.Disk, dev.Quorum)
+		}
+	}
+	for _, c := range res.Connections {
+		if c.SplitBrain == drbd.SplitBrainLatched {
+			return "split brain"
+		}
+	}
+	return ""
+}
+
+// blind reports whether a node that was taken for dead cannot know that yet: it was cut off, or slept without its clocks, and nobody fenced it.
+// With fencing it has no reason to expect that, and notices a short sleep later than Corosync may; a process that was started since knows of none.
 func (o *oracle) blind(p *proc) bool {
 	w, n := o.w, p.n
-	return o.unfenced() && w.now <= n.blind || w.s.Fencing && o.unfenced() && p.born >= n.woke && w.now <= n.woke+Blind
+	return o.unfenced() && (w.now <= n.blind || w.s.Fencing && w.now <= n.woke+Blind)
 }
 
 // unfenced reports whether this cluster has gone on without a node that it did not switch off.
 func (o *oracle) unfenced() bool { return !o.w.s.Fencing || o.w.lied || o.w.skipped }
 
-// saw reports whether the process must know that the other node was promoted when it was lost: it and the other had been well for a while.
-func (o *oracle) saw(p *proc, other *node) bool {
-	const while = time.Minute
-	at := other.lostAt
-	return at > other.since+while && at > p.born+while && (p.n.upset < at-while || p.n.upset > at)
+// looks notes what a look that began then shows of the other node.
+func (o *oracle) looks(p *proc, began time.Duration, other member) {
+	if other.online && !other.unclean {
+		p.lost, p.saw = false, -1
+		if other.role == crm.RolePromoted {
+			p.saw = began
+		}
+		return
+	}
+	// That DRBD has called it demoted since explains that it is gone.
+	if p.saw >= 0 && (other.unclean || p.demoted < p.saw) {
+		p.lost, p.lostAt = true, o.w.now
+	}
+	p.saw = -1
 }
 
-// accepts judges a change that Route 53 has made.
-func (o *oracle) accepts(n *node, owner route53.Owner, during int) {
-	switch o.claims[owner.Claim]++; o.claims[owner.Claim] {
-	case 1:
-	case 2: // the node cannot know of the first one, or sends would have condemned it
+// listens notes what DRBD says.
+func (o *oracle) listens(p *proc, r drbd.Report) {
+	p.heard, p.said = p.n.clock(), r
+	if !r.Live || len(r.Status.Resources) == 0 {
+		return
+	}
+	switch c := r.Status.Resources[0].Connections[0]; {
+	case c.State != "Connected":
+	case c.PeerRole == drbd.RolePrimary:
+		p.demoted = -1
+	case p.demoted < 0:
+		p.demoted = o.w.now
+	}
+}
+
+// keeps notes what of a process's memory its journal has, and remembers what a new process must find there.
+func (o *oracle) keeps(p *proc) {
+	if p.once {
+		return
+	}
+	for d, at := range p.told {
+		if at < p.durable && o.w.now-at > Kept {
+			p.n.kept[d] = true
+		}
+	}
+	p.n.keptLost = p.lost && p.lostAt < p.durable
+}
+
+func (o *oracle) remembers(p *proc) {
+	if p.blank = p.n.noJournal; p.blank {
+		p.n.blanks++
+	}
+	p.lost = p.n.keptLost && !p.blank
+}
+
+// accepts judges a change that Route 53 has made. mends says that it only brought back what a stranger had changed.
+func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends bool) {
+	if mends {
+		o.repairs[n.i]++
+	} else {
+		o.claims[d]++
+	}
+	switch {
+	case mends || o.claims[d] == 1:
+	case o.claims[d] <= 2+len(o.edits[d.key])+n.blanks: // the node cannot know of the others, or sends would have condemned it
 		o.again[n.i]++
 	default:
-		o.violated(3, "claim %s of %s was accepted %d times", owner.Claim, n.name, o.claims[owner.Claim])
+		o.violated(3, "claim %s of %s was accepted %d times", d.claim, n.name, o.claims[d])
 	}
-	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i] {
+	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i]+n.moved+o.repairs[n.i] {
 		o.violated(3, "%s has been promoted %d times, and wrote the record %d times", n.name, n.promotions, o.accepted[n.i])
 	}
-	o.mine[n.i], o.during[n.i] = owner, during
+	is := mark{deed: d, epoch: next.Epoch, during: during}
+	if was := o.mine[n.i][d.key]; mends {
+		is.mended = next.Epoch
+	} else if was.deed == d {
+		is.mended = was.mended
+	}
+	o.mine[n.i][d.key] = is
 }
 
-// reads notes what a process knows of the record.
-func (o *oracle) reads(p *proc, rec route53.Record) {
-	mine := o.mine[p.n.i]
+// reads notes what a process has learned of the record from a reading that began then.
+func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
+	mine := o.mine[p.n.i][p.is.key]
+	p.foreign = false
 	switch {
-	case mine.Claim == "":
-	case rec.Owner.Claim == mine.Claim:
-		o.tells(p, mine.Claim)
-	case rec.Owner.Node == p.n.other().name && rec.Owner.Epoch > mine.Epoch && o.knows(p, mine.Claim):
-		p.quiet[mine.Claim] = true
+	case mine.claim == "" || began < p.wrote:
+	case rec.Owner.Claim == mine.claim:
+		o.mended(p, mine.deed, rec.Owner.Epoch)
+		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr {
+			o.tells(p, mine.deed)
+		}
+	case rec.Owner.Node == p.n.other().name && rec.Owner.Epoch > mine.epoch && o.knows(p, mine.deed):
+		p.quiet[mine.claim] = true
+	}
+}
+
+// mended notes that a process has learned, from an answer with that epoch, that it has written its record again.
+func (o *oracle) mended(p *proc, d deed, epoch uint64) {
+	if m := o.mine[p.n.i][d.key]; m.deed == d && m.mended != 0 && epoch >= m.mended && p.mends {
+		p.mended, p.mendedFor, p.mends = o.w.now, d, false
+	}
+}
+
+// edited notes that a stranger changes a record.
+func (o *oracle) edited(k key) {
+	if n := len(o.edits[k]); n > 0 && o.w.now-o.edits[k][n-1] < Mended+Settle {
+		for _, n := range o.w.nodes {
+			o.fought[n.i] = n.promotions
+		}
+	}
+	o.edits[k] = append(o.edits[k], o.w.now)
+}
+
+// hears judges what a process shows to an operator after a turn of its loop.
+func (o *oracle) hears(p *proc) {
+	const while = time.Minute
+	n, now, st := p.n, o.w.now, &p.d.Snapshot().State
+	if st.Episode.ID != p.episode && !p.once {
+		if p.episode = st.Episode.ID; st.Episode.Open() && st.Episode.Outcome == "" && max(n.news, n.upset, p.born) < now-while {
+			o.violated(5, "%s opens episode %d, and nothing has happened for %v", n.name, p.episode, now-n.news)
+		}
+	}
+	if !st.Drift() {
+		return
+	}
+	switch r := o.w.zone.of(p.is.key); {
+	case !n.promoted && max(n.ended, n.upset, p.born) < now-while:
+		o.violated(8, "%s says that its record was changed, and has not been promoted for %v", n.name, now-n.ended)
+	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < now-while:
+		o.violated(8, "%s says that somebody else has changed the record, which is its own", n.name)
 	}
 }
 
 // tells notes that a process has learned that a claim of its node was accepted.
-func (o *oracle) tells(p *proc, claim string) {
-	if _, known := p.told[claim]; !known {
-		p.told[claim] = o.w.now
+func (o *oracle) tells(p *proc, d deed) {
+	if _, known := p.told[d]; !known {
+		p.told[d] = o.w.now
 	}
 }
 
 // knows reports whether a process must know that the claim was accepted.
-func (o *oracle) knows(p *proc, claim string) bool {
-	_, told := p.told[claim]
-	return told || !p.once && p.n.kept[claim]
+func (o *oracle) knows(p *proc, d deed) bool {
+	_, told := p.told[d]
+	return told || !p.once && !p.blank && p.n.kept[d]
 }
 
 // call counts a request that has reached Route 53.
@@ -183,11 +349,14 @@ func (o *oracle) call(n *node, op, id string) {
 // compares asks each second whether the record names the node that has every right to it.
 func (o *oracle) compares() {
 	w := o.w
+	for _, n := range w.nodes {
+		n.each(func(p *proc) { o.watches(p) })
+	}
 	n := w.writer()
-	if n == nil || !o.entitled(n) || n != o.steadyN || n.promotions != o.steadyP {
+	if n == nil || n.daemon == nil || w.now < n.daemon.stalled || !o.entitled(n) || n != o.steadyN || n.promotions != o.steadyP || o.steadyD != n.deed("") {
 		o.steadyN, o.steady = n, w.now
 		if n != nil {
-			o.steadyP = n.promotions
+			o.steadyP, o.steadyD = n.promotions, n.deed("")
 		}
 		return
 	}
@@ -197,33 +366,67 @@ func (o *oracle) compares() {
 		}
 	}
 	age := w.now - o.steady
-	if w.zone.addr == n.addr && w.zone.owner.Node == n.name || o.excused(n) {
+	r := w.zone.of(n.key())
+	if r.addr == n.addr && (r.owner.Node == n.name || r.edited) || o.excused(n, r) {
 		return
 	}
 	quick := o.steady-n.upset > Settle
-	if quick {
+	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" && (w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
+		!w.s.Writable && r.usual && n.daemon.missed < r.settled // nothing tells the standby of another
+	switch {
+	case prompt:
+		o.promptest = max(o.promptest, age)
+	case quick:
 		o.quickest = max(o.quickest, age)
-	} else {
+	default:
 		o.slowest = max(o.slowest, min(age, w.now-n.upset))
 	}
-	if age > Settle && w.now-n.upset > Settle || quick && age > Quick {
-		o.violated(2, "%s has had every right to the record for %v, and it names %q", n.name, age, w.zone.owner.Node)
+	more := w.waits()
+	if age > Settle+more && w.now-n.upset > Settle+more || quick && age > Quick+more || prompt && age > Prompt {
+		o.violated(2, "%s has had every right to the record for %v, and it names %v of %q", n.name, age, r.addr, r.owner.Node)
+	}
+}
+
+// watches judges what a process shows, and how long a publication without the daemon has had nothing in its way.
+func (o *oracle) watches(p *proc) {
+	w, n := o.w, p.n
+	if p.once {
+		if !o.entitled(n) || n.upset > w.now-time.Second {
+			p.free = w.now
+		}
+		return
+	}
+	if w.now < n.crmCrawls && w.now-max(n.crmCrawled, p.born, n.woke) > time.Minute && !n.frozen && w.now > p.stalled {
+		for _, problem := range p.d.Problems() {
+			if problem.Code == "crm_slow" {
+				return
+			}
+		}
+		o.violated(8, "%s does not say that crm_mon is too slow", n.name)
+	}
+}
+
+// gaveUp judges a publication without the daemon at the end of its time.
+func (o *oracle) gaveUp(p *proc) {
+	r := o.w.zone.of(p.is.key)
+	if free := o.w.now - p.free; free > Alone && (r.addr != p.n.addr || r.owner.Node != p.n.name) && !o.excused(p.n, r) && o.w.waits() == 0 {
+		o.violated(2, "%s publishes by itself, and has not done so in %v with every right to it", p.n.name, free)
 	}
 }
 
 // entitled reports whether nothing that an agent may wait for is in the way of n.
 func (o *oracle) entitled(n *node) bool {
 	w := o.w
-	if !n.alive || n.frozen || n.daemon == nil || n.cib == nil || !n.primary || !n.upToDate || n.suspended || n.splitBrain {
+	if !n.alive || n.frozen || n.cib == nil || !n.primary || !n.good() || !n.quorate() || n.suspended || n.splitBrain {
 		return false
 	}
 	b, z := n.cib, w.zone
 	me, peer := b.n[n.i], b.n[1-n.i]
 	switch {
 	case !me.online || me.role != "Promoted" || me.action != "" || b.maintenance:
-	case peer.unclean || peer.role == "Promoted" || peer.skipped:
-	case w.now < n.crmFails || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused || n.clockUnsure > w.now:
-	case z.fault != "" || z.flying > 0:
+	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin || w.noHistory:
+	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:
+	case z.fault != "" && z.fault != "behind" && z.fault != "new words" || z.flying > 0:
 	case w.s.Writable && n.postgres() != "writable":
 	default:
 		return true
@@ -231,10 +434,13 @@ func (o *oracle) entitled(n *node) bool {
 	return false
 }
 
-// excused reports whether the other owns the record by right, as far as this node can know: both were promoted at once and the other was later,
-// or the history that names this promotion was erased before anybody looked.
-func (o *oracle) excused(n *node) bool {
-	return o.unfenced() && (o.during[n.i] == n.promotions || n.other().since > n.since) || o.erased[n.i] == n.promotions
+// excused reports whether the record is another's by right, as far as this node can know: both nodes were promoted at once and the other was
+// later, or the history that names this promotion was erased before anybody looked, or strangers have left what no agent may overwrite.
+func (o *oracle) excused(n *node, r *record) bool {
+	mine := o.mine[n.i][n.key()]
+	return o.unfenced() && (mine.during == n.promotions || n.other().since > n.since) || o.erased[n.i] == n.promotions ||
+		r.err != nil || o.fought[n.i] == n.promotions ||
+		r.edited && r.owner.Claim != mine.claim && (mine.during == n.promotions || !o.w.s.Fencing)
 }
 
 // judgeJournals reads the journals as a stranger would: line by line.
@@ -242,6 +448,9 @@ func (o *oracle) judgeJournals() {
 	for _, n := range o.w.nodes {
 		path := filepath.Join(n.cfg.State.Dir, "journal")
 		f, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) && n.replaced {
+			continue
+		}
 		if err != nil {
 			o.violated(5, "%v", err)
 			return
@@ -275,6 +484,8 @@ func (o *oracle) judgeJournal(n *node, lines *bufio.Scanner) {
 			o.violated(5, "%s: episode %d follows episode %d", n.name, e.ID, was.ID)
 		case e.ID != was.ID && was.ID != 0 && was.Outcome == "":
 			o.violated(5, "%s: episode %d has no end, and another follows", n.name, was.ID)
+		case e.ID == was.ID && l.Boot != last.Boot:
+			o.violated(5, "%s: episode %d was of boot %s, and then of boot %s", n.name, e.ID, last.Boot, l.Boot)
 		case e.ID == was.ID && was.Outcome != "" && e.Outcome != was.Outcome:
 			o.violated(5, "%s: episode %d ended as %q, and then as %q", n.name, e.ID, was.Outcome, e.Outcome)
 		}

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
+	"github.com/pgha/pgha-agent/route53"
 )
 
 // proc is one process with an agent in it: the daemon, or the publication of the hook.
@@ -25,15 +29,37 @@ type proc struct {
 	tasks   []*task
 	turns   int
 	saving  bool
+	waits   bool          // its loop, for PID 1
+	hung    time.Duration // and does so until
 	cancels func()
 
-	// What the oracle knows: what this process was told.
-	looked time.Duration // by the node's clock: when its last good look began
-	heard  time.Duration // when the events2 stream last said something
-	live   bool          // and that it is alive
-	born   time.Duration
-	told   map[string]time.Duration // claims that it knows to be accepted, since when
-	quiet  map[string]bool          // of these, the claims after which it has read a newer one of the other node
+	is      deed          // what it publishes, but for the claim
+	free    time.Duration // of a publication without the daemon: since when nothing has been in its way
+	episode uint64        // that it showed last
+	turned  time.Duration
+	durable time.Duration // what it was told before is in its journal
+	memory
+}
+
+// memory is what a process was told: what the oracle judges it by.
+type memory struct {
+	born      time.Duration
+	looked    time.Duration // by the node's clock: when its last good look began
+	heard     time.Duration // when the events2 stream last said something
+	said      drbd.Report   // what that was
+	demoted   time.Duration // since when DRBD, connected, has called the other node Secondary; -1: it does not
+	saw       time.Duration // when the last look began that showed the other node promoted and well; -1: the last one did not
+	blank     bool          // it could not read its journal
+	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so
+	lostAt    time.Duration
+	missed    time.Duration          // when a reading of the record last failed
+	wrote     time.Duration          // when its last change request ended
+	told      map[deed]time.Duration // what it knows to be accepted, since when
+	quiet     map[string]bool        // of these, the claims after which it has read a newer one of the other node
+	foreign   bool                   // it has read its own claim with an address that is not its own
+	mended    time.Duration          // when it last wrote its record again because of that
+	mendedFor deed
+	mends     bool // it has sent one, and does not know yet how it went
 }
 
 var errDead = errors.New("the process has died")
@@ -41,17 +67,20 @@ var errDead = errors.New("the process has died")
 // spawn starts a process on the node.
 func (n *node) spawn(once bool) {
 	w := n.w
-	p := &proc{w: w, n: n, once: once, born: w.now, told: map[string]time.Duration{}, quiet: map[string]bool{}}
-	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{w}}
+	p := &proc{w: w, n: n, once: once, is: n.deed(""), free: w.now}
+	p.memory = memory{born: w.now, demoted: -1, saw: -1, mended: -time.Hour, told: map[deed]time.Duration{}, quiet: map[string]bool{}}
+	w.oracle.remembers(p)
+	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{p}}
 	if w.s.View && !once {
 		src.Client = client{p}
 	}
 	d, err := agent.NewDriver(agent.Options{Config: n.cfg, Version: "sim", Logger: w.logger(n)},
-		agent.Simulation{Clock: clock{n}, Boot: n.bootID(), Sources: src, Once: once, Start: p.start})
+		agent.Simulation{Clock: clock{n}, Boot: n.bootID(), Sources: src, Once: once, Start: p.start, Notify: n.notifier(p), Membership: w.membership()})
 	if err != nil {
 		panic(err) // the state directory is ours: a fault of the simulator
 	}
 	p.d = d
+	n.unpauses()
 	n.procs = append(n.procs, p)
 	if !once {
 		n.daemon = p
@@ -59,9 +88,6 @@ func (n *node) spawn(once bool) {
 	w.rough(n)
 	p.stream(w.between(ms(1), ms(300)))
 	p.turn()
-	if once {
-		w.on(p, w.between(5*time.Second, 25*time.Second), p.kill) // the alert's timeout
-	}
 }
 
 // runs runs one job of the process, or kills it, or makes it wait.
@@ -71,8 +97,8 @@ func (p *proc) runs(f func()) {
 	case p.dead:
 	case p.n.frozen:
 		p.n.late = append(p.n.late, job{p: p, run: f})
-	case w.now < p.stalled:
-		w.on(p, p.stalled-w.now, f)
+	case w.now < max(p.stalled, p.hung):
+		w.on(p, max(p.stalled, p.hung)-w.now, f)
 	case w.chance(w.s.Deadly):
 		w.story(p.n, "agent dies")
 		p.kill()
@@ -103,11 +129,7 @@ func (p *proc) kill() {
 		t.stop()
 	}
 	p.tasks, p.cancels = nil, nil
-	for claim, at := range p.told {
-		if !p.once && p.w.now-at > Kept {
-			p.n.kept[claim] = true
-		}
-	}
+	p.w.oracle.keeps(p)
 	p.d.Close()
 	p.n.procs = slices.DeleteFunc(p.n.procs, func(x *proc) bool { return x == p })
 	if p.n.daemon == p {
@@ -127,6 +149,12 @@ func (p *proc) turnIn(d time.Duration) {
 			return
 		}
 		sleep := p.d.Turn()
+		p.turned = p.w.now
+		if p.waits {
+			p.waits = false
+			p.hung = p.n.systemdHangs
+		}
+		p.w.oracle.hears(p)
 		if p.once && p.d.Done() {
 			p.kill()
 			return
@@ -141,13 +169,23 @@ func (p *proc) turnIn(d time.Duration) {
 
 // save writes the journal some time after the loop has asked for it.
 func (p *proc) save() {
-	if p.saving || p.once || !p.d.Unsaved() {
-		return
+	switch {
+	case p.saving || p.once:
+	case !p.d.Unsaved():
+		p.durable = p.turned
+	default:
+		p.saving = true
+		p.saveIn(p.w.usually(ms(1), ms(50), 20*time.Second))
 	}
-	p.saving = true
-	p.w.on(p, p.w.usually(ms(1), ms(50), 20*time.Second), func() {
+}
+
+func (p *proc) saveIn(d time.Duration) {
+	p.w.on(p, max(d, p.n.diskHangs-p.w.now), func() {
+		if p.d.Flush() != nil {
+			p.saveIn(5 * time.Second)
+			return
+		}
 		p.saving = false
-		p.d.Flush()
 		p.save()
 	})
 }
@@ -164,20 +202,27 @@ func (p *proc) tell(d time.Duration, f func()) {
 func (p *proc) Look(context.Context) (*crm.Status, error) {
 	w, n := p.w, p.n
 	began := n.clock()
-	if !w.wait(w.usually(ms(5), ms(300), n.crmTakes)) {
+	begun := w.now
+	first, second := w.usually(ms(5), ms(300), n.crmTakes), w.usually(ms(1), ms(100), n.crmTakes)
+	if w.now < n.crmCrawls {
+		first, second = w.between(ms(1), 5*time.Second), w.between(5*time.Second, 5*time.Second)
+	}
+	if !w.wait(first) {
 		return nil, errDead
 	}
 	var st *crm.Status
+	var other member
 	if n.cib != nil && w.now >= n.crmFails && !w.chance(100) {
-		st = n.cib.status(w)
+		st, other = n.cib.status(w), n.cib.n[1-n.i]
 	}
-	if !w.wait(w.usually(ms(1), ms(100), n.crmTakes)) {
+	if !w.wait(second) {
 		return nil, errDead
 	}
 	if st == nil {
 		return nil, errors.New("crm_mon: not connected")
 	}
 	p.looked = began
+	w.oracle.looks(p, begun, other)
 	return st, nil
 }
 
@@ -196,8 +241,43 @@ func (p *proc) report(r drbd.Report) {
 	if r.Live && p.w.now < p.n.streamEnds {
 		r = drbd.Report{Err: errors.New("events2 ended")}
 	}
-	p.heard, p.live = p.n.clock(), r.Live
+	p.w.oracle.listens(p, r)
 	p.d.Drbd(r)
+}
+
+// systemd is PID 1, which may hang: whoever tells it something waits then. In the agent nobody may who runs the loop.
+type systemd struct {
+	p     *proc
+	hangs *atomic.Bool
+}
+
+func (s systemd) Notify(string) {
+	if s.hangs.Load() && within("(*Driver).Turn") {
+		s.p.waits = true
+	}
+}
+
+// within reports whether a function of that name is among the callers.
+func within(name string) bool {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, name) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// notifier is how p reaches PID 1. To tell it each change costs time: only where it hangs at some time.
+func (n *node) notifier(p *proc) agent.Notifier {
+	if !slices.ContainsFunc(n.w.s.Steps, func(s Step) bool { return strings.HasPrefix(s.What, "systemd hangs") }) {
+		return nil
+	}
+	return systemd{p, &n.pid1}
 }
 
 type prober struct{ p *proc }
@@ -218,7 +298,7 @@ type client struct{ p *proc }
 func (s client) Probe(context.Context) pg.View {
 	w, n := s.p.w, s.p.n
 	v := pg.View{Begin: n.wall(), State: pg.StateTimeout, Err: "timeout"}
-	to := w.nodeOf(w.zone.resolve())
+	to := w.nodeOf(w.zone.resolve(s.p.is.key))
 	d := 2 * time.Second
 	if to != nil && to.alive && !to.frozen {
 		if v.State = to.postgres(); v.State == pg.StateWritable {
@@ -231,12 +311,16 @@ func (s client) Probe(context.Context) pg.View {
 	return v
 }
 
-type resolver struct{ w *world }
+type resolver struct{ p *proc }
 
 func (s resolver) Lookup(context.Context, string) ([]netip.Addr, time.Duration, error) {
-	addr := s.w.zone.resolve()
-	if !s.w.wait(s.w.between(ms(1), ms(20))) || !addr.IsValid() {
-		return nil, 0, errors.New("no answer")
+	w := s.p.w
+	addr := w.zone.resolve(s.p.is.key)
+	switch {
+	case !w.wait(w.between(ms(1), ms(20))):
+		return nil, 0, errDead
+	case !addr.IsValid():
+		return nil, 0, &route53.DNSError{RCode: "NODATA"}
 	}
 	return []netip.Addr{addr}, 10 * time.Second, nil
 }

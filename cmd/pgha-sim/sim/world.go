@@ -4,6 +4,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,9 +12,11 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -27,12 +30,15 @@ type world struct {
 	oracle *oracle
 	out    io.Writer // the story; nil: nobody listens
 
-	prefer  int    // the node that Pacemaker would rather promote
-	fence   string // how the fence device fares, "" when well
-	alerts  string
-	cut     bool // the nodes do not see each other
-	lied    bool // a fencing was reported that did not happen
-	skipped bool // a lost node was taken for clean without one
+	prefer    int              // the node that Pacemaker would rather promote
+	fence     string           // how the fence device fares, "" when well
+	allFences []crm.FenceEvent // that ever were in a history
+	noHistory bool             // crm_mon cannot ask for it
+	alerts    string
+	cut       bool // the nodes do not see each other
+	thirdDown bool // the third DRBD node is not there
+	lied      bool // a fencing was reported that did not happen
+	skipped   bool // a lost node was taken for clean without one
 
 	promotions int
 	calm       time.Duration // since when nothing has changed
@@ -46,8 +52,8 @@ type Result struct {
 	Violation  string // "" when every invariant held
 
 	// The nearest that the agents came to the bounds of the same names.
-	Settle, Quick  time.Duration
-	CallsPerMinute int
+	Settle, Quick, Prompt time.Duration
+	CallsPerMinute        int
 }
 
 // Run simulates a scenario. The story, when wanted, goes to out.
@@ -72,7 +78,7 @@ func Run(s *Scenario, out io.Writer) Result {
 	}
 	return Result{
 		Promotions: w.promotions, Episodes: w.oracle.episodes, Virtual: w.now, Violation: w.oracle.violation,
-		Settle: w.oracle.slowest, Quick: w.oracle.quickest, CallsPerMinute: w.oracle.busiest,
+		Settle: w.oracle.slowest, Quick: w.oracle.quickest, Prompt: w.oracle.promptest, CallsPerMinute: w.oracle.busiest,
 	}
 }
 
@@ -80,13 +86,14 @@ func Run(s *Scenario, out io.Writer) Result {
 func newWorld(s *Scenario, dir string, out io.Writer) *world {
 	w := &world{s: s, dir: dir, out: out}
 	w.rng = rand.New(rand.NewPCG(s.Seed, 9))
-	w.zone, w.oracle = newZone(w), &oracle{w: w, claims: map[string]int{}, polls: map[string]int{}}
+	w.zone, w.oracle = newZone(w), newOracle(w)
 	b := &cib{}
 	for i := range w.nodes {
 		w.nodes[i] = w.newNode(i)
 	}
 	for i, n := range w.nodes {
-		n.cib, n.drbdSaid = b, true
+		n.cib, n.up, n.drbdSaid, n.peerRole, n.peerDisks = b, true, true, drbd.RoleSecondary, n.disks()
+		w.third(n)
 		b.n[i] = member{online: true, role: crm.RoleUnpromoted}
 		n.spawn(false)
 	}
@@ -113,11 +120,26 @@ func scratch() string {
 
 // allWell ends all faults, so that the last thing to be seen is whether the agents come to rest.
 func (w *world) allWell() {
-	for _, what := range []string{"api works", "fencing works", "alerts work"} {
+	for _, what := range []string{"api works", "fencing works", "alerts work", "edit ends", "third up"} {
 		w.obey(Step{What: what})
 	}
-	w.s = &Scenario{Seed: w.s.Seed, Fencing: w.s.Fencing, Writable: w.s.Writable, View: w.s.View}
+	s := *w.s
+	s.Deadly, s.Stalling, w.s = 0, 0, &s
 	w.zone.pending = 5 * time.Second
+}
+
+// membership is Corosync's token and consensus timeout: sooner it does not go on without a node. slowest is when it has done so at the latest,
+// or a node that is back has noticed that it was away.
+func (w *world) membership() time.Duration { return cmp.Or(w.s.Token*22/10, Membership) }
+
+func (w *world) slowest() time.Duration { return max(Slowest, w.membership()+3*time.Second) }
+
+// waits is by how much more than Blind a node must wait for a slow Corosync where nobody fences.
+func (w *world) waits() time.Duration {
+	if w.s.Fencing {
+		return 0
+	}
+	return max(0, w.slowest()+LookAge-Blind)
 }
 
 // beat is what happens all the time: the streams show life, and the oracle compares.
@@ -189,9 +211,9 @@ func (n *node) killDaemon(stay time.Duration) {
 		n.restarts()
 		return
 	}
-	n.down = true
+	n.off = true
 	n.w.after(stay, func() {
-		n.down = false
+		n.off = false
 		n.restarts()
 	})
 }
@@ -202,7 +224,7 @@ func (w *world) partition(d time.Duration) {
 	}
 	w.cut = true
 	for _, n := range w.nodes {
-		n.blind = w.now + Blind
+		n.blind = w.now + d + Blind + w.waits()
 		w.lost(n)
 	}
 	w.after(d, func() {
@@ -251,8 +273,11 @@ func (w *world) maintain(d time.Duration) {
 	})
 }
 
-// cleanup erases the history of operations.
+// cleanup erases the history of operations, and with it what tells a standby of a promotion in place.
 func (w *world) cleanup() {
+	for _, r := range w.zone.records {
+		r.usual = false
+	}
 	for _, n := range w.nodes {
 		if b := n.cib; b != nil {
 			w.edit(b, func() {
@@ -285,6 +310,102 @@ func (w *world) forge(n *node) {
 }
 
 func (z *zone) breaks(how string, percent int) { z.fault, z.percent = how, percent }
+
+// standby puts a node into standby for a while; stopCluster ends the cluster's software on it for a while.
+func (w *world) standby(n *node, d time.Duration) {
+	set := func(is bool) {
+		for _, x := range w.nodes {
+			if b := x.cib; b != nil && b.n[n.i].standby != is {
+				w.edit(b, func() { b.n[n.i].standby = is })
+			}
+		}
+	}
+	set(true)
+	w.after(d, func() { set(false) })
+}
+
+func (w *world) stopCluster(n *node, d time.Duration) {
+	b := n.cib
+	if b == nil || !n.alive || n.frozen || n.stopped || !b.n[n.i].online {
+		return
+	}
+	w.edit(b, func() { b.n[n.i].stopping = true })
+	boot := n.boots
+	w.after(d, func() { w.startCluster(n, boot) })
+}
+
+func (w *world) startCluster(n *node, boot int) {
+	switch {
+	case n.boots != boot || !n.alive:
+	case !n.stopped: // it has not come to it, or is about to stop
+		if n.cib != nil && n.cib.n[n.i].stopping {
+			w.after(time.Second, func() { w.startCluster(n, boot) })
+		}
+	default:
+		w.story(n, "Pacemaker starts")
+		n.stopped = false
+		w.rough(n)
+		w.after(w.between(time.Second, 5*time.Second), func() { w.joins(n) })
+	}
+}
+
+// failDisk takes the last volume's disk away for a while.
+func (w *world) failDisk(n *node, d time.Duration) {
+	if !n.up {
+		return
+	}
+	n.badDisk = true
+	w.drbdChanged()
+	boot := n.boots
+	w.after(d, func() {
+		if n.boots == boot && n.badDisk {
+			n.badDisk = false
+			w.rough(n)
+			w.drbdChanged()
+			if n.cib != nil {
+				w.plan(n.cib)
+			}
+		}
+	})
+}
+
+// thirdNode makes the third DRBD node go or come.
+func (w *world) thirdNode(down bool) {
+	w.thirdDown = down
+	for _, n := range w.nodes {
+		w.third(n)
+	}
+}
+
+// configure changes the configuration of both nodes.
+func (w *world) configure(change func(*agent.Config)) {
+	for _, n := range w.nodes {
+		n.configure(change)
+	}
+}
+
+// edited is the record that an editor thinks of: the first node's.
+func (w *world) edited() key { return w.nodes[0].key() }
+
+// hidden makes crm_mon show no fencing history, or show it again.
+func (w *world) hidden(is bool) {
+	w.noHistory = is
+	for _, n := range w.nodes {
+		if n.cib != nil {
+			n.cib.cached = nil
+		}
+		w.rough(n)
+	}
+}
+
+// history changes what the fencer of each node remembers.
+func (w *world) history(events []crm.FenceEvent) {
+	for _, n := range w.nodes {
+		if n.cib != nil {
+			w.edit(n.cib, func() { n.cib.fences = slices.Clone(events) })
+		}
+	}
+}
 
 // story adds a line about a node, or about nothing in particular.
 func (w *world) story(n *node, format string, args ...any) {

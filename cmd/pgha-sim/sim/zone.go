@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,27 +18,48 @@ import (
 
 const attemptTimeout = 3 * time.Second // of one call, as the real client has it
 
-// builder makes the real client's batches. It never calls anybody.
-var builder = func() *route53.Client {
-	c, err := route53.New(context.Background(), route53.Options{ZoneID: "Z0SIM", Name: recordName, TTL: 10 * time.Second, Ownership: true, Region: "us-east-1"})
+// key is where a record stands: a hosted zone, and a name in it.
+type key struct{ zone, name string }
+
+// builders make the real client's batches, one for each key. They never call anybody.
+var builders sync.Map
+
+func builder(k key) *route53.Client {
+	if c, ok := builders.Load(k); ok {
+		return c.(*route53.Client)
+	}
+	c, err := route53.New(context.Background(), route53.Options{ZoneID: k.zone, Name: k.name, TTL: recordTTL, Ownership: true, Region: "us-east-1"})
 	if err != nil {
 		panic(err)
 	}
+	builders.Store(k, c)
 	return c
-}()
+}
 
 // zone is Route 53: the strict rules of route53test for what a batch does, and a network and a service that can go wrong.
 type zone struct {
 	w       *world
-	sets    *route53test.Zone
-	addr    netip.Addr // what the record says
-	owner   route53.Owner
-	answers []answer // newest last
-	fault   string   // what is wrong with the API, "" when nothing is
-	percent int      // of the requests
+	sets    map[string]*route53test.Zone
+	records map[key]*record
+	fault   string        // what is wrong with the API, "" when nothing is
+	percent int           // of the requests
+	mended  time.Duration // when that last changed; 0: never
 	pending time.Duration
 	insync  map[string]time.Duration
-	flying  int // change requests on their way
+	flying  int  // change requests on their way
+	fights  bool // somebody changes each record back that an agent writes
+}
+
+// record is what stands under a key.
+type record struct {
+	addr    netip.Addr
+	owner   route53.Owner
+	err     error // it is of a form that no agent may overwrite
+	edited  bool  // by a stranger, since an agent wrote it
+	usual   bool  // the last write was a claim, right after its promotion
+	settled time.Duration
+	answers []answer // of resolvers, newest last
+	past    []state  // what it was, newest last
 }
 
 type answer struct {
@@ -45,12 +67,28 @@ type answer struct {
 	addr netip.Addr
 }
 
-func newZone(w *world) *zone {
-	return &zone{w: w, sets: route53test.NewZone("pgha.internal"), pending: 5 * time.Second, insync: map[string]time.Duration{}}
+type state struct {
+	at  time.Duration // since when
+	rec route53.Record
+	err error
 }
 
-func (z *zone) resolve() netip.Addr {
-	for _, a := range slices.Backward(z.answers) {
+func newZone(w *world) *zone {
+	sets := map[string]*route53test.Zone{"Z1SIM": route53test.NewZone("pgha.internal"), "Z2SIM": route53test.NewZone("pgha.internal")}
+	return &zone{w: w, sets: sets, records: map[key]*record{}, pending: 5 * time.Second, insync: map[string]time.Duration{}}
+}
+
+func (z *zone) of(k key) *record {
+	r := z.records[k]
+	if r == nil {
+		r = &record{past: []state{{}}}
+		z.records[k] = r
+	}
+	return r
+}
+
+func (z *zone) resolve(k key) netip.Addr {
+	for _, a := range slices.Backward(z.of(k).answers) {
 		if a.at <= z.w.now {
 			return a.addr
 		}
@@ -68,8 +106,8 @@ func fail(op string, reason route53.Reason, sent bool) error {
 	return &route53.Error{Op: op, Reason: reason, Sent: sent, Err: errors.New(string(reason))}
 }
 
-// call is the way of one request about a claim or a change: to the API, where serve runs, and back. guard is asked right before the first byte.
-func (a api) call(ctx context.Context, op, about string, guard func() error, serve func() error) error {
+// call is the way of one request: to the API, where serve runs, and back. guard is asked right before the first byte, and sends told of it.
+func (a api) call(ctx context.Context, op, id string, guard func() error, sends func(), serve func() error) error {
 	w, p := a.p.w, a.p
 	z := w.zone
 	began := w.now
@@ -81,6 +119,8 @@ func (a api) call(ctx context.Context, op, about string, guard func() error, ser
 		return fail(op, route53.ReasonOther, false)
 	case w.now-began >= attemptTimeout && w.rng.IntN(2) == 0: // the sender and the timer of its timeout wake together: either may be first
 		return fail(op, route53.ReasonTimeout, false)
+	case z.fault == "expired" && w.rng.IntN(100) < z.percent:
+		return fail(op, route53.ReasonCredentials, false)
 	}
 	if guard != nil {
 		if err := guard(); err != nil {
@@ -88,7 +128,7 @@ func (a api) call(ctx context.Context, op, about string, guard func() error, ser
 		}
 	}
 	if op == "write" { // whether it was guarded or not
-		w.oracle.sends(p, about)
+		sends()
 		z.flying++
 	}
 	if !w.wait(w.usually(0, ms(1), ms(20))) { // here the process may stand still, or die
@@ -116,7 +156,7 @@ func (a api) call(ctx context.Context, op, about string, guard func() error, ser
 		if op == "write" {
 			z.flying--
 		}
-		w.oracle.call(p.n, op, about)
+		w.oracle.call(p.n, op, id)
 		if fault == "lost" {
 			return
 		}
@@ -158,25 +198,40 @@ func (z *zone) refuses(op, fault string) error {
 	return nil
 }
 
-// Read implements the source.
+// Read implements the source. A listing may be behind what was changed.
 func (a api) Read(ctx context.Context) (route53.Record, error) {
-	var rec route53.Record
-	err := a.call(ctx, "read", "", nil, func() error { rec = a.p.w.zone.record(); return nil })
+	w, z := a.p.w, a.p.w.zone
+	var is state
+	began := w.now
+	err := a.call(ctx, "read", "", nil, nil, func() error {
+		r, at := z.of(a.p.is.key), w.now
+		if z.fault == "behind" && w.rng.IntN(100) < z.percent {
+			at -= w.between(0, Behind)
+		}
+		is = r.past[0]
+		for _, s := range r.past {
+			if s.at <= at {
+				is = s
+			}
+		}
+		return is.err
+	})
 	if err != nil {
+		a.p.missed = w.now
 		return route53.Record{}, err
 	}
-	a.p.w.oracle.reads(a.p, rec)
-	return rec, nil
+	w.oracle.reads(a.p, is.rec, began)
+	return is.rec, nil
 }
 
 // Write implements the source.
 func (a api) Write(ctx context.Context, write route53.Write) (string, error) {
-	batch, err := builder.Batch(write)
+	p, w := a.p, a.p.w
+	batch, err := builder(p.is.key).Batch(write)
 	if err != nil {
 		return "", fail("write", route53.ReasonInvalid, false)
 	}
-	w := a.p.w
-	w.story(a.p.n, "decides to write epoch %d over epoch %d of %q", write.Next.Epoch, write.Base.Epoch, write.Base.Node)
+	w.story(p.n, "decides to write epoch %d over epoch %d of %q", write.Next.Epoch, write.Base.Epoch, write.Base.Node)
 	changes := make([]route53test.Change, len(batch))
 	for i, c := range batch {
 		s := c.ResourceRecordSet
@@ -186,58 +241,88 @@ func (a api) Write(ctx context.Context, write route53.Write) (string, error) {
 		}
 	}
 	var id string
-	during := a.p.n.promotions
-	err = a.call(ctx, "write", write.Next.Claim, write.Guard, func() (err error) {
-		id, err = w.zone.change(a.p.n, write.Next, during, changes)
+	var mends bool
+	during := p.n.promotions
+	d := p.is
+	d.addr, d.claim = write.Addr, write.Next.Claim
+	err = a.call(ctx, "write", "", write.Guard, func() { mends = w.oracle.sends(p, d) }, func() (err error) {
+		id, err = w.zone.change(p, d, write.Next, during, mends, changes)
 		return err
 	})
-	if err != nil {
+	if p.wrote = w.now; err != nil {
 		return "", err
 	}
-	w.oracle.tells(a.p, write.Next.Claim)
+	w.oracle.tells(p, d)
+	w.oracle.mended(p, d, write.Next.Epoch)
 	return id, nil
 }
 
 // Change implements the source.
 func (a api) Change(ctx context.Context, id string) (insync bool, err error) {
 	w := a.p.w
-	err = a.call(ctx, "poll", id, nil, func() error { insync = w.now >= w.zone.insync[id]; return nil })
+	err = a.call(ctx, "poll", id, nil, nil, func() error { insync = w.now >= w.zone.insync[id]; return nil })
 	return insync && err == nil, err
 }
 
-func (z *zone) record() route53.Record {
-	var rec route53.Record
-	if set, ok := z.sets.Get(recordName, "A"); ok {
+// listed is what a reader of the record makes of it.
+func (z *zone) listed(k key) (rec route53.Record, err error) {
+	refused := fail("read", route53.ReasonRefusedRecord, true)
+	if set, ok := z.sets[k.zone].Get(k.name, "A"); ok {
+		if len(set.Values) != 1 {
+			return rec, refused
+		}
 		rec.Addr, rec.TTL = netip.MustParseAddr(set.Values[0]), time.Duration(*set.TTL)*time.Second
 	}
-	if set, ok := z.sets.Get(route53.OwnerPrefix+"."+recordName, "TXT"); ok {
-		owner, err := route53.ParseOwner(set.Values[0])
-		if err != nil {
-			panic(err)
+	if set, ok := z.sets[k.zone].Get(route53.OwnerPrefix+"."+k.name, "TXT"); ok {
+		if rec.Owner, err = route53.ParseOwner(set.Values[0]); err != nil {
+			return route53.Record{}, refused
 		}
-		owner.TTL = time.Duration(*set.TTL) * time.Second
-		rec.Owner = owner
+		rec.Owner.TTL = time.Duration(*set.TTL) * time.Second
 	}
-	return rec
+	return rec, nil
 }
 
-// change makes a batch or refuses it.
-func (z *zone) change(n *node, next route53.Owner, during int, changes []route53test.Change) (string, error) {
-	w := z.w
-	if messages := z.sets.Change(changes); messages != nil {
-		w.story(n, "Route 53 refuses the change: %s", strings.Join(messages, "; "))
-		return "", fail("write", route53.ReasonOfBatch(messages), true)
+// changed notes what the record is now, and returns the id of the change.
+func (z *zone) changed(k key) string {
+	w, r := z.w, z.of(k)
+	rec, err := z.listed(k)
+	r.addr, r.owner, r.err, r.settled = rec.Addr, rec.Owner, err, w.now
+	for len(r.past) > 1 && r.past[1].at < w.now-Behind {
+		r.past = r.past[1:]
 	}
-	rec := z.record()
-	z.addr, z.owner = rec.Addr, rec.Owner
-	w.story(n, "Route 53 ACCEPTS %s, epoch %d", rec.Addr, next.Epoch)
-	w.oracle.accepts(n, next, during)
+	r.past = append(r.past, state{w.now, rec, err})
 	w.changed()
 	id := fmt.Sprintf("C%d", len(z.insync)+1)
 	z.insync[id] = w.now + w.between(z.pending/2, z.pending)
-	z.answers = append(z.answers, answer{min(z.insync[id], w.now+Flight), rec.Addr})
-	if len(z.answers) > 8 {
-		z.answers = z.answers[len(z.answers)-8:]
+	r.answers = append(r.answers, answer{min(z.insync[id], w.now+Flight), rec.Addr})
+	if len(r.answers) > 8 {
+		r.answers = r.answers[len(r.answers)-8:]
+	}
+	return id
+}
+
+// change makes a batch or refuses it.
+func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends bool, changes []route53test.Change) (string, error) {
+	w, n := z.w, p.n
+	if messages := z.sets[d.key.zone].Change(changes); messages != nil {
+		if z.fault == "new words" {
+			messages = []string{"The batch asks for a record set that is not as it says"}
+		}
+		w.story(n, "Route 53 refuses the change: %s", strings.Join(messages, "; "))
+		return "", fail("write", route53.ReasonOfBatch(messages), true)
+	}
+	id := z.changed(d.key)
+	r := z.of(d.key)
+	r.edited = false
+	r.usual = !mends && w.now-n.since < Prompt/2
+	w.story(n, "Route 53 ACCEPTS %s, epoch %d", r.addr, next.Epoch)
+	w.oracle.accepts(n, d, next, during, mends)
+	if z.fights {
+		w.after(w.between(5*time.Second, 50*time.Second), func() {
+			if z.fights {
+				w.editAddress(d.key)
+			}
+		})
 	}
 	return id, nil
 }
