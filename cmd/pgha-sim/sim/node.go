@@ -153,9 +153,9 @@ func (n *node) replace() {
 	n.replaced, n.kept, n.keptLost, n.pauseFile, n.paused = true, map[deed]bool{}, false, time.Time{}, 0
 }
 
-// unpauses is the pause that a new process finds.
-func (n *node) unpauses() {
-	n.paused, n.pausedAt = n.w.now+min(n.pauseFile.Sub(n.wall()), 7*24*time.Hour), n.w.now
+// pauseFound is until when a new process is paused, which goes by the file.
+func (n *node) pauseFound() time.Duration {
+	return n.w.now + min(n.pauseFile.Sub(n.wall()), 7*24*time.Hour)
 }
 
 // breakJournal makes the journal one that cannot be opened, or mends it.

@@ -391,7 +391,7 @@ func (o *oracle) compares() {
 func (o *oracle) watches(p *proc) {
 	w, n := o.w, p.n
 	if p.once {
-		if !o.entitled(n) || n.upset > w.now-time.Second {
+		if !o.entitled(n) || n.upset > w.now-time.Second || w.now < p.paused {
 			p.free = w.now
 		}
 		return

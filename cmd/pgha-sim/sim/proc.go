@@ -35,6 +35,7 @@ type proc struct {
 
 	is      deed          // what it publishes, but for the claim
 	free    time.Duration // of a publication without the daemon: since when nothing has been in its way
+	paused  time.Duration // of a publication without the daemon: until when
 	episode uint64        // that it showed last
 	turned  time.Duration
 	durable time.Duration // what it was told before is in its journal
@@ -80,7 +81,9 @@ func (n *node) spawn(once bool) {
 		panic(err) // the state directory is ours: a fault of the simulator
 	}
 	p.d = d
-	n.unpauses()
+	if p.paused = n.pauseFound(); !once {
+		n.paused, n.pausedAt = p.paused, w.now
+	}
 	n.procs = append(n.procs, p)
 	if !once {
 		n.daemon = p
