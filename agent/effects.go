@@ -201,6 +201,9 @@ func (a *Agent) guard(w fsm.Write, mono time.Duration) error {
 	if s.Promotion != w.Claim || s.Contested {
 		return errors.New("the promotion has changed")
 	}
+	if s.Published && !s.Repairing {
+		return errors.New("the claim was accepted meanwhile")
+	}
 	return nil
 }
 

@@ -84,6 +84,8 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		"peer promoted too":     {func(a *Agent, _ *testClock) { a.state.Cluster.PromotedCount = 2 }, "many_promoted"},
 		"another promotion":     {func(a *Agent, _ *testClock) { a.state.Promotion = "other" }, "changed"},
 		"contested":             {func(a *Agent, _ *testClock) { a.state.Contested = true }, "changed"},
+		"accepted meanwhile":    {func(a *Agent, _ *testClock) { a.state.Published = true }, "accepted"},
+		"written again":         {func(a *Agent, _ *testClock) { a.state.Published, a.state.Repairing = true, true }, ""},
 		"events2 ended":         {func(a *Agent, _ *testClock) { a.state.Drbd.Live = false }, "drbd_unknown"},
 		"not yet in the loop": {func(a *Agent, _ *testClock) {
 			r := healthyDrbd()
