@@ -190,7 +190,7 @@ func (o *oracle) looks(p *proc, began time.Duration, other member) {
 	if other.online && !other.unclean {
 		p.lost, p.saw = false, -1
 		if other.role == crm.RolePromoted {
-			p.saw = began
+			p.saw, p.seen = began, began
 		}
 		return
 	}
@@ -372,7 +372,7 @@ func (o *oracle) compares() {
 	}
 	quick := o.steady-n.upset > Settle
 	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" && (w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
-		!w.s.Writable && r.usual && n.daemon.missed < r.settled // nothing tells the standby of another
+		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled // nothing tells the standby of another
 	switch {
 	case prompt:
 		o.promptest = max(o.promptest, age)

@@ -53,6 +53,7 @@ type memory struct {
 	blank     bool          // it could not read its journal
 	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so
 	lostAt    time.Duration
+	seen      time.Duration          // when the last look began that showed the other node promoted
 	missed    time.Duration          // when a reading of the record last failed
 	wrote     time.Duration          // when its last change request ended
 	told      map[deed]time.Duration // what it knows to be accepted, since when
