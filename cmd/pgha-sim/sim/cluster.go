@@ -495,6 +495,9 @@ func (w *world) joins(n *node) {
 		role, call, at = n.cib.n[n.i].role, n.cib.n[n.i].call, n.cib.n[n.i].at
 	}
 	mounted := n.cib != nil && n.cib.n[n.i].mounted
+	if n.lonely {
+		n.lonely, n.blind = false, max(n.blind, w.now+LookAge)
+	}
 	n.cib = b
 	w.edit(b, func() {
 		b.n[n.i] = member{online: true, role: role, call: call, at: at, mounted: mounted, standby: b.n[n.i].standby}

@@ -77,6 +77,7 @@ type node struct {
 	lostPromoted bool          // and what it was then
 	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
+	lonely       bool          // it has been away like that, and is a cluster of its own still
 	asleep       time.Duration // when it fell asleep, the last time that its clocks stopped as well
 	awake        time.Duration // and woke up
 	kept         map[deed]bool // what its journal must know to be accepted
@@ -90,7 +91,7 @@ type node struct {
 }
 
 func (w *world) newNode(i int) *node {
-	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, boots: 1, kept: map[deed]bool{}}
+	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, boots: 1, kept: map[deed]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
 	cfg := agent.DefaultConfig()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
@@ -242,7 +243,7 @@ func (n *node) powerOn() {
 	w.story(n, "boots")
 	n.staysOff, n.stopped = false, false
 	n.alive, n.boots, n.booted, n.slept, n.hidden, n.call = true, n.boots+1, w.now-20*time.Second, 0, 0, 0
-	n.blind, n.keptLost = 0, false
+	n.blind, n.lonely, n.keptLost = 0, false, false
 	w.rough(n)
 	n.restarts()
 	w.after(w.between(2*time.Second, 10*time.Second), func() { w.joins(n) })
@@ -282,7 +283,7 @@ func (n *node) freeze(d time.Duration, clocks bool) {
 		if clocks {
 			n.hidden += w.now - began
 			n.asleep, n.awake = began, w.now
-			n.blind = w.now + Blind + w.waits()
+			n.blind, n.lonely = w.now+Blind+w.waits(), true
 		} else if w.chance(2) {
 			n.slept += w.now - began
 		}

@@ -175,11 +175,13 @@ func forbids(r drbd.Report) string {
 	return ""
 }
 
-// blind reports whether a node that was taken for dead cannot know that yet: it was cut off, or slept without its clocks, and nobody fenced it.
-// With fencing it has no reason to expect that, and notices a short sleep later than Corosync may; a process that was started since knows of none.
+// blind reports whether a node that was taken for dead cannot know that yet: it was cut off, or slept without its clocks, and nobody fenced it,
+// or it is a cluster of its own still, for the other node slept when it came back. With fencing it has no reason to expect that, and notices a
+// short sleep later than Corosync may; a process that was started since knows of none.
 func (o *oracle) blind(p *proc) bool {
 	w, n := o.w, p.n
-	return o.unfenced() && (w.now <= n.blind || w.s.Fencing && w.now <= n.woke+Blind)
+	alone := n.lonely && n.cib != nil && n.cib != n.other().cib
+	return o.unfenced() && (w.now <= n.blind || alone || w.s.Fencing && w.now <= n.woke+Blind)
 }
 
 // unfenced reports whether this cluster has gone on without a node that it did not switch off.

@@ -224,7 +224,7 @@ func (w *world) partition(d time.Duration) {
 	}
 	w.cut = true
 	for _, n := range w.nodes {
-		n.blind = w.now + d + Blind + w.waits()
+		n.blind, n.lonely = w.now+d+Blind+w.waits(), true
 		w.lost(n)
 	}
 	w.after(d, func() {
