@@ -267,7 +267,7 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 // reads notes what a process has learned of the record from a reading that began then.
 func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	mine := o.mine[p.n.i][p.is.key]
-	p.foreign = false
+	p.foreign, p.read = false, began
 	switch {
 	case mine.claim == "" || began < p.wrote:
 	case rec.Owner.Claim == mine.claim:
@@ -312,7 +312,7 @@ func (o *oracle) hears(p *proc) {
 	switch r := o.w.zone.of(p.is.key); {
 	case !n.promoted && max(n.ended, n.upset, p.born) < now-while:
 		o.violated(8, "%s says that its record was changed, and has not been promoted for %v", n.name, now-n.ended)
-	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < now-while:
+	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < min(p.read, now-while):
 		o.violated(8, "%s says that somebody else has changed the record, which is its own", n.name)
 	}
 }

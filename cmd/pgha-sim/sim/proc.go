@@ -54,6 +54,7 @@ type memory struct {
 	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so
 	lostAt    time.Duration
 	seen      time.Duration          // when the last look began that showed the other node promoted
+	read      time.Duration          // when the last reading of the record began
 	missed    time.Duration          // when a reading of the record last failed
 	wrote     time.Duration          // when its last change request ended
 	told      map[deed]time.Duration // what it knows to be accepted, since when
