@@ -77,9 +77,11 @@ func (s *State) settle(now Time) {
 		}
 		s.Epoch = max(s.Epoch, z.Epoch)
 	case z.Owner == s.Config.Node || z.Owner == "":
+		s.Repairing = false // it is not our claim any more that an edit left alone
 	case s.accepts() && z.Epoch > s.Epoch:
 		s.Contested = true
 	case s.accepts() || !s.Episode.Attempted || z.Epoch <= s.Episode.BaseEpoch:
+		s.Repairing = false // the same
 	case z.Claim == s.Episode.BaseClaim && z.Claim != "":
 		s.Episode.BaseEpoch = z.Epoch // written again by its node, before this promotion or late: no other promotion
 	default:

@@ -84,6 +84,21 @@ func TestRepairWhoseReplyWasLost(t *testing.T) {
 	}
 }
 
+// TestRepairEndsWithTheClaim: a newer reading shows that the claim is gone as well, before the repair was written.
+func TestRepairEndsWithTheClaim(t *testing.T) {
+	s, now := settled()
+	s, _ = s.Step(now+1, Paused{now + time.Hour})
+	s, writes := drive(s, now+time.Minute, edited(now+time.Minute, 5))
+	if !s.Repairing || len(writes) > 0 {
+		t.Fatalf("repairing %v, writes %+v", s.Repairing, writes)
+	}
+	gone := Read{Zone: Zone{At: now + 3*time.Minute, OK: true, Addr: "10.9.9.9"}}
+	s, writes = drive(s, now+3*time.Minute, gone, Paused{}, Tick{})
+	if s.Repairing || len(writes) > 0 || !s.Drift() {
+		t.Errorf("repairing %v, drift %v, writes %+v", s.Repairing, s.Drift(), writes)
+	}
+}
+
 func TestRecordPublishedByHandEndsTheFight(t *testing.T) {
 	s, now := settled()
 	s.Fights, s.repaired = true, now
