@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
+	"github.com/pgha/pgha-agent/route53"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
 const (
 	zoneID     = "Z0LAB"
 	recordName = "db.pgha.internal"
+	ownerName  = route53.OwnerPrefix + "." + recordName
 )
 
 // aws is what the machines use of it: Route 53 with the VPC's resolver, instance metadata and the power API. All of it is on
@@ -99,6 +101,15 @@ func (a *aws) record() string {
 		return ""
 	}
 	return set.Values[0]
+}
+
+// owner is what the zone's ownership record says now.
+func (a *aws) owner() (route53.Owner, error) {
+	set, ok := a.zone.Get(ownerName, "TXT")
+	if !ok || len(set.Values) != 1 {
+		return route53.Owner{}, fmt.Errorf("read the ownership record: it is %v", set.Values)
+	}
+	return route53.ParseOwner(set.Values[0])
 }
 
 // publication is one accepted change of the record.

@@ -84,6 +84,14 @@ func (h *history) primarySince() time.Time {
 	return time.Time{}
 }
 
+// promotedAt is primarySince of a promotion that was seen; zero for a node that has been Primary from the first.
+func (h *history) promotedAt() time.Time {
+	if len(h.all()) < 2 {
+		return time.Time{}
+	}
+	return h.primarySince()
+}
+
 func (h *history) all() []roleSince {
 	h.mu.Lock()
 	defer h.mu.Unlock()

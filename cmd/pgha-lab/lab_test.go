@@ -118,6 +118,14 @@ func TestHistoryTellsTheRoleAtATime(t *testing.T) {
 		t.Error("a machine without power is Primary")
 	}
 	h.add("Primary", at(40))
+	if got := h.promotedAt(); !got.Equal(at(40)) {
+		t.Errorf("promoted at %v", got)
+	}
+	h2 := newHistory("node2")
+	h2.add("Primary", at(0))
+	if got := h2.promotedAt(); !got.IsZero() {
+		t.Errorf("a node that was Primary from the first was promoted at %v", got)
+	}
 	if got := h.primarySince(); !got.Equal(at(40)) {
 		t.Errorf("Primary since %v", got)
 	}

@@ -26,7 +26,8 @@ type part struct {
 var scenarios []scenario
 
 func init() {
-	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios, packageScenarios, doctorScenarios)
+	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios, packageScenarios, doctorScenarios,
+		driftScenarios, clockScenarios)
 	slices.SortFunc(scenarios, func(a, b scenario) int { return a.number - b.number })
 }
 
@@ -74,51 +75,55 @@ func runScenarios(ctx context.Context, l *lab, list, out string) error {
 		return err
 	}
 	var failed []string
+	stalls := 0
 	start := time.Now()
 	for _, c := range chosen {
 		begun := time.Now()
 		fmt.Printf("scenario %s: %s: %s\n", c.name, c.scenario.name, c.part.name)
-		errs := runPart(ctx, l, c.part, filepath.Join(out, c.name))
+		errs, stood := runPart(ctx, l, c.part, filepath.Join(out, c.name))
+		stalls += stood
 		if ctx.Err() != nil {
 			return fmt.Errorf("interrupted in scenario %s", c.name)
 		}
 		took := time.Since(begun).Round(time.Second)
 		if len(errs) > 0 {
 			failed = append(failed, c.name)
-			fmt.Printf("scenario %s: FAILED after %s\n  %s\n  records: %s\n", c.name, took, strings.Join(errs, "\n  "), filepath.Join(out, c.name))
+			fmt.Printf("scenario %s: FAILED after %s, %d standstills noticed\n  %s\n  records: %s\n", c.name, took, stood, strings.Join(errs, "\n  "), filepath.Join(out, c.name))
 		} else {
-			fmt.Printf("scenario %s: ok after %s\n", c.name, took)
+			fmt.Printf("scenario %s: ok after %s, %d standstills noticed\n", c.name, took, stood)
 		}
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("%d of %d failed: scenario %s", len(failed), len(chosen), strings.Join(failed, ", "))
 	}
-	fmt.Printf("all %d held, in %s\n", len(chosen), time.Since(start).Round(time.Second))
+	fmt.Printf("all %d held, in %s, %d standstills noticed\n", len(chosen), time.Since(start).Round(time.Second), stalls)
 	return nil
 }
 
-// runPart runs one part and returns what did not hold.
-func runPart(ctx context.Context, l *lab, p part, out string) []string {
+// runPart runs one part and returns what did not hold, and how often the agents noticed that they stood still.
+func runPart(ctx context.Context, l *lab, p part, out string) (failed []string, stalls int) {
 	if err := os.RemoveAll(out); err != nil {
-		return []string{err.Error()}
+		return []string{err.Error()}, 0
 	}
 	if err := l.ready(ctx, agentLayer); err != nil {
-		return []string{err.Error()}
+		return []string{err.Error()}, 0
 	}
 	if l.handler != nil {
 		if err := l.useHandler(ctx, l.handler); err != nil {
-			return []string{err.Error()}
+			return []string{err.Error()}, 0
 		}
 	}
 	defer func() { _ = healLinks(context.WithoutCancel(ctx)) }() // those that a part that failed left cut
 	t, err := newTrial(ctx, l, out)
 	if err != nil {
-		return []string{err.Error()}
+		return []string{err.Error()}, 0
 	}
 	if err := p.run(ctx, t); err != nil && ctx.Err() == nil {
 		t.expect(false, "%v", err)
 	}
 	t.stop()
+	stalls, _ = t.stalls()
+	t.say("%d standstills noticed", stalls)
 	t.write(ctx)
-	return t.failed
+	return t.failed, stalls
 }

@@ -141,20 +141,9 @@ func plannedMove(ctx context.Context, t *trial) error {
 		return err
 	}
 	for range 2 {
-		t.say("%s: standby", p.name)
-		if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
+		if err := t.standbyMove(ctx, p, s); err != nil {
 			return err
 		}
-		if err := t.moves(ctx, s, takeover); err != nil {
-			return err
-		}
-		if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
-			return err
-		}
-		if err := s.until(ctx, takeover, clusterQuiet); err != nil {
-			return err
-		}
-		t.say("%s: standby ended, the cluster is quiet", p.name)
 		d, err := t.status(ctx, s)
 		if err != nil {
 			return err
@@ -163,6 +152,25 @@ func plannedMove(ctx context.Context, t *trial) error {
 		p, s = s, p
 	}
 	return t.finish(ctx, terms{publications: 2})
+}
+
+// standbyMove moves the database from p to s as planned work and waits until all is well again.
+func (t *trial) standbyMove(ctx context.Context, p, s *node) error {
+	t.say("%s: standby", p.name)
+	if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
+		return err
+	}
+	if err := t.moves(ctx, s, takeover); err != nil {
+		return err
+	}
+	if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
+		return err
+	}
+	if err := s.until(ctx, takeover, clusterQuiet); err != nil {
+		return err
+	}
+	t.say("%s: standby ended, the cluster is quiet", p.name)
+	return nil
 }
 
 // freeze stops the promoted machine's processor and lets fencing lie about it, so that it comes back.

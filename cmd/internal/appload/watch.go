@@ -157,6 +157,35 @@ func (w *Watcher) Value(node, series string, labels map[string]string) (float64,
 	return v, ok
 }
 
+// Growth is how much a counter has grown from one scrape that answered to the next.
+type Growth struct {
+	From, To time.Time // the start of the one and the end of the other
+	By       float64
+}
+
+// Growths lists when a counter of a node, with exactly these labels, was seen to grow after the first scrape. A value below the one before
+// is of a process that began at 0.
+func (w *Watcher) Growths(node, series string, labels map[string]string) (list []Growth) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var from time.Time // of the last scrape that answered
+	last := 0.0
+	for _, s := range w.samples[node] {
+		v, ok := s.values[key(series, labels)]
+		if !ok {
+			continue
+		}
+		if v < last {
+			last = 0
+		}
+		if !from.IsZero() && v > last {
+			list = append(list, Growth{from, s.end, v - last})
+		}
+		last, from = v, s.start
+	}
+	return list
+}
+
 // Scrapes is how many scrapes of a node answered, and how many did not: an assertion over no samples says nothing.
 func (w *Watcher) Scrapes(node string) (answered, unreachable int) {
 	w.mu.Lock()

@@ -143,3 +143,34 @@ func TestWatcherSeesTwoWritersAndNodesThatAreAway(t *testing.T) {
 		}
 	}
 }
+
+func TestGrowthOfACounterOverRestarts(t *testing.T) {
+	start := time.Now()
+	// A digit is what a scrape at each second says, x is unreachable.
+	for name, tc := range map[string]struct{ scrapes, want string }{
+		"never":                     {"0000", ""},
+		"what was before the start": {"3333", ""},
+		"twice":                     {"011133", "0-1 +1, 3-4 +2"},
+		"unreachable between":       {"1xx2", "0-3 +1"},
+		"restart":                   {"3x0011", "3-4 +1"},
+		"restart, and at once":      {"3x2", "0-2 +2"},
+		"unreachable at first":      {"xx23", "2-3 +1"},
+	} {
+		w := &Watcher{samples: map[string][]sample{}}
+		for i, c := range tc.scrapes {
+			at := start.Add(time.Duration(i) * time.Second)
+			s := sample{start: at, end: at}
+			if c != 'x' {
+				s.values = map[string]float64{"stalls": float64(c - '0')}
+			}
+			w.keep("a", s)
+		}
+		var got []string
+		for _, g := range w.Growths("a", "stalls", nil) {
+			got = append(got, fmt.Sprintf("%.0f-%.0f +%g", g.From.Sub(start).Seconds(), g.To.Sub(start).Seconds(), g.By))
+		}
+		if text := strings.Join(got, ", "); text != tc.want {
+			t.Errorf("%s: %q, want %q", name, text, tc.want)
+		}
+	}
+}
