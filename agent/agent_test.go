@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -411,37 +412,54 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	}
 }
 
-func TestPublishOnceJudgesTheRecordAfterItsLook(t *testing.T) {
-	w := newWorld(t)
-	a, stop := w.start()
-	w.ready(a)
-	w.failOver()
-	w.await("publication", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
-	stop()
-	// The journal says that the claim was accepted, and the zone is read before crm_mon has an answer.
-	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
-	read := w.aws.Count("ListResourceRecordSets")
-	answer := filepath.Join(w.dir, "go")
-	w.script("crm_mon", "while [ ! -e "+answer+" ]; do sleep 0.02; done; cat "+filepath.Join(w.dir, "crm.xml"))
-	go func() {
-		for w.aws.Count("ListResourceRecordSets") == read && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(200 * time.Millisecond) // for the reading to be taken in
-		_ = os.WriteFile(answer, nil, 0o644)
-	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil || w.record() != "127.0.2.10" {
-		t.Errorf("record %s, %v", w.record(), err)
-	}
-	// Without a look nothing is known of the record, whatever the journal says.
-	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
-	w.script("crm_mon", "exit 1")
-	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if doc, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err == nil {
-		t.Errorf("without crm_mon: %s is called published", doc.Record.Addr)
+func TestPublishOnceJudgesTheRecordWhenItKnowsAll(t *testing.T) {
+	for name, late := range map[string]func(w *world) (answer func()){
+		"crm_mon after the zone": func(w *world) func() {
+			answer := filepath.Join(w.dir, "answer")
+			w.script("crm_mon", "while [ ! -e "+answer+" ]; do sleep 0.02; done; cat "+filepath.Join(w.dir, "crm.xml"))
+			return func() { _ = os.WriteFile(answer, nil, 0o644) }
+		},
+		"the own address after both": func(w *world) func() {
+			imds := &route53test.IMDS{LocalIPv4: "127.0.2.10"}
+			imds.SetMode(route53test.IMDSNotFound)
+			srv := httptest.NewServer(imds)
+			t.Cleanup(srv.Close)
+			w.cfg.Node.Address, w.cfg.Record.IMDS = AddressIMDS, srv.URL
+			return func() { imds.SetMode(route53test.IMDSv2Only) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+			a, stop := w.start()
+			w.ready(a)
+			w.failOver()
+			w.await("publication", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+			stop() // the journal says that the claim was accepted
+			w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
+			read := w.aws.Count("ListResourceRecordSets")
+			answer := late(w)
+			go func() {
+				for w.aws.Count("ListResourceRecordSets") == read && t.Context().Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(300 * time.Millisecond) // for what is known to be taken in
+				answer()
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil || w.record() != "127.0.2.10" {
+				t.Errorf("record %s, %v", w.record(), err)
+			}
+			// Without a look nothing is known of the record, whatever the journal says.
+			w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
+			w.script("crm_mon", "exit 1")
+			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if doc, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err == nil {
+				t.Errorf("without crm_mon: %s is called published", doc.Record.Addr)
+			}
+		})
 	}
 }
 

@@ -38,7 +38,7 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	switch {
 	case s.State.Contested:
 		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
-	case s.State.Published && s.State.Zone.OK && s.State.Cluster.At != 0 && !s.State.Drift():
+	case s.State.Published && s.State.Zone.OK && judged(&s.State) && !s.State.Drift():
 		return doc, nil
 	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return doc, err
@@ -53,14 +53,19 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*Snapshot) {
 	republished := false
 	return func(s *Snapshot) {
 		switch st := &s.State; {
-		case !st.Settled() || st.Zone.At == 0 || st.Cluster.At == 0 || st.Writing.Claim != "": // before a look no record is anybody's
-		case st.Drift() && !st.Contested && !republished:
-			republished = true
-			a.start(func() { a.send(ctx, message{event: fsm.Republish{}}) }) // not from within the loop: its inbox may be full
+		case !st.Settled() || !judged(st) || st.Writing.Claim != "":
+		case st.Drift(): // until the request has been taken in, which other messages may come before
+			if !republished {
+				republished = true
+				a.start(func() { a.send(ctx, message{event: fsm.Republish{}}) }) // not from within the loop: its inbox may be full
+			}
 		default:
 			done()
 		}
 	}
 }
+
+// judged reports whether the state knows enough to tell whose the record is and what it should hold.
+func judged(st *fsm.State) bool { return st.Zone.At != 0 && st.Cluster.At != 0 && st.Config.Addr != "" }
 
 var errSettled = errors.New("settled")
