@@ -162,7 +162,15 @@ func TestDriftIsJudgedByThePromotedNode(t *testing.T) {
 		"DRBD is down":                 {func(s *State) { s.Drbd, s.Cluster.OK = Drbd{Down: true}, false }, false},
 		"DRBD is Secondary":            {func(s *State) { s.Drbd.Primary, s.Cluster.OK = false, false }, false},
 		"DRBD does not answer":         {func(s *State) { s.Drbd.Live = false }, true},
-		"an alias":                     {func(s *State) { s.Zone = Zone{Refused: true} }, true},
+		"a later claim of this node, which is forgotten": {func(s *State) {
+			s.Zone = Zone{OK: true, Addr: myAddr, Epoch: 9, Owner: me, Claim: "p2"}
+			s.Cluster.Promotion = ""
+		}, false},
+		"an earlier claim of this node": {func(s *State) {
+			s.Zone = Zone{OK: true, Addr: myAddr, Epoch: 4, Owner: me, Claim: "p0"}
+			s.Cluster.Promotion = ""
+		}, true},
+		"an alias": {func(s *State) { s.Zone = Zone{Refused: true} }, true},
 	} {
 		s, _ := settled()
 		s.Zone.Addr = "10.9.9.9"

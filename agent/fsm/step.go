@@ -251,6 +251,9 @@ func (s *State) owns() bool {
 // Drift reports whether the published record does not say what this node wrote.
 func (s *State) Drift() bool {
 	z := &s.Zone
+	if z.OK && z.Owner == s.Config.Node && z.Addr == s.Config.Addr && s.Cluster.Promotion == "" && z.Epoch > s.Epoch {
+		return false // a later claim of this node, which a journal that was cut off and a history that was erased have forgotten
+	}
 	return s.owns() && (z.Refused || z.OK && (z.Addr != s.Config.Addr || s.Config.Ownership && z.Claim != s.Promotion))
 }
 
