@@ -214,6 +214,9 @@ type walk struct {
 	edited        bool // somebody has edited the address since a write was last made
 	repaired      Time // when a claim was last made a second time because of that
 	repairedClaim string
+
+	stepped   func(ev Event, actions []Action) // after each step
+	restarted func()
 }
 
 func kind(a Action) string { return fmt.Sprintf("%T", a) }
@@ -226,6 +229,9 @@ func (w *walk) step(ev Event) {
 		w.t.Fatalf("Step is not deterministic at %T", ev)
 	}
 	w.st = after
+	if w.stepped != nil {
+		w.stepped(ev, actions)
+	}
 	w.o.learn(w.now, ev)
 	if _, ok := ev.(Wrote); ok && after.Published && !before.Published {
 		w.o.ours, w.o.mine = true, after.Epoch
@@ -539,6 +545,9 @@ func (w *walk) restart() {
 	paused := w.st.PausedUntil
 	w.st = New(w.cfg, uint64(w.now), w.saved, true)
 	w.st.PausedUntil = paused
+	if w.restarted != nil {
+		w.restarted()
+	}
 	w.o.restart(w.saved.ID != 0)
 	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion, w.st.Published, w.st.Epoch, w.st.Contested
 	w.again = w.again || w.st.Published // what a half-done republish did is known only after the next read

@@ -168,10 +168,18 @@ func (s *State) backoff(now Time, r Retry, reason string) Retry {
 	return r
 }
 
-// jitter returns a duration in [0, d), from a splitmix64 sequence.
+// jitter returns a duration in [0, d), from a splitmix64 sequence, or an end of it for the two seeds that ask for one.
 func (s *State) jitter(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
+	}
+	switch s.rng &^ drawn {
+	case JitterShortest:
+		s.rng |= drawn
+		return 0
+	case JitterLongest:
+		s.rng |= drawn
+		return d - 1
 	}
 	s.rng += 0x9e3779b97f4a7c15
 	z := s.rng
