@@ -8,7 +8,7 @@ ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 SEEDS    ?= 1000
 
-.PHONY: all build programs demo test unit lint deps bench sim fleet mutants fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
+.PHONY: all build programs demo test unit lint deps bench sim explore fleet mutants fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
 all: build
 
@@ -30,6 +30,7 @@ deps: ## PostgreSQL for the tests of pg and the demo, systemd's analyzer for the
 
 unit:
 	PGHA_REQUIRE_POSTGRES=1 PGHA_REQUIRE_PROMTOOL=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+	$(GO) test -timeout 20m ./cmd/pgha-sim/explore # under the race detector it searches a little of it only
 
 lint:
 	$(GO) vet ./...
@@ -41,6 +42,9 @@ bench: ## the figures of docs/performance.md
 
 sim: ## simulated clusters under faults, with the real agents: SEEDS=1000 of them, until one is wrong; see docs/safety.md
 	$(GO) run ./cmd/pgha-sim --seeds $(SEEDS)
+
+explore: ## every interleaving of a small model, within the budgets that take longer than a test; see docs/safety.md
+	$(GO) run ./cmd/pgha-sim explore --long
 
 fleet: ## the table and the picture of docs/performance.md: many clusters of one account fail over at once
 	$(GO) run ./cmd/pgha-sim fleet --svg docs/fleet.svg

@@ -4,6 +4,7 @@
 //	pgha-sim --seed 4711          one seed, told as a story
 //	pgha-sim --scenario FILE      a scenario from a file, told as a story
 //	pgha-sim fleet                many clusters in one AWS account that fail over at once
+//	pgha-sim explore              every interleaving of a small model, within budgets
 package main
 
 import (
@@ -33,8 +34,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) > 0 && args[0] == "fleet" {
-		return runFleet(args[1:], out)
+	if len(args) > 0 {
+		switch args[0] {
+		case "fleet":
+			return runFleet(args[1:], out)
+		case "explore":
+			return runExplore(ctx, args[1:], out)
+		}
 	}
 	var o options
 	flags := flag.NewFlagSet("pgha-sim", flag.ContinueOnError)
