@@ -159,6 +159,7 @@ func TestDriftIsJudgedByThePromotedNode(t *testing.T) {
 		"not looked yet":               {func(s *State) { s.everLooked = false }, false},
 		"demoted":                      {func(s *State) { s.Cluster.PromotedHere = false }, false},
 		"promoted once more meanwhile": {func(s *State) { s.Cluster.Promotion = "p2" }, false},
+		"own address not known yet":    {func(s *State) { s.Config.Addr = "" }, false},
 		"DRBD is down":                 {func(s *State) { s.Drbd, s.Cluster.OK = Drbd{Down: true}, false }, false},
 		"DRBD is Secondary":            {func(s *State) { s.Drbd.Primary, s.Cluster.OK = false, false }, false},
 		"DRBD does not answer":         {func(s *State) { s.Drbd.Live = false }, true},

@@ -245,7 +245,7 @@ func (s *State) owns() bool {
 	if s.Drbd.Down || s.Drbd.Live && !s.Drbd.Primary {
 		return false // whatever Pacemaker said last: it may be gone as well
 	}
-	return s.Published && !s.Contested && s.everLooked && s.Cluster.PromotedHere && (s.Cluster.Promotion == s.Promotion || s.Cluster.Promotion == "")
+	return s.Published && !s.Contested && s.Config.Addr != "" && s.everLooked && s.Cluster.PromotedHere && (s.Cluster.Promotion == s.Promotion || s.Cluster.Promotion == "")
 }
 
 // Drift reports whether the published record does not say what this node wrote.
