@@ -15,7 +15,7 @@ import (
 func runExplore(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("pgha-sim explore", flag.ContinueOnError)
 	name := flags.String("budget", "", "search this one: "+strings.Join(names(), ", ")+" (default: all that tests run)")
-	long := flags.Bool("long", false, "search those that take longer than a test; they need up to 16 GiB of memory")
+	long := flags.Bool("long", false, "search those that take longer than a test; they need up to 7 GiB of memory")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

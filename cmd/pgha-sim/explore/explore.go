@@ -79,7 +79,7 @@ func Budgets() []Budget {
 
 		{Name: "power-long", Promotions: 3, Cuts: 1, LateRequests: 1, AtWakes: true, BothJitters: true},
 		{Name: "crash-long", Promotions: 2, Crashes: 1, LateRequests: 1, AtWakes: true, BothJitters: true},
-		{Name: "freeze-long", Promotions: 2, Freezes: 1, LateRequests: 1, AtWakes: true, BothJitters: true},
+		{Name: "freeze-long", Promotions: 2, Freezes: 1, AtWakes: true, BothJitters: true},
 		{Name: "reboot-long", Promotions: 2, Cuts: 1, Boots: 1, LateRequests: 1, AtWakes: true, BothJitters: true},
 		{Name: "slow-long", Promotions: 3, LateRequests: 1, AtWakes: true, Slow: true},
 		{Name: "unsafe-long", Promotions: 2, Freezes: 1, LateRequests: 1, AtWakes: true, Unsafe: true},
