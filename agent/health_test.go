@@ -64,6 +64,19 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	}
 }
 
+// TestRepairThatIsHeldBackSaysWhy: the finding of a drift sends the operator to what holds publication back.
+func TestRepairThatIsHeldBackSaysWhy(t *testing.T) {
+	a := bareAgent(t)
+	a.state.Cluster.Maintenance, a.state.Promotion, a.state.Published, a.state.Repairing = true, "claim", true, true
+	a.publish(a.clock.Boot())
+	if got := findings(a); !slices.Contains(got, "held_maintenance critical") {
+		t.Errorf("findings: %v", got)
+	}
+	if holds := a.Status(a.Snapshot()).Publication.Holds; !slices.ContainsFunc(holds, func(h HoldDoc) bool { return h.Name == "maintenance" }) {
+		t.Errorf("holds: %v", holds)
+	}
+}
+
 // TestDriftFindingSaysWhoDoesWhat: what the operator reads depends on what the agent does about it.
 func TestDriftFindingSaysWhoDoesWhat(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -37,7 +37,7 @@ func publicationOf(s *Snapshot) Publication {
 		return PubUnknown
 	case st.Promotion == "" && !st.Cluster.PromotedHere:
 		return PubIdle
-	case !st.Published:
+	case !st.Published || st.Repairing:
 		return PubHeld
 	case st.Resolved.OK && st.Resolved.Addr == st.Config.Addr:
 		return PubObserved

@@ -28,7 +28,7 @@ func (s *State) looked(now Time, c Cluster) {
 	if first && c.PromotedHere && !c.FencingEnabled {
 		// A machine that froze and woke may have its agent restarted by systemd's watchdog, and nothing then remembers the stall. With
 		// fencing such a node does not wake.
-		s.StalledUntil = max(s.StalledUntil, now+s.stallHold())
+		s.StalledAt, s.StalledUntil = now, max(s.StalledUntil, now+s.stallHold())
 	}
 	s.LookTook = now - c.At
 	if s.lookGap < lookBusy {

@@ -294,6 +294,18 @@ func TestStandstillIsJudgedByCorosyncWhereNobodyFences(t *testing.T) {
 	}
 }
 
+// TestFirstLookWithoutFencingMayBeFromBeforeAStandstill: what was seen until then is not fresh for anybody.
+func TestFirstLookWithoutFencingMayBeFromBeforeAStandstill(t *testing.T) {
+	for _, fencing := range []bool{true, false} {
+		s, c := New(testConfig(), 1, Episode{}, false), goodCluster(boot)
+		c.FencingEnabled = fencing
+		s, _ = s.Step(boot+1, Looked{c})
+		if held := s.StalledUntil > boot+1; held == fencing || (s.StalledAt > c.At) == fencing {
+			t.Errorf("fencing %v: held %v, stalled at %v", fencing, held, s.StalledAt)
+		}
+	}
+}
+
 func TestFencesAreASet(t *testing.T) {
 	var f Fences
 	for id := range FenceID(2 * maxFences) {

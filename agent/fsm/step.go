@@ -262,5 +262,5 @@ func (s *State) TTLDrift() bool {
 	return s.owns() && !s.Drift() && s.Zone.OK && s.Zone.TTL != s.Config.TTL && s.Config.TTL != 0 && s.Zone.TTL != 0
 }
 
-// Settled reports whether nothing more is to be done for this node's promotion: published, or contested.
-func (s *State) Settled() bool { return s.Promotion != "" && (s.Published || s.Contested) }
+// Settled reports whether nothing more is to be done for this node's promotion: published and not edited since, or contested.
+func (s *State) Settled() bool { return s.Promotion != "" && !s.needsWrite() }
