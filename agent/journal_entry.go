@@ -110,10 +110,12 @@ type (
 	memoryJSON struct {
 		Fences      string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
 		Unfenced    []string `json:"unfenced,omitempty"`
+		Base        string   `json:"base,omitempty"`
 		Record      string   `json:"record,omitempty"`
 		Addr        string   `json:"addr,omitempty"`
 		Epoch       uint64   `json:"epoch,omitempty"`
 		Contested   bool     `json:"contested,omitempty"`
+		Demoted     bool     `json:"demoted,omitempty"`
 		Settled     fsm.Time `json:"settled,omitempty"`
 		Repaired    fsm.Time `json:"repaired,omitempty"`
 		RepairEpoch uint64   `json:"repair_epoch,omitempty"`
@@ -195,8 +197,8 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 		return nil
 	}
 	w := &memoryJSON{
-		Fences: hex.EncodeToString([]byte(m.Fences)), Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
-		Settled: m.Settled, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
+		Fences: hex.EncodeToString([]byte(m.Fences)), Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
+		Demoted: m.Demoted, Settled: m.Settled, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -211,8 +213,8 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 		return fsm.Memory{}, nil
 	}
 	m := fsm.Memory{
-		Kept: true, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested,
-		Settled: w.Settled, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
+		Kept: true, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested,
+		Demoted: w.Demoted, Settled: w.Settled, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {

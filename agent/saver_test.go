@@ -258,6 +258,7 @@ func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
 	e := testEntry(3)
 	e.Boot, e.Uptime, e.Saved = "before", 240*time.Hour, testWall.Add(-5*time.Minute)
 	e.Episode.Start, e.Episode.Outcome, e.Episode.RaceUntil = 239*time.Hour, "", 241*time.Hour
+	e.Episode.Memory.Base = "Z1 db.pgha.internal txt"
 	mustAppend(t, j, e)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

@@ -87,13 +87,29 @@ type Memory struct {
 	Unfenced [MaxPeers]string // peers that were lost while promoted, and not fenced since
 
 	// Of this node's promotion.
+	Base         string // the record that the story's base and lost races are of
 	Record, Addr string // where its claim was accepted, "" until then
 	Epoch        uint64 // the newest epoch of it that is known
 	Contested    bool   // and another node's newer claim was found there
+	Demoted      bool   // it has ended, although the story had its end before
 	Settled      Time   // until then the API and the resolvers may show what was before our last write
 	Repaired     Time   // when the record was last written again because of an edit by somebody else
 	RepairEpoch  uint64 // the epoch of that write, which may not have left
 	Fights       bool   // and it was edited again soon after
+}
+
+// place is the record that the story is about, "" when that is not known.
+func (m *Memory) place() string {
+	if m.Base != "" {
+		return m.Base
+	}
+	return m.Record
+}
+
+// baseless forgets what the record held: the promotion goes on, and another record is its own from now on.
+func (e *Episode) baseless() {
+	e.Attempted, e.BaseEpoch, e.BaseClaim = false, 0, ""
+	e.Races, e.Raced, e.RaceUntil = 0, false, 0
 }
 
 // Open reports whether the episode is going on.

@@ -170,6 +170,60 @@ func TestDemotedEpisodeIsNotContinuedAfterARestart(t *testing.T) {
 	}
 }
 
+// TestPromotionThatEndedAfterItsStoryIsNotContinued: without the history of operations crm_mon shows any later promotion the same way.
+func TestPromotionThatEndedAfterItsStoryIsNotContinued(t *testing.T) {
+	s, now := settled()
+	s, _ = s.Step(now, ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}})
+	if s.Episode.Outcome != OutcomeComplete {
+		t.Fatalf("outcome %q", s.Episode.Outcome)
+	}
+	if again := New(s.Config, 1, s.Episode, true); again.Promotion != "p1" {
+		t.Errorf("promotion %q, which goes on", again.Promotion)
+	}
+	down, gone := goodDrbd(now), goodCluster(now)
+	down.Primary, gone.PromotedHere, gone.PromotedCount, gone.Promotion = false, false, 0, ""
+	s, _ = s.Step(now, DrbdChanged{down})
+	s, _ = s.Step(now, Looked{gone})
+	for range 2 {
+		if s = New(s.Config, 1, s.Episode, true); s.Promotion != "" {
+			t.Errorf("promotion %q, which has ended", s.Promotion)
+		}
+		s, _ = s.Step(now, Tick{})
+	}
+}
+
+// TestLostRaceIsOfItsRecord: another record holds another history. What it holds may be written over, after a look that is newer.
+func TestLostRaceIsOfItsRecord(t *testing.T) {
+	for record, contested := range map[string]bool{"Z1 db txt": true, "Z2 db txt": false} {
+		s, now := writing(t, true), boot+8
+		unfenced := goodCluster(now)
+		unfenced.FencingEnabled = false
+		s, _ = s.Step(now, Looked{unfenced})
+		s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
+		if s, _ = s.Step(now+1, foreign()); s.RaceUntil == 0 {
+			t.Fatal("no lost race")
+		}
+		cfg := s.Config
+		cfg.Record = record
+		s = New(cfg, 1, s.Episode, true)
+		s, _ = s.Step(now+2, Looked{unfenced})
+		claim := foreign()
+		claim.Zone.At, claim.Zone.Epoch, claim.Zone.Claim = now+2, 9, "c9"
+		s, _ = s.Step(now+3, claim)
+		if s.Contested != contested || (s.RaceUntil != 0) != contested {
+			t.Errorf("%s: contested %v, race until %v", record, s.Contested, s.RaceUntil)
+		}
+	}
+}
+
+// TestRefusedRecordIsReadAgainThoughTheAccountIsAtItsLimit: a promoted node waits for somebody to clear it away.
+func TestRefusedRecordIsReadAgainThoughTheAccountIsAtItsLimit(t *testing.T) {
+	s, _ := drive(goodState(boot), boot, Read{Zone: Zone{At: boot, Refused: true}, Reason: "refused_record"}, Read{Zone: Zone{}, Reason: throttled})
+	if due := s.tasks[taskRead].Due; !s.Zone.Refused || due > boot+2*time.Minute {
+		t.Errorf("refused %v, read again after %v", s.Zone.Refused, due-boot)
+	}
+}
+
 func TestErasedPromotionIsAdoptedFromOurOwnRecord(t *testing.T) {
 	s := New(testConfig(), 1, Episode{}, false)
 	c := goodCluster(boot)

@@ -285,7 +285,8 @@ func (w *walk) act(a Action) {
 		if w.cfg.Ownership && (!r.Zone.OK || a.Base != r.Zone) || !a.Base.OK {
 			w.t.Fatalf("the base is not what was read last:\n%+v\n%+v", a.Base, r.Zone)
 		}
-		if w.cfg.Ownership && a.Base.Owner != "" && a.Base.Raw == "" || a.NextEpoch != max(a.Base.Epoch, w.st.Epoch)+1 || a.Claim == "" || a.Claim != w.st.Promotion ||
+		if w.cfg.Ownership && a.Base.Owner != "" && a.Base.Raw == "" ||
+			a.NextEpoch != max(a.Base.Epoch, w.st.Epoch, w.st.newest)+1 || a.Claim == "" || a.Claim != w.st.Promotion ||
 			a.Addr != w.st.Config.Addr || a.Addr == "" || a.Decided != w.now {
 			w.t.Fatalf("malformed write %+v", a)
 		}

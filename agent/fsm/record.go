@@ -14,7 +14,7 @@ func (s *State) read(now Time, e Read) {
 	s.readForClaim(now, e.Zone.At)
 	if e.Reason != "" && !e.Zone.Refused {
 		s.ReadRetry = s.backoff(now, s.ReadRetry, e.Reason)
-		if e.Reason == throttled && known {
+		if e.Reason == throttled && s.Zone.OK { // a refused record is waited for: somebody may be about to clear it away
 			s.tasks[taskRead].Due = max(s.tasks[taskRead].Due, s.ReadRetry.At)
 			return
 		}
@@ -42,14 +42,16 @@ func (s *State) read(now Time, e Read) {
 }
 
 // behind reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
-// change by somebody else.
+// change by somebody else. Where a claim was deleted, epochs begin again, and what was before may bear the same.
 func (s *State) behind(now Time, z Zone) bool {
-	return s.Published && s.Config.Ownership && z.OK && z.Epoch < s.Epoch && now < s.settled
+	older := z.Epoch < s.Epoch || z.Epoch == s.Epoch && z.Claim != s.Promotion
+	return s.Published && s.Config.Ownership && z.OK && older && now < s.settled
 }
 
 // settle compares the record with this node's promotion: whose it is.
 func (s *State) settle(now Time) {
 	z := s.Zone
+	s.newest = max(s.newest, z.Epoch)
 	if s.Promotion == "" || !s.Cluster.PromotedHere || !z.OK {
 		return
 	}
@@ -229,8 +231,9 @@ func (s *State) decide(now Time, out []Action) []Action {
 		s.Zone.OK = false // schedule reads it again, at the pace of the read's own backoff
 		return out
 	}
-	// Where somebody has deleted our claim, its epoch is still behind us: what is on the way from before must not be newer.
-	next := max(s.Zone.Epoch, s.Epoch) + 1
+	// Where somebody has deleted a claim, its epoch is still behind us: what is on the way from before must not be newer, and no late
+	// reading of it may look so.
+	next := max(s.Zone.Epoch, s.Epoch, s.newest) + 1
 	s.Writing = Write{Decided: now, Base: s.Zone, NextEpoch: next, Claim: s.Promotion, Addr: s.Config.Addr}
 	if s.Repairing {
 		s.repaired, s.attempt = now, s.Writing.NextEpoch

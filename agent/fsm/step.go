@@ -55,11 +55,12 @@ type State struct {
 	StalledAt    Time // when this process was last found to have stood still
 	StalledUntil Time
 	PausedUntil  Time
-	Writing      Write // the write in flight; zero Claim when none
-	readAt       Time  // when the read ended that Zone is from
-	wroteAt      Time  // when the last one ended that may have changed the record
-	settled      Time  // until then the resolvers may not all have heard of our last change
-	created      bool  // the last change made the record, and has not reached all name servers yet
+	Writing      Write  // the write in flight; zero Claim when none
+	readAt       Time   // when the read ended that Zone is from
+	newest       uint64 // epoch that the record has shown since the start
+	wroteAt      Time   // when the last one ended that may have changed the record
+	settled      Time   // until then the resolvers may not all have heard of our last change
+	created      bool   // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string
 	crowded      uint8  // how often the interval of checks has been doubled
@@ -113,20 +114,25 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	if last.Outcome == OutcomeDemoted || last.Outcome == OutcomeAverted {
 		return s // what comes next is another promotion
 	}
-	// The promotion goes on if crm_mon still shows it; what was claimed for it stays claimed.
-	s.Promotion = last.Promotion
-	s.Published, s.Epoch = last.Seen(DNSAccepted), last.Epoch
-	s.Contested = last.Outcome == OutcomeContested
-	if m := last.Memory; m.Record != "" {
-		s.published, s.Epoch, s.Contested = place{m.Record, m.Addr}, m.Epoch, s.Contested || m.Contested
-		if m.Record != cfg.Record {
-			s.Published, s.Epoch, s.Contested = false, 0, false
-		}
-		s.Published = s.Published && (m.Addr == cfg.Addr || cfg.Addr == "")
+	if last.Memory.Demoted {
+		return s // the same; without a history crm_mon could not tell the two apart
 	}
-	s.settled = last.Memory.Settled
-	s.repaired, s.attempt, s.Fights = last.Memory.Repaired, last.Memory.RepairEpoch, last.Memory.Fights
-	s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
+	// The promotion goes on if crm_mon still shows it; what was claimed for it stays claimed, where it was.
+	s.Promotion = last.Promotion
+	m := &last.Memory
+	s.published = place{m.Record, m.Addr}
+	if of := m.place(); of == "" || of == cfg.Record {
+		here := m.Record == "" || m.Record == cfg.Record && (m.Addr == cfg.Addr || cfg.Addr == "")
+		s.Published, s.Epoch, s.Contested = here && last.Seen(DNSAccepted), m.Epoch, m.Contested || last.Outcome == OutcomeContested
+		if m.Record == "" {
+			s.Epoch = last.Epoch
+		}
+		s.races, s.raceUsed, s.RaceUntil = last.Races, last.Raced, last.RaceUntil
+		s.repaired, s.attempt, s.Fights = m.Repaired, m.RepairEpoch, m.Fights
+	} else {
+		s.Episode.baseless()
+	}
+	s.settled = m.Settled
 	if last.Open() && last.Lost.Name != "" && s.lost(last.Lost.Name) == nil {
 		s.remember(last.Lost)
 	}
@@ -215,8 +221,11 @@ func (s *State) memorize() {
 	if s.Episode.ID == 0 {
 		return
 	}
+	o := s.Episode.Outcome
+	over := o == OutcomeDemoted || o == OutcomeAverted || o == OutcomeLost // which say it already
 	m := Memory{
-		Kept: true, Fences: s.fences, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch, Contested: s.Contested,
+		Kept: true, Fences: s.fences, Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch,
+		Contested: s.Contested, Demoted: s.Promotion == "" && s.Episode.Promotion != "" && !over,
 		Settled: s.settled, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
 	}
 	for i, l := range s.Lost {
@@ -244,6 +253,9 @@ func (s *State) viewed(now Time, e Viewed) {
 func (s *State) owns() bool {
 	if s.Drbd.Down || s.Drbd.Live && !s.Drbd.Primary {
 		return false // whatever Pacemaker said last: it may be gone as well
+	}
+	if !s.Cluster.OK && !s.Drbd.Live {
+		return false // neither says anything
 	}
 	return s.Published && !s.Contested && s.Config.Addr != "" && s.everLooked && s.Cluster.PromotedHere && (s.Cluster.Promotion == s.Promotion || s.Cluster.Promotion == "")
 }

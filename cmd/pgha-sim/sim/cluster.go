@@ -39,6 +39,7 @@ type member struct {
 	fencing                  bool
 	failed                   time.Time
 	lost                     time.Duration
+	left                     bool // in good order
 	skipped                  bool // taken for clean without a fencing
 	twin                     bool // its last fencing looks like an earlier one: nobody can tell them apart
 }
@@ -230,7 +231,7 @@ func (w *world) acts(b *cib, n *node, action, role crm.Role, do func()) {
 func (w *world) leavesInOrder(b *cib, n *node) {
 	w.story(n, "Pacemaker stops")
 	n.cib, n.stopped = nil, true
-	w.edit(b, func() { b.n[n.i] = member{role: crm.RoleStopped, standby: b.n[n.i].standby} })
+	w.edit(b, func() { b.n[n.i] = member{role: crm.RoleStopped, standby: b.n[n.i].standby, left: true} })
 	n.other().alert(crm.Alert{Kind: crm.AlertNode, Node: n.name, Desc: "lost"})
 }
 
@@ -464,6 +465,8 @@ func (w *world) joins(n *node) {
 	if !o.alive || o.frozen || o.stopped || w.cut {
 		if n.cib == nil { // Corosync waits for all
 			w.after(5*time.Second, func() { w.joins(n) })
+		} else { // it has not heard of that yet, when the other went while it came back
+			w.lost(o)
 		}
 		return
 	}

@@ -77,21 +77,31 @@ type node struct {
 	lostPromoted bool          // and what it was then
 	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
-	lonely       bool          // it has been away like that, and is a cluster of its own still
-	asleep       time.Duration // when it fell asleep, the last time that its clocks stopped as well
-	awake        time.Duration // and woke up
-	kept         map[deed]bool // what its journal must know to be accepted
-	keptLost     bool          // and that the other node was lost while it was promoted
-	noJournal    bool          // it cannot be opened
-	blanks       int           // processes that found it so
-	replaced     bool          // by another machine, at least once
-	news         time.Duration // when something last happened to its promotion, or to what it knows of the other node
-	blind        time.Duration // until when its picture may be from before a sleep or a cut that nobody could end
-	upset        time.Duration // when something last went wrong on it: see world.rough
+	lonely       bool                    // it has been away like that, and is a cluster of its own still
+	asleep       time.Duration           // when it fell asleep, the last time that its clocks stopped as well
+	awake        time.Duration           // and woke up
+	kept         map[deed]bool           // what its journal must know to be accepted
+	keptLost     bool                    // and that the other node was lost while it was promoted
+	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
+	rivals       rivals                  // what it has read
+	untold       time.Duration           // when a fencing of the other node was last erased before the daemon saw it
+	misled       time.Duration           // when the history last came back with one that the daemon does not know
+	noJournal    bool                    // it cannot be opened
+	blanks       int                     // processes that found it so
+	replaced     bool                    // by another machine, at least once
+	news         time.Duration           // when something last happened to its promotion, or to what it knows of the other node
+	blind        time.Duration           // until when its picture may be from before a sleep or a cut that nobody could end
+	upset        time.Duration           // when something last went wrong on it: see world.rough
+}
+
+// rivals are the claims of the other node that one has read during a promotion.
+type rivals struct {
+	during, count int
+	last          string
 }
 
 func (w *world) newNode(i int) *node {
-	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, boots: 1, kept: map[deed]bool{}}
+	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, boots: 1, kept: map[deed]bool{}, keptFenced: map[crm.FenceEvent]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
 	cfg := agent.DefaultConfig()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
@@ -152,6 +162,7 @@ func (n *node) replace() {
 		panic(err)
 	}
 	n.replaced, n.kept, n.keptLost, n.pauseFile, n.paused = true, map[deed]bool{}, false, time.Time{}, 0
+	n.keptFenced = map[crm.FenceEvent]bool{}
 }
 
 // pauseFound is until when a new process is paused, which goes by the file.

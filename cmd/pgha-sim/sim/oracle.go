@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pgha/pgha-agent/crm"
@@ -135,10 +136,11 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	} else if why := forbids(p.said); why != "" {
 		o.violated(6, "%s sends a change although DRBD has said: %s", n.name, why)
 	}
-	if other := n.other(); p.lost && n.cib != nil && n.cib.n[other.i].skipped && other.lostPromoted {
+	misled := n.misled != 0 && n.misled > p.lostAt-time.Minute
+	if other := n.other(); p.lost && n.cib != nil && n.cib.n[other.i].skipped && other.lostPromoted && !misled {
 		o.violated(6, "%s sends a change although %s was lost while promoted, and not fenced", n.name, other.name)
 	}
-	if p.quiet[d.claim] {
+	if p.quiet[d] {
 		o.violated(4, "%s writes although its claim was contested", n.name)
 	}
 	if mends = o.knows(p, d); mends {
@@ -189,6 +191,13 @@ func (o *oracle) unfenced() bool { return !o.w.s.Fencing || o.w.lied || o.w.skip
 
 // looks notes what a look that began then shows of the other node.
 func (o *oracle) looks(p *proc, began time.Duration, other member) {
+	if !o.w.noHistory && p.n.cib != nil {
+		for _, e := range p.n.cib.fences {
+			if _, seen := p.fenced[e]; !seen {
+				p.fenced[e] = o.w.now
+			}
+		}
+	}
 	if other.online && !other.unclean {
 		p.lost, p.saw = false, -1
 		if other.role == crm.RolePromoted {
@@ -196,11 +205,39 @@ func (o *oracle) looks(p *proc, began time.Duration, other member) {
 		}
 		return
 	}
+	p.unfenced = other.unclean || other.skipped
 	// That DRBD has called it demoted since explains that it is gone.
 	if p.saw >= 0 && (other.unclean || p.demoted < p.saw) {
 		p.lost, p.lostAt = true, o.w.now
 	}
 	p.saw = -1
+}
+
+// forgotten notes that a history which holds these fencings is cleaned: who has not seen one of the other node's never can.
+func (o *oracle) forgotten(n *node, events []crm.FenceEvent) {
+	for _, e := range events {
+		if e.Target == n.other().name && e.Status == "success" && !n.knows(e) {
+			n.untold = o.w.now
+		}
+	}
+}
+
+// returned notes that a history shows what it did not: who has not seen it before cannot know that it is old.
+func (o *oracle) returned() {
+	for _, n := range o.w.nodes {
+		if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool { return !n.knows(e) }) {
+			n.misled = o.w.now
+		}
+	}
+}
+
+// knows reports whether the daemon of this node, or its journal, has seen that fencing.
+func (n *node) knows(e crm.FenceEvent) bool {
+	seen := false
+	if n.daemon != nil {
+		_, seen = n.daemon.fenced[e]
+	}
+	return seen || n.keptFenced[e]
 }
 
 // listens notes what DRBD says.
@@ -228,12 +265,18 @@ func (o *oracle) keeps(p *proc) {
 			p.n.kept[d] = true
 		}
 	}
-	p.n.keptLost = p.lost && p.lostAt < p.durable
+	for e, at := range p.fenced {
+		if at < p.durable {
+			p.n.keptFenced[e] = true
+		}
+	}
+	p.n.keptLost = p.lost && p.unfenced && p.lostAt < p.durable
 }
 
 func (o *oracle) remembers(p *proc) {
 	if p.blank = p.n.noJournal; p.blank {
 		p.n.blanks++
+		p.n.keptFenced = map[crm.FenceEvent]bool{}
 	}
 	p.lost = p.n.keptLost && !p.blank
 }
@@ -267,6 +310,7 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 // reads notes what a process has learned of the record from a reading that began then.
 func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	mine := o.mine[p.n.i][p.is.key]
+	p.n.rival(rec.Owner)
 	p.foreign, p.read = false, began
 	switch {
 	case mine.claim == "" || began < p.wrote:
@@ -276,7 +320,18 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 			o.tells(p, mine.deed)
 		}
 	case rec.Owner.Node == p.n.other().name && rec.Owner.Epoch > mine.epoch && o.knows(p, mine.deed):
-		p.quiet[mine.claim] = true
+		p.quiet[mine.deed] = true
+	}
+}
+
+// rival notes that a node has read a claim of the other one.
+func (n *node) rival(is route53.Owner) {
+	if n.rivals.during != n.promotions {
+		n.rivals = rivals{during: n.promotions}
+	}
+	if is.Node == n.other().name && is.Claim != n.rivals.last {
+		n.rivals.last = is.Claim
+		n.rivals.count++
 	}
 }
 
@@ -302,7 +357,9 @@ func (o *oracle) hears(p *proc) {
 	const while = time.Minute
 	n, now, st := p.n, o.w.now, &p.d.Snapshot().State
 	if st.Episode.ID != p.episode && !p.once {
-		if p.episode = st.Episode.ID; st.Episode.Open() && st.Episode.Outcome == "" && max(n.news, n.upset, p.born) < now-while {
+		z := o.w.zone // which tells who a promotion is, where the history was erased
+		quiet := max(n.news, n.upset, p.born, z.mended) < now-while && z.fault == ""
+		if p.episode = st.Episode.ID; st.Episode.Open() && st.Episode.Outcome == "" && quiet {
 			o.violated(5, "%s opens episode %d, and nothing has happened for %v", n.name, p.episode, now-n.news)
 		}
 	}
@@ -427,6 +484,9 @@ func (o *oracle) entitled(n *node) bool {
 	switch {
 	case !me.online || me.role != "Promoted" || me.action != "" || b.maintenance:
 	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin || w.noHistory:
+	case !peer.online && n.untold > peer.lost:
+	case peer.left && n.daemon != nil && n.daemon.lost: // nothing told it of the demotion before
+	case z.of(n.key()).edited && n.daemon != nil && n.daemon.throttled > 0: // it gives way to the writes of others
 	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:
 	case z.fault != "" && z.fault != "behind" && z.fault != "new words" || z.flying > 0:
 	case w.s.Writable && n.postgres() != "writable":
@@ -437,10 +497,11 @@ func (o *oracle) entitled(n *node) bool {
 }
 
 // excused reports whether the record is another's by right, as far as this node can know: both nodes were promoted at once and the other was
-// later, or the history that names this promotion was erased before anybody looked, or strangers have left what no agent may overwrite.
+// later, or nobody fences and it has read a second claim of the other, or the history that names this promotion was erased before anybody looked, or strangers have left what no agent may overwrite.
 func (o *oracle) excused(n *node, r *record) bool {
 	mine := o.mine[n.i][n.key()]
-	return o.unfenced() && (mine.during == n.promotions || n.other().since > n.since) || o.erased[n.i] == n.promotions ||
+	rivals := n.rivals.during == n.promotions && n.rivals.count > 1
+	return o.unfenced() && (mine.during == n.promotions || n.other().since > n.since || rivals) || o.erased[n.i] == n.promotions ||
 		r.err != nil || o.fought[n.i] == n.promotions ||
 		r.edited && r.owner.Claim != mine.claim && (mine.during == n.promotions || !o.w.s.Fencing)
 }

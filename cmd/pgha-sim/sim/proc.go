@@ -53,12 +53,15 @@ type memory struct {
 	blank     bool          // it could not read its journal
 	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so
 	lostAt    time.Duration
-	seen      time.Duration          // when the last look began that showed the other node promoted
-	read      time.Duration          // when the last reading of the record began
+	unfenced  bool          // and nobody had fenced it in the last look
+	seen      time.Duration // when the last look began that showed the other node promoted
+	read      time.Duration // when the last reading of the record began
+	throttled int           // readings that the account's limit refused, less those that went well since
+	fenced    map[crm.FenceEvent]time.Duration
 	missed    time.Duration          // when a reading of the record last failed
 	wrote     time.Duration          // when its last change request ended
 	told      map[deed]time.Duration // what it knows to be accepted, since when
-	quiet     map[string]bool        // of these, the claims after which it has read a newer one of the other node
+	quiet     map[deed]bool          // of these, the claims after which it has read a newer one of the other node
 	foreign   bool                   // it has read its own claim with an address that is not its own
 	mended    time.Duration          // when it last wrote its record again because of that
 	mendedFor deed
@@ -71,7 +74,7 @@ var errDead = errors.New("the process has died")
 func (n *node) spawn(once bool) {
 	w := n.w
 	p := &proc{w: w, n: n, once: once, is: n.deed(""), free: w.now}
-	p.memory = memory{born: w.now, demoted: -1, saw: -1, mended: -time.Hour, told: map[deed]time.Duration{}, quiet: map[string]bool{}}
+	p.memory = memory{born: w.now, demoted: -1, saw: -1, mended: -time.Hour, told: map[deed]time.Duration{}, quiet: map[deed]bool{}, fenced: map[crm.FenceEvent]time.Duration{}}
 	w.oracle.remembers(p)
 	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{p}}
 	if w.s.View && !once {

@@ -390,6 +390,9 @@ func (w *world) edited() key { return w.nodes[0].key() }
 // hidden makes crm_mon show no fencing history, or show it again.
 func (w *world) hidden(is bool) {
 	w.noHistory = is
+	if !is {
+		w.oracle.returned()
+	}
 	for _, n := range w.nodes {
 		if n.cib != nil {
 			n.cib.cached = nil
@@ -402,8 +405,14 @@ func (w *world) hidden(is bool) {
 func (w *world) history(events []crm.FenceEvent) {
 	for _, n := range w.nodes {
 		if n.cib != nil {
+			if events == nil {
+				w.oracle.forgotten(n, n.cib.fences)
+			}
 			w.edit(n.cib, func() { n.cib.fences = slices.Clone(events) })
 		}
+	}
+	if events != nil {
+		w.oracle.returned()
 	}
 }
 

@@ -216,6 +216,12 @@ func (a api) Read(ctx context.Context) (route53.Record, error) {
 		}
 		return is.err
 	})
+	switch {
+	case route53.ReasonOf(err) == route53.ReasonThrottled:
+		a.p.throttled = min(a.p.throttled+1, 5)
+	case err == nil:
+		a.p.throttled = max(a.p.throttled-1, 0)
+	}
 	if err != nil {
 		a.p.missed = w.now
 		return route53.Record{}, err
