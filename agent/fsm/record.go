@@ -32,7 +32,8 @@ func (s *State) read(now Time, e Read) {
 		return
 	}
 	if s.behind(now, e.Zone) {
-		s.tasks[taskRead].Due = now + behindAgain
+		s.ReadRetry.At = now + behindAgain
+		s.tasks[taskRead].Due = s.ReadRetry.At
 		return
 	}
 	s.Zone, s.readAt = e.Zone, now

@@ -209,6 +209,20 @@ func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
 	}
 }
 
+// TestReadingsFromBeforeOurWriteArePaced: a repair that was refused has to read the record first, and it goes on to be one from before.
+func TestReadingsFromBeforeOurWriteArePaced(t *testing.T) {
+	s, now := settled()
+	s, writes := drive(s, now, edited(now+1, 5))
+	if len(writes) != 1 {
+		t.Fatal("no repair")
+	}
+	gone := Read{Zone: Zone{At: now + 4*time.Second, OK: true, Addr: "10.9.9.9"}} // nor is its TXT there
+	s, _ = drive(s, now+time.Second, Wrote{Reason: "conflict", Conflict: true, Sent: true}, gone)
+	if task := s.tasks[taskRead]; task.Flying || s.Next(now+5*time.Second) < now+5*time.Second || s.ReadRetry.At < now+10*time.Second {
+		t.Errorf("read again at once: %+v", task)
+	}
+}
+
 // TestReadingFromBeforeOurWriteAfterARestart: the journal knows how long the API may answer what was before.
 func TestReadingFromBeforeOurWriteAfterARestart(t *testing.T) {
 	for name, late := range map[string]bool{"soon": false, "minutes later": true} {

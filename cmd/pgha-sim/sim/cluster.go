@@ -479,8 +479,10 @@ func (w *world) joins(n *node) {
 			}
 			w.edit(b, func() {})
 			w.meet(n)
+			return
 		}
-		return // o joins n
+		w.joins(o)
+		return
 	}
 	b := o.cib
 	if n.cib == b && b.n[n.i].online {

@@ -317,10 +317,11 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 		w.story(n, "Route 53 refuses the change: %s", strings.Join(messages, "; "))
 		return "", fail("write", route53.ReasonOfBatch(messages), true)
 	}
-	id := z.changed(d.key)
 	r := z.of(d.key)
+	only := r.settled <= n.since // and no late one of an earlier promotion, which a standby may take for it
+	id := z.changed(d.key)
 	r.edited = false
-	r.usual = !mends && w.now-n.since < Prompt/2
+	r.usual = !mends && only && w.now-n.since < Prompt/2
 	w.story(n, "Route 53 ACCEPTS %s, epoch %d", r.addr, next.Epoch)
 	w.oracle.accepts(n, d, next, during, mends)
 	if z.fights {
