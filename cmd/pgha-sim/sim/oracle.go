@@ -151,7 +151,6 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 			o.violated(3, "%s mends its record, and did so %v ago", n.name, w.now-p.mended)
 		}
 	}
-	p.mends = p.mends || mends
 	return mends
 }
 
@@ -337,8 +336,8 @@ func (n *node) rival(is route53.Owner) {
 
 // mended notes that a process has learned, from an answer with that epoch, that it has written its record again.
 func (o *oracle) mended(p *proc, d deed, epoch uint64) {
-	if m := o.mine[p.n.i][d.key]; m.deed == d && m.mended != 0 && epoch >= m.mended && p.mends {
-		p.mended, p.mendedFor, p.mends = o.w.now, d, false
+	if m := o.mine[p.n.i][d.key]; m.deed == d && p.mends != 0 && epoch >= max(m.mended, p.mends) {
+		p.mended, p.mendedFor, p.mends = o.w.now, d, 0
 	}
 }
 

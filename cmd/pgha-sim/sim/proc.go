@@ -65,7 +65,7 @@ type memory struct {
 	foreign   bool                   // it has read its own claim with an address that is not its own
 	mended    time.Duration          // when it last wrote its record again because of that
 	mendedFor deed
-	mends     bool // it has sent one, and does not know yet how it went
+	mends     uint64 // the epoch of one that it has sent, and does not know yet how it went
 }
 
 var errDead = errors.New("the process has died")

@@ -284,6 +284,7 @@ func mends(w *world, p *proc) {
 	p.foreign = true
 	next := route53.Owner{Epoch: w.oracle.mine[p.n.i][d.key].epoch + 1, Node: p.n.name, Claim: "c1"}
 	w.oracle.accepts(p.n, d, next, p.n.promotions, w.oracle.sends(p, d))
+	p.mends = next.Epoch
 	w.oracle.mended(p, d, next.Epoch)
 }
 

@@ -251,7 +251,12 @@ func (a api) Write(ctx context.Context, write route53.Write) (string, error) {
 	during := p.n.promotions
 	d := p.is
 	d.addr, d.claim = write.Addr, write.Next.Claim
-	err = a.call(ctx, "write", "", write.Guard, func() { mends = w.oracle.sends(p, d) }, func() (err error) {
+	sends := func() {
+		if mends = w.oracle.sends(p, d); mends {
+			p.mends = write.Next.Epoch
+		}
+	}
+	err = a.call(ctx, "write", "", write.Guard, sends, func() (err error) {
 		id, err = w.zone.change(p, d, write.Next, during, mends, changes)
 		return err
 	})
