@@ -336,7 +336,7 @@ func (n *node) rival(is route53.Owner) {
 
 // mended notes that a process has learned, from an answer with that epoch, that it has written its record again.
 func (o *oracle) mended(p *proc, d deed, epoch uint64) {
-	if m := o.mine[p.n.i][d.key]; m.deed == d && p.mends != 0 && epoch >= max(m.mended, p.mends) {
+	if m := o.mine[p.n.i][d.key]; m.deed == d && m.mended != 0 && p.mends != 0 && epoch >= max(m.mended, p.mends) {
 		p.mended, p.mendedFor, p.mends = o.w.now, d, 0
 	}
 }
