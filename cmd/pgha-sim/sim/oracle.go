@@ -430,7 +430,8 @@ func (o *oracle) compares() {
 	}
 	quick := o.steady-n.upset > Settle
 	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" && (w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
-		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled // nothing tells the standby of another
+		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled && // nothing tells the standby of another
+		(n.daemon.born < r.since || n.daemon.born > r.settled) // one that starts between the two takes the claim before for it
 	switch {
 	case prompt:
 		o.promptest = max(o.promptest, age)

@@ -54,9 +54,10 @@ type zone struct {
 type record struct {
 	addr    netip.Addr
 	owner   route53.Owner
-	err     error // it is of a form that no agent may overwrite
-	edited  bool  // by a stranger, since an agent wrote it
-	usual   bool  // the last write was a claim, right after its promotion
+	err     error         // it is of a form that no agent may overwrite
+	edited  bool          // by a stranger, since an agent wrote it
+	usual   bool          // the last write was a claim, right after its promotion
+	since   time.Duration // of that promotion
 	settled time.Duration
 	answers []answer // of resolvers, newest last
 	past    []state  // what it was, newest last
@@ -326,6 +327,7 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 	only := r.settled <= n.since // and no late one of an earlier promotion, which a standby may take for it
 	id := z.changed(d.key)
 	r.edited = false
+	r.since = n.since
 	r.usual = !mends && only && w.now-n.since < Prompt/2
 	w.story(n, "Route 53 ACCEPTS %s, epoch %d", r.addr, next.Epoch)
 	w.oracle.accepts(n, d, next, during, mends)
