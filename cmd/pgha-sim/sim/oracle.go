@@ -455,7 +455,7 @@ func (o *oracle) watches(p *proc) {
 		}
 		return
 	}
-	if w.now < n.crmCrawls && w.now-max(n.crmCrawled, p.born, n.woke) > time.Minute && !n.frozen && w.now > p.stalled {
+	if w.now < n.crmCrawls && w.now-max(n.crmCrawled, p.born, n.woke, p.stalled) > time.Minute && !n.frozen {
 		for _, problem := range p.d.Problems() {
 			if problem.Code == "crm_slow" {
 				return
