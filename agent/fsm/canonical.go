@@ -109,7 +109,7 @@ func (s State) Canonical(now Time) State {
 	s.StalledAt = 0 // only told
 	for _, t := range [...]*Time{&s.settled, &s.Episode.Memory.Settled} {
 		if *t != 0 {
-			*t = max(*t, now) // that it was ever so counts as well
+			clamp(t, now, lookTakes) // that it was ever so counts as well
 		}
 	}
 	s.awaited.reads = min(s.awaited.reads, 4)

@@ -31,7 +31,7 @@ func (s *State) read(now Time, e Read) {
 		s.tasks[taskRead].Due = s.ReadRetry.At
 		return
 	}
-	if s.behind(now, e.Zone) {
+	if s.behind(e.Zone) {
 		s.ReadRetry.At = now + behindAgain
 		s.tasks[taskRead].Due = s.ReadRetry.At
 		return
@@ -44,9 +44,9 @@ func (s *State) read(now Time, e Read) {
 
 // behind reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
 // change by somebody else. Where a claim was deleted, epochs begin again, and what was before may bear the same.
-func (s *State) behind(now Time, z Zone) bool {
+func (s *State) behind(z Zone) bool {
 	older := z.Epoch < s.Epoch || z.Epoch == s.Epoch && z.Claim != s.Promotion
-	return s.Published && s.Config.Ownership && z.OK && older && now < s.settled
+	return s.Published && s.Config.Ownership && z.OK && older && z.At < s.settled
 }
 
 // settle compares the record with this node's promotion: whose it is.

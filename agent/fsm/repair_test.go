@@ -198,6 +198,9 @@ func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
 			}
 			before := goodZone(now + 1)
 			before.Epoch = epoch
+			if !late {
+				now += 2 * time.Minute // the process stands still until the answer is taken in
+			}
 			s, _ = drive(s, now, Read{Zone: before})
 			if s.Drift() != late {
 				t.Errorf("epoch %d, %s: drift %v", epoch, name, s.Drift())
