@@ -130,7 +130,7 @@ func (a *apply) perConnection(r *resource, c *connection) {
 				return
 			}
 			p = &peerDevice{PeerDevice: PeerDevice{Volume: a.volume, Replication: unknownWord, PeerDisk: unknownWord,
-				Done: -1, RateBytesPerSec: -1, ETA: -1}, progress: progress{moved: a.now, toldDone: c.Name != "peer"}}
+				Done: -1, RateBytesPerSec: -1, ETA: -1}, progress: progress{moved: a.now, toldDone: c.Name != onlyPeer}}
 			c.peers = insert(c.peers, p, func(x, y *peerDevice) int { return cmp.Compare(x.Volume, y.Volume) })
 			a.changed = true
 		}
@@ -152,6 +152,10 @@ func insert[T any](list []T, v T, order func(a, b T) int) []T {
 	return slices.Insert(list, at, v)
 }
 
+// onlyPeer is what drbdsetup of 8.4 calls the only peer there is. It leaves the name out in a dump of a connection that
+// was given up.
+const onlyPeer = "peer"
+
 // connection finds or makes the connection of a line.
 func (a *apply) connection(r *resource) *connection {
 	c := r.connection(a.node, a.conn)
@@ -159,7 +163,11 @@ func (a *apply) connection(r *resource) *connection {
 		if a.statistics {
 			return nil
 		}
-		c = &connection{Connection: Connection{PeerNodeID: a.node, Name: string(a.conn), State: unknownWord, PeerRole: RoleUnknown}}
+		name := string(a.conn)
+		if name == "" && a.node <= 0 {
+			name = onlyPeer
+		}
+		c = &connection{Connection: Connection{PeerNodeID: a.node, Name: name, State: unknownWord, PeerRole: RoleUnknown}}
 		r.conns = insert(r.conns, c, compareConnections)
 		a.changed = true
 	}

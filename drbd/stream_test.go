@@ -321,6 +321,30 @@ func TestASecondDrbdsetupIsComparedWith(t *testing.T) {
 	}
 }
 
+// TestADumpOfAConnectionThatWasGivenUp: DRBD 8.4 destroys it, and its dumps show it without a name.
+func TestADumpOfAConnectionThatWasGivenUp(t *testing.T) {
+	const resource = "exists resource name:pg role:Secondary suspended:no\n"
+	const device = "exists device name:pg volume:0 minor:0 disk:Outdated\n"
+	const dump = resource + "exists connection name:pg peer-node-id:0 connection:StandAlone role:Unknown\n" + device +
+		"exists peer-device name:pg peer-node-id:0 volume:0 replication:Off peer-disk:DUnknown resync-suspended:no\nexists -\n"
+	fold := func(text string) Status {
+		f := NewFolder()
+		for line := range strings.Lines(text) {
+			f.Line(time.Unix(0, 0), []byte(line))
+		}
+		return f.Status(time.Unix(0, 0))
+	}
+	told := fold(resource + "exists connection name:pg peer-node-id:0 conn-name:peer connection:Connected role:Primary\n" + device +
+		"exists -\nchange connection name:pg peer-node-id:0 conn-name:peer connection:StandAlone role:Unknown\n" +
+		"destroy connection name:pg peer-node-id:0 conn-name:peer\n")
+	if !sameStates(told, fold(dump), "pg") {
+		t.Errorf("the child would be taken for hung:\n%s\n%s", show(told), show(fold(dump)))
+	}
+	if c := fold(dump).Resources[0].Connections; len(c) != 1 || c[0].Name != "peer" || c[0].State != "StandAlone" {
+		t.Errorf("connections %+v", c)
+	}
+}
+
 // What docs and the type say: 15 s by default from the last sign of life to the loss.
 func TestAHungChildIsGivenUpWithinFifteenSeconds(t *testing.T) {
 	r, c, _, _ := asked(t, false)
