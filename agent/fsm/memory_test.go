@@ -255,3 +255,37 @@ func TestPollingEnds(t *testing.T) {
 		t.Error("the change is still asked about")
 	}
 }
+
+// TestLostPeerThatCameBackIsNotLostAfterARestart: it may have left cleanly since, and nobody fences it then.
+func TestLostPeerThatCameBackIsNotLostAfterARestart(t *testing.T) {
+	for name, c := range map[string]struct{ back, held bool }{"back, and left": {true, false}, "never back": {false, true}} {
+		s := New(testConfig(), 1, Episode{}, false)
+		look := func(at time.Duration, promoted bool, p Peer) {
+			cluster := goodCluster(boot + at)
+			cluster.Peers[0] = p
+			if !promoted {
+				cluster.PromotedHere, cluster.PromotedCount, cluster.Promotion = false, 0, ""
+			}
+			if p.Promoted {
+				cluster.PromotedPeer = p.Name
+			}
+			s, _ = s.Step(boot+at, DrbdChanged{goodDrbd(boot + at)})
+			s, _ = s.Step(boot+at, Looked{cluster})
+		}
+		well := Peer{Name: peer, Online: true, Promoted: true}
+		look(0, false, well)
+		look(time.Second, false, Peer{Name: peer, Unclean: true})
+		if c.back {
+			look(5*time.Second, false, well)
+		}
+		look(20*time.Second, true, Peer{Name: peer})
+		if !s.Episode.Open() {
+			t.Fatal("the story is over")
+		}
+		s = New(s.Config, 1, s.Episode, true)
+		look(21*time.Second, true, Peer{Name: peer})
+		if held := s.Safety(boot + 21*time.Second).Has(HoldPeerUnfenced); held != c.held {
+			t.Errorf("%s: held %v", name, held)
+		}
+	}
+}

@@ -133,7 +133,8 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 		s.Episode.baseless()
 	}
 	s.settled = m.Settled
-	if last.Open() && last.Lost.Name != "" && s.lost(last.Lost.Name) == nil {
+	if last.Open() && last.Lost.Name != "" && (last.Lost.Fenced || !m.Kept) && s.lost(last.Lost.Name) == nil {
+		// The memory knows who is still lost. The story tells of a peer also when it is back.
 		s.remember(last.Lost)
 	}
 	return s
