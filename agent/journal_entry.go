@@ -117,6 +117,7 @@ type (
 		Contested   bool     `json:"contested,omitempty"`
 		Demoted     bool     `json:"demoted,omitempty"`
 		Settled     fsm.Time `json:"settled,omitempty"`
+		Lagging     fsm.Time `json:"lagging,omitempty"`
 		Repaired    fsm.Time `json:"repaired,omitempty"`
 		RepairEpoch uint64   `json:"repair_epoch,omitempty"`
 		Fights      bool     `json:"fights,omitempty"`
@@ -198,7 +199,7 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 	}
 	w := &memoryJSON{
 		Fences: hex.EncodeToString([]byte(m.Fences)), Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
-		Demoted: m.Demoted, Settled: m.Settled, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
+		Demoted: m.Demoted, Settled: m.Settled, Lagging: m.Lagging, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -214,7 +215,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 	}
 	m := fsm.Memory{
 		Kept: true, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested,
-		Demoted: w.Demoted, Settled: w.Settled, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
+		Demoted: w.Demoted, Settled: w.Settled, Lagging: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {

@@ -47,7 +47,7 @@ func (s *State) times(f func(*Time)) {
 		&s.Cluster.At, &s.Drbd.At, &s.Postgres.At, &s.Zone.At, &s.Resolved.At,
 		&s.readAt, &s.wroteAt, &s.Writing.Decided, &s.Writing.Base.At,
 		&s.Retry.At, &s.ReadRetry.At, &s.RaceUntil, &s.StalledAt, &s.StalledUntil, &s.PausedUntil,
-		&s.hintUntil, &s.lastNews, &s.peerDisk, &s.awaited.due, &s.settled, &s.repaired, &s.suspected,
+		&s.hintUntil, &s.lastNews, &s.peerDisk, &s.awaited.due, &s.settled, &s.lagging, &s.repaired, &s.suspected,
 	} {
 		f(t)
 	}
@@ -64,6 +64,7 @@ func (s *State) times(f func(*Time)) {
 		f(&e.Start)
 		f(&e.RaceUntil)
 		f(&e.Memory.Settled)
+		f(&e.Memory.Lagging)
 		f(&e.Memory.Repaired)
 		f(&e.Gap.From)
 		f(&e.Gap.To)
@@ -85,6 +86,7 @@ func (s State) Canonical(now Time) State {
 	s.forgetStory(now)
 	for _, t := range [...]*Time{
 		&s.Retry.At, &s.ReadRetry.At, &s.RaceUntil, &s.StalledUntil, &s.PausedUntil, &s.hintUntil, &s.Episode.RaceUntil,
+		&s.lagging, &s.Episode.Memory.Lagging,
 	} {
 		if *t <= now {
 			*t = 0

@@ -92,7 +92,8 @@ type Memory struct {
 	Epoch        uint64 // the newest epoch of it that is known
 	Contested    bool   // and another node's newer claim was found there
 	Demoted      bool   // it has ended, although the story had its end before
-	Settled      Time   // until then the API and the resolvers may show what was before our last write
+	Settled      Time   // until then the resolvers may show what was before our last write
+	Lagging      Time   // until then the API may
 	Repaired     Time   // when the record was last written again because of an edit by somebody else
 	RepairEpoch  uint64 // the epoch of that write, which may not have left
 	Fights       bool   // and it was edited again soon after

@@ -43,10 +43,17 @@ func (s *State) read(now Time, e Read) {
 }
 
 // behind reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
-// change by somebody else. Where a claim was deleted, epochs begin again, and what was before may bear the same.
+// change by somebody else. Where a claim was deleted, epochs begin again, and what was before may bear the same. What was refused before
+// has no epoch, and neither has a record without an owner.
 func (s *State) behind(z Zone) bool {
+	if !s.Published || z.At >= s.lagging {
+		return false
+	}
+	if !s.Config.Ownership {
+		return z.Refused || z.OK && z.Addr != s.Config.Addr
+	}
 	older := z.Epoch < s.Epoch || z.Epoch == s.Epoch && z.Claim != s.Promotion
-	return s.Published && s.Config.Ownership && z.OK && older && z.At < s.settled
+	return z.Refused || z.OK && older
 }
 
 // settle compares the record with this node's promotion: whose it is.

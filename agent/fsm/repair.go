@@ -46,6 +46,8 @@ func (s *State) suspect(now Time) {
 }
 
 // unsettled says that the record may have changed just now: resolvers may answer what they had before for its time to live, which was before.
+// The API does not cache.
 func (s *State) unsettled(now Time, before time.Duration) {
-	s.settled = now + max(before, s.Config.TTL) + inSyncAfter
+	s.lagging = now + inSyncAfter
+	s.settled = s.lagging + max(before, s.Config.TTL)
 }

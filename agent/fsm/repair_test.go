@@ -47,7 +47,7 @@ func TestRepairIsOfOurOwnClaimAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := settled()
-			s.settled = now // long ago
+			s.settled, s.lagging = now, now // long ago
 			if c.prepare != nil {
 				c.prepare(&s)
 			}
@@ -192,7 +192,7 @@ func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
 	for _, epoch := range []uint64{4, 5} { // where a claim was deleted, epochs begin again, and may be the same
 		for name, late := range map[string]bool{"soon": false, "minutes later": true} {
 			s, now := settled()
-			s.Epoch, s.settled = 5, now+time.Minute
+			s.Epoch, s.lagging = 5, now+time.Minute
 			if late {
 				now += 2 * time.Minute
 			}
@@ -339,5 +339,45 @@ func TestFencesAreASet(t *testing.T) {
 	// Bytes of two neighbors are no third one.
 	if f = Fences("").With(0x0102030405060708).With(0x0102030405060709); f.Has(0x0203040506070801) {
 		t.Error("an identity that was never added")
+	}
+}
+
+// TestReadingFromBeforeOurWriteHasNoEpoch: what was refused before our write, or is written without an owner, is no change soon after it.
+func TestReadingFromBeforeOurWriteHasNoEpoch(t *testing.T) {
+	for name, c := range map[string]struct {
+		none bool
+		zone Zone
+	}{
+		"several values before": {false, Zone{Refused: true}},
+		"no owner":              {true, Zone{OK: true, Addr: peerAddr}},
+		"no owner, an alias":    {true, Zone{Refused: true}},
+	} {
+		for _, late := range []bool{false, true} {
+			s, now := settled()
+			s.Config.Ownership, s.Config.Repair = !c.none, !c.none
+			if late {
+				now += 2 * time.Minute
+			}
+			c.zone.At = now + 1
+			reason := ""
+			if c.zone.Refused {
+				reason = "refused_record"
+			}
+			s, _ = drive(s, now, Read{Zone: c.zone, Reason: reason})
+			if s.Drift() != late {
+				t.Errorf("%s, late %v: drift %v", name, late, s.Drift())
+			}
+		}
+	}
+}
+
+// TestTimeToLiveIsNoMatterOfTheAPI: resolvers may remember the old record for a day, the API does not.
+func TestTimeToLiveIsNoMatterOfTheAPI(t *testing.T) {
+	s := goodState(boot)
+	s.Zone.TTL = 24 * time.Hour
+	s, _ = drive(s, boot, Tick{}, Wrote{ChangeID: "C1", Sent: true})
+	now := boot + 2*time.Minute
+	if s, _ = drive(s, now, Read{Zone: Zone{At: now, OK: true, Addr: "10.9.9.9"}}); !s.Drift() || s.settled < now+time.Hour {
+		t.Errorf("drift %v, settled after %v", s.Drift(), s.settled-now)
 	}
 }

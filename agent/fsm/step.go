@@ -60,6 +60,7 @@ type State struct {
 	newest       uint64 // epoch that the record has shown since the start
 	wroteAt      Time   // when the last one ended that may have changed the record
 	settled      Time   // until then the resolvers may not all have heard of our last change
+	lagging      Time   // until then the API may answer what was before it
 	created      bool   // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string
@@ -132,7 +133,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	} else {
 		s.Episode.baseless()
 	}
-	s.settled = m.Settled
+	s.settled, s.lagging = m.Settled, m.Lagging
 	if last.Open() && last.Lost.Name != "" && (last.Lost.Fenced || !m.Kept) && s.lost(last.Lost.Name) == nil {
 		// The memory knows who is still lost. The story tells of a peer also when it is back.
 		s.remember(last.Lost)
@@ -227,7 +228,7 @@ func (s *State) memorize() {
 	m := Memory{
 		Kept: true, Fences: s.fences, Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch,
 		Contested: s.Contested, Demoted: s.Promotion == "" && s.Episode.Promotion != "" && !over,
-		Settled: s.settled, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
+		Settled: s.settled, Lagging: s.lagging, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
 	}
 	for i, l := range s.Lost {
 		if !l.Fenced {
