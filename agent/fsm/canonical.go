@@ -213,7 +213,12 @@ func (s *State) forgetObservations(now Time) {
 	if s.Zone.At != 0 {
 		s.Zone.At = now // only whether it was read ever
 	}
-	if forget(&s.readAt, now, MaxLookAge); !s.foreignBase() {
+	switch {
+	case s.Config.Repair: // a repair may be based on it
+		forget(&s.readAt, now, repairBase)
+	case s.foreignBase():
+		forget(&s.readAt, now, MaxLookAge)
+	default:
 		s.readAt = 0
 	}
 	// What PostgreSQL and the resolver said counts for the open episode, or not at all.

@@ -72,14 +72,14 @@ func (s *State) settle(now Time) {
 	case z.Claim == s.Promotion && z.Claim != "":
 		// Also the end of a write whose reply was lost, or of one by the hook while the agent was down. A claim with another address
 		// is ours to write again.
+		if z.Epoch > max(s.Epoch, s.attempt) { // an operator has published it once more, whatever became of it since
+			s.Fights, s.repaired = false, 0
+		}
 		switch same := z.Addr == s.Config.Addr || s.Config.Addr == ""; {
 		case same:
 			if !s.Published {
 				s.unsettled(now, 0)
 				s.accepted(now, z.Epoch)
-			}
-			if z.Epoch > max(s.Epoch, s.attempt) { // an operator has published it once more
-				s.Fights, s.repaired = false, 0
 			}
 			s.Repairing = false
 		case s.Published:
@@ -233,6 +233,10 @@ func (s *State) decide(now Time, out []Action) []Action {
 	if s.foreignBase() && s.Cluster.At <= s.readAt {
 		// The claim may be that of a node that was promoted after the look began. Only a look that is newer than the claim tells whose turn it is.
 		s.tasks[taskLook].nudge(now)
+		return out
+	}
+	if s.Repairing && now-s.readAt > repairBase {
+		s.hurry(taskRead, max(now, s.ReadRetry.At))
 		return out
 	}
 	if s.Config.Ownership && s.Zone.Owner != "" && s.Zone.Raw == "" {

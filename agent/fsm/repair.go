@@ -9,7 +9,10 @@ const (
 	// repairAgain is how long after a repair another edit of the record means that somebody keeps writing it.
 	repairAgain = 10 * time.Minute
 	// suspectAgain is the least time between two reads that what a client or the resolver saw has caused. It doubles while they go on to see it.
-	suspectAgain  = time.Minute
+	suspectAgain = time.Minute
+	// repairBase is how old the reading may be that a repair is based on. The API guards the claim that was read, and not
+	// what stands beside it: that may have become what is never written over.
+	repairBase    = time.Minute
 	maxSuspicions = 3
 	// inSyncAfter is how long Route 53 may take to bring a change to all its name servers: it promises about 60 s.
 	inSyncAfter = time.Minute
@@ -24,6 +27,8 @@ func (s *State) edited(now Time) {
 	case s.Repairing && (s.attempt == 0 || z.Epoch < s.attempt):
 	case s.Repairing || s.repaired != 0 && now-s.repaired < repairAgain && z.Epoch >= s.attempt:
 		s.Repairing, s.Fights = false, true
+	case z.Epoch < s.attempt: // which never was made, and still may not have left when the process ends
+		s.Repairing = true
 	default:
 		s.Repairing, s.attempt = true, 0
 	}

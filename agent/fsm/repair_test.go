@@ -107,6 +107,60 @@ func TestRecordPublishedByHandEndsTheFight(t *testing.T) {
 	if s, _ = drive(s, now, right); s.Fights || s.Drift() {
 		t.Errorf("fights %v, drift %v", s.Fights, s.Drift())
 	}
+	s, now = settled()
+	s.Fights, s.repaired = true, now // and edited again before this node has read it
+	s, writes := drive(s, now, edited(now+1, 7), Tick{})
+	if s.Fights || len(writes) != 1 {
+		t.Errorf("edited since: fights %v, writes %+v", s.Fights, writes)
+	}
+}
+
+// TestRepairIsBasedOnAReadingThatIsYoung: what held it back may have lasted, and the address may have become an alias meanwhile.
+func TestRepairIsBasedOnAReadingThatIsYoung(t *testing.T) {
+	for name, c := range map[string]struct {
+		late   time.Duration
+		read   func(at Time) Read
+		writes int
+	}{
+		"soon":             {30 * time.Second, nil, 1},
+		"later, not read":  {2 * time.Minute, nil, 0},
+		"later, read":      {2 * time.Minute, func(at Time) Read { return edited(at, 5) }, 1},
+		"later, an alias":  {2 * time.Minute, func(at Time) Read { return Read{Zone: Zone{At: at, Refused: true}, Reason: "refused_record"} }, 0},
+		"later, not there": {2 * time.Minute, func(at Time) Read { return Read{Zone: Zone{At: at}, Reason: "network"} }, 0},
+	} {
+		s, now := settled()
+		s.settled, s.lagging = now, now
+		s, _ = s.Step(now+1, Paused{now + time.Hour})
+		s, _ = drive(s, now, edited(now+1, 5))
+		now += c.late
+		s, writes := drive(s, now, Paused{}, Tick{})
+		if c.late > repairBase && (len(writes) > 0 || !s.tasks[taskRead].Flying) {
+			t.Fatalf("%s: reads %v, writes %+v", name, s.tasks[taskRead].Flying, writes)
+		}
+		if c.read != nil {
+			s, writes = drive(s, now+5*time.Second, c.read(now+5*time.Second), Tick{})
+		}
+		if len(writes) != c.writes {
+			t.Errorf("%s: repairing %v, writes %+v", name, s.Repairing, writes)
+		}
+	}
+}
+
+// TestRepairThatNeverLeftIsNoFightAfterTwoRestarts: the first of them found it held back.
+func TestRepairThatNeverLeftIsNoFightAfterTwoRestarts(t *testing.T) {
+	s, now := settled()
+	s, writes := drive(s, now, edited(now+1, 5))
+	if len(writes) != 1 {
+		t.Fatal("no repair")
+	}
+	s = New(s.Config, 1, s.Episode, true)
+	s, _ = s.Step(now+time.Minute, Paused{now + time.Hour})
+	s, _ = drive(s, now+time.Minute, edited(now+time.Minute, 5))
+	s = New(s.Config, 1, s.Episode, true)
+	s, writes = drive(s, now+2*time.Minute, edited(now+2*time.Minute, 5), Tick{})
+	if s.Fights || len(writes) != 1 {
+		t.Errorf("fights %v, writes %+v", s.Fights, writes)
+	}
 }
 
 // TestRecordIsReadSoonWhenSomebodyDoesNotFindUs, but not while it may still be on its way, nor too often, nor when the account is at its limit.
@@ -125,7 +179,7 @@ func TestRecordIsReadSoonWhenSomebodyDoesNotFindUs(t *testing.T) {
 		"not in sync":           {prepare: func(s *State, _ Time) { s.ChangeID = "C1" }, event: Viewed{Down: true}},
 		"asked a moment ago":    {prepare: func(s *State, now Time) { s.suspected = now - 50*time.Second }, event: Viewed{Down: true}},
 		"account at its limit":  {prepare: func(s *State, _ Time) { s.crowded = 1 }, event: Viewed{Down: true}},
-		"known already":         {prepare: func(s *State, _ Time) { s.Zone.Addr = "10.9.9.9" }, event: Viewed{Down: true}},
+		"known already":         {prepare: func(s *State, now Time) { s.Zone.Addr, s.readAt = "10.9.9.9", now }, event: Viewed{Down: true}},
 		"not promoted":          {prepare: func(s *State, _ Time) { s.Cluster.PromotedHere = false }, event: Viewed{Down: true}},
 		"contested":             {prepare: func(s *State, _ Time) { s.Contested = true }, event: Viewed{Down: true}},
 	} {
