@@ -59,7 +59,7 @@ const (
 	entryMark = ` {"boot":` // stands in no JSON string, where quotes are escaped
 	// maxEntryText bounds each text of an entry in bytes, and with that the line: no text may fill the journal.
 	maxEntryText = 512
-	maxEntryLine = 64 << 10 // fifteen texts, each byte of which may be escaped with six, and the fencings
+	maxEntryLine = 72 << 10 // seventeen texts, each byte of which may be escaped with six, and the fencings
 )
 
 // The JSON of an entry. fsm has no names for its fields in a file, on purpose: they are a matter of this package.
@@ -115,6 +115,7 @@ type (
 		Addr        string   `json:"addr,omitempty"`
 		Epoch       uint64   `json:"epoch,omitempty"`
 		Contested   bool     `json:"contested,omitempty"`
+		Disputed    string   `json:"disputed,omitempty"`
 		Demoted     bool     `json:"demoted,omitempty"`
 		Settled     fsm.Time `json:"settled,omitempty"`
 		Lagging     fsm.Time `json:"lagging,omitempty"`
@@ -199,7 +200,7 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 	}
 	w := &memoryJSON{
 		Fences: hex.EncodeToString([]byte(m.Fences)), Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
-		Demoted: m.Demoted, Settled: m.Settled, Lagging: m.Lagging, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
+		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.Settled, Lagging: m.Lagging, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -215,7 +216,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 	}
 	m := fsm.Memory{
 		Kept: true, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested,
-		Demoted: w.Demoted, Settled: w.Settled, Lagging: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
+		Disputed: w.Disputed, Demoted: w.Demoted, Settled: w.Settled, Lagging: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {
@@ -232,7 +233,8 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 func formatEntry(e JournalEntry) ([]byte, error) {
 	ep := &e.Episode
 	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Gap.Answered, &ep.Lost.Name,
-		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr} {
+		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr,
+		&ep.Memory.Base, &ep.Memory.Disputed} {
 		*text = boundText(*text, maxEntryText)
 	}
 	doc, err := e.MarshalJSON()

@@ -244,6 +244,7 @@ func TestJournalThatCanOnlyBeReadIsNotForgotten(t *testing.T) {
 	j, _ := mustOpen(t, dir)
 	e := testEntry(7)
 	e.Boot, e.Episode.Promotion, e.Episode.Outcome = "boot", "claim", fsm.OutcomeContested
+	e.Episode.Memory.Contested = true
 	mustAppend(t, j, e) // and stays open
 	a := agentOn(t, dir, "boot", newTestClock())
 	if st := &a.state; st.Promotion != "claim" || !st.Contested || st.Episode.ID != 7 || a.Snapshot().JournalErr == "" {

@@ -91,6 +91,7 @@ type Memory struct {
 	Record, Addr string // where its claim was accepted, "" until then
 	Epoch        uint64 // the newest epoch of it that is known
 	Contested    bool   // and another node's newer claim was found there
+	Disputed     string // the last record in which such a claim was found, which need not be the present one
 	Demoted      bool   // it has ended, although the story had its end before
 	Settled      Time   // until then the resolvers may show what was before our last write
 	Lagging      Time   // until then the API may

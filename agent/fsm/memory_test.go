@@ -289,3 +289,56 @@ func TestLostPeerThatCameBackIsNotLostAfterARestart(t *testing.T) {
 		}
 	}
 }
+
+// contested is a state that has found a newer claim of the peer after its own was accepted.
+func contested(t *testing.T) (State, Time) {
+	t.Helper()
+	s, now := settled()
+	s.Episode.Outcome = "" // the story goes on
+	newer := Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}
+	if s, _ = s.Step(now, Read{Zone: newer}); !s.Contested || s.Episode.Outcome != OutcomeContested {
+		t.Fatal("not contested")
+	}
+	return s, now
+}
+
+// TestContestedIsOfItsRecord: another record is not contested by that, however often the agent starts. The first one still is, when the
+// configuration is what it was.
+func TestContestedIsOfItsRecord(t *testing.T) {
+	s, now := contested(t)
+	cfg := s.Config
+	for _, c := range []struct {
+		record    string
+		contested bool
+	}{{"Z2 db txt", false}, {"Z2 db txt", false}, {"Z3 db txt", false}, {"Z1 db txt", true}, {"Z1 db txt", true}} {
+		cfg.Record = c.record
+		if s = New(cfg, 1, s.Episode, true); s.Contested != c.contested {
+			t.Errorf("%s: contested %v", c.record, s.Contested)
+		}
+		s, _ = s.Step(now, Tick{})
+	}
+}
+
+// TestPromotionThatComesBackIsStillContested: a look may miss it while Pacemaker puts its view together. Another one is not.
+func TestPromotionThatComesBackIsStillContested(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for promotion, want := range map[string]bool{"p1": true, "p2": false} {
+			s, now := contested(t)
+			gone := goodCluster(now + 1)
+			gone.PromotedHere, gone.Promotion, gone.PromotedPeer = false, "", peer
+			gone.Peers[0].Promoted = true
+			if s, _ = s.Step(now+1, Looked{gone}); s.Promotion != "" || s.Contested {
+				t.Fatal("the promotion goes on")
+			}
+			if restart {
+				s = New(s.Config, 1, s.Episode, true)
+			}
+			back := goodCluster(now + 2)
+			back.Promotion = promotion
+			s, _ = s.Step(now+2, DrbdChanged{goodDrbd(now + 2)})
+			if s, _ = s.Step(now+2, Looked{back}); s.Contested != want || s.Promotion != promotion {
+				t.Errorf("%s, restart %v: contested %v", promotion, restart, s.Contested)
+			}
+		}
+	}
+}

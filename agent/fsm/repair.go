@@ -5,6 +5,9 @@ import "time"
 // place is a record and what stands in it: where a claim was accepted.
 type place struct{ record, addr string }
 
+// claimed is the claim of a promotion in a record.
+type claimed struct{ claim, record string }
+
 const (
 	// repairAgain is how long after a repair another edit of the record means that somebody keeps writing it.
 	repairAgain = 10 * time.Minute

@@ -45,6 +45,7 @@ type State struct {
 	published place
 	Epoch     uint64
 	Contested bool
+	disputed  claimed // what another node claimed later: it stays so when the promotion, or the record, is another one for a while
 	RaceUntil Time
 	races     int  // lost, and waited out
 	raceUsed  bool // no wait is left: the next foreign claim is final
@@ -112,6 +113,9 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 		}
 		return s
 	}
+	if last.Memory.Disputed != "" {
+		s.disputed = claimed{last.Promotion, last.Memory.Disputed}
+	}
 	if last.Outcome == OutcomeDemoted || last.Outcome == OutcomeAverted {
 		return s // what comes next is another promotion
 	}
@@ -124,7 +128,8 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.published = place{m.Record, m.Addr}
 	if of := m.place(); of == "" || of == cfg.Record {
 		here := m.Record == "" || m.Record == cfg.Record && (m.Addr == cfg.Addr || cfg.Addr == "")
-		s.Published, s.Epoch, s.Contested = here && last.Seen(DNSAccepted), m.Epoch, m.Contested || last.Outcome == OutcomeContested
+		s.Published, s.Epoch, s.Contested = here && last.Seen(DNSAccepted), m.Epoch, m.Contested
+		s.Contested = s.Contested || !m.Kept && last.Outcome == OutcomeContested // which may be a story of another record
 		if m.Record == "" {
 			s.Epoch = last.Epoch
 		}
@@ -132,6 +137,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 		s.repaired, s.attempt, s.Fights = m.Repaired, m.RepairEpoch, m.Fights
 	} else {
 		s.Episode.baseless()
+		s.Contested = s.disputed == claimed{s.Promotion, cfg.Record}
 	}
 	s.settled, s.lagging = m.Settled, m.Lagging
 	if last.Open() && last.Lost.Name != "" && (last.Lost.Fenced || !m.Kept) && s.lost(last.Lost.Name) == nil {
@@ -220,6 +226,9 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 
 // memorize keeps with the last episode what must survive a restart.
 func (s *State) memorize() {
+	if s.Contested {
+		s.disputed = claimed{s.Promotion, s.Config.Record}
+	}
 	if s.Episode.ID == 0 {
 		return
 	}
@@ -229,6 +238,9 @@ func (s *State) memorize() {
 		Kept: true, Fences: s.fences, Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch,
 		Contested: s.Contested, Demoted: s.Promotion == "" && s.Episode.Promotion != "" && !over,
 		Settled: s.settled, Lagging: s.lagging, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
+	}
+	if s.disputed.claim == s.Episode.Promotion {
+		m.Disputed = s.disputed.record
 	}
 	for i, l := range s.Lost {
 		if !l.Fenced {
