@@ -342,3 +342,24 @@ func TestPromotionThatComesBackIsStillContested(t *testing.T) {
 		}
 	}
 }
+
+// TestNameIsResolvedThoughItsMakerWasDemoted: the change that made the record was accepted after the end of its promotion.
+func TestNameIsResolvedThoughItsMakerWasDemoted(t *testing.T) {
+	s := goodState(boot)
+	s.Zone = Zone{At: boot, OK: true}
+	s, writes := drive(s, boot, Tick{})
+	if len(writes) != 1 {
+		t.Fatal("no write")
+	}
+	gone, down := goodCluster(boot+5), goodDrbd(boot+5)
+	gone.PromotedHere, gone.Promotion, gone.PromotedPeer, down.Primary = false, "", peer, false
+	now := boot + 2*time.Second
+	made := Zone{At: boot + time.Minute, OK: true, Addr: myAddr, Epoch: 1, Owner: me, Claim: "p1", Raw: "raw1"}
+	for _, ev := range []Event{DrbdChanged{down}, Looked{gone}, Wrote{ChangeID: "C1", Sent: true}, Read{Zone: made}} {
+		s, _ = s.Step(now, ev)
+		now += 20 * time.Second
+	}
+	if s.Promotion != "" || !s.nameExists() {
+		t.Errorf("promotion %q, the name exists: %v", s.Promotion, s.nameExists())
+	}
+}

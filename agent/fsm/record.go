@@ -37,6 +37,9 @@ func (s *State) read(now Time, e Read) {
 		return
 	}
 	s.Zone, s.readAt = e.Zone, now
+	if s.ChangeID == "" {
+		s.created = false // nobody asks about the change any more: its promotion ended while it was written
+	}
 	if s.Zone.Refused {
 		s.tasks[taskRead].Due = now + backoffMax
 	}
