@@ -36,7 +36,7 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	s := a.Snapshot()
 	doc := a.Status(s)
 	switch {
-	case s.State.Contested:
+	case s.State.Contested && judged(&s.State):
 		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
 	case s.State.Published && s.State.Zone.OK && judged(&s.State) && !s.State.Drift():
 		return doc, nil
@@ -65,7 +65,12 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*Snapshot) {
 	}
 }
 
-// judged reports whether the state knows enough to tell whose the record is and what it should hold.
-func judged(st *fsm.State) bool { return st.Zone.At != 0 && st.Cluster.At != 0 && st.Config.Addr != "" }
+// judged reports whether the state knows enough to tell whose the record is and what it should hold. What the journal says may be of a promotion
+// that ended while no daemon ran, and a look that comes too early for an alert does not show the next one.
+func judged(st *fsm.State) bool {
+	c := &st.Cluster
+	shown := c.At != 0 && c.PromotedHere && (c.Promotion == st.Promotion || c.Promotion == "")
+	return shown && st.Zone.At != 0 && st.Config.Addr != ""
+}
 
 var errSettled = errors.New("settled")
