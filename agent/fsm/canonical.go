@@ -86,7 +86,6 @@ func (s State) Canonical(now Time) State {
 	s.forgetStory(now)
 	for _, t := range [...]*Time{
 		&s.Retry.At, &s.ReadRetry.At, &s.RaceUntil, &s.StalledUntil, &s.PausedUntil, &s.hintUntil, &s.Episode.RaceUntil,
-		&s.lagging, &s.Episode.Memory.Lagging,
 	} {
 		if *t <= now {
 			*t = 0
@@ -111,12 +110,14 @@ func (s State) Canonical(now Time) State {
 	s.StalledAt = 0 // only told
 	for _, t := range [...]*Time{&s.settled, &s.Episode.Memory.Settled} {
 		if *t != 0 {
-			clamp(t, now, lookTakes) // that it was ever so counts as well
+			*t = max(*t, now) // that it was ever so counts as well
 		}
 	}
 	s.awaited.reads = min(s.awaited.reads, 4)
 	if !s.tasks[taskRead].Flying { // every read will begin later
 		s.wroteAt, s.awaited.due = 0, max(s.awaited.due, now)
+		forget(&s.lagging, now, 0)
+		forget(&s.Episode.Memory.Lagging, now, 0)
 	}
 	if s.hintUntil == 0 {
 		s.lookGap = 0

@@ -151,6 +151,8 @@ func TestCanonicalActsTheSame(t *testing.T) {
 			a, b := w.st.Canonical(w.now), next.Canonical(at).Shifted(-shift)
 			for _, s := range []*State{&a, &b} { // kept for a read in flight, even for one that began after it
 				s.wroteAt, s.awaited.due = 0, max(s.awaited.due, w.now)
+				forget(&s.lagging, w.now, 0)
+				forget(&s.Episode.Memory.Lagging, w.now, 0)
 			}
 			if a != b {
 				t.Fatalf("after %T their canonical forms differ:\n%s", ev, differences(a, b))
