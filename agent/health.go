@@ -46,7 +46,7 @@ var holdHelp = map[fsm.Hold][2]string{
 	fsm.HoldStalled:          {"this process stood still a moment ago", "wait; if it repeats, the machine is overloaded or was paused"},
 	fsm.HoldPaused:           {"publication is paused by an operator", "`pgha-agent resume`"},
 	fsm.HoldContested:        {"another node claimed the record after this one did", "only one node may be promoted: compare `crm_mon -1` on both nodes"},
-	fsm.HoldLostRace:         {"another node's claim came first; looking again before the one retry", "wait"},
+	fsm.HoldLostRace:         {"another node's claim came first; waiting 30 s, then looking again", "wait"},
 	fsm.HoldIdentityUnknown:  {"Pacemaker's history does not show which promotion this is, and the record is another node's", "after a cleanup or refresh with the agent down: a planned move makes a new promotion"},
 	fsm.HoldAddressUnknown:   {"this node's own address is not known", "set node.address, or enable instance metadata (IMDSv2)"},
 	fsm.HoldRecordUnknown:    {"the record has not been read yet", "see the last error of the route53 source: network, credentials, permissions"},

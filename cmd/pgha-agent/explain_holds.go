@@ -45,7 +45,7 @@ var holdAdvice = []advice{
 	{"node_pending", true, "this node to finish joining the cluster", "See why it does not join.", "journalctl -u pacemaker -n 50"},
 	{"promotion_pending", true, "an operation of Pacemaker that is in flight here", "See which operation does not end.", "crm_mon -1rf"},
 	{"stalled", true, "the wait after a standstill to pass", "It repeats: the machine is overloaded, or is being paused.", "journalctl -u pgha-agent -n 50"},
-	{"lost_race", true, "the one retry after another node's claim came first", "See which node is promoted.", "crm_mon -1"},
+	{"lost_race", true, "the 30 s after another node's claim came first", "See which node is promoted.", "crm_mon -1"},
 	{"api_backoff", true, "the next try at the Route 53 API", "See why the API does not take the write. No agent can move the name without it.", "journalctl -u pgha-agent -n 50"},
 }
 
