@@ -114,6 +114,7 @@ type (
 		Record      string   `json:"record,omitempty"`
 		Addr        string   `json:"addr,omitempty"`
 		Epoch       uint64   `json:"epoch,omitempty"`
+		Newest      uint64   `json:"newest,omitempty"`
 		Contested   bool     `json:"contested,omitempty"`
 		Disputed    string   `json:"disputed,omitempty"`
 		Demoted     bool     `json:"demoted,omitempty"`
@@ -199,7 +200,7 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 		return nil
 	}
 	w := &memoryJSON{
-		Fences: hex.EncodeToString([]byte(m.Fences)), Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Contested: m.Contested,
+		Fences: hex.EncodeToString([]byte(m.Fences)), Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Newest: m.Newest, Contested: m.Contested,
 		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.Settled, Lagging: m.Lagging, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
@@ -215,7 +216,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 		return fsm.Memory{}, nil
 	}
 	m := fsm.Memory{
-		Kept: true, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Contested: w.Contested,
+		Kept: true, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Newest: w.Newest, Contested: w.Contested,
 		Disputed: w.Disputed, Demoted: w.Demoted, Settled: w.Settled, Lagging: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)

@@ -90,6 +90,7 @@ type Memory struct {
 	Base         string // the record that the story's base and lost races are of
 	Record, Addr string // where its claim was accepted, "" until then
 	Epoch        uint64 // the newest epoch of it that is known
+	Newest       uint64 // the newest that the record has shown, of whomever
 	Contested    bool   // and another node's newer claim was found there
 	Disputed     string // the last record in which such a claim was found, which need not be the present one
 	Demoted      bool   // it has ended, although the story had its end before

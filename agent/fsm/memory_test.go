@@ -192,6 +192,28 @@ func TestPromotionThatEndedAfterItsStoryIsNotContinued(t *testing.T) {
 	}
 }
 
+// TestEpochsGoOnAfterARestart, where somebody has deleted the claim, and even when this node was promoted by another boot.
+func TestEpochsGoOnAfterARestart(t *testing.T) {
+	for record, want := range map[string]uint64{"Z1 db txt": 6, "Z2 db txt": 1} {
+		for _, sameBoot := range []bool{true, false} {
+			s, now := settled()
+			s, _ = s.Step(now, Tick{})
+			now += 2 * time.Minute // readings are not from before our write any more
+			cfg := s.Config
+			cfg.Record = record
+			c := goodCluster(now + time.Second)
+			c.Promotion = "p2"
+			s = New(cfg, 1, s.Episode, sameBoot)
+			s, _ = s.Step(now+time.Second, DrbdChanged{goodDrbd(now + time.Second)})
+			s, _ = s.Step(now+time.Second, Read{Zone: Zone{At: now + time.Second, OK: true, Addr: myAddr}})
+			s, _ = s.Step(now+2*time.Second, Looked{c})
+			if s.Writing.NextEpoch != want {
+				t.Errorf("%s, same boot %v: epoch %d, want %d", record, sameBoot, s.Writing.NextEpoch, want)
+			}
+		}
+	}
+}
+
 // TestLostRaceIsOfItsRecord: another record holds another history. What it holds may be written over, after a look that is newer.
 func TestLostRaceIsOfItsRecord(t *testing.T) {
 	for record, contested := range map[string]bool{"Z1 db txt": true, "Z2 db txt": false} {

@@ -58,7 +58,7 @@ type State struct {
 	PausedUntil  Time
 	Writing      Write  // the write in flight; zero Claim when none
 	readAt       Time   // when the read ended that Zone is from
-	newest       uint64 // epoch that the record has shown since the start
+	newest       uint64 // epoch that the record has shown
 	wroteAt      Time   // when the last one ended that may have changed the record
 	settled      Time   // until then the resolvers may not all have heard of our last change
 	lagging      Time   // until then the API may answer what was before it
@@ -105,6 +105,9 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.fences, s.remembers = last.Memory.Fences, last.Memory.Kept
 	for i, name := range last.Memory.Unfenced {
 		s.Lost[i] = LostPeer{Name: name}
+	}
+	if last.Memory.Base == cfg.Record {
+		s.newest = last.Memory.Newest
 	}
 	if !sameBoot {
 		if last.Open() {
@@ -235,7 +238,7 @@ func (s *State) memorize() {
 	o := s.Episode.Outcome
 	over := o == OutcomeDemoted || o == OutcomeAverted || o == OutcomeLost // which say it already
 	m := Memory{
-		Kept: true, Fences: s.fences, Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch,
+		Kept: true, Fences: s.fences, Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch, Newest: s.newest,
 		Contested: s.Contested, Demoted: s.Promotion == "" && s.Episode.Promotion != "" && !over,
 		Settled: s.settled, Lagging: s.lagging, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
 	}

@@ -83,6 +83,7 @@ type node struct {
 	kept         map[deed]bool           // what its journal must know to be accepted
 	keptLost     bool                    // and that the other node was lost while it was promoted
 	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
+	byHand       time.Duration           // when a publication without the daemon was last accepted
 	rivals       rivals                  // what it has read
 	untold       time.Duration           // when a fencing of the other node was last erased before the daemon saw it
 	misled       time.Duration           // when the history last came back with one that the daemon does not know

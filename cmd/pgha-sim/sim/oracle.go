@@ -147,7 +147,7 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 		switch {
 		case !p.foreign:
 			o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, d.claim)
-		case p.mendedFor == d && w.now-p.mended < Mended:
+		case p.mendedFor == d && w.now-p.mended < Mended && p.mended > n.byHand:
 			o.violated(3, "%s mends its record, and did so %v ago", n.name, w.now-p.mended)
 		}
 	}
@@ -203,6 +203,9 @@ func (o *oracle) looks(p *proc, began time.Duration, other member) {
 			p.saw, p.seen = began, began
 		}
 		return
+	}
+	if other.lost > p.lostAt {
+		p.lost = false // it was back meanwhile, which no look has shown
 	}
 	p.unfenced = other.unclean || other.skipped
 	// That DRBD has called it demoted since explains that it is gone.
@@ -310,9 +313,12 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	mine := o.mine[p.n.i][p.is.key]
 	p.n.rival(rec.Owner)
-	p.foreign, p.read = false, began
+	if p.read = began; began < p.wrote {
+		return // it may show what was before
+	}
+	p.foreign = false
 	switch {
-	case mine.claim == "" || began < p.wrote:
+	case mine.claim == "":
 	case rec.Owner.Claim == mine.claim:
 		o.mended(p, mine.deed, rec.Owner.Epoch)
 		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr {

@@ -327,8 +327,11 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 	only := r.settled <= n.since // and no late one of an earlier promotion, which a standby may take for it
 	id := z.changed(d.key)
 	r.edited = false
+	if p.once {
+		n.byHand = w.now
+	}
 	r.since = n.since
-	r.usual = !mends && only && w.now-n.since < Prompt/2
+	r.usual = !mends && only && w.oracle.erased[n.i] != n.promotions && w.now-n.since < Prompt/2
 	w.story(n, "Route 53 ACCEPTS %s, epoch %d", r.addr, next.Epoch)
 	w.oracle.accepts(n, d, next, during, mends)
 	if z.fights {
