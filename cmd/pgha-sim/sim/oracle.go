@@ -181,7 +181,7 @@ func forbids(r drbd.Report) string {
 // short sleep later than Corosync may; a process that was started since knows of none.
 func (o *oracle) blind(p *proc) bool {
 	w, n := o.w, p.n
-	alone := n.cib != nil && (n.lonely && n.cib != n.other().cib || n.primary && !n.other().alive)
+	alone := n.cib != nil && ((n.lonely || w.s.Fencing) && n.cib != n.other().cib || n.primary && !n.other().alive)
 	return o.unfenced() && (w.now <= n.blind || alone || w.s.Fencing && w.now <= n.woke+Blind)
 }
 
