@@ -59,9 +59,8 @@ func (s *State) awaitClaim(now Time) {
 	}
 	a := &s.awaited
 	if a.peer != peer || promotion != a.promotion && promotion != "" {
-		first := a.peer == ""
 		*a = awaited{peer: peer, promotion: promotion, due: now + (peerClaims+s.jitter(peerClaims))<<s.crowded}
-		if !first {
+		if s.everLooked { // else it may have been promoted, and have made its claim, long ago
 			a.stale = s.Zone.Claim
 		}
 	}

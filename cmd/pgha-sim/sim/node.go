@@ -83,6 +83,7 @@ type node struct {
 	kept         map[deed]bool           // what its journal must know to be accepted
 	keptLost     bool                    // and that the other node was lost while it was promoted
 	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
+	known        bool                    // the other node's daemon had read the record as it was when this one was promoted
 	byHand       time.Duration           // when a publication without the daemon was last accepted
 	rivals       rivals                  // what it has read
 	untold       time.Duration           // when a fencing of the other node was last erased before the daemon saw it
@@ -313,6 +314,8 @@ func (n *node) freeze(d time.Duration, clocks bool) {
 // becomes makes the node the promoted one, in the kernel.
 func (n *node) becomes() {
 	n.primary, n.promoted, n.since = true, true, n.w.now
+	before, standby := n.w.zone.of(n.key()).settled, n.other().daemon
+	n.known = before == 0 || standby != nil && standby.read > before
 	n.promotions++
 	n.w.promotions++
 	n.call++

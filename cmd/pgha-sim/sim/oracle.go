@@ -69,6 +69,7 @@ type oracle struct {
 	accepted [2]int
 	repairs  [2]int
 	edits    map[key][]time.Duration // when each record was edited
+	repaired map[key]time.Duration   // when it was last mended
 	calls    [2][]time.Duration
 	polls    map[string]int
 
@@ -100,7 +101,7 @@ type mark struct {
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{}, mine: [2]map[key]mark{{}, {}}}
+	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{}, repaired: map[key]time.Duration{}, mine: [2]map[key]mark{{}, {}}}
 }
 
 func (o *oracle) violated(number int, format string, args ...any) {
@@ -190,13 +191,6 @@ func (o *oracle) unfenced() bool { return !o.w.s.Fencing || o.w.lied || o.w.skip
 
 // looks notes what a look that began then shows of the other node.
 func (o *oracle) looks(p *proc, began time.Duration, other member) {
-	if !o.w.noHistory && p.n.cib != nil {
-		for _, e := range p.n.cib.fences {
-			if _, seen := p.fenced[e]; !seen {
-				p.fenced[e] = o.w.now
-			}
-		}
-	}
 	if other.online && !other.unclean {
 		p.lost, p.saw = false, -1
 		if other.role == crm.RolePromoted {
@@ -278,7 +272,7 @@ func (o *oracle) keeps(p *proc) {
 func (o *oracle) remembers(p *proc) {
 	if p.blank = p.n.noJournal; p.blank {
 		p.n.blanks++
-		p.n.keptFenced = map[crm.FenceEvent]bool{}
+		p.n.kept, p.n.keptFenced = map[deed]bool{}, map[crm.FenceEvent]bool{}
 	}
 	p.lost = p.n.keptLost && !p.blank
 }
@@ -287,6 +281,7 @@ func (o *oracle) remembers(p *proc) {
 func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends bool) {
 	if mends {
 		o.repairs[n.i]++
+		o.repaired[d.key] = o.w.now
 	} else {
 		o.claims[d]++
 	}
@@ -296,6 +291,9 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 		o.again[n.i]++
 	default:
 		o.violated(3, "claim %s of %s was accepted %d times", d.claim, n.name, o.claims[d])
+	}
+	if o.erased[n.i] == during && !mends && o.claims[d] == 1 && o.mine[n.i][d.key].during == during {
+		o.again[n.i]++ // the same promotion by another name, for its own is forgotten
 	}
 	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i]+n.moved+o.repairs[n.i] {
 		o.violated(3, "%s has been promoted %d times, and wrote the record %d times", n.name, n.promotions, o.accepted[n.i])
@@ -349,7 +347,11 @@ func (o *oracle) mended(p *proc, d deed, epoch uint64) {
 
 // edited notes that a stranger changes a record.
 func (o *oracle) edited(k key) {
-	if n := len(o.edits[k]); n > 0 && o.w.now-o.edits[k][n-1] < Mended+Settle {
+	last := o.repaired[k]
+	if n := len(o.edits[k]); n > 0 {
+		last = max(last, o.edits[k][n-1])
+	}
+	if last != 0 && o.w.now-last < Mended+Settle {
 		for _, n := range o.w.nodes {
 			o.fought[n.i] = n.promotions
 		}
@@ -374,7 +376,7 @@ func (o *oracle) hears(p *proc) {
 	switch r := o.w.zone.of(p.is.key); {
 	case !n.promoted && max(n.ended, n.upset, p.born) < now-while:
 		o.violated(8, "%s says that its record was changed, and has not been promoted for %v", n.name, now-n.ended)
-	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < min(p.read, now-while):
+	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < min(p.read, now-while) && o.mine[n.i][p.is.key].during == n.promotions:
 		o.violated(8, "%s says that somebody else has changed the record, which is its own", n.name)
 	}
 }

@@ -230,6 +230,11 @@ func (p *proc) Look(context.Context) (*crm.Status, error) {
 		return nil, errors.New("crm_mon: not connected")
 	}
 	p.looked = began
+	for _, e := range st.FenceEvents {
+		if _, seen := p.fenced[e]; !seen {
+			p.fenced[e] = w.now
+		}
+	}
 	w.oracle.looks(p, begun, other)
 	return st, nil
 }

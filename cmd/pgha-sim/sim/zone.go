@@ -331,7 +331,7 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 		n.byHand = w.now
 	}
 	r.since = n.since
-	r.usual = !mends && only && w.oracle.erased[n.i] != n.promotions && w.now-n.since < Prompt/2
+	r.usual = !mends && only && n.known && w.oracle.erased[n.i] != n.promotions && w.now-n.since < Prompt/2
 	w.story(n, "Route 53 ACCEPTS %s, epoch %d", r.addr, next.Epoch)
 	w.oracle.accepts(n, d, next, during, mends)
 	if z.fights {
