@@ -178,11 +178,11 @@ func forbids(r drbd.Report) string {
 }
 
 // blind reports whether a node that was taken for dead cannot know that yet: it was cut off, or slept without its clocks, and nobody fenced it,
-// or it is a cluster of its own still, for the other node slept or was off when it came back. With fencing it has no reason to expect that, and notices a
+// or it is a cluster of its own still, for the other node slept, was off or had not joined when it came back. With fencing it has no reason to expect that, and notices a
 // short sleep later than Corosync may; a process that was started since knows of none.
 func (o *oracle) blind(p *proc) bool {
 	w, n := o.w, p.n
-	alone := n.cib != nil && ((n.lonely || w.s.Fencing) && n.cib != n.other().cib || n.primary && !n.other().alive)
+	alone := n.cib != nil && ((n.lonely || w.s.Fencing) && n.cib != n.other().cib || n.primary && n.other().cib == nil)
 	return o.unfenced() && (w.now <= n.blind || alone || w.s.Fencing && w.now <= n.woke+Blind)
 }
 
