@@ -130,10 +130,7 @@ func (l *lab) ready(ctx context.Context, layer string) error {
 		slog.Info("building the cluster", "about", "2m30s")
 		err = l.buildCluster(ctx)
 	case agentLayer:
-		if err = l.ready(ctx, clusterLayer); err == nil {
-			slog.Info("installing the agent", "about", "1m")
-			err = l.installAgent(ctx)
-		}
+		err = l.buildAgent(ctx)
 	case shellLayer:
 		if err = l.ready(ctx, clusterLayer); err == nil {
 			slog.Info("adding the DNS resource", "about", "3m")
@@ -148,6 +145,25 @@ func (l *lab) ready(ctx context.Context, layer string) error {
 	}
 	slog.Info("layer saved", "layer", layer, "took", time.Since(start).Round(time.Second))
 	return l.loadSound(ctx, dir)
+}
+
+// buildAgent installs the agent in the cluster. A machine that stands still right after it was thawed may be fenced, which
+// no installation survives: it begins once more, with the cluster as it was saved.
+func (l *lab) buildAgent(ctx context.Context) (err error) {
+	for range 2 {
+		if err = l.ready(ctx, clusterLayer); err != nil {
+			return err
+		}
+		slog.Info("installing the agent", "about", "1m")
+		if err = l.installAgent(ctx); err == nil || ctx.Err() != nil {
+			return err
+		}
+		for _, n := range l.nodes {
+			shown, _ := n.run(ctx, "uptime; crm_mon -1; pgha-agent status; journalctl -u pgha-agent -o cat -n 30 --no-pager")
+			slog.Warn("the agent was not installed", "node", n.name, "err", err, "shows", shown)
+		}
+	}
+	return err
 }
 
 // loadSound loads a layer until both machines are well. On a busy host one of them may stand still for longer than Corosync waits, right after
