@@ -65,8 +65,9 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*Snapshot) {
 	}
 }
 
-// judged reports whether the state knows enough to tell whose the record is and what it should hold. What the journal says may be of a promotion
-// that ended while no daemon ran, and a look that comes too early for an alert does not show the next one.
+// judged reports whether the state knows enough to tell whose the record is and what it should hold. What the journal
+// says may be of a promotion that ended while no daemon ran, and a look that comes too early for an alert does not show
+// the next one.
 func judged(st *fsm.State) bool {
 	c := &st.Cluster
 	shown := c.At != 0 && c.PromotedHere && (c.Promotion == st.Promotion || c.Promotion == "")

@@ -56,7 +56,7 @@ func cutReplication(ctx context.Context, t *trial) error {
 		return err
 	}
 	for _, n := range t.nodes {
-		t.shows(ctx, n, 0, "pgha_drbd_connection", "peer", t.peerName(n), "state", "Connected")
+		t.expect(t.value(n, "pgha_drbd_connection", "peer", t.peerName(n), "state", "Connected") == 0, "%s's agent shows the cut connection as Connected", n.name)
 		t.expect(t.value(n, "pgha_fence_constraint_age_seconds", "constraint", constraint) > 0, "%s's agent does not show the constraint", n.name)
 	}
 	t.expect(t.answers(ctx, s, "/replica") == 503, "%s calls itself a replica that could take over", s.name)
@@ -217,7 +217,7 @@ func loseDisk(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.say("resynced")
-	t.shows(ctx, p, 1, "pgha_drbd_disk", "volume", "0", "state", "UpToDate")
+	t.expect(t.value(p, "pgha_drbd_disk", "volume", "0", "state", "UpToDate") == 1, "%s's agent does not show its disk as UpToDate", p.name)
 	return t.finish(ctx, terms{publications: 1})
 }
 
@@ -342,8 +342,8 @@ drbdadm connect pg`); err != nil {
 	for _, n := range t.nodes {
 		out, _ := n.run(ctx, "drbdadm cstate pg")
 		t.expect(out == "StandAlone", "%s's connection is %s", n.name, out)
-		t.shows(ctx, n, 1, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "latched")
-		t.shows(ctx, n, 1, "pgha_drbd_connection", "peer", t.peerName(n), "state", "StandAlone")
+		t.expect(t.value(n, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "latched") == 1, "%s's agent does not show the split brain in pgha_drbd_split_brain", n.name)
+		t.expect(t.value(n, "pgha_drbd_connection", "peer", t.peerName(n), "state", "StandAlone") == 1, "%s's agent does not show the connection as StandAlone in pgha_drbd_connection", n.name)
 		d, err := t.status(ctx, n)
 		if err != nil {
 			return err
@@ -382,7 +382,7 @@ drbdadm connect pg`); err != nil {
 		return err
 	}
 	for _, n := range t.nodes {
-		t.shows(ctx, n, 1, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "none")
+		t.expect(t.value(n, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "none") == 1, "%s's agent still shows a split brain in pgha_drbd_split_brain", n.name)
 		_, err := n.run(ctx, "test ! -e /var/lib/pgha-agent/split-brain")
 		t.expect(err == nil, "%s's agent still remembers the split brain in its file", n.name)
 	}

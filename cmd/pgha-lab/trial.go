@@ -234,15 +234,6 @@ func (t *trial) value(n *node, series string, labels ...string) float64 {
 	return v
 }
 
-// shows expects that a scrape of n's agent has this value. A busy host misses scrapes: it has a minute.
-func (t *trial) shows(ctx context.Context, n *node, want float64, series string, labels ...string) {
-	is := t.value(n, series, labels...)
-	for end := time.Now().Add(time.Minute); is != want && time.Now().Before(end) && sleep(ctx, 100*time.Millisecond) == nil; {
-		is = t.value(n, series, labels...)
-	}
-	t.expect(is == want, "%s's agent shows %s%v as %g, want %g", n.name, series, labels, is, want)
-}
-
 // moves waits until n is Primary, the record names it, and the writer writes to it.
 func (t *trial) moves(ctx context.Context, n *node, limit time.Duration) error {
 	end := time.Now().Add(limit)

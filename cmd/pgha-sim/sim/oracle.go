@@ -178,7 +178,8 @@ func forbids(r drbd.Report) string {
 }
 
 // blind reports whether a node that was taken for dead cannot know that yet: it was cut off, or slept without its clocks, and nobody fenced it,
-// or it is a cluster of its own still, for the other node slept, was off or had not joined when it came back. With fencing it has no reason to expect that, and notices a
+// or it is a cluster of its own still, for the other node slept, was off or had not joined when it came back.
+// With fencing it has no reason to expect that, and notices a
 // short sleep later than Corosync may; a process that was started since knows of none.
 func (o *oracle) blind(p *proc) bool {
 	w, n := o.w, p.n
@@ -505,7 +506,8 @@ func (o *oracle) entitled(n *node) bool {
 }
 
 // excused reports whether the record is another's by right, as far as this node can know: both nodes were promoted at once and the other was
-// later, or nobody fences and it has read a second claim of the other, or the history that names this promotion was erased before anybody looked, or strangers have left what no agent may overwrite.
+// later, or nobody fences and it has read a second claim of the other, or the history that names this promotion was
+// erased before anybody looked, or strangers have left what no agent may overwrite.
 func (o *oracle) excused(n *node, r *record) bool {
 	mine := o.mine[n.i][n.key()]
 	rivals := n.rivals.during == n.promotions && n.rivals.count > 1
