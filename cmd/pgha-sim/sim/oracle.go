@@ -320,7 +320,7 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	case mine.claim == "":
 	case rec.Owner.Claim == mine.claim:
 		o.mended(p, mine.deed, rec.Owner.Epoch)
-		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr {
+		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr && p.shown >= mine.during { // or it cannot know the claim for its own
 			o.tells(p, mine.deed)
 		}
 	case rec.Owner.Node == p.n.other().name && rec.Owner.Epoch > mine.epoch && o.knows(p, mine.deed):

@@ -46,6 +46,7 @@ type proc struct {
 type memory struct {
 	born      time.Duration
 	looked    time.Duration // by the node's clock: when its last good look began
+	shown     int           // the promotion of its own that this look showed
 	heard     time.Duration // when the events2 stream last said something
 	said      drbd.Report   // what that was
 	demoted   time.Duration // since when DRBD, connected, has called the other node Secondary; -1: it does not
@@ -220,6 +221,7 @@ func (p *proc) Look(context.Context) (*crm.Status, error) {
 	}
 	var st *crm.Status
 	var other member
+	shown := n.promotions
 	if n.cib != nil && w.now >= n.crmFails && !w.chance(100) {
 		st, other = n.cib.status(w), n.cib.n[1-n.i]
 	}
@@ -229,7 +231,7 @@ func (p *proc) Look(context.Context) (*crm.Status, error) {
 	if st == nil {
 		return nil, errors.New("crm_mon: not connected")
 	}
-	p.looked = began
+	p.looked, p.shown = began, shown
 	for _, e := range st.FenceEvents {
 		if _, seen := p.fenced[e]; !seen {
 			p.fenced[e] = w.now
