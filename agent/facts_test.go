@@ -191,6 +191,8 @@ func TestFencingIsKnownByItsIdentity(t *testing.T) {
 	same, coarse := event(26*time.Hour, "pg-b"), old
 	coarse.Completed, same.Delegate = old.Completed.Truncate(time.Second), "pg-b"
 	old.Completed = old.Completed.Add(123456 * time.Microsecond)
+	rebooted, byHand := old, old
+	rebooted.Action, byHand.Client = "reboot", "stonith_admin.7"
 	for name, c := range map[string]struct {
 		before, after []crm.FenceEvent
 		restart, held bool
@@ -204,6 +206,8 @@ func TestFencingIsKnownByItsIdentity(t *testing.T) {
 		"the old one with its delegate":      {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{same}, held: true},
 		"the old ones in another order":      {before: []crm.FenceEvent{old, older}, after: []crm.FenceEvent{older, old}, held: true},
 		"another node's of the same time":    {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{event(26*time.Hour, "pg-c")}},
+		"another action at the same time":    {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{rebooted}},
+		"another client's of the same time":  {before: []crm.FenceEvent{old}, after: []crm.FenceEvent{byHand}},
 		"a failed one":                       {after: []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "failed", Completed: testWall}}, held: true},
 		"one that switched the node on":      {after: []crm.FenceEvent{{Target: "pg-a", Action: "on", Status: "success", Completed: testWall}}, held: true},
 		"the other node's":                   {after: []crm.FenceEvent{{Target: "pg-b", Action: "off", Status: "success", Completed: testWall}}, held: true},

@@ -103,8 +103,10 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	add(st.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
 	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
-	add(st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby, "drbd_disconnected", Warning,
-		"DRBD is not connected: the other node does not get the data", "is the other node up? `drbdsetup status`; the network between the nodes, DRBD's port")
+	const link = "is the other node up? `drbdsetup status`; the network between the nodes, DRBD's port"
+	apart := st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby
+	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected: the other node does not get the data", link)
+	add(apart && st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)
 	add(st.Promotion != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,
 		fmt.Sprintf("PostgreSQL on the promoted node: %s %s", s.Postgres.State, s.Postgres.Err), "")
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
@@ -123,7 +125,7 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 				fmt.Sprintf("%s is lost and not fenced yet: Pacemaker promotes nothing before it is", n.Name), holdHelp[fsm.HoldPeerUnclean][1])
 		}
 		for _, b := range s.Crm.FenceBans() {
-			add(st.Drbd.Live && st.Drbd.Connected && s.At-s.FenceBans[b.ID] > banIsOld, "fence_constraint", Warning,
+			add(st.Drbd.Live && st.PeersConnected() && s.At-s.FenceBans[b.ID] > banIsOld, "fence_constraint", Warning,
 				fmt.Sprintf("constraint %s of the DRBD fence-peer handler is still there: the other node cannot be promoted", b.ID),
 				"it goes when the peer is UpToDate again; see docs/operate.md if it stays")
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
@@ -61,6 +62,31 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	a.publish(a.clock.Boot())
 	if got := findings(a); !slices.Contains(got, "drbd_disconnected warning") {
 		t.Errorf("findings: %v", got)
+	}
+}
+
+// TestThirdNodeThatIsDown is a tiebreaker, or a copy elsewhere: the other node of the cluster gets the data, and can take over.
+func TestThirdNodeThatIsDown(t *testing.T) {
+	const now = fsm.Time(time.Hour)
+	peer := fsm.Connection{Name: "pg-a", Connected: true}
+	s := &Snapshot{At: now, State: fsm.State{
+		Cluster: fsm.Cluster{At: now, OK: true, Online: true, PeerCount: 1, Peers: [fsm.MaxPeers]fsm.Peer{{Name: "pg-a", Online: true}}},
+		Drbd:    fsm.Drbd{At: now, Live: true, UpToDate: true, Connections: [fsm.MaxConnections]fsm.Connection{peer, {Name: "tiebreaker"}}},
+	}}
+	say := func() string {
+		for _, p := range bareAgent(t).Problems(s) {
+			if p.Code == "drbd_disconnected" {
+				return p.Text
+			}
+		}
+		return ""
+	}
+	if text := say(); !isStandby(s, now) || !strings.Contains(text, "outside the cluster") {
+		t.Errorf("standby %t, %q", isStandby(s, now), text)
+	}
+	s.State.Drbd.Connections[0].Connected, s.State.Drbd.Connections[1].Connected = false, true
+	if text := say(); isStandby(s, now) || !strings.Contains(text, "the other node does not get the data") {
+		t.Errorf("standby %t, %q", isStandby(s, now), text)
 	}
 }
 

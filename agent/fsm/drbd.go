@@ -31,6 +31,9 @@ func (s *State) drbd(now Time, d Drbd) {
 	for _, c := range is {
 		if c.Connected && !s.foreign(&d, c.Name) {
 			s.told(now, c)
+			if was := connection(old.connections(), c.Name); old.Live && c.Primary && !(was.Connected && was.Primary) {
+				s.promotedUnseen(c.Name)
+			}
 		}
 	}
 	if !old.Live || old.Primary != d.Primary || old.Suspended != d.Suspended || !sameRoles(old.connections(), is) {
@@ -177,6 +180,16 @@ func (s *State) told(now Time, c Connection) {
 		return
 	}
 	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name)}
+}
+
+// promotedUnseen forgets that a lost peer was fenced, for it is back and promoted. When no look shows that before it is gone again, only
+// another fencing tells that it is off.
+func (s *State) promotedUnseen(connection string) {
+	for i := range s.Lost {
+		if l := &s.Lost[i]; l.Name == connection || s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1 {
+			l.Fenced = false
+		}
+	}
 }
 
 // promotionOf is the promote operation of the peer with this connection in the last look.

@@ -63,19 +63,23 @@ type fencings struct {
 	name  string
 	early Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
 	away  bool
+	read  Time // when the last look began that showed the history
+	old   bool // the peer may have come back since then from a fencing that was not shown
 }
 
-// learnFences takes in the history of a peer, and reports whether it holds a fencing that this agent has never seen. What the history holds
-// at the first sight of the peer is old, unless the journal remembers what was known before. A history that was cleaned and comes
-// back holds nothing new.
+// learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
+// has never seen, and from which the peer cannot have come back meanwhile. What the history holds at the first sight of the peer is old,
+// unless the journal remembers what was known before. A history that was cleaned and comes back holds nothing new.
 func (s *State) learnFences(now Time, p Peer) bool {
+	at, away := s.Cluster.At, !p.Online || p.Unclean
 	f := s.fencingsOf(p.Name)
-	away := !p.Online || p.Unclean
-	returned := f != nil && f.away && !away
-	if returned {
-		f.early = 0 // what was before its return explains no later loss
-	}
 	if f != nil {
+		if !away && (f.away || at-f.read > earlyFence) {
+			f.old = true
+		}
+		if f.away && !away {
+			f.early = 0 // what was before its return explains no later loss
+		}
 		f.away = away
 	}
 	if p.Unread {
@@ -92,13 +96,15 @@ func (s *State) learnFences(now Time, p Peer) bool {
 			s.fences = s.fences.With(id)
 		}
 	}
+	proves := fresh && !f.old
 	if fresh {
 		f.early = 0
-		if !away && !first && !returned {
+		if proves && !away && !first {
 			f.early = now
 		}
 	}
-	return fresh && (!first || s.remembers)
+	f.read, f.old = at, false
+	return proves && (!first || s.remembers)
 }
 
 // fencedEarly reports whether a fencing of the peer came up shortly before now, while it still looked like a member.

@@ -27,7 +27,10 @@ func peerLook(at Time, p Peer) Cluster {
 func TestWhatFencingProvesALoss(t *testing.T) {
 	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
 	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
+	unread := func(p Peer) Peer { p.Unread = true; return p }
 	back := Peer{Online: true}
+	again := Peer{Online: true, Promoted: true, Promotion: "a/2"}
+	fails := Peer{Name: "no look"}
 	for name, c := range map[string]struct {
 		looks []Peer // ten seconds apart
 		held  bool
@@ -44,16 +47,59 @@ func TestWhatFencingProvesALoss(t *testing.T) {
 		"fenced with its return":              {[]Peer{with(promoted, 1), with(Peer{}, 1), with(promoted, 2), with(Peer{}, 2)}, true},
 		"online and unclean is not back":      {[]Peer{promoted, {}, {Online: true, Unclean: true}, {}}, true},
 		"back, and gone in good order":        {[]Peer{promoted, {}, back, {}}, false},
+		"fenced and back while looks failed":  {[]Peer{with(promoted, 1), fails, fails, fails, with(again, 2), with(Peer{}, 2)}, true},
+		"fenced while a look failed":          {[]Peer{with(promoted, 1), fails, with(promoted, 2), with(Peer{}, 2)}, false},
+		"lost and fenced while looks failed":  {[]Peer{with(promoted, 1), fails, fails, fails, fails, with(Peer{}, 2)}, false},
+		"fenced and back, not readable":       {[]Peer{with(promoted, 1), unread(promoted), unread(promoted), unread(promoted), with(again, 2), with(Peer{}, 2)}, true},
+		"fenced, back and lost, not readable": {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(again), unread(Peer{}), with(Peer{}, 2)}, true},
+		"not readable when it was fenced":     {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{}), with(Peer{}, 2)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := New(testConfig(), 1, Episode{}, false), boot
 			s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
 			for _, p := range c.looks {
 				now += 10 * time.Second
-				s, _ = s.Step(now, Looked{peerLook(now, p)})
+				look := Cluster{At: now}
+				if p != fails {
+					look = peerLook(now, p)
+				}
+				s, _ = s.Step(now, Looked{look})
 			}
 			if held := s.Safety(now).Has(HoldPeerUnfenced); held != c.held {
 				t.Errorf("held %v", held)
+			}
+		})
+	}
+}
+
+// TestFencedPeerThatIsPromotedUnseen: DRBD shows it as Primary once more, and no look does before it is lost again.
+func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
+	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
+	gone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	for name, c := range map[string]struct {
+		drbd []Drbd
+		held bool
+	}{
+		"still the old connection":       {[]Drbd{primary, gone}, false},
+		"back as Secondary":              {[]Drbd{gone, {Live: true, UpToDate: true, Connected: true}, gone}, false},
+		"back and promoted":              {[]Drbd{gone, {Live: true, UpToDate: true, Connected: true}, primary, gone}, true},
+		"back as Primary":                {[]Drbd{gone, primary, gone}, true},
+		"the stream cannot tell of when": {[]Drbd{gone, {}, primary, gone}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, now := standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot+time.Second
+			s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})})
+			for _, d := range c.drbd {
+				now += time.Second
+				d.At = now
+				s, _ = s.Step(now, DrbdChanged{d})
+			}
+			now += time.Second
+			if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+				t.Errorf("held %v", !c.held)
+			}
+			if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
+				t.Error("another fencing does not count")
 			}
 		})
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
 // raceDetector is set where a search takes ten times as long. It is one goroutine: there is nothing to detect.
@@ -76,7 +74,7 @@ func TestASearchEndsWhenItIsToldTo(t *testing.T) {
 
 // TestTheJudgeCondemns shows each wrong deed directly: a judge that never condemns would make every search a success.
 func TestTheJudgeCondemns(t *testing.T) {
-	late := quanta(fsm.MaxLookAge) + 1
+	late := quanta(lookAge) + 1
 	ours := request{claim: claim{0, 2, 1}}
 	for name, c := range map[string]struct {
 		deed func(s *search, w *world)

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
@@ -51,17 +52,20 @@ func numberOf(name string) uint8 {
 	panic("no such claim: " + name)
 }
 
-// sends judges a change that leaves its node. The numbers are those of docs/safety.md.
+// lookAge is LookAge of docs/safety.md: how old a node's picture of the cluster may be when a change leaves it. The judge does not ask the core.
+const lookAge = 5 * time.Second
+
+// sends judges a change that leaves its node.
 func (s *search) sends(w *world, r *request) {
 	n, o := &w.nodes[r.node], &w.nodes[1-r.node]
 	switch {
-	case !n.promoted() && n.ended > quanta(fsm.MaxLookAge):
+	case !n.promoted() && n.ended > quanta(lookAge):
 		s.violated("I1: %s sends a change after its promotion has ended", names[r.node])
 	case n.older && o.promoted():
 		s.violated("I1: %s sends a change although %s was promoted after it", names[r.node], names[1-r.node])
 	case n.promoted() && r.number == n.promotion && n.knows:
 		s.violated("I3: %s sends %s, and knows that it was accepted", names[r.node], claims[r.number])
-	case o.unclean && n.well() && o.silent > quanta(fsm.MaxLookAge):
+	case o.unclean && n.well() && o.silent > quanta(lookAge):
 		s.violated("I6: %s sends a change while %s is unclean", names[r.node], names[1-r.node])
 	}
 }

@@ -1,7 +1,5 @@
 package explore
 
-import "github.com/pgha/pgha-agent/agent/fsm"
-
 // move is one thing that happens: a kind, and to whom.
 type move struct {
 	kind kind
@@ -385,7 +383,7 @@ func (s *search) tick(w *world) {
 	for i := range w.nodes {
 		n := &w.nodes[i]
 		if n.promotion == 0 {
-			n.ended = min(n.ended+1, quanta(fsm.MaxLookAge)+1)
+			n.ended = min(n.ended+1, quanta(lookAge)+1)
 		}
 		if n.frozen {
 			if n.asleep++; n.asleep > quanta(sleeps) {

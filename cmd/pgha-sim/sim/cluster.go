@@ -443,8 +443,12 @@ func (w *world) returns(n *node) {
 		w.lost(o) // it has not heard of that yet
 	}
 	w.after(w.between(ms(500), w.slowest()), func() {
-		if n.alive && !n.frozen && !w.cut && o.alive && !o.frozen {
+		switch {
+		case !n.alive || n.frozen:
+		case !w.cut && o.alive && !o.frozen:
 			w.joins(n)
+		case n.cib != nil: // the other went meanwhile: its Corosync has waited for long enough
+			w.leaves(n, o)
 		}
 	})
 }

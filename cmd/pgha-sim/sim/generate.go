@@ -88,6 +88,18 @@ func Generate(seed uint64, stories int) *Scenario {
 			step("standby primary TIME")
 			at += span(0, 15)
 			step("cut replication TIME")
+		case 2: // fenced and back again while the standby cannot see that, and lost without a fencing once it can
+			blind := span(120, 220)
+			step(pick(r, "crm_mon fails standby ", "fence history hidden ") + blind.String())
+			began := at
+			at += span(0, 10)
+			step("power off primary")
+			at = began + blind - span(20, 60)
+			step("move")
+			at = began + blind - span(0, 15)
+			step("fencing skips")
+			at = began + blind + span(-5, 25)
+			step("power off primary")
 		default:
 			step(pick(r, "move", "move", "move", "move", "bounce primary", "bounce primary", "power off primary", "power off primary", "power off primary",
 				"power off NODE", "freeze primary TIME", "freeze NODE TIME", "freeze primary with its clocks TIME", "partition TIME", "fail primary",
