@@ -80,8 +80,8 @@ func (b *cib) status(w *world) *crm.Status {
 		}
 	}
 	st.FenceEvents = append(st.FenceEvents, b.fences...)
-	if w.noHistory {
-		st.FenceEvents = nil
+	if w.noHistory != 0 {
+		st.FenceEvents, st.FenceHistoryError = nil, "102"
 	}
 	b.cached = st
 	return st

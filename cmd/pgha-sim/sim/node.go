@@ -96,7 +96,7 @@ type node struct {
 	upset        time.Duration           // when something last went wrong on it: see world.rough
 }
 
-// rivals are the claims of the other node that one has read during a promotion.
+// rivals are the claims that a node has read for the first time during a promotion, and that are not its own.
 type rivals struct {
 	during, count int
 	last          string

@@ -126,8 +126,12 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	if b := n.cib; b != nil && b.n[1-n.i].unclean && n.passed(b.n[1-n.i].lost) > LookAge {
 		o.violated(6, "%s sends a change although the other node has been unclean for %v", n.name, n.passed(b.n[1-n.i].lost))
 	}
-	if w.now < n.paused && w.now > n.pausedAt && !p.once {
-		o.violated(6, "%s sends a change although it is paused for another %v", n.name, n.paused-w.now)
+	until, since := n.paused, n.pausedAt
+	if p.once {
+		until, since = p.paused, p.born // it reads the file at its start alone
+	}
+	if w.now < until && w.now > since {
+		o.violated(6, "%s sends a change although it is paused for another %v", n.name, until-w.now)
 	}
 	if age := now - p.looked; p.looked == 0 || age > LookAge {
 		o.violated(6, "%s sends a change on a look at the cluster that is %v old", n.name, age)
@@ -219,10 +223,10 @@ func (o *oracle) forgotten(n *node, events []crm.FenceEvent) {
 	}
 }
 
-// returned notes that a history shows what it did not: who has not seen it before cannot know that it is old.
+// returned notes that a history shows what it did not: who has not seen a fencing of the other node before cannot know that it is old.
 func (o *oracle) returned() {
 	for _, n := range o.w.nodes {
-		if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool { return !n.knows(e) }) {
+		if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool { return e.Target == n.other().name && !n.knows(e) }) {
 			n.misled = o.w.now
 		}
 	}
@@ -328,12 +332,12 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	}
 }
 
-// rival notes that a node has read a claim of the other one.
+// rival notes that a node has read a claim that is not its own.
 func (n *node) rival(is route53.Owner) {
 	if n.rivals.during != n.promotions {
-		n.rivals = rivals{during: n.promotions}
+		n.rivals = rivals{during: n.promotions, last: n.rivals.last}
 	}
-	if is.Node == n.other().name && is.Claim != n.rivals.last {
+	if is.Claim != "" && is.Node != n.name && is.Claim != n.rivals.last {
 		n.rivals.last = is.Claim
 		n.rivals.count++
 	}
@@ -492,12 +496,13 @@ func (o *oracle) entitled(n *node) bool {
 	me, peer := b.n[n.i], b.n[1-n.i]
 	switch {
 	case !me.online || me.role != "Promoted" || me.action != "" || b.maintenance:
-	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin || w.noHistory:
+	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin:
+	case !peer.online && w.noHistory != 0:
 	case !peer.online && n.untold > peer.lost:
 	case peer.left && n.daemon != nil && n.daemon.lost: // nothing told it of the demotion before
 	case z.of(n.key()).edited && n.daemon != nil && n.daemon.throttled > 0: // it gives way to the writes of others
 	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:
-	case z.fault != "" && z.fault != "behind" && z.fault != "new words" || z.flying > 0:
+	case z.fault != "" && z.fault != "behind" && z.fault != "new words" || z.flying[1-n.i] > 0:
 	case w.s.Writable && n.postgres() != "writable":
 	default:
 		return true
@@ -505,15 +510,27 @@ func (o *oracle) entitled(n *node) bool {
 	return false
 }
 
-// excused reports whether the record is another's by right, as far as this node can know: both nodes were promoted at once and the other was
-// later, or nobody fences and it has read a second claim of the other, or the history that names this promotion was
-// erased before anybody looked, or strangers have left what no agent may overwrite.
+// excused reports whether the record is another's by right, as far as this node can know: strangers have left what no agent may overwrite; they
+// have changed the claim of this promotion, or once more what was just mended; too many foreign claims were read; both nodes were promoted at
+// once, and the other's claim is the later one; or the history that names this promotion was erased before anybody looked.
 func (o *oracle) excused(n *node, r *record) bool {
 	mine := o.mine[n.i][n.key()]
-	rivals := n.rivals.during == n.promotions && n.rivals.count > 1
-	return o.unfenced() && (mine.during == n.promotions || n.other().since > n.since || rivals) || o.erased[n.i] == n.promotions ||
-		r.err != nil || o.fought[n.i] == n.promotions ||
-		r.edited && r.owner.Claim != mine.claim && (mine.during == n.promotions || !o.w.s.Fencing)
+	published := mine.during == n.promotions
+	races := 1
+	if o.w.s.Fencing {
+		races = 3
+	}
+	switch {
+	case r.err != nil:
+	case r.edited && published && r.owner.Claim != mine.claim:
+	case r.edited && published && mine.addr == n.addr && o.fought[n.i] == n.promotions:
+	case n.rivals.during == n.promotions && n.rivals.count > races:
+	case o.unfenced() && r.owner.Node == n.other().name && (published || n.other().since > n.since):
+	case o.erased[n.i] == n.promotions && !published:
+	default:
+		return false
+	}
+	return true
 }
 
 // judgeJournals reads the journals as a stranger would: line by line.

@@ -3,7 +3,9 @@ package sim
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -222,14 +224,72 @@ func TestTheOracleSees(t *testing.T) {
 			p.free -= Alone + 1
 			w.oracle.gaveUp(p)
 		}, "invariant 2"},
-		"too many calls":                {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
-		"as many calls as there may be": {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
-		"a record that stays on the other": {func(w *world, p *proc) {
-			for range 5 * 60 {
-				w.now += time.Second
-				w.oracle.compares()
-			}
+		"too many calls":                   {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
+		"as many calls as there may be":    {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
+		"a record that stays on the other": {func(w *world, _ *proc) { stays(w) }, "invariant 2"},
+		"the same, and its own change is on its way": {func(w *world, p *proc) {
+			w.zone.flying[p.n.i] = 1
+			stays(w)
 		}, "invariant 2"},
+		"the same, and the other's change is on its way": {func(w *world, p *proc) {
+			w.zone.flying[1-p.n.i] = 1
+			stays(w)
+		}, ""},
+		"the same, and the history is hidden, which nobody needs": {func(w *world, _ *proc) {
+			w.hidden(true)
+			stays(w)
+		}, "invariant 2"},
+		"the same, and the history is hidden, with the other lost": {func(w *world, p *proc) {
+			w.hidden(true)
+			p.n.cib.n[1-p.n.i].online = false
+			stays(w)
+		}, ""},
+		"the same, with three old claims before, and a fencing that lied": {func(w *world, p *proc) {
+			w.lied = true
+			rivalled(p.n, 3)
+			stays(w)
+		}, "invariant 2"},
+		"the same, with a fourth": {func(w *world, p *proc) { rivalled(p.n, 4); stays(w) }, ""},
+		"a newer claim of the other, and a fencing that lied": {func(w *world, p *proc) {
+			w.lied = true
+			claims(w, p.n, "c1")
+			w.zone.of(p.n.key()).owner = foreign(w, p.n).Owner
+			stays(w)
+		}, ""},
+		"its own claim with another address, and a fencing that lied": {func(w *world, p *proc) {
+			w.lied = true
+			edited(w, p.n, "c1")
+			stays(w)
+		}, "invariant 2"},
+		"another claim of a stranger": {func(w *world, p *proc) { edited(w, p.n, "theirs"); stays(w) }, ""},
+		"its own claim, edited twice": {func(w *world, p *proc) { edited(w, p.n, "c1"); edited(w, p.n, "c1"); stays(w) }, ""},
+		"the same, and it has a new address": {func(w *world, p *proc) {
+			edited(w, p.n, "c1")
+			edited(w, p.n, "c1")
+			p.n.addr = netip.MustParseAddr("10.0.1.11")
+			stays(w)
+		}, "invariant 2"},
+		"an erased history, and nothing published": {func(w *world, p *proc) {
+			w.oracle.erased[p.n.i] = p.n.promotions
+			stays(w)
+		}, ""},
+		"an erased history, and an edited record": {func(w *world, p *proc) {
+			w.oracle.erased[p.n.i] = p.n.promotions
+			edited(w, p.n, "c1")
+			stays(w)
+		}, "invariant 2"},
+		"a write after a loss, and an old fencing of its own comes back": {func(w *world, p *proc) {
+			unfenced(w, p, -1)
+			w.allFences = []crm.FenceEvent{w.event(p.n.other(), p.n, "success")}
+			w.oracle.returned()
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
+		"a write after a loss, and an old fencing of the other comes back": {func(w *world, p *proc) {
+			unfenced(w, p, -1)
+			w.allFences = []crm.FenceEvent{w.event(p.n, p.n.other(), "success")}
+			w.oracle.returned()
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, p := promotedWorld(t)
@@ -255,6 +315,31 @@ func promotedWorld(t *testing.T) (*world, *proc) {
 	w.oracle.listens(p, n.drbd())
 	w.beat()
 	return w, p
+}
+
+// stays lets five minutes pass, in which the record stays as it is.
+func stays(w *world) {
+	for range 5 * 60 {
+		w.now += time.Second
+		w.oracle.compares()
+	}
+}
+
+// edited makes the record of n, which has published c1, one that a stranger has edited, and that holds this claim of n.
+func edited(w *world, n *node, name string) {
+	if w.oracle.claims[n.deed("c1")] == 0 {
+		claims(w, n, "c1")
+	}
+	w.oracle.edited(n.key())
+	r := w.zone.of(n.key())
+	r.edited, r.addr, r.owner = true, netip.MustParseAddr(stranger), route53.Owner{Epoch: 1, Node: n.name, Claim: name}
+}
+
+// rivalled makes n one that has read so many claims which are not its own.
+func rivalled(n *node, claims int) {
+	for i := range claims {
+		n.rival(route53.Owner{Node: n.other().name, Claim: fmt.Sprint(i)})
+	}
 }
 
 func claim(n *node, name string) deed { return n.deed(name) }

@@ -33,7 +33,7 @@ type world struct {
 	prefer    int              // the node that Pacemaker would rather promote
 	fence     string           // how the fence device fares, "" when well
 	allFences []crm.FenceEvent // that ever were in a history
-	noHistory bool             // crm_mon cannot ask for it
+	noHistory time.Duration    // since when crm_mon cannot ask for it; 0: it can
 	alerts    string
 	cut       bool // the nodes do not see each other
 	thirdDown bool // the third DRBD node is not there
@@ -389,9 +389,16 @@ func (w *world) edited() key { return w.nodes[0].key() }
 
 // hidden makes crm_mon show no fencing history, or show it again.
 func (w *world) hidden(is bool) {
-	w.noHistory = is
-	if !is {
+	if is {
+		w.noHistory = cmp.Or(w.noHistory, w.now)
+	} else if w.noHistory != 0 {
 		w.oracle.returned()
+		for _, n := range w.nodes {
+			if n.cib != nil && n.daemon != nil && n.daemon.born > w.noHistory {
+				w.oracle.forgotten(n, n.cib.fences) // what it sees now for the first time may be from before its start
+			}
+		}
+		w.noHistory = 0
 	}
 	for _, n := range w.nodes {
 		if n.cib != nil {

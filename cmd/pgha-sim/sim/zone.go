@@ -46,8 +46,8 @@ type zone struct {
 	mended  time.Duration // when that last changed; 0: never
 	pending time.Duration
 	insync  map[string]time.Duration
-	flying  int  // change requests on their way
-	fights  bool // somebody changes each record back that an agent writes
+	flying  [2]int // change requests of each node on their way
+	fights  bool   // somebody changes each record back that an agent writes
 }
 
 // record is what stands under a key.
@@ -130,11 +130,11 @@ func (a api) call(ctx context.Context, op, id string, guard func() error, sends 
 	}
 	if op == "write" { // whether it was guarded or not
 		sends()
-		z.flying++
+		z.flying[p.n.i]++
 	}
 	if !w.wait(w.usually(0, ms(1), ms(20))) { // here the process may stand still, or die
 		if op == "write" {
-			z.flying--
+			z.flying[p.n.i]--
 		}
 		return fail(op, route53.ReasonOther, true)
 	}
@@ -155,7 +155,7 @@ func (a api) call(ctx context.Context, op, id string, guard func() error, sends 
 	answered := false
 	w.after(way, func() {
 		if op == "write" {
-			z.flying--
+			z.flying[p.n.i]--
 		}
 		w.oracle.call(p.n, op, id)
 		if fault == "lost" {
