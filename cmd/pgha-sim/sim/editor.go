@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pgha/pgha-agent/route53"
 	"github.com/pgha/pgha-agent/route53/route53test"
@@ -33,6 +34,7 @@ func (w *world) editAddress(k key) { w.edits(k, upsert(k.name, "A", stranger)) }
 
 func (w *world) editSecondValue(k key) {
 	w.edits(k, upsert(k.name, "A", stranger, w.nodes[0].addr.String()))
+	w.undoes(k)
 }
 
 // editDelete takes one of the two record sets away.
@@ -49,6 +51,30 @@ func (w *world) editOwner(k key) {
 }
 
 // editNonsense writes an ownership record that no agent can read.
-func (w *world) editNonsense(k key) { w.edits(k, upsert(ownerName(k), "TXT", `"hands off"`)) }
+func (w *world) editNonsense(k key) {
+	w.edits(k, upsert(ownerName(k), "TXT", `"hands off"`))
+	w.undoes(k)
+}
+
+// undoes makes an operator bring back after a while what the agents wrote last, where no agent may write over what is there.
+func (w *world) undoes(k key) {
+	w.after(w.between(time.Minute, 5*time.Minute), func() {
+		r := w.zone.of(k)
+		if r.err == nil {
+			return
+		}
+		var changes []route53test.Change
+		for _, is := range []struct{ name, typ string }{{k.name, "A"}, {ownerName(k), "TXT"}} {
+			if set, ok := w.zone.sets[k.zone].Get(is.name, is.typ); ok {
+				changes = append(changes, route53test.Change{Action: "DELETE", Set: set})
+			}
+		}
+		for _, set := range r.written {
+			changes = append(changes, route53test.Change{Action: "CREATE", Set: set})
+		}
+		w.edits(k, changes...)
+		r.edited = false
+	})
+}
 
 func ownerName(k key) string { return route53.OwnerPrefix + "." + k.name }

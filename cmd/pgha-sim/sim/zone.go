@@ -54,10 +54,11 @@ type zone struct {
 type record struct {
 	addr    netip.Addr
 	owner   route53.Owner
-	err     error         // it is of a form that no agent may overwrite
-	edited  bool          // by a stranger, since an agent wrote it
-	usual   bool          // the last write was a claim, right after its promotion
-	since   time.Duration // of that promotion
+	err     error                   // it is of a form that no agent may overwrite
+	written []route53test.RecordSet // what an agent wrote last
+	edited  bool                    // by a stranger, since an agent wrote it
+	usual   bool                    // the last write was a claim, right after its promotion
+	since   time.Duration           // of that promotion
 	settled time.Duration
 	answers []answer // of resolvers, newest last
 	past    []state  // what it was, newest last
@@ -326,7 +327,12 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 	r := z.of(d.key)
 	only := r.settled <= n.since // and no late one of an earlier promotion, which a standby may take for it
 	id := z.changed(d.key)
-	r.edited = false
+	r.edited, r.written = false, nil
+	for _, c := range changes {
+		if c.Action != "DELETE" {
+			r.written = append(r.written, c.Set)
+		}
+	}
 	if p.once {
 		n.byHand = w.now
 	}
