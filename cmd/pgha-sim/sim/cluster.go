@@ -365,7 +365,9 @@ func (w *world) leaves(o, n *node) {
 		}
 		m.role, m.call = crm.RoleStopped, 0
 		m.skipped, m.twin = w.s.Fencing, false
-		w.skipped = w.skipped || w.s.Fencing
+		if w.s.Fencing && n.alive {
+			n.spared = forever
+		}
 		if n.frozen {
 			n.unpromoted() // the cluster goes on without it
 		}
@@ -401,7 +403,7 @@ func (w *world) fences(b *cib, n *node, tries int) {
 		w.story(o, "fenced %s", n.name)
 		if w.fence == "lies" && n.alive {
 			w.story(n, "which is not true")
-			w.lied = true
+			n.spared = forever
 			if n.frozen {
 				n.unpromoted() // it would go on, but it sleeps
 			}
@@ -481,6 +483,7 @@ func (w *world) joins(n *node) {
 				b.n[i] = member{online: true, role: x.role()}
 				x.cib = b
 			}
+			w.together()
 			w.edit(b, func() {})
 			w.meet(n)
 			return
@@ -504,15 +507,23 @@ func (w *world) joins(n *node) {
 		role, call, at = n.cib.n[n.i].role, n.cib.n[n.i].call, n.cib.n[n.i].at
 	}
 	mounted := n.cib != nil && n.cib.n[n.i].mounted
-	if n.lonely {
-		n.lonely, n.blind = false, max(n.blind, w.now+LookAge)
-	}
 	n.cib = b
+	w.together()
 	w.edit(b, func() {
 		b.n[n.i] = member{online: true, role: role, call: call, at: at, mounted: mounted, standby: b.n[n.i].standby}
 	})
 	w.still(b)
 	w.meet(n)
+}
+
+// together notes that both nodes are members of one cluster: each learns within moments what it is to the other.
+func (w *world) together() {
+	for _, n := range w.nodes {
+		if n.lonely {
+			n.lonely, n.blind = false, max(n.blind, w.now+LookAge)
+		}
+		n.spared = min(n.spared, max(w.now+LookAge, n.woke+Blind))
+	}
 }
 
 // meet connects DRBD, which finds out whether both sides wrote.

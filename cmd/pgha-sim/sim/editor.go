@@ -56,7 +56,8 @@ func (w *world) editNonsense(k key) {
 	w.undoes(k)
 }
 
-// undoes makes an operator bring back after a while what the agents wrote last, where no agent may write over what is there.
+// undoes makes an operator bring back after a while what the agents wrote last, where no agent may write over what is
+// there.
 func (w *world) undoes(k key) {
 	w.after(w.between(time.Minute, 5*time.Minute), func() {
 		r := w.zone.of(k)

@@ -78,6 +78,7 @@ type node struct {
 	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
 	lonely       bool                    // it has been away like that, and is a cluster of its own still
+	spared       time.Duration           // until when a fencing that lied or was skipped explains what it does
 	asleep       time.Duration           // when it fell asleep, the last time that its clocks stopped as well
 	awake        time.Duration           // and woke up
 	kept         map[deed]bool           // what its journal must know to be accepted
@@ -96,6 +97,9 @@ type node struct {
 	upset        time.Duration           // when something last went wrong on it: see world.rough
 }
 
+// forever is longer than any simulation.
+const forever = time.Duration(1 << 60)
+
 // rivals are the claims that a node has read for the first time during a promotion, and that are not its own.
 type rivals struct {
 	during, count int
@@ -103,7 +107,7 @@ type rivals struct {
 }
 
 func (w *world) newNode(i int) *node {
-	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, boots: 1, kept: map[deed]bool{}, keptFenced: map[crm.FenceEvent]bool{}}
+	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, spared: -time.Hour, boots: 1, kept: map[deed]bool{}, keptFenced: map[crm.FenceEvent]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
 	cfg := agent.DefaultConfig()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
@@ -222,6 +226,7 @@ func (n *node) powerOff() {
 	}
 	n.tear()
 	n.alive, n.frozen, n.late, n.cib = false, false, nil, nil
+	n.spared = min(n.spared, w.now)
 	n.down()
 	n.diedPromoted = n.promoted
 	n.pgUp, n.badDisk = 0, false

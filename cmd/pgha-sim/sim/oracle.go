@@ -117,7 +117,7 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	w, n := o.w, p.n
 	w.story(n, "sends the change")
 	now := n.clock()
-	if since := w.now - n.ended; !n.promoted && since > LookAge && !o.blind(p) {
+	if since := w.now - n.ended; !n.promoted && since > LookAge && !o.blind(n) {
 		o.violated(1, "%s sends a change %v after its promotion has ended", n.name, since)
 	}
 	if b := n.cib; b != nil && b.maintenance && n.passed(b.maintained) > LookAge {
@@ -181,18 +181,23 @@ func forbids(r drbd.Report) string {
 	return ""
 }
 
-// blind reports whether a node that was taken for dead cannot know that yet: it was cut off, or slept without its clocks, and nobody fenced it,
-// or it is a cluster of its own still, for the other node slept, was off or had not joined when it came back.
-// With fencing it has no reason to expect that, and notices a
-// short sleep later than Corosync may; a process that was started since knows of none.
-func (o *oracle) blind(p *proc) bool {
-	w, n := o.w, p.n
-	alone := n.cib != nil && ((n.lonely || w.s.Fencing) && n.cib != n.other().cib || n.primary && n.other().cib == nil)
-	return o.unfenced() && (w.now <= n.blind || alone || w.s.Fencing && w.now <= n.woke+Blind)
+// blind reports whether a node that was taken for dead cannot know that yet. Where nobody fences it was cut off, or
+// slept without its clocks, or is a cluster of its own still, for the other node slept, was off or had not joined when
+// it came back. With fencing that lied of it or passed it over, it has no reason to expect that, and notices a short
+// sleep later than Corosync may.
+func (o *oracle) blind(n *node) bool {
+	if o.w.s.Fencing {
+		return o.w.now <= n.spared
+	}
+	alone := n.cib != nil && (n.lonely && n.cib != n.other().cib || n.primary && n.other().cib == nil)
+	return o.w.now <= n.blind || alone
 }
 
-// unfenced reports whether this cluster has gone on without a node that it did not switch off.
-func (o *oracle) unfenced() bool { return !o.w.s.Fencing || o.w.lied || o.w.skipped }
+// apart reports whether the promotion of a node began before the cluster was whole again that has gone on without a
+// node which it did not switch off, and what that node sent had arrived.
+func (o *oracle) apart(n *node) bool {
+	return !o.w.s.Fencing || n.since < max(n.spared, n.other().spared)+Flight
+}
 
 // looks notes what a look that began then shows of the other node.
 func (o *oracle) looks(p *proc, began time.Duration, other member) {
@@ -223,10 +228,12 @@ func (o *oracle) forgotten(n *node, events []crm.FenceEvent) {
 	}
 }
 
-// returned notes that a history shows what it did not: who has not seen a fencing of the other node before cannot know that it is old.
+// returned notes that a history shows what it did not: who has not seen a fencing of the other node before cannot know
+// that it is old.
 func (o *oracle) returned() {
 	for _, n := range o.w.nodes {
-		if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool { return e.Target == n.other().name && !n.knows(e) }) {
+		unknown := func(e crm.FenceEvent) bool { return e.Target == n.other().name && !n.knows(e) }
+		if slices.ContainsFunc(o.w.allFences, unknown) {
 			n.misled = o.w.now
 		}
 	}
@@ -510,9 +517,10 @@ func (o *oracle) entitled(n *node) bool {
 	return false
 }
 
-// excused reports whether the record is another's by right, as far as this node can know: strangers have left what no agent may overwrite; they
-// have changed the claim of this promotion, or once more what was just mended; too many foreign claims were read; both nodes were promoted at
-// once, and the other's claim is the later one; or the history that names this promotion was erased before anybody looked.
+// excused reports whether the record is another's by right, as far as this node can know: strangers have left what no
+// agent may overwrite; they have changed the claim of this promotion, or once more what was just mended; too many
+// foreign claims were read; both nodes were promoted at once, and the other's claim is the later one; or the history
+// that names this promotion was erased before anybody looked.
 func (o *oracle) excused(n *node, r *record) bool {
 	mine := o.mine[n.i][n.key()]
 	published := mine.during == n.promotions
@@ -525,7 +533,7 @@ func (o *oracle) excused(n *node, r *record) bool {
 	case r.edited && published && r.owner.Claim != mine.claim:
 	case r.edited && published && mine.addr == n.addr && o.fought[n.i] == n.promotions:
 	case n.rivals.during == n.promotions && n.rivals.count > races:
-	case o.unfenced() && r.owner.Node == n.other().name && (published || n.other().since > n.since):
+	case o.apart(n) && r.owner.Node == n.other().name && (published || n.other().since > n.since):
 	case o.erased[n.i] == n.promotions && !published:
 	default:
 		return false

@@ -245,24 +245,28 @@ func TestTheOracleSees(t *testing.T) {
 			stays(w)
 		}, ""},
 		"the same, with three old claims before, and a fencing that lied": {func(w *world, p *proc) {
-			w.lied = true
+			p.n.spared = forever
 			rivalled(p.n, 3)
 			stays(w)
 		}, "invariant 2"},
 		"the same, with a fourth": {func(w *world, p *proc) { rivalled(p.n, 4); stays(w) }, ""},
 		"a newer claim of the other, and a fencing that lied": {func(w *world, p *proc) {
-			w.lied = true
+			p.n.spared = forever
 			claims(w, p.n, "c1")
 			w.zone.of(p.n.key()).owner = foreign(w, p.n).Owner
 			stays(w)
 		}, ""},
 		"its own claim with another address, and a fencing that lied": {func(w *world, p *proc) {
-			w.lied = true
+			p.n.spared = forever
 			edited(w, p.n, "c1")
 			stays(w)
 		}, "invariant 2"},
 		"another claim of a stranger": {func(w *world, p *proc) { edited(w, p.n, "theirs"); stays(w) }, ""},
-		"its own claim, edited twice": {func(w *world, p *proc) { edited(w, p.n, "c1"); edited(w, p.n, "c1"); stays(w) }, ""},
+		"its own claim, edited twice": {func(w *world, p *proc) {
+			edited(w, p.n, "c1")
+			edited(w, p.n, "c1")
+			stays(w)
+		}, ""},
 		"the same, and it has a new address": {func(w *world, p *proc) {
 			edited(w, p.n, "c1")
 			edited(w, p.n, "c1")
@@ -353,7 +357,7 @@ func claims(w *world, n *node, names ...string) {
 // unfenced makes the other node one that was promoted, as a look of p has shown, and is gone without a fencing. DRBD has called it demoted then.
 func unfenced(w *world, p *proc, demoted time.Duration) {
 	o := p.n.other()
-	w.skipped, o.lostPromoted, p.demoted = true, true, demoted
+	o.lostPromoted, p.demoted = true, demoted
 	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted})
 	p.n.cib.n[o.i] = member{skipped: true}
 	w.oracle.looks(p, w.now, p.n.cib.n[o.i])

@@ -37,8 +37,6 @@ type world struct {
 	alerts    string
 	cut       bool // the nodes do not see each other
 	thirdDown bool // the third DRBD node is not there
-	lied      bool // a fencing was reported that did not happen
-	skipped   bool // a lost node was taken for clean without one
 
 	promotions int
 	calm       time.Duration // since when nothing has changed
@@ -395,7 +393,7 @@ func (w *world) hidden(is bool) {
 		w.oracle.returned()
 		for _, n := range w.nodes {
 			if n.cib != nil && n.daemon != nil && n.daemon.born > w.noHistory {
-				w.oracle.forgotten(n, n.cib.fences) // what it sees now for the first time may be from before its start
+				w.oracle.forgotten(n, n.cib.fences) // what it sees first now may be from before its start
 			}
 		}
 		w.noHistory = 0
