@@ -53,7 +53,7 @@ func (s *State) times(f func(*Time)) {
 	}
 	for i := range s.peers {
 		f(&s.peers[i].early)
-		f(&s.peers[i].read)
+		f(&s.peers[i].seen)
 	}
 	for i := range s.demotions {
 		f(&s.demotions[i].at)
@@ -98,7 +98,7 @@ func (s State) Canonical(now Time) State {
 	s.suspicions = min(s.suspicions, maxSuspicions)
 	for i := range s.peers {
 		forget(&s.peers[i].early, now, earlyFence)
-		forget(&s.peers[i].read, now, earlyFence+lookTakes)
+		forget(&s.peers[i].seen, now, earlyFence+lookTakes)
 	}
 	for i := range s.demotions {
 		if d := &s.demotions[i]; d.told {

@@ -63,8 +63,8 @@ type fencings struct {
 	name  string
 	early Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
 	away  bool
-	read  Time // when the last look began that showed the history
-	old   bool // the peer may have come back since then from a fencing that was not shown
+	seen  Time // when the last good look began
+	old   bool // since the history was last shown, the peer may have come back from a fencing
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
@@ -74,13 +74,11 @@ func (s *State) learnFences(now Time, p Peer) bool {
 	at, away := s.Cluster.At, !p.Online || p.Unclean
 	f := s.fencingsOf(p.Name)
 	if f != nil {
-		if !away && (f.away || at-f.read > earlyFence) {
-			f.old = true
-		}
 		if f.away && !away {
 			f.early = 0 // what was before its return explains no later loss
 		}
-		f.away = away
+		f.old = f.old || !away && (f.away || at-f.seen > earlyFence)
+		f.away, f.seen = away, at
 	}
 	if p.Unread {
 		return false
@@ -103,7 +101,7 @@ func (s *State) learnFences(now Time, p Peer) bool {
 			f.early = now
 		}
 	}
-	f.read, f.old = at, false
+	f.old = false
 	return proves && (!first || s.remembers)
 }
 
@@ -131,6 +129,6 @@ func (s *State) follow(p Peer) *fencings {
 			break
 		}
 	}
-	*slot = fencings{name: p.Name, away: !p.Online || p.Unclean}
+	*slot = fencings{name: p.Name, away: !p.Online || p.Unclean, seen: s.Cluster.At}
 	return slot
 }

@@ -50,7 +50,9 @@ func TestWhatFencingProvesALoss(t *testing.T) {
 		"fenced and back while looks failed":  {[]Peer{with(promoted, 1), fails, fails, fails, with(again, 2), with(Peer{}, 2)}, true},
 		"fenced while a look failed":          {[]Peer{with(promoted, 1), fails, with(promoted, 2), with(Peer{}, 2)}, false},
 		"lost and fenced while looks failed":  {[]Peer{with(promoted, 1), fails, fails, fails, fails, with(Peer{}, 2)}, false},
-		"fenced and back, not readable":       {[]Peer{with(promoted, 1), unread(promoted), unread(promoted), unread(promoted), with(again, 2), with(Peer{}, 2)}, true},
+		"fenced as a member, not readable":    {[]Peer{with(promoted, 1), unread(promoted), unread(promoted), unread(promoted), with(promoted, 2), with(Peer{}, 2)}, false},
+		"lost and fenced, not readable":       {[]Peer{with(promoted, 1), unread(promoted), unread(promoted), unread(promoted), unread(promoted), unread(Peer{}), with(Peer{}, 2)}, false},
+		"fenced and back, not readable":       {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{Unclean: true}), unread(again), with(again, 2), with(Peer{}, 2)}, true},
 		"fenced, back and lost, not readable": {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(again), unread(Peer{}), with(Peer{}, 2)}, true},
 		"not readable when it was fenced":     {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{}), with(Peer{}, 2)}, false},
 	} {

@@ -208,8 +208,8 @@ func (o *oracle) looks(p *proc, began time.Duration, other member) {
 		}
 		return
 	}
-	if other.lost > p.lostAt {
-		p.lost = false // it was back meanwhile, which no look has shown
+	if other.lost > p.lostAt && p.primary < p.lostAt {
+		p.lost = false // it was back meanwhile, which neither a look nor DRBD has shown
 	}
 	p.unfenced = other.unclean || other.skipped
 	// That DRBD has called it demoted since explains that it is gone.
@@ -228,14 +228,11 @@ func (o *oracle) forgotten(n *node, events []crm.FenceEvent) {
 	}
 }
 
-// returned notes that a history shows what it did not: who has not seen a fencing of the other node before cannot know
-// that it is old.
-func (o *oracle) returned() {
-	for _, n := range o.w.nodes {
-		unknown := func(e crm.FenceEvent) bool { return e.Target == n.other().name && !n.knows(e) }
-		if slices.ContainsFunc(o.w.allFences, unknown) {
-			n.misled = o.w.now
-		}
+// returned notes that a history shows to n what it did not: when n has not seen a fencing of the other node before, it
+// cannot know that it is old.
+func (o *oracle) returned(n *node) {
+	if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool { return e.Target == n.other().name && !n.knows(e) }) {
+		n.misled = o.w.now
 	}
 }
 
@@ -250,17 +247,34 @@ func (n *node) knows(e crm.FenceEvent) bool {
 
 // listens notes what DRBD says.
 func (o *oracle) listens(p *proc, r drbd.Report) {
+	was := peerOf(p.said)
 	p.heard, p.said = p.n.clock(), r
-	if !r.Live || len(r.Status.Resources) == 0 {
+	is := peerOf(r)
+	if is == nil {
 		return
 	}
-	switch c := r.Status.Resources[0].Connections[0]; {
-	case c.State != "Connected":
-	case c.PeerRole == drbd.RolePrimary:
+	if primary(is) && was != nil && !primary(was) {
+		p.primary = o.w.now
+	}
+	switch {
+	case is.State != "Connected":
+	case primary(is):
 		p.demoted = -1
 	case p.demoted < 0:
 		p.demoted = o.w.now
 	}
+}
+
+// peerOf is what DRBD says of the other node, nil when it says nothing.
+func peerOf(r drbd.Report) *drbd.Connection {
+	if !r.Live || len(r.Status.Resources) == 0 {
+		return nil
+	}
+	return &r.Status.Resources[0].Connections[0]
+}
+
+func primary(c *drbd.Connection) bool {
+	return c.State == "Connected" && c.PeerRole == drbd.RolePrimary
 }
 
 // keeps notes what of a process's memory its journal has, and remembers what a new process must find there.

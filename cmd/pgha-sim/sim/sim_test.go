@@ -285,13 +285,13 @@ func TestTheOracleSees(t *testing.T) {
 		"a write after a loss, and an old fencing of its own comes back": {func(w *world, p *proc) {
 			unfenced(w, p, -1)
 			w.allFences = []crm.FenceEvent{w.event(p.n.other(), p.n, "success")}
-			w.oracle.returned()
+			w.oracle.returned(p.n)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 6"},
 		"a write after a loss, and an old fencing of the other comes back": {func(w *world, p *proc) {
 			unfenced(w, p, -1)
 			w.allFences = []crm.FenceEvent{w.event(p.n, p.n.other(), "success")}
-			w.oracle.returned()
+			w.oracle.returned(p.n)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, ""},
 	} {

@@ -390,10 +390,10 @@ func (w *world) hidden(is bool) {
 	if is {
 		w.noHistory = cmp.Or(w.noHistory, w.now)
 	} else if w.noHistory != 0 {
-		w.oracle.returned()
 		for _, n := range w.nodes {
-			if n.cib != nil && n.daemon != nil && n.daemon.born > w.noHistory {
-				w.oracle.forgotten(n, n.cib.fences) // what it sees first now may be from before its start
+			if n.cib != nil && (n.daemon == nil || n.daemon.born > w.noHistory) { // what it sees first now may be from before its start
+				w.oracle.returned(n)
+				w.oracle.forgotten(n, n.cib.fences)
 			}
 		}
 		w.noHistory = 0
@@ -417,7 +417,9 @@ func (w *world) history(events []crm.FenceEvent) {
 		}
 	}
 	if events != nil {
-		w.oracle.returned()
+		for _, n := range w.nodes {
+			w.oracle.returned(n)
+		}
 	}
 }
 
