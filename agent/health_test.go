@@ -67,7 +67,7 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 
 // TestThirdNodeThatIsDown is a tiebreaker, or a copy elsewhere: the other node of the cluster gets the data, and can take over.
 func TestThirdNodeThatIsDown(t *testing.T) {
-	const now = fsm.Time(time.Hour)
+	const now = time.Hour
 	peer := fsm.Connection{Name: "pg-a", Connected: true}
 	s := &Snapshot{At: now, State: fsm.State{
 		Cluster: fsm.Cluster{At: now, OK: true, Online: true, PeerCount: 1, Peers: [fsm.MaxPeers]fsm.Peer{{Name: "pg-a", Online: true}}},

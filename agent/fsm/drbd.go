@@ -31,7 +31,7 @@ func (s *State) drbd(now Time, d Drbd) {
 	for _, c := range is {
 		if c.Connected && !s.foreign(&d, c.Name) {
 			s.told(now, c)
-			if was := connection(old.connections(), c.Name); old.Live && c.Primary && !(was.Connected && was.Primary) {
+			if was := connection(old.connections(), c.Name); old.Live && c.Primary && (!was.Connected || !was.Primary) {
 				s.promotedUnseen(c.Name)
 			}
 		}

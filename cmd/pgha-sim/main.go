@@ -50,6 +50,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.jobs, "jobs", runtime.GOMAXPROCS(0), "simulations at a time")
 	seed := flags.Int64("seed", -1, "run this one and tell its story")
 	file := flags.String("scenario", "", "run the scenario of this file and tell its story")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "pgha-sim [flags] plays seeds until one violates an invariant; pgha-sim explore and pgha-sim fleet have flags of their own.")
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -77,6 +81,7 @@ func tell(s *sim.Scenario, out io.Writer) error {
 	if r := sim.Run(s, out); r.Violation != "" {
 		return fmt.Errorf("%s", r.Violation)
 	}
+	fmt.Fprintln(out, "no violation")
 	return nil
 }
 
