@@ -32,7 +32,7 @@ func (s *State) drbd(now Time, d Drbd) {
 		if c.Connected && !s.foreign(&d, c.Name) {
 			s.told(now, c)
 			if was := connection(old.connections(), c.Name); old.Live && c.Primary && (!was.Connected || !was.Primary) {
-				s.promotedUnseen(c.Name)
+				s.promotedUnseen(now, c.Name)
 			}
 		}
 	}
@@ -182,12 +182,18 @@ func (s *State) told(now Time, c Connection) {
 	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name)}
 }
 
-// promotedUnseen forgets that a lost peer was fenced, for it is back and promoted. When no look shows that before it is gone again, only
-// another fencing tells that it is off.
-func (s *State) promotedUnseen(connection string) {
+// promotedUnseen takes in that DRBD shows a peer promoted once more. No look may show that before it is gone again: then a fencing from before
+// does not tell that it is off.
+func (s *State) promotedUnseen(now Time, connection string) {
+	only := s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1
 	for i := range s.Lost {
-		if l := &s.Lost[i]; l.Name == connection || s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1 {
+		if l := &s.Lost[i]; l.Name == connection || only {
 			l.Fenced = false
+		}
+	}
+	for i := range s.peers {
+		if f := &s.peers[i]; f.name == connection || only {
+			f.old = f.old || now-f.seen > earlyFence
 		}
 	}
 }

@@ -64,28 +64,26 @@ type fencings struct {
 	early Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
 	away  bool
 	seen  Time // when the last good look began
+	read  bool // the history was shown once
 	old   bool // since the history was last shown, the peer may have come back from a fencing
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
-// has never seen, and from which the peer cannot have come back meanwhile. What the history holds at the first sight of the peer is old,
-// unless the journal remembers what was known before. A history that was cleaned and comes back holds nothing new.
+// has never seen, and from which the peer cannot have come back meanwhile. What the history holds at the first sight of it is old, unless
+// the journal remembers what was known before. A history that was cleaned and comes back holds nothing new.
 func (s *State) learnFences(now Time, p Peer) bool {
 	at, away := s.Cluster.At, !p.Online || p.Unclean
 	f := s.fencingsOf(p.Name)
-	if f != nil {
-		if f.away && !away {
-			f.early = 0 // what was before its return explains no later loss
-		}
-		f.old = f.old || !away && (f.away || at-f.seen > earlyFence)
-		f.away, f.seen = away, at
+	if f == nil {
+		f = s.follow(p)
 	}
+	if f.away && !away {
+		f.early = 0 // what was before its return explains no later loss
+	}
+	f.old = f.old || !away && (f.away || at-f.seen > earlyFence)
+	f.away, f.seen = away, at
 	if p.Unread {
 		return false
-	}
-	first := f == nil
-	if first {
-		f = s.follow(p)
 	}
 	fresh := false
 	for _, id := range append(p.Fences.IDs(), p.Fenced) {
@@ -94,15 +92,15 @@ func (s *State) learnFences(now Time, p Peer) bool {
 			s.fences = s.fences.With(id)
 		}
 	}
-	proves := fresh && !f.old
+	proves := fresh && !f.old && (f.read || s.remembers)
 	if fresh {
 		f.early = 0
-		if proves && !away && !first {
+		if proves && !away {
 			f.early = now
 		}
 	}
-	f.old = false
-	return proves && (!first || s.remembers)
+	f.read, f.old = true, false
+	return proves
 }
 
 // fencedEarly reports whether a fencing of the peer came up shortly before now, while it still looked like a member.
@@ -120,7 +118,7 @@ func (s *State) fencingsOf(name string) *fencings {
 	return nil
 }
 
-// follow makes room for a peer that is seen for the first time.
+// follow makes room for a peer that is seen for the first time. One that is a member may have come back while no agent ran.
 func (s *State) follow(p Peer) *fencings {
 	slot := &s.peers[0]
 	for i := range s.peers {
@@ -129,6 +127,7 @@ func (s *State) follow(p Peer) *fencings {
 			break
 		}
 	}
-	*slot = fencings{name: p.Name, away: !p.Online || p.Unclean, seen: s.Cluster.At}
+	away := !p.Online || p.Unclean
+	*slot = fencings{name: p.Name, away: away, seen: s.Cluster.At, old: !away}
 	return slot
 }

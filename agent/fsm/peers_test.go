@@ -107,6 +107,25 @@ func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
 	}
 }
 
+// TestFencingWhileNoAgentRan proves no loss of a peer that was back when the agent started again, whenever the history can be read.
+func TestFencingWhileNoAgentRan(t *testing.T) {
+	for name, first := range map[string]Peer{
+		"readable":     {Online: true, Promoted: true, Fenced: 2},
+		"not readable": {Online: true, Promoted: true, Unread: true},
+	} {
+		s := New(testConfig(), 1, Episode{ID: 1, Outcome: OutcomeDemoted, Memory: Memory{Kept: true, Fences: Fences("").With(1)}}, true)
+		s, _ = s.Step(boot, DrbdChanged{Drbd{At: boot, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
+		s, _ = s.Step(boot, Looked{peerLook(boot, first)})
+		now := boot + 10*time.Second
+		if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); !s.Safety(now).Has(HoldPeerUnfenced) {
+			t.Errorf("%s: not held", name)
+		}
+		if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
+			t.Errorf("%s: another fencing does not count", name)
+		}
+	}
+}
+
 // TestUnfencedPeerOfAnOlderAgent: its journal says who was lost, and nothing of the fencings that it knew.
 func TestUnfencedPeerOfAnOlderAgent(t *testing.T) {
 	last := Episode{ID: 1, Start: 1, Peer: peer, Lost: LostPeer{Name: peer}}

@@ -507,7 +507,7 @@ func (w *world) joins(n *node) {
 		role, call, at = n.cib.n[n.i].role, n.cib.n[n.i].call, n.cib.n[n.i].at
 	}
 	mounted := n.cib != nil && n.cib.n[n.i].mounted
-	n.cib = b
+	n.cib, n.joined = b, w.now
 	w.together()
 	w.edit(b, func() {
 		b.n[n.i] = member{online: true, role: role, call: call, at: at, mounted: mounted, standby: b.n[n.i].standby}

@@ -77,6 +77,7 @@ type node struct {
 	lostPromoted bool          // and what it was then
 	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
+	joined       time.Duration           // when it last became a member of the other's cluster again
 	lonely       bool                    // it has been away like that, and is a cluster of its own still
 	spared       time.Duration           // until when a fencing that lied or was skipped explains what it does
 	asleep       time.Duration           // when it fell asleep, the last time that its clocks stopped as well
@@ -104,6 +105,7 @@ const forever = time.Duration(1 << 60)
 type rivals struct {
 	during, count int
 	last          string
+	strange       bool // one was a stranger's, and newer than the node's own that was accepted
 }
 
 func (w *world) newNode(i int) *node {

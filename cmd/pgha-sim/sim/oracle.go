@@ -97,6 +97,7 @@ type mark struct {
 	deed
 	epoch  uint64
 	during int    // the promotion in which it was sent
+	second bool   // another claim was accepted in it before: that of the daemon, when this is one of the hook for the promotion before
 	mended uint64 // the epoch with which it was last written again after an edit
 }
 
@@ -324,8 +325,9 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i]+n.moved+o.repairs[n.i] {
 		o.violated(3, "%s has been promoted %d times, and wrote the record %d times", n.name, n.promotions, o.accepted[n.i])
 	}
-	is := mark{deed: d, epoch: next.Epoch, during: during}
-	if was := o.mine[n.i][d.key]; mends {
+	is, was := mark{deed: d, epoch: next.Epoch, during: during}, o.mine[n.i][d.key]
+	is.second = was.during == during && (was.second || was.claim != d.claim)
+	if mends {
 		is.mended = next.Epoch
 	} else if was.deed == d {
 		is.mended = was.mended
@@ -336,7 +338,7 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 // reads notes what a process has learned of the record from a reading that began then.
 func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	mine := o.mine[p.n.i][p.is.key]
-	p.n.rival(rec.Owner)
+	p.n.rival(rec.Owner, mine)
 	if p.read = began; began < p.wrote {
 		return // it may show what was before
 	}
@@ -354,13 +356,14 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 }
 
 // rival notes that a node has read a claim that is not its own.
-func (n *node) rival(is route53.Owner) {
+func (n *node) rival(is route53.Owner, mine mark) {
 	if n.rivals.during != n.promotions {
 		n.rivals = rivals{during: n.promotions, last: n.rivals.last}
 	}
 	if is.Claim != "" && is.Node != n.name && is.Claim != n.rivals.last {
 		n.rivals.last = is.Claim
 		n.rivals.count++
+		n.rivals.strange = n.rivals.strange || is.Node != n.other().name && mine.during == n.promotions && is.Epoch > mine.epoch
 	}
 }
 
@@ -399,10 +402,11 @@ func (o *oracle) hears(p *proc) {
 	if !st.Drift() {
 		return
 	}
-	switch r := o.w.zone.of(p.is.key); {
-	case !n.promoted && max(n.ended, n.upset, p.born) < now-while:
+	told := n.clock()-min(p.looked, p.heard) < now-n.ended // by a look and by DRBD, since the end of its promotion
+	switch r, mine := o.w.zone.of(p.is.key), o.mine[n.i][p.is.key]; {
+	case !n.promoted && told && max(n.ended, n.upset, p.born) < now-while:
 		o.violated(8, "%s says that its record was changed, and has not been promoted for %v", n.name, now-n.ended)
-	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < min(p.read, now-while) && o.mine[n.i][p.is.key].during == n.promotions:
+	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < min(p.read, now-while) && mine.during == n.promotions && !mine.second:
 		o.violated(8, "%s says that somebody else has changed the record, which is its own", n.name)
 	}
 }
@@ -546,7 +550,7 @@ func (o *oracle) excused(n *node, r *record) bool {
 	case r.err != nil:
 	case r.edited && published && r.owner.Claim != mine.claim:
 	case r.edited && published && mine.addr == n.addr && o.fought[n.i] == n.promotions:
-	case n.rivals.during == n.promotions && n.rivals.count > races:
+	case n.rivals.during == n.promotions && (n.rivals.count > races || n.rivals.strange):
 	case o.apart(n) && r.owner.Node == n.other().name && (published || n.other().since > n.since):
 	case o.erased[n.i] == n.promotions && !published:
 	default:

@@ -256,6 +256,16 @@ func TestTheOracleSees(t *testing.T) {
 			w.zone.of(p.n.key()).owner = foreign(w, p.n).Owner
 			stays(w)
 		}, ""},
+		"its own claim again, after a stranger's newer one": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			p.n.rival(route53.Owner{Node: "pg-9", Claim: "theirs", Epoch: 2}, w.oracle.mine[p.n.i][p.n.key()])
+			stays(w)
+		}, ""},
+		"the same, after a stranger's older one": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			p.n.rival(route53.Owner{Node: "pg-9", Claim: "theirs"}, w.oracle.mine[p.n.i][p.n.key()])
+			stays(w)
+		}, "invariant 2"},
 		"its own claim with another address, and a fencing that lied": {func(w *world, p *proc) {
 			p.n.spared = forever
 			edited(w, p.n, "c1")
@@ -342,7 +352,7 @@ func edited(w *world, n *node, name string) {
 // rivalled makes n one that has read so many claims which are not its own.
 func rivalled(n *node, claims int) {
 	for i := range claims {
-		n.rival(route53.Owner{Node: n.other().name, Claim: fmt.Sprint(i)})
+		n.rival(route53.Owner{Node: n.other().name, Claim: fmt.Sprint(i)}, mark{})
 	}
 }
 

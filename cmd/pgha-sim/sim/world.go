@@ -391,8 +391,8 @@ func (w *world) hidden(is bool) {
 		w.noHistory = cmp.Or(w.noHistory, w.now)
 	} else if w.noHistory != 0 {
 		for _, n := range w.nodes {
-			if n.cib != nil && (n.daemon == nil || n.daemon.born > w.noHistory) { // what it sees first now may be from before its start
-				w.oracle.returned(n)
+			started := n.daemon == nil || n.daemon.born > w.noHistory
+			if n.cib != nil && (started || n.other().joined > w.noHistory) { // what it sees only now may be from before that
 				w.oracle.forgotten(n, n.cib.fences)
 			}
 		}

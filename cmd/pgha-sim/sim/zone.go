@@ -334,7 +334,9 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 		}
 	}
 	if p.once {
-		n.byHand = w.now
+		if n.byHand = w.now; n.daemon != nil {
+			n.daemon.mends = 0 // whatever became of it
+		}
 	}
 	r.since = n.since
 	r.usual = !mends && only && n.known && w.oracle.erased[n.i] != n.promotions && w.now-n.since < Prompt/2
