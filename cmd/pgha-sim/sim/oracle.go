@@ -403,10 +403,15 @@ func (o *oracle) hears(p *proc) {
 		return
 	}
 	told := n.clock()-min(p.looked, p.heard) < now-n.ended // by a look and by DRBD, since the end of its promotion
-	switch r, mine := o.w.zone.of(p.is.key), o.mine[n.i][p.is.key]; {
+	r, mine := o.w.zone.of(p.is.key), o.mine[n.i][p.is.key]
+	settled := r.settled
+	if p.born > settled { // its journal need not tell of that write, and a reading may lag behind it
+		settled += Behind
+	}
+	switch {
 	case !n.promoted && told && max(n.ended, n.upset, p.born) < now-while:
 		o.violated(8, "%s says that its record was changed, and has not been promoted for %v", n.name, now-n.ended)
-	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && r.settled < min(p.read, now-while) && mine.during == n.promotions && !mine.second:
+	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && settled < min(p.read, now-while) && mine.during == n.promotions && !mine.second:
 		o.violated(8, "%s says that somebody else has changed the record, which is its own", n.name)
 	}
 }
