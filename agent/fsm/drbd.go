@@ -192,7 +192,7 @@ func (s *State) promotedUnseen(now Time, connection string) {
 		}
 	}
 	for i := range s.peers {
-		if f := &s.peers[i]; f.name == connection || only {
+		if f := &s.peers[i]; f.name != "" && (f.name == connection || only) {
 			f.old = f.old || now-f.seen > earlyFence
 		}
 	}
