@@ -58,8 +58,8 @@ func ParseOwner(raw string) (Owner, error) {
 
 	o := Owner{Node: val[2], Claim: val[4], Raw: raw}
 	var err error
-	if o.Epoch, err = strconv.ParseUint(val[1], 10, 64); err != nil {
-		return Owner{}, errors.New("parse owner: epoch is not a number")
+	if o.Epoch, err = strconv.ParseUint(val[1], 10, 63); err != nil { // one that 64 bits hold has no next one
+		return Owner{}, errors.New("parse owner: epoch is not a number below 2^63")
 	}
 	if o.Addr, err = netip.ParseAddr(val[3]); err != nil {
 		return Owner{}, errors.New("parse owner: addr is not an address")
