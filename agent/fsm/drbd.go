@@ -31,10 +31,10 @@ func (s *State) drbd(now Time, d Drbd) {
 	for _, c := range is {
 		if c.Connected && !s.foreign(&d, c.Name) {
 			s.told(now, c)
-			if was := connection(old.connections(), c.Name); old.Live && c.Primary && (!was.Connected || !was.Primary) {
-				s.promotedUnseen(now, c.Name)
-			}
 		}
+	}
+	if old.Live {
+		s.relinked(now, old.connections(), is)
 	}
 	if !old.Live || old.Primary != d.Primary || old.Suspended != d.Suspended || !sameRoles(old.connections(), is) {
 		s.tasks[taskLook].nudge(now)
@@ -182,20 +182,35 @@ func (s *State) told(now Time, c Connection) {
 	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name)}
 }
 
-// promotedUnseen takes in that DRBD shows a peer promoted once more. No look may show that before it is gone again: then a fencing from before
-// does not tell that it is off.
-func (s *State) promotedUnseen(now Time, connection string) {
-	only := s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1
-	for i := range s.Lost {
-		if l := &s.Lost[i]; l.Name == connection || only {
+// relinked takes in which connections have gone since, and which show a peer promoted once more. No look may show that before it is gone
+// again: then a fencing from before does not tell that it is off.
+func (s *State) relinked(now Time, old, is []Connection) {
+	for _, was := range old {
+		if f := s.fencingsOf(s.peerWith(was.Name)); f != nil && was.Connected && !connection(is, was.Name).Connected {
+			f.cut = true
+		}
+	}
+	for _, c := range is {
+		was := connection(old, c.Name)
+		if !c.Connected || !c.Primary || was.Connected && was.Primary {
+			continue
+		}
+		name := s.peerWith(c.Name)
+		if l := s.lost(name); l != nil {
 			l.Fenced = false
 		}
-	}
-	for i := range s.peers {
-		if f := &s.peers[i]; f.name != "" && (f.name == connection || only) {
-			f.old = f.old || now-f.seen > earlyFence
+		if f := s.fencingsOf(name); f != nil && f.cut && now-f.seen > earlyFence {
+			f.old = true
 		}
 	}
+}
+
+// peerWith is the peer of the cluster with this connection; one that is none keeps the connection's name.
+func (s *State) peerWith(connection string) string {
+	if s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1 {
+		return s.Cluster.Peers[0].Name // DRBD 8.4 calls its only peer "peer"
+	}
+	return connection
 }
 
 // promotionOf is the promote operation of the peer with this connection in the last look.

@@ -66,6 +66,7 @@ type fencings struct {
 	seen  Time // when the last good look began
 	read  bool // the history was shown once
 	old   bool // since the history was last shown, the peer may have come back from a fencing
+	cut   bool // since the last good look, DRBD has lost its connection to the peer
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
@@ -81,7 +82,7 @@ func (s *State) learnFences(now Time, p Peer) bool {
 		f.early = 0 // what was before its return explains no later loss
 	}
 	f.old = f.old || !away && (f.away || at-f.seen > earlyFence)
-	f.away, f.seen = away, at
+	f.away, f.seen, f.cut = away, at, false
 	if p.Unread {
 		return false
 	}

@@ -107,6 +107,52 @@ func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
 	}
 }
 
+// TestPromotedUnseenInALongGap: between two looks that are a minute apart the peer may have been fenced, promoted once more, and lost.
+func TestPromotedUnseenInALongGap(t *testing.T) {
+	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
+	gone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	secondary := Drbd{Live: true, UpToDate: true, Connected: true}
+	for name, c := range map[string]struct {
+		first Drbd // at the first look
+		drbd  []Drbd
+		held  bool
+	}{
+		"lost once":                        {primary, []Drbd{gone}, false},
+		"not connected before, and lost":   {gone, []Drbd{primary, gone}, false},
+		"lost, Secondary once more, lost":  {primary, []Drbd{gone, secondary, gone}, false},
+		"lost, back as Primary, and lost":  {primary, []Drbd{gone, primary, gone}, true},
+		"demoted and promoted, then lost":  {primary, []Drbd{secondary, primary, gone}, false},
+		"lost, Secondary, promoted, again": {primary, []Drbd{gone, secondary, primary, gone}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
+			s, _ = s.Step(boot+1, DrbdChanged{c.first})
+			s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1})})
+			now := boot + time.Minute
+			for _, d := range c.drbd {
+				now += time.Second
+				d.At = now
+				s, _ = s.Step(now, DrbdChanged{d})
+			}
+			if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+				t.Errorf("held %v", !c.held)
+			}
+		})
+	}
+}
+
+// TestDemotionIsOfItsConnection: a tiebreaker, which is never Primary, tells nothing of the peer.
+func TestDemotionIsOfItsConnection(t *testing.T) {
+	third := Connection{Name: "tiebreaker", Connected: true}
+	d := Drbd{At: boot, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
+	d.Connections[0], d.Connections[1] = Connection{Name: peer, Connected: true, Primary: true}, third
+	s, _ := New(testConfig(), 1, Episode{}, false).Step(boot, DrbdChanged{d})
+	s, _ = s.Step(boot, Looked{peerLook(boot, Peer{Online: true, Promoted: true, Promotion: "a/1"})})
+	if s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{})}); !s.Safety(boot + 1).Has(HoldPeerUnfenced) {
+		t.Error("not held")
+	}
+}
+
 // TestFencingWhileNoAgentRan proves no loss of a peer that was back when the agent started again, whenever the history can be read.
 func TestFencingWhileNoAgentRan(t *testing.T) {
 	for name, first := range map[string]Peer{

@@ -597,7 +597,7 @@ func (w *world) drbdChanged() {
 		}
 		then := n.drbd()
 		for _, p := range n.procs {
-			p.tell(w.between(ms(1), ms(30)), func() { p.report(then) })
+			p.streams(w.between(ms(1), ms(30)), then)
 		}
 	}
 }

@@ -511,7 +511,11 @@ func (o *oracle) watches(p *proc) {
 // gaveUp judges a publication without the daemon at the end of its time.
 func (o *oracle) gaveUp(p *proc) {
 	r := o.w.zone.of(p.is.key)
-	if free := o.w.now - p.free; free > Alone && (r.addr != p.n.addr || r.owner.Node != p.n.name) && !o.excused(p.n, r) && o.w.waits() == 0 {
+	limit := Alone
+	if p.n.rivals.during == p.n.promotions && p.n.rivals.count > 0 {
+		limit += Blind // a lost race is waited out
+	}
+	if free := o.w.now - p.free; free > limit && (r.addr != p.n.addr || r.owner.Node != p.n.name) && !o.excused(p.n, r) && o.w.waits() == 0 {
 		o.violated(2, "%s publishes by itself, and has not done so in %v with every right to it", p.n.name, free)
 	}
 }

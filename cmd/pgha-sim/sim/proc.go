@@ -32,6 +32,7 @@ type proc struct {
 	waits   bool          // its loop, for PID 1
 	hung    time.Duration // and does so until
 	cancels func()
+	reports []drbd.Report // of the stream, on their way
 
 	is      deed          // what it publishes, but for the claim
 	free    time.Duration // of a publication without the daemon: since when nothing has been in its way
@@ -244,7 +245,22 @@ func (p *proc) Look(context.Context) (*crm.Status, error) {
 
 // stream makes a new events2 child say everything, and then that it is alive.
 func (p *proc) stream(d time.Duration) {
-	p.tell(d, func() { p.report(p.n.drbd()) })
+	p.tell(d, func() {
+		p.reports = append(p.reports, p.n.drbd())
+		p.next()
+	})
+}
+
+// streams hands over what the stream says after a while: one thing after the other, as it was said.
+func (p *proc) streams(d time.Duration, r drbd.Report) {
+	p.reports = append(p.reports, r)
+	p.tell(d, p.next)
+}
+
+func (p *proc) next() {
+	r := p.reports[0]
+	p.reports = p.reports[1:]
+	p.report(r)
 }
 
 // Run is not called: the simulator reports by itself.

@@ -196,7 +196,7 @@ func (n *node) each(f func(*proc)) {
 func (n *node) stream(d time.Duration) {
 	w := n.w
 	n.streamEnds = w.now + d
-	n.each(func(p *proc) { p.tell(ms(1), func() { p.report(drbd.Report{Err: io.EOF}) }) })
+	n.each(func(p *proc) { p.streams(ms(1), drbd.Report{Err: io.EOF}) })
 	w.after(d+ms(1), func() { n.each(func(p *proc) { p.stream(w.between(ms(1), ms(300))) }) })
 }
 
