@@ -147,7 +147,7 @@ func TestDemotionIsOfItsConnection(t *testing.T) {
 	d := Drbd{At: boot, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
 	d.Connections[0], d.Connections[1] = Connection{Name: peer, Connected: true, Primary: true}, third
 	s, _ := New(testConfig(), 1, Episode{}, false).Step(boot, DrbdChanged{d})
-	s, _ = s.Step(boot, Looked{peerLook(boot, Peer{Online: true, Promoted: true, Promotion: "a/1"})})
+	s, _ = s.Step(boot, Looked{peerLook(boot, Peer{Online: true, Promoted: true})})
 	if s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{})}); !s.Safety(boot + 1).Has(HoldPeerUnfenced) {
 		t.Error("not held")
 	}
