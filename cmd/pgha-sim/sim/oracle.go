@@ -153,6 +153,7 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 		switch {
 		case !p.foreign:
 			o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, d.claim)
+		case o.erased[n.i] == n.promotions: // another promotion, which can only be known by the name of the last
 		case p.mendedFor == d && w.now-p.mended < Mended && p.mended > n.byHand:
 			o.violated(3, "%s mends its record, and did so %v ago", n.name, w.now-p.mended)
 		}
