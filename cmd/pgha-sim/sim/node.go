@@ -77,6 +77,7 @@ type node struct {
 	lostPromoted bool          // and what it was then
 	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
+	blurred      bool                    // it cannot know whether the other node, which is away, was fenced before its last promotion or after
 	joined       time.Duration           // when it last became a member of the other's cluster again
 	lonely       bool                    // it has been away like that, and is a cluster of its own still
 	spared       time.Duration           // until when a fencing that lied or was skipped explains what it does

@@ -44,7 +44,7 @@ const (
 	Known = 30 * time.Second
 	// Alone is how long a publication without the daemon needs at most, for a hold without fencing and what a look and a write take.
 	Alone = 40 * time.Second
-	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
+	// CallsPerMinute bounds the API calls of one process, whatever goes wrong.
 	CallsPerMinute = 60
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
@@ -52,6 +52,8 @@ const (
 	Kept = time.Minute
 	// Mended is how long after an agent wrote its record again it may not do so once more.
 	Mended = 10 * time.Minute
+	// blur is how long no look may succeed until what DRBD shows of a promotion may be one after a fencing that was not seen either.
+	blur = 30 * time.Second
 	// Rest is how long a simulation goes on after everything has been mended.
 	Rest = 10 * time.Minute
 )
@@ -70,7 +72,6 @@ type oracle struct {
 	repairs  [2]int
 	edits    map[key][]time.Duration // when each record was edited
 	repaired map[key]time.Duration   // when it was last mended
-	calls    [2][]time.Duration
 	polls    map[string]int
 
 	steady  time.Duration // since when writer has had every right to the record
@@ -203,8 +204,10 @@ func (o *oracle) apart(n *node) bool {
 
 // looks notes what a look that began then shows of the other node.
 func (o *oracle) looks(p *proc, began time.Duration, other member) {
+	blurred := p.primary > p.sight+blur
+	p.sight = began
 	if other.online && !other.unclean {
-		p.lost, p.saw = false, -1
+		p.lost, p.saw, p.n.blurred = false, -1, false
 		if other.role == crm.RolePromoted {
 			p.saw, p.seen = began, began
 		}
@@ -214,6 +217,7 @@ func (o *oracle) looks(p *proc, began time.Duration, other member) {
 		p.lost = false // it was back meanwhile, which neither a look nor DRBD has shown
 	}
 	p.unfenced = other.unclean || other.skipped
+	p.n.blurred = p.n.blurred || blurred
 	// That DRBD has called it demoted since explains that it is gone.
 	if p.saw >= 0 && (other.unclean || p.demoted < p.saw) {
 		p.lost, p.lostAt = true, o.w.now
@@ -362,10 +366,10 @@ func (n *node) rival(is route53.Owner, mine mark) {
 		n.rivals = rivals{during: n.promotions, last: n.rivals.last}
 	}
 	if is.Claim != "" && is.Node != n.name && is.Claim != n.rivals.last {
-		n.rivals.last = is.Claim
 		n.rivals.count++
 		n.rivals.strange = n.rivals.strange || is.Node != n.other().name && mine.during == n.promotions && is.Epoch > mine.epoch
 	}
+	n.rivals.last = is.Claim
 }
 
 // mended notes that a process has learned, from an answer with that epoch, that it has written its record again.
@@ -431,19 +435,18 @@ func (o *oracle) knows(p *proc, d deed) bool {
 }
 
 // call counts a request that has reached Route 53.
-func (o *oracle) call(n *node, op, id string) {
-	calls := append(o.calls[n.i], o.w.now)
-	for o.w.now-calls[0] > time.Minute {
-		calls = calls[1:]
+func (o *oracle) call(p *proc, op, id string) {
+	p.calls = append(p.calls, o.w.now)
+	for o.w.now-p.calls[0] > time.Minute {
+		p.calls = p.calls[1:]
 	}
-	o.calls[n.i] = calls
-	o.busiest = max(o.busiest, len(calls))
-	if len(calls) > CallsPerMinute {
-		o.violated(7, "%s made %d calls within a minute", n.name, len(calls))
+	o.busiest = max(o.busiest, len(p.calls))
+	if len(p.calls) > CallsPerMinute {
+		o.violated(7, "%s made %d calls within a minute", p.n.name, len(p.calls))
 	}
 	if op == "poll" {
 		if o.polls[id]++; o.polls[id] > MaxPolls {
-			o.violated(7, "%s asked %d times about change %s", n.name, o.polls[id], id)
+			o.violated(7, "%s asked %d times about change %s", p.n.name, o.polls[id], id)
 		}
 	}
 }
@@ -533,7 +536,7 @@ func (o *oracle) entitled(n *node) bool {
 	case !me.online || me.role != "Promoted" || me.action != "" || b.maintenance:
 	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin:
 	case !peer.online && w.noHistory != 0:
-	case !peer.online && n.untold > peer.lost:
+	case !peer.online && (n.untold > peer.lost || n.blurred):
 	case peer.left && n.daemon != nil && n.daemon.lost: // nothing told it of the demotion before
 	case z.of(n.key()).edited && n.daemon != nil && n.daemon.throttled > 0: // it gives way to the writes of others
 	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:

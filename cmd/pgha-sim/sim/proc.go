@@ -32,7 +32,8 @@ type proc struct {
 	waits   bool          // its loop, for PID 1
 	hung    time.Duration // and does so until
 	cancels func()
-	reports []drbd.Report // of the stream, on their way
+	reports []drbd.Report   // of the stream, on their way
+	calls   []time.Duration // of the API in the last minute
 
 	is      deed          // what it publishes, but for the claim
 	free    time.Duration // of a publication without the daemon: since when nothing has been in its way
@@ -47,6 +48,7 @@ type proc struct {
 type memory struct {
 	born      time.Duration
 	looked    time.Duration // by the node's clock: when its last good look began
+	sight     time.Duration // when that began
 	shown     int           // the promotion of its own that this look showed
 	heard     time.Duration // when the events2 stream last said something
 	said      drbd.Report   // what that was
