@@ -103,7 +103,7 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	add(st.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
 	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
-	const link = "is the other node up? `drbdsetup status`; the network between the nodes, DRBD's port"
+	const link = "is that node up? `drbdsetup status`; the network between the nodes, DRBD's port"
 	apart := st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby
 	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected: the other node does not get the data", link)
 	add(apart && st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)

@@ -57,7 +57,7 @@ func (s *Snapshot) holdDoc(h fsm.Hold) HoldDoc {
 	return d
 }
 
-// unfencedDoc tells apart why no fencing is known: it cannot be seen, it is not in the history, or it has not succeeded.
+// unfencedDoc tells apart why no fencing is known: it cannot be seen, it is not in the history, or it may be from before.
 func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 	if why := s.unreadHistory(); why != "" {
 		d.Text = "the other node was lost while it was promoted, and whether it was fenced since cannot be seen: " + why
@@ -69,11 +69,17 @@ func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 		return
 	}
 	var bare []string
+	shown := false
 	for _, l := range s.State.Lost {
 		n, known := s.Crm.Node(l.Name)
 		if _, fenced := s.Crm.LastFence(l.Name); known && n.Online != crm.Yes && !fenced {
 			bare = append(bare, l.Name)
+		} else if known && n.Online != crm.Yes && !l.Fenced {
+			shown = true
 		}
+	}
+	if len(bare) == 0 && shown {
+		d.Text += "; the one that the history shows may be from before its last return"
 	}
 	if len(bare) > 0 {
 		name := strings.Join(bare, ", ")

@@ -60,7 +60,7 @@ func TestHelpIsExact(t *testing.T) {
 			func(a *Agent, _ *testClock) {
 				lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "success", Completed: testWall}) // of an earlier loss
 			},
-			"held_peer_unfenced", Critical, "no fencing has succeeded since", "--confirm <node>",
+			"held_peer_unfenced", Critical, "no fencing has succeeded since; the one that the history shows may be from before", "--confirm <node>",
 		},
 		"not in the history": {
 			func(a *Agent, _ *testClock) { lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "failed"}) },

@@ -215,8 +215,9 @@ func (s *State) peerWith(connection string) string {
 
 // promotionOf is the promote operation of the peer with this connection in the last look.
 func (s *State) promotionOf(connection string) string {
+	name := s.peerWith(connection)
 	for _, p := range s.Cluster.Peers[:s.Cluster.PeerCount] {
-		if p.Name == connection || s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1 {
+		if p.Name == name {
 			return p.Promotion
 		}
 	}

@@ -44,7 +44,7 @@ const (
 	Known = 30 * time.Second
 	// Alone is how long a publication without the daemon needs at most, for a hold without fencing and what a look and a write take.
 	Alone = 40 * time.Second
-	// CallsPerMinute bounds the API calls of one process, whatever goes wrong.
+	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
 	CallsPerMinute = 60
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
@@ -435,18 +435,18 @@ func (o *oracle) knows(p *proc, d deed) bool {
 }
 
 // call counts a request that has reached Route 53.
-func (o *oracle) call(p *proc, op, id string) {
-	p.calls = append(p.calls, o.w.now)
-	for o.w.now-p.calls[0] > time.Minute {
-		p.calls = p.calls[1:]
+func (o *oracle) call(n *node, op, id string) {
+	n.calls = append(n.calls, o.w.now)
+	for o.w.now-n.calls[0] > time.Minute {
+		n.calls = n.calls[1:]
 	}
-	o.busiest = max(o.busiest, len(p.calls))
-	if len(p.calls) > CallsPerMinute {
-		o.violated(7, "%s made %d calls within a minute", p.n.name, len(p.calls))
+	o.busiest = max(o.busiest, len(n.calls))
+	if len(n.calls) > CallsPerMinute {
+		o.violated(7, "%s made %d calls within a minute", n.name, len(n.calls))
 	}
 	if op == "poll" {
 		if o.polls[id]++; o.polls[id] > MaxPolls {
-			o.violated(7, "%s asked %d times about change %s", p.n.name, o.polls[id], id)
+			o.violated(7, "%s asked %d times about change %s", n.name, o.polls[id], id)
 		}
 	}
 }

@@ -32,8 +32,7 @@ type proc struct {
 	waits   bool          // its loop, for PID 1
 	hung    time.Duration // and does so until
 	cancels func()
-	reports []drbd.Report   // of the stream, on their way
-	calls   []time.Duration // of the API in the last minute
+	reports []drbd.Report // of the stream, on their way
 
 	is      deed          // what it publishes, but for the claim
 	free    time.Duration // of a publication without the daemon: since when nothing has been in its way
