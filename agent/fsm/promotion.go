@@ -23,14 +23,19 @@ func (s *State) name(now Time) {
 	}
 }
 
-// belong starts over with another promotion, or with none: nothing that was known of the last one's way into the zone is of use to it.
+// belong starts over with another promotion, or with none: of the last one's way into the zone only
+// the failures of the API are of use to it.
 func (s *State) belong(claim string) {
 	s.Promotion = claim
 	if claim != "" && claim != s.disputed.claim {
 		s.disputed = claimed{}
 	}
 	s.Contested = claim != "" && claim != s.Config.Unnamed && s.disputed == claimed{claim, s.Config.Record}
-	s.Published, s.Epoch, s.Retry = false, 0, Retry{}
+	s.Published, s.Epoch = false, 0
+	s.Retry.At = 0 // a promotion in place asks at once, and then as seldom as the last one did: the API that failed is the same
+	if claim == "" {
+		s.Retry = Retry{}
+	}
 	s.published, s.Repairing, s.attempt, s.repaired, s.Fights = place{}, false, 0, 0, false
 	s.races, s.raceUsed, s.RaceUntil = 0, false, 0
 	s.ChangeID, s.created = "", false

@@ -50,3 +50,25 @@ func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
 		t.Errorf("a read from after the write left %+v", s.Zone)
 	}
 }
+
+// TestPromotionInPlaceKeepsTheBackoff: an API that fails is no better for the next promotion. It is asked once at once, and then as seldom as
+// for the last one: two promotions in place within a minute, and a publication by hand beside them, else ask more than 60 times a minute.
+func TestPromotionInPlaceKeepsTheBackoff(t *testing.T) {
+	s, now := settled()
+	s.Published, s.Retry = false, Retry{N: 5, At: now + 20*time.Second, Reason: "server"}
+	next := goodCluster(now)
+	next.Promotion = "p2"
+	s, _ = s.Step(now, Looked{next})
+	if s.Promotion != "p2" || s.Retry.At > now {
+		t.Fatalf("promotion %q, the first attempt waits %v", s.Promotion, s.Retry.At-now)
+	}
+	s.Writing, s.tasks[taskWrite].Flying = Write{Claim: "p2"}, true
+	s.rng = JitterLongest
+	s, _ = s.Step(now, Wrote{Reason: "server", Sent: true})
+	if got, want := s.Retry.At-now, backoffMax-1; s.Retry.N != 6 || got != want {
+		t.Errorf("failure %d of the API in a row waits up to %v, want %v", s.Retry.N, got, want)
+	}
+	if s.belong(""); s.Retry != (Retry{}) {
+		t.Errorf("a node that is not promoted remembers %+v", s.Retry)
+	}
+}
