@@ -109,6 +109,7 @@ type (
 	}
 	memoryJSON struct {
 		Fences      string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
+		Partial     bool     `json:"partial,omitempty"`
 		Unfenced    []string `json:"unfenced,omitempty"`
 		Base        string   `json:"base,omitempty"`
 		Record      string   `json:"record,omitempty"`
@@ -200,7 +201,7 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 		return nil
 	}
 	w := &memoryJSON{
-		Fences: hex.EncodeToString([]byte(m.Fences)), Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Newest: m.Newest, Contested: m.Contested,
+		Fences: hex.EncodeToString([]byte(m.Fences)), Partial: m.Partial, Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Newest: m.Newest, Contested: m.Contested,
 		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.Settled, Lagging: m.Lagging, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
 	}
 	for _, name := range m.Unfenced {
@@ -216,7 +217,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 		return fsm.Memory{}, nil
 	}
 	m := fsm.Memory{
-		Kept: true, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Newest: w.Newest, Contested: w.Contested,
+		Kept: true, Partial: w.Partial, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Newest: w.Newest, Contested: w.Contested,
 		Disputed: w.Disputed, Demoted: w.Demoted, Settled: w.Settled, Lagging: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)

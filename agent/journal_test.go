@@ -490,7 +490,7 @@ func TestJournalReturnsWhatWasAppended(t *testing.T) {
 			},
 		}
 		if m := &e.Episode.Memory; rapid.Bool().Draw(t, "kept") {
-			m.Kept = true
+			m.Kept, m.Partial = true, rapid.Bool().Draw(t, "partial")
 			for _, id := range rapid.SliceOfN(rapid.Uint64(), 0, 5).Draw(t, "fences") {
 				m.Fences = m.Fences.With(fsm.FenceID(id))
 			}

@@ -35,6 +35,8 @@ func (s *State) drbd(now Time, d Drbd) {
 	}
 	if old.Live {
 		s.relinked(now, old.connections(), is)
+	} else {
+		s.restreamed(now, is)
 	}
 	if !old.Live || old.Primary != d.Primary || old.Suspended != d.Suspended || !sameRoles(old.connections(), is) {
 		s.tasks[taskLook].nudge(now)
@@ -195,14 +197,41 @@ func (s *State) relinked(now Time, old, is []Connection) {
 		if !c.Connected || !c.Primary || was.Connected && was.Primary {
 			continue
 		}
-		name := s.peerWith(c.Name)
-		if l := s.lost(name); l != nil {
+		if l := s.lost(s.peerWith(c.Name)); l != nil {
 			l.Fenced = false
 		}
-		if f := s.fencingsOf(name); f != nil && f.cut && now-f.seen > earlyFence {
-			f.old = true
+		s.promotedUnseen(now, c)
+	}
+}
+
+// restreamed takes in what the stream says first. While it was down each connection may have gone and come back. Who is lost and fenced
+// stays so: its connection lives on for seconds.
+func (s *State) restreamed(now Time, is []Connection) {
+	for i := range s.peers {
+		s.peers[i].cut = true
+	}
+	for _, c := range is {
+		if c.Connected && c.Primary {
+			s.promotedUnseen(now, c)
 		}
 	}
+}
+
+// promotedUnseen takes in that a peer is promoted which DRBD has lost since the last look, if that is long ago.
+func (s *State) promotedUnseen(now Time, c Connection) {
+	if f := s.fencingsOf(s.peerWith(c.Name)); f != nil && f.cut && now-f.seen > earlyFence {
+		f.old = true
+	}
+}
+
+// connected reports whether DRBD says that it is connected to the peer.
+func (s *State) connected(name string) bool {
+	for _, c := range s.Drbd.connections() {
+		if c.Connected && s.peerWith(c.Name) == name {
+			return s.Drbd.Live
+		}
+	}
+	return false
 }
 
 // peerWith is the peer of the cluster with this connection; one that is none keeps the connection's name.

@@ -84,6 +84,7 @@ type Episode struct {
 type Memory struct {
 	Kept     bool             // false: saved by an agent that remembered nothing of this
 	Fences   Fences           // every successful fencing that this agent has seen, so that none counts as new twice
+	Partial  bool             // the history was not readable since a peer may last have come back: one that it shows may be from before
 	Unfenced [MaxPeers]string // peers that were lost while promoted, and not fenced since
 
 	// Of this node's promotion.

@@ -66,7 +66,7 @@ type fencings struct {
 	seen  Time // when the last good look began
 	read  bool // the history was shown once
 	old   bool // since the history was last shown, the peer may have come back from a fencing
-	cut   bool // since the last good look, DRBD has lost its connection to the peer
+	cut   bool // at the last good look, or since, DRBD was not connected to the peer
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
@@ -82,7 +82,7 @@ func (s *State) learnFences(now Time, p Peer) bool {
 		f.early = 0 // what was before its return explains no later loss
 	}
 	f.old = f.old || !away && (f.away || at-f.seen > earlyFence)
-	f.away, f.seen, f.cut = away, at, false
+	f.away, f.seen, f.cut = away, at, !s.connected(p.Name)
 	if p.Unread {
 		return false
 	}
@@ -102,6 +102,20 @@ func (s *State) learnFences(now Time, p Peer) bool {
 	}
 	f.read, f.old = true, false
 	return proves
+}
+
+// knowsFences reports whether a fencing that is not in the set is one that has come up since: the history of each peer was read, and none
+// can have come back meanwhile.
+func (s *State) knowsFences() bool {
+	read := false
+	for i := range s.peers {
+		f := &s.peers[i]
+		if f.old || f.name != "" && !f.read && !s.remembers {
+			return false
+		}
+		read = read || f.read
+	}
+	return read || s.remembers
 }
 
 // fencedEarly reports whether a fencing of the peer came up shortly before now, while it still looked like a member.

@@ -118,11 +118,17 @@ func TestPromotedUnseenInALongGap(t *testing.T) {
 		held  bool
 	}{
 		"lost once":                        {primary, []Drbd{gone}, false},
-		"not connected before, and lost":   {gone, []Drbd{primary, gone}, false},
+		"not connected before, and lost":   {gone, []Drbd{primary, gone}, true},
+		"not connected before, Secondary":  {gone, []Drbd{secondary, gone}, false},
 		"lost, Secondary once more, lost":  {primary, []Drbd{gone, secondary, gone}, false},
 		"lost, back as Primary, and lost":  {primary, []Drbd{gone, primary, gone}, true},
 		"demoted and promoted, then lost":  {primary, []Drbd{secondary, primary, gone}, false},
 		"lost, Secondary, promoted, again": {primary, []Drbd{gone, secondary, primary, gone}, true},
+		"lost and back out of sight":       {primary, []Drbd{{}, secondary, primary, gone}, true},
+		"lost out of sight, back":          {primary, []Drbd{{}, gone, primary, gone}, true},
+		"lost, back and promoted unseen":   {primary, []Drbd{{}, primary, gone}, true},
+		"lost out of sight":                {primary, []Drbd{{}, gone}, false},
+		"the stream was down, and lost":    {primary, []Drbd{{}, secondary, gone}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
@@ -165,6 +171,41 @@ func TestFencingWhileNoAgentRan(t *testing.T) {
 		now := boot + 10*time.Second
 		if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); !s.Safety(now).Has(HoldPeerUnfenced) {
 			t.Errorf("%s: not held", name)
+		}
+		if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
+			t.Errorf("%s: another fencing does not count", name)
+		}
+	}
+}
+
+// TestRestartAfterTheHistoryWasHidden: what it shows first to the new process may be older than the loss, unless the last one had read it since
+// the peer came back.
+func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
+	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
+	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
+	unread := func(p Peer) Peer { p.Unread = true; return p }
+	for name, c := range map[string]struct {
+		before []Peer // ten seconds apart, the last one lost
+		held   bool
+	}{
+		"never shown":                {[]Peer{unread(promoted), unread(Peer{})}, true},
+		"hidden over a return":       {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(promoted), unread(Peer{})}, true},
+		"shown after a return":       {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(promoted), with(promoted, 1), unread(Peer{})}, false},
+		"hidden as it was lost":      {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{})}, false},
+		"shown all the time":         {[]Peer{with(promoted, 1), with(promoted, 1), with(Peer{}, 1)}, false},
+		"shown only when it is lost": {[]Peer{unread(promoted), with(Peer{}, 1)}, false},
+	} {
+		s, now := New(testConfig(), 1, Episode{}, false), boot
+		for _, p := range c.before {
+			now += 10 * time.Second
+			s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: p.Online, PeerPrimary: p.Promoted}})
+			s, _ = s.Step(now, Looked{peerLook(now, p)})
+		}
+		s = New(testConfig(), 1, s.Episode, true)
+		now += time.Second
+		s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true}})
+		if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+			t.Errorf("%s: held %v", name, !c.held)
 		}
 		if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
 			t.Errorf("%s: another fencing does not count", name)

@@ -102,7 +102,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	if last.ID == 0 {
 		return s
 	}
-	s.fences, s.remembers = last.Memory.Fences, last.Memory.Kept
+	s.fences, s.remembers = last.Memory.Fences, last.Memory.Kept && !last.Memory.Partial
 	for i, name := range last.Memory.Unfenced {
 		s.Lost[i] = LostPeer{Name: name}
 	}
@@ -238,7 +238,7 @@ func (s *State) memorize() {
 	o := s.Episode.Outcome
 	over := o == OutcomeDemoted || o == OutcomeAverted || o == OutcomeLost // which say it already
 	m := Memory{
-		Kept: true, Fences: s.fences, Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch, Newest: s.newest,
+		Kept: true, Fences: s.fences, Partial: !s.knowsFences(), Base: s.Config.Record, Record: s.published.record, Addr: s.published.addr, Epoch: s.Epoch, Newest: s.newest,
 		Contested: s.Contested, Demoted: s.Promotion == "" && s.Episode.Promotion != "" && !over,
 		Settled: s.settled, Lagging: s.lagging, Repaired: s.repaired, RepairEpoch: s.attempt, Fights: s.Fights,
 	}

@@ -302,6 +302,9 @@ func (o *oracle) keeps(p *proc) {
 }
 
 func (o *oracle) remembers(p *proc) {
+	if p.once && p.n.daemon != nil {
+		o.keeps(p.n.daemon) // the journal is that of a process that lives, and may have seen the other node come back
+	}
 	if p.blank = p.n.noJournal; p.blank {
 		p.n.blanks++
 		p.n.kept, p.n.keptFenced = map[deed]bool{}, map[crm.FenceEvent]bool{}
