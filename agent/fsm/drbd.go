@@ -184,8 +184,8 @@ func (s *State) told(now Time, c Connection) {
 	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name)}
 }
 
-// relinked takes in which connections have gone since, and which show a peer promoted once more. No look may show that before it is gone
-// again: then a fencing from before does not tell that it is off.
+// relinked takes in which connections have gone since, which are back, and which show a peer promoted once more. No look may show that before
+// it is gone again: then a fencing from before does not tell that it is off.
 func (s *State) relinked(now Time, old, is []Connection) {
 	for _, was := range old {
 		if f := s.fencingsOf(s.peerWith(was.Name)); f != nil && was.Connected && !connection(is, was.Name).Connected {
@@ -193,14 +193,11 @@ func (s *State) relinked(now Time, old, is []Connection) {
 		}
 	}
 	for _, c := range is {
+		s.linked(now, c)
 		was := connection(old, c.Name)
-		if !c.Connected || !c.Primary || was.Connected && was.Primary {
-			continue
-		}
-		if l := s.lost(s.peerWith(c.Name)); l != nil {
+		if l := s.lost(s.peerWith(c.Name)); l != nil && c.Connected && c.Primary && !(was.Connected && was.Primary) {
 			l.Fenced = false
 		}
-		s.promotedUnseen(now, c)
 	}
 }
 
@@ -211,17 +208,19 @@ func (s *State) restreamed(now Time, is []Connection) {
 		s.peers[i].cut = true
 	}
 	for _, c := range is {
-		if c.Connected && c.Primary {
-			s.promotedUnseen(now, c)
-		}
+		s.linked(now, c)
 	}
 }
 
-// promotedUnseen takes in that a peer is promoted which DRBD has lost since the last look, if that is long ago.
-func (s *State) promotedUnseen(now Time, c Connection) {
-	if f := s.fencingsOf(s.peerWith(c.Name)); f != nil && f.cut && now-f.seen > earlyFence {
-		f.old = true
+// linked takes in a connection that DRBD has lost since the last look, or may have, and has again. The peer may have been fenced meanwhile; when
+// it is promoted and that look was long ago, it was promoted since.
+func (s *State) linked(now Time, c Connection) {
+	f := s.fencingsOf(s.peerWith(c.Name))
+	if f == nil || !f.cut || !c.Connected {
+		return
 	}
+	f.back = true
+	f.old = f.old || c.Primary && now-f.seen > earlyFence
 }
 
 // connected reports whether DRBD says that it is connected to the peer.

@@ -67,6 +67,7 @@ type fencings struct {
 	read  bool // the history was shown once
 	old   bool // since the history was last shown, the peer may have come back from a fencing
 	cut   bool // at the last good look, or since, DRBD was not connected to the peer
+	back  bool // and then it was
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
@@ -81,8 +82,8 @@ func (s *State) learnFences(now Time, p Peer) bool {
 	if f.away && !away {
 		f.early = 0 // what was before its return explains no later loss
 	}
-	f.old = f.old || !away && (f.away || at-f.seen > earlyFence)
-	f.away, f.seen, f.cut = away, at, !s.connected(p.Name)
+	f.old = f.old || !away && (f.away || f.back || at-f.seen > earlyFence)
+	f.away, f.seen, f.cut, f.back = away, at, !s.connected(p.Name), false
 	if p.Unread {
 		return false
 	}

@@ -147,6 +147,50 @@ func TestPromotedUnseenInALongGap(t *testing.T) {
 	}
 }
 
+// TestFencedAndBackBetweenTwoLooks: no look shows the peer away, because the agent stood still, but DRBD has lost its connection and is back.
+func TestFencedAndBackBetweenTwoLooks(t *testing.T) {
+	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
+	gone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	secondary := Drbd{Live: true, UpToDate: true, Connected: true}
+	promoted := Peer{Online: true, Promoted: true, Promotion: "a/2"}
+	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
+	unread := func(p Peer) Peer { p.Unread = true; return p }
+	for name, c := range map[string]struct {
+		drbd []Drbd // between the first two looks
+		then []Peer // looks, with the peer Primary; the last one shows it lost
+		held bool
+	}{
+		"back, history hidden":              {[]Drbd{gone, secondary}, []Peer{unread(promoted), with(Peer{}, 2)}, true},
+		"back later, history hidden":        {[]Drbd{gone}, []Peer{unread(Peer{Online: true}), unread(promoted), with(Peer{}, 2)}, true},
+		"the stream was down, hidden":       {[]Drbd{{}, secondary}, []Peer{unread(promoted), with(Peer{}, 2)}, true},
+		"back, the fencing shown":           {[]Drbd{gone, secondary}, []Peer{with(promoted, 2), with(Peer{}, 2)}, true},
+		"connected all the time":            {nil, []Peer{unread(promoted), with(Peer{}, 2)}, false},
+		"cut, and fenced as a member":       {[]Drbd{gone}, []Peer{with(Peer{Online: true}, 2), with(Peer{}, 2)}, false},
+		"back, and fenced when it was lost": {[]Drbd{gone, secondary}, []Peer{with(promoted, 1), with(Peer{}, 2)}, false},
+	} {
+		s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
+		now := boot
+		for _, d := range c.drbd {
+			now += time.Second
+			d.At = now
+			s, _ = s.Step(now, DrbdChanged{d})
+		}
+		for _, p := range c.then {
+			d := gone
+			if p.Promoted {
+				d = primary
+			}
+			now += time.Second
+			d.At = now
+			s, _ = s.Step(now, DrbdChanged{d})
+			s, _ = s.Step(now, Looked{peerLook(now, p)})
+		}
+		if held := s.Safety(now).Has(HoldPeerUnfenced); held != c.held {
+			t.Errorf("%s: held %v", name, held)
+		}
+	}
+}
+
 // TestDemotionIsOfItsConnection: a tiebreaker, which is never Primary, tells nothing of the peer.
 func TestDemotionIsOfItsConnection(t *testing.T) {
 	third := Connection{Name: "tiebreaker", Connected: true}

@@ -204,7 +204,7 @@ func (o *oracle) apart(n *node) bool {
 
 // looks notes what a look that began then shows of the other node.
 func (o *oracle) looks(p *proc, began time.Duration, other member) {
-	blurred := p.primary > p.sight+blur
+	blurred := p.relinked > p.sight+blur
 	p.sight = began
 	if other.online && !other.unclean {
 		p.lost, p.saw, p.n.blurred = false, -1, false
@@ -259,8 +259,12 @@ func (o *oracle) listens(p *proc, r drbd.Report) {
 	if is == nil {
 		return
 	}
-	if primary(is) && was != nil && !primary(was) {
-		p.primary = o.w.now
+	switch {
+	case !primary(is):
+	case was == nil && p.sight > 0:
+		p.relinked = o.w.now
+	case was != nil && !primary(was):
+		p.relinked, p.primary = o.w.now, o.w.now
 	}
 	switch {
 	case is.State != "Connected":
@@ -349,6 +353,9 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	p.n.rival(rec.Owner, mine)
 	if p.read = began; began < p.wrote {
 		return // it may show what was before
+	}
+	if began < p.wrote+time.Minute && rec.Owner.Epoch < mine.epoch {
+		return // it may take that for one that lags behind its own write
 	}
 	p.foreign = false
 	switch {

@@ -53,6 +53,7 @@ type memory struct {
 	said      drbd.Report   // what that was
 	demoted   time.Duration // since when DRBD, connected, has called the other node Secondary; -1: it does not
 	primary   time.Duration // when DRBD last began to show the other node connected and Primary
+	relinked  time.Duration // and when it may have, for a new stream shows it
 	saw       time.Duration // when the last look began that showed the other node promoted and well; -1: the last one did not
 	blank     bool          // it could not read its journal
 	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so

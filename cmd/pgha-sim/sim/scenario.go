@@ -210,7 +210,7 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 	},
 	"publish NODE": func(_ *world, n *node, _ time.Duration) {
 		if n.alive && !n.frozen {
-			n.publish(45 * time.Second)
+			n.publish(90 * time.Second) // of an operator who waits
 		}
 	},
 	"journal unreadable NODE TIME": func(w *world, n *node, d time.Duration) {
