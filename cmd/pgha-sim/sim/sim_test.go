@@ -224,6 +224,51 @@ func TestTheOracleSees(t *testing.T) {
 			p.free -= Alone + 1
 			w.oracle.gaveUp(p)
 		}, "invariant 2"},
+		"a publication by itself that waits out a lost race": {func(w *world, p *proc) {
+			p.once = true
+			p.free = w.now - Alone - Blind
+			rivalled(p.n, 1)
+			w.oracle.gaveUp(p)
+		}, ""},
+		"a publication by itself that waits for ever after a lost race": {func(w *world, p *proc) {
+			p.once = true
+			p.free = w.now - Alone - Blind - 1
+			rivalled(p.n, 1)
+			w.oracle.gaveUp(p)
+		}, "invariant 2"},
+		"a publication by itself after a loss that the daemon knows": {func(w *world, p *proc) {
+			unfenced(w, p, -1)
+			p.durable = w.now + 1
+			alone(w, p.n)
+		}, "invariant 6"},
+		"a publication by itself after a loss from which the other was back": {func(w *world, p *proc) {
+			unfenced(w, p, -1)
+			p.n.keptLost = true
+			w.oracle.looks(p, w.now, member{online: true})
+			alone(w, p.n)
+		}, ""},
+		"a loss that DRBD may have hidden": {func(w *world, p *proc) {
+			unfenced(w, p, -1)
+			p.n.cib.n[1-p.n.i].skipped = false
+			p.relinked = p.sight + blur + 1
+			w.oracle.looks(p, p.relinked, p.n.cib.n[1-p.n.i])
+			stays(w)
+		}, ""},
+		"a loss that DRBD cannot have hidden": {func(w *world, p *proc) {
+			unfenced(w, p, -1)
+			p.n.cib.n[1-p.n.i].skipped = false
+			p.relinked = p.sight + blur
+			w.oracle.looks(p, p.relinked, p.n.cib.n[1-p.n.i])
+			stays(w)
+		}, "invariant 2"},
+		"a record that is mended after a reading that may lag": {func(w *world, p *proc) {
+			lags(w, p, time.Minute-1)
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, ""},
+		"a record that is mended, which a later reading does not show": {func(w *world, p *proc) {
+			lags(w, p, time.Minute)
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 3"},
 		"too many calls":                   {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
 		"as many calls as there may be":    {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
 		"a record that stays on the other": {func(w *world, _ *proc) { stays(w) }, "invariant 2"},
@@ -371,6 +416,23 @@ func unfenced(w *world, p *proc, demoted time.Duration) {
 	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted})
 	p.n.cib.n[o.i] = member{skipped: true}
 	w.oracle.looks(p, w.now, p.n.cib.n[o.i])
+}
+
+// alone lets a publication without the daemon of n send its change.
+func alone(w *world, n *node) {
+	n.spawn(true)
+	p := n.procs[len(n.procs)-1]
+	p.looked = n.clock()
+	w.oracle.listens(p, n.drbd())
+	w.oracle.sends(p, claim(n, "c1"))
+}
+
+// lags lets p, which has read its claim with another address, read an older record that long after its write.
+func lags(w *world, p *proc, after time.Duration) {
+	claims(w, p.n, "c1")
+	w.oracle.tells(p, claim(p.n, "c1"))
+	p.foreign, p.wrote = true, w.now-after
+	w.oracle.reads(p, route53.Record{}, w.now)
 }
 
 // mends makes p write its record again after a stranger has changed it.
