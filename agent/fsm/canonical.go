@@ -54,6 +54,7 @@ func (s *State) times(f func(*Time)) {
 	for i := range s.peers {
 		f(&s.peers[i].early)
 		f(&s.peers[i].seen)
+		f(&s.peers[i].said)
 	}
 	for i := range s.demotions {
 		f(&s.demotions[i].at)
@@ -97,7 +98,10 @@ func (s State) Canonical(now Time) State {
 	forget(&s.suspected, now, suspectAgain<<maxSuspicions)
 	s.suspicions = min(s.suspicions, maxSuspicions)
 	for i := range s.peers {
-		forget(&s.peers[i].early, now, earlyFence)
+		if p := &s.peers[i]; p.early != 0 {
+			clamp(&p.early, now, earlyFence+lookTakes)
+		}
+		forget(&s.peers[i].said, now, lookTakes)
 		forget(&s.peers[i].seen, now, earlyFence+lookTakes)
 	}
 	for i := range s.demotions {

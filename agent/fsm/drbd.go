@@ -201,11 +201,13 @@ func (s *State) relinked(now Time, old, is []Connection) {
 	}
 }
 
-// restreamed takes in what the stream says first. While it was down each connection may have gone and come back. Who is lost and fenced
-// stays so: its connection lives on for seconds.
+// restreamed takes in what the stream says first. While it was down each connection may have gone and come back. Who is lost and was fenced
+// just before stays so: its connection lives on for seconds.
 func (s *State) restreamed(now Time, is []Connection) {
 	for i := range s.peers {
-		s.peers[i].cut = true
+		f := &s.peers[i]
+		f.old = f.old || f.back && now-f.seen > earlyFence
+		f.cut = !f.novel || !s.connected(f.name)
 	}
 	for _, c := range is {
 		s.linked(now, c)
@@ -219,8 +221,13 @@ func (s *State) linked(now Time, c Connection) {
 	if f == nil || !f.cut || !c.Connected {
 		return
 	}
-	f.back = true
-	f.old = f.old || c.Primary && now-f.seen > earlyFence
+	f.back, f.said = true, now
+	if c.Primary && now-f.seen > earlyFence {
+		f.old = true
+		if l := s.lost(f.name); l != nil {
+			l.Fenced = false
+		}
+	}
 }
 
 // connected reports whether DRBD says that it is connected to the peer.
@@ -235,10 +242,17 @@ func (s *State) connected(name string) bool {
 
 // peerWith is the peer of the cluster with this connection; one that is none keeps the connection's name.
 func (s *State) peerWith(connection string) string {
-	if s.Cluster.PeerCount == 1 && len(s.Drbd.connections()) == 1 {
-		return s.Cluster.Peers[0].Name // DRBD 8.4 calls its only peer "peer"
+	if len(s.Drbd.connections()) != 1 {
+		return connection
 	}
-	return connection
+	switch { // DRBD 8.4 calls its only peer "peer"
+	case s.Cluster.PeerCount == 1:
+		return s.Cluster.Peers[0].Name
+	case s.Cluster.PeerCount == 0 && s.peers[0].name != "" && s.peers[1].name == "":
+		return s.peers[0].name // no look yet
+	default:
+		return connection
+	}
 }
 
 // promotionOf is the promote operation of the peer with this connection in the last look.

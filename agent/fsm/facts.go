@@ -1,6 +1,9 @@
 package fsm
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Time is a reading of CLOCK_BOOTTIME: the time since this node booted. Zero means "never".
 type Time = time.Duration
@@ -31,6 +34,19 @@ type Cluster struct {
 	Peers     [MaxPeers]Peer
 	PeerCount int
 	TooMany   bool // more peers than MaxPeers: nothing can be concluded
+}
+
+// has reports whether the look shows a peer of that name.
+func (c *Cluster) has(name string) bool {
+	return slices.ContainsFunc(c.Peers[:c.PeerCount], func(p Peer) bool { return p.Name == name })
+}
+
+// slot is where to keep something of another peer, when these names are kept already: an empty place, or that of one which has left the cluster.
+func (c *Cluster) slot(kept [MaxPeers]string) int {
+	if i := slices.Index(kept[:], ""); i >= 0 {
+		return i
+	}
+	return max(0, slices.IndexFunc(kept[:], func(name string) bool { return !c.has(name) }))
 }
 
 // Peer is another cluster node in the same look.

@@ -63,11 +63,13 @@ type fencings struct {
 	name  string
 	early Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
 	away  bool
+	novel bool // no look of this process has shown the peer yet: the journal knows it
 	seen  Time // when the last good look began
 	read  bool // the history was shown once
 	old   bool // since the history was last shown, the peer may have come back from a fencing
 	cut   bool // at the last good look, or since, DRBD was not connected to the peer
 	back  bool // and then it was
+	said  Time // when DRBD last said so
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
@@ -79,11 +81,12 @@ func (s *State) learnFences(now Time, p Peer) bool {
 	if f == nil {
 		f = s.follow(p)
 	}
-	if f.away && !away {
-		f.early = 0 // what was before its return explains no later loss
+	if !away && (f.away || f.early != 0 && at-f.early >= earlyFence) {
+		f.early = 0 // what was before its return, or long before, explains no later loss
 	}
 	f.old = f.old || !away && (f.away || f.back || at-f.seen > earlyFence)
-	f.away, f.seen, f.cut, f.back = away, at, !s.connected(p.Name), false
+	overtaken := at < f.said // DRBD has said more since this look began
+	f.away, f.novel, f.seen, f.cut, f.back = away, false, at, !s.connected(p.Name), f.back && overtaken
 	if p.Unread {
 		return false
 	}
@@ -101,7 +104,7 @@ func (s *State) learnFences(now Time, p Peer) bool {
 			f.early = now
 		}
 	}
-	f.read, f.old = true, false
+	f.read, f.old = true, f.old && overtaken
 	return proves
 }
 
@@ -111,7 +114,10 @@ func (s *State) knowsFences() bool {
 	read := false
 	for i := range s.peers {
 		f := &s.peers[i]
-		if f.old || f.name != "" && !f.read && !s.remembers {
+		if f.name == "" || s.Cluster.PeerCount > 0 && !s.Cluster.has(f.name) {
+			continue
+		}
+		if f.old || !f.read && !s.remembers {
 			return false
 		}
 		read = read || f.read
@@ -119,13 +125,16 @@ func (s *State) knowsFences() bool {
 	return read || s.remembers
 }
 
-// fencedEarly reports whether a fencing of the peer came up shortly before now, while it still looked like a member.
-func (s *State) fencedEarly(now Time, name string) bool {
+// fencedEarly reports whether a fencing of the peer came up while it still looked like a member, for a short time.
+func (s *State) fencedEarly(name string) bool {
 	f := s.fencingsOf(name)
-	return f != nil && f.early != 0 && now-f.early <= earlyFence
+	return f != nil && f.early != 0 && !f.old
 }
 
 func (s *State) fencingsOf(name string) *fencings {
+	if name == "" {
+		return nil
+	}
 	for i := range s.peers {
 		if s.peers[i].name == name {
 			return &s.peers[i]
@@ -134,16 +143,15 @@ func (s *State) fencingsOf(name string) *fencings {
 	return nil
 }
 
-// follow makes room for a peer that is seen for the first time. One that is a member may have come back while no agent ran.
+// follow makes room for a peer that is seen for the first time, in the place of one that has left the cluster. One that is a member may have
+// come back while no agent ran.
 func (s *State) follow(p Peer) *fencings {
-	slot := &s.peers[0]
+	var names [MaxPeers]string
 	for i := range s.peers {
-		if s.peers[i].name == "" {
-			slot = &s.peers[i]
-			break
-		}
+		names[i] = s.peers[i].name
 	}
 	away := !p.Online || p.Unclean
-	*slot = fencings{name: p.Name, away: away, seen: s.Cluster.At, old: !away}
-	return slot
+	f := &s.peers[s.Cluster.slot(names)]
+	*f = fencings{name: p.Name, away: away, seen: s.Cluster.At, old: !away}
+	return f
 }

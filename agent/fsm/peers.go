@@ -89,7 +89,7 @@ func (s *State) readForClaim(now, began Time) {
 // peer follows one peer through loss, fencing and return.
 func (s *State) peer(now Time, old Cluster, p Peer) {
 	s.promotedAgain(s.Cluster.At, p)
-	early := s.fencedEarly(now, p.Name)
+	early := s.fencedEarly(p.Name)
 	fresh := s.learnFences(now, p)
 	lost := s.lost(p.Name)
 	if p.Online && !p.Unclean {
@@ -97,6 +97,9 @@ func (s *State) peer(now Time, old Cluster, p Peer) {
 			*lost = LostPeer{}
 		}
 		return
+	}
+	if lost == nil && !s.everLooked && p.Unclean && p.Promoted {
+		lost = s.remember(LostPeer{Name: p.Name}) // it was lost before this process began, and its fencing is still to come
 	}
 	if lost == nil {
 		for _, q := range old.Peers[:old.PeerCount] {
@@ -140,13 +143,11 @@ func (s *State) lost(name string) *LostPeer {
 }
 
 func (s *State) remember(l LostPeer) *LostPeer {
-	slot := &s.Lost[0]
+	var names [MaxPeers]string
 	for i := range s.Lost {
-		if s.Lost[i].Name == "" {
-			slot = &s.Lost[i]
-			break
-		}
+		names[i] = s.Lost[i].Name
 	}
+	slot := &s.Lost[s.Cluster.slot(names)]
 	*slot = l
 	return slot
 }

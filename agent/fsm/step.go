@@ -105,6 +105,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.fences, s.remembers = last.Memory.Fences, last.Memory.Kept && !last.Memory.Partial
 	for i, name := range last.Memory.Unfenced {
 		s.Lost[i] = LostPeer{Name: name}
+		s.peers[i] = fencings{name: name, away: name != "", novel: name != ""}
 	}
 	if last.Memory.Base == cfg.Record {
 		s.newest = last.Memory.Newest
@@ -191,6 +192,9 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 		s.StalledAt, s.StalledUntil = now, now+s.stallHold()
 		s.Cluster.OK = false
 		s.tasks[taskLook].nudge(now)
+		for i := range s.peers {
+			s.peers[i].cut = true // what DRBD said in the meantime may be one report
+		}
 	case Paused:
 		s.PausedUntil = e.Until
 	case AddressKnown:
