@@ -207,7 +207,7 @@ func (s *State) restreamed(now Time, is []Connection) {
 	for i := range s.peers {
 		f := &s.peers[i]
 		f.old = f.old || f.back && now-f.seen > earlyFence
-		f.cut = !f.novel || !s.connected(f.name)
+		f.cut = !f.unseen || !s.connected(f.name)
 	}
 	for _, c := range is {
 		s.linked(now, c)

@@ -60,16 +60,16 @@ func (f Fences) IDs() []FenceID {
 
 // fencings is what is known of one peer's fencings beside their identities.
 type fencings struct {
-	name  string
-	early Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
-	away  bool
-	novel bool // no look of this process has shown the peer yet: the journal knows it
-	seen  Time // when the last good look began
-	read  bool // the history was shown once
-	old   bool // since the history was last shown, the peer may have come back from a fencing
-	cut   bool // at the last good look, or since, DRBD was not connected to the peer
-	back  bool // and then it was
-	said  Time // when DRBD last said so
+	name   string
+	early  Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
+	away   bool
+	unseen bool // no look of this process has shown the peer yet: the journal knows it
+	seen   Time // when the last good look began
+	read   bool // the history was shown once
+	old    bool // since the history was last shown, the peer may have come back from a fencing
+	cut    bool // at the last good look, or since, DRBD was not connected to the peer
+	back   bool // and then it was
+	said   Time // when DRBD last said so
 }
 
 // learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
@@ -86,7 +86,7 @@ func (s *State) learnFences(now Time, p Peer) bool {
 	}
 	f.old = f.old || !away && (f.away || f.back || at-f.seen > earlyFence)
 	overtaken := at < f.said // DRBD has said more since this look began
-	f.away, f.novel, f.seen, f.cut, f.back = away, false, at, !s.connected(p.Name), f.back && overtaken
+	f.away, f.unseen, f.seen, f.cut, f.back = away, false, at, !s.connected(p.Name), f.back && overtaken
 	if p.Unread {
 		return false
 	}

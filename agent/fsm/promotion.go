@@ -23,8 +23,8 @@ func (s *State) name(now Time) {
 	}
 }
 
-// belong starts over with another promotion, or with none: of the last one's way into the zone only
-// the failures of the API are of use to it.
+// belong starts over with another promotion, or with none. Of what was known of the last one's way into the zone, only the failures of the
+// API are of use to it.
 func (s *State) belong(claim string) {
 	s.Promotion = claim
 	if claim != "" && claim != s.disputed.claim {

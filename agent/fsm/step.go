@@ -105,7 +105,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.fences, s.remembers = last.Memory.Fences, last.Memory.Kept && !last.Memory.Partial
 	for i, name := range last.Memory.Unfenced {
 		s.Lost[i] = LostPeer{Name: name}
-		s.peers[i] = fencings{name: name, away: name != "", novel: name != ""}
+		s.peers[i] = fencings{name: name, away: name != "", unseen: name != ""}
 	}
 	if last.Memory.Base == cfg.Record {
 		s.newest = last.Memory.Newest
