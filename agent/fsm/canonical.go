@@ -101,7 +101,7 @@ func (s State) Canonical(now Time) State {
 		if p := &s.peers[i]; p.early != 0 {
 			clamp(&p.early, now, earlyFence+lookTakes)
 		}
-		forget(&s.peers[i].said, now, lookTakes)
+		forget(&s.peers[i].said, now, 0) // a look that begins later, or at most ten seconds ago, is not overtaken
 		forget(&s.peers[i].seen, now, earlyFence+lookTakes)
 	}
 	for i := range s.demotions {

@@ -85,7 +85,7 @@ func (s *State) learnFences(now Time, p Peer) bool {
 		f.early = 0 // what was before its return, or long before, explains no later loss
 	}
 	f.old = f.old || !away && (f.away || f.back || at-f.seen > earlyFence)
-	overtaken := at < f.said // DRBD has said more since this look began
+	overtaken := f.said-at > earlyFence // what DRBD has said of a return is from long after this look began
 	f.away, f.unseen, f.seen, f.cut, f.back = away, false, at, !s.connected(p.Name), f.back && overtaken
 	if p.Unread {
 		return false

@@ -71,12 +71,6 @@ func TestFencingFromBeforeTheLastReturn(t *testing.T) {
 			s = hear(s, now+3*time.Minute, Drbd{})
 			return hear(s, now+4*time.Minute, peerGone), now + 5*time.Minute
 		},
-		"DRBD's word after a standstill": func() (State, Time) {
-			s, now := standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot+5*time.Minute
-			s, _ = s.Step(now, Stalled{})
-			s = hear(s, now, peerPrimary)
-			return hear(s, now+time.Second, peerGone), now + 2*time.Second
-		},
 		"the first look shows it unclean": func() (State, Time) {
 			s := hear(New(testConfig(), 1, Episode{}, false), boot, peerPrimary)
 			s = look(s, boot, boot, Peer{Unclean: true, Promoted: true, Promotion: "a/1", Fenced: 2})

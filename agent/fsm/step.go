@@ -192,9 +192,6 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 		s.StalledAt, s.StalledUntil = now, now+s.stallHold()
 		s.Cluster.OK = false
 		s.tasks[taskLook].nudge(now)
-		for i := range s.peers {
-			s.peers[i].cut = true // what DRBD said in the meantime may be one report
-		}
 	case Paused:
 		s.PausedUntil = e.Until
 	case AddressKnown:

@@ -52,6 +52,8 @@ const (
 	Kept = time.Minute
 	// Mended is how long after an agent wrote its record again it may not do so once more.
 	Mended = 10 * time.Minute
+	// Checked is how long a drift may show what was before: half of drift_check to three halves of it, and what a repair takes.
+	Checked = 10 * time.Minute
 	// blur is how long no look may succeed until what DRBD shows of a promotion may be one after a fencing that was not seen either.
 	blur = 30 * time.Second
 	// Rest is how long a simulation goes on after everything has been mended.
@@ -298,7 +300,7 @@ func (o *oracle) keeps(p *proc) {
 		}
 	}
 	for e, at := range p.fenced {
-		if at < p.durable {
+		if at < p.durable && p.episode != 0 { // the journal has no place for what was seen before the first episode
 			p.n.keptFenced[e] = true
 		}
 	}
@@ -333,6 +335,9 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 	}
 	if o.erased[n.i] == during && !mends && o.claims[d] == 1 && o.mine[n.i][d.key].during == during {
 		o.again[n.i]++ // the same promotion by another name, for its own is forgotten
+	}
+	if d.addr != n.addr {
+		o.w.zone.of(d.key).strayed = o.w.now
 	}
 	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i]+n.moved+o.repairs[n.i] {
 		o.violated(3, "%s has been promoted %d times, and wrote the record %d times", n.name, n.promotions, o.accepted[n.i])
@@ -560,8 +565,9 @@ func (o *oracle) entitled(n *node) bool {
 
 // excused reports whether the record is another's by right, as far as this node can know: strangers have left what no
 // agent may overwrite; they have changed the claim of this promotion, or once more what was just mended; too many
-// foreign claims were read; both nodes were promoted at once, and the other's claim is the later one; or the history
-// that names this promotion was erased before anybody looked.
+// foreign claims were read; both nodes were promoted at once, and the other's claim is the later one; the history
+// that names this promotion was erased before anybody looked; or its own claim has arrived with an address that it no longer has,
+// after it read what a stranger had left, and it checks the record only now and then.
 func (o *oracle) excused(n *node, r *record) bool {
 	mine := o.mine[n.i][n.key()]
 	published := mine.during == n.promotions
@@ -576,6 +582,7 @@ func (o *oracle) excused(n *node, r *record) bool {
 	case n.rivals.during == n.promotions && (n.rivals.count > races || n.rivals.strange):
 	case o.apart(n) && r.owner.Node == n.other().name && (published || n.other().since > n.since):
 	case o.erased[n.i] == n.promotions && !published:
+	case r.owner.Node == n.name && r.strayed != 0 && o.w.now-r.strayed < Checked && n.daemon != nil && n.daemon.d.Snapshot().State.Drift():
 	default:
 		return false
 	}

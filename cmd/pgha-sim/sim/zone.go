@@ -60,8 +60,9 @@ type record struct {
 	usual   bool                    // the last write was a claim, right after its promotion
 	since   time.Duration           // of that promotion
 	settled time.Duration
-	answers []answer // of resolvers, newest last
-	past    []state  // what it was, newest last
+	strayed time.Duration // when a claim last arrived with an address that its node no longer had
+	answers []answer      // of resolvers, newest last
+	past    []state       // what it was, newest last
 }
 
 type answer struct {
