@@ -85,6 +85,7 @@ type node struct {
 	awake        time.Duration           // and woke up
 	kept         map[deed]bool           // what its journal must know to be accepted
 	keptLost     bool                    // and that the other node was lost while it was promoted
+	vague        bool                    // and that it may have come back while nobody saw the history
 	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
 	known        bool                    // the other node's daemon had read the record as it was when this one was promoted
 	calls        []time.Duration         // of the API in the last minute

@@ -204,11 +204,14 @@ func (o *oracle) apart(n *node) bool {
 	return !o.w.s.Fencing || n.since < max(n.spared, n.other().spared)+Flight
 }
 
-// looks notes what a look that began then shows of the other node.
-func (o *oracle) looks(p *proc, began time.Duration, other member) {
-	blurred := p.relinked > p.sight+blur
-	p.sight = began
-	if other.online && !other.unclean {
+// looks notes what a look that began then shows of the other node, with the history of fencings or without.
+func (o *oracle) looks(p *proc, began time.Duration, other member, hidden bool) {
+	away := !other.online || other.unclean
+	p.vague = p.vague || !away && (p.away || p.sight == 0 || began > p.sight+blur || p.relinked > p.sight)
+	blurred := p.relinked > p.sight+blur || p.vague && !hidden
+	p.vague = p.vague && hidden
+	p.sight, p.away = began, away
+	if !away {
 		p.lost, p.saw, p.n.blurred = false, -1, false
 		if other.role == crm.RolePromoted {
 			p.saw, p.seen = began, began
@@ -304,6 +307,7 @@ func (o *oracle) keeps(p *proc) {
 			p.n.keptFenced[e] = true
 		}
 	}
+	p.n.vague = p.vague
 	p.n.keptLost = p.lost && p.unfenced && p.lostAt < p.durable
 }
 
@@ -316,6 +320,7 @@ func (o *oracle) remembers(p *proc) {
 		p.n.kept, p.n.keptFenced = map[deed]bool{}, map[crm.FenceEvent]bool{}
 	}
 	p.lost = p.n.keptLost && !p.blank
+	p.vague = p.n.vague
 }
 
 // accepts judges a change that Route 53 has made. mends says that it only brought back what a stranger had changed.

@@ -53,6 +53,8 @@ type memory struct {
 	said      drbd.Report   // what that was
 	demoted   time.Duration // since when DRBD, connected, has called the other node Secondary; -1: it does not
 	primary   time.Duration // when DRBD last began to show the other node connected and Primary
+	vague     bool          // the other node may have come back since it last saw the history
+	away      bool          // it was in the last look
 	relinked  time.Duration // and when it may have, for a new stream shows it
 	saw       time.Duration // when the last look began that showed the other node promoted and well; -1: the last one did not
 	blank     bool          // it could not read its journal
@@ -225,9 +227,10 @@ func (p *proc) Look(context.Context) (*crm.Status, error) {
 	}
 	var st *crm.Status
 	var other member
+	hidden := false
 	shown := n.promotions
 	if n.cib != nil && w.now >= n.crmFails && !w.chance(100) {
-		st, other = n.cib.status(w), n.cib.n[1-n.i]
+		st, other, hidden = n.cib.status(w), n.cib.n[1-n.i], w.noHistory != 0
 	}
 	if !w.wait(second) {
 		return nil, errDead
@@ -241,7 +244,7 @@ func (p *proc) Look(context.Context) (*crm.Status, error) {
 			p.fenced[e] = w.now
 		}
 	}
-	w.oracle.looks(p, begun, other)
+	w.oracle.looks(p, begun, other, hidden)
 	return st, nil
 }
 

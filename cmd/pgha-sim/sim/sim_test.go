@@ -244,21 +244,29 @@ func TestTheOracleSees(t *testing.T) {
 		"a publication by itself after a loss from which the other was back": {func(w *world, p *proc) {
 			unfenced(w, p, -1)
 			p.n.keptLost = true
-			w.oracle.looks(p, w.now, member{online: true})
+			w.oracle.looks(p, w.now, member{online: true}, false)
 			alone(w, p.n)
 		}, ""},
 		"a loss that DRBD may have hidden": {func(w *world, p *proc) {
 			unfenced(w, p, -1)
 			p.n.cib.n[1-p.n.i].skipped = false
 			p.relinked = p.sight + blur + 1
-			w.oracle.looks(p, p.relinked, p.n.cib.n[1-p.n.i])
+			w.oracle.looks(p, p.relinked, p.n.cib.n[1-p.n.i], false)
 			stays(w)
 		}, ""},
 		"a loss that DRBD cannot have hidden": {func(w *world, p *proc) {
 			unfenced(w, p, -1)
 			p.n.cib.n[1-p.n.i].skipped = false
 			p.relinked = p.sight + blur
-			w.oracle.looks(p, p.relinked, p.n.cib.n[1-p.n.i])
+			w.oracle.looks(p, p.relinked, p.n.cib.n[1-p.n.i], false)
+			stays(w)
+		}, "invariant 2"},
+		"a return with the history hidden, then a loss": {func(w *world, p *proc) {
+			vague(w, p, true)
+			stays(w)
+		}, ""},
+		"a return with the history shown, then a loss": {func(w *world, p *proc) {
+			vague(w, p, false)
 			stays(w)
 		}, "invariant 2"},
 		"a record that is mended after a reading that may lag": {func(w *world, p *proc) {
@@ -413,9 +421,19 @@ func claims(w *world, n *node, names ...string) {
 func unfenced(w *world, p *proc, demoted time.Duration) {
 	o := p.n.other()
 	o.lostPromoted, p.demoted = true, demoted
-	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted})
+	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted}, false)
 	p.n.cib.n[o.i] = member{skipped: true}
-	w.oracle.looks(p, w.now, p.n.cib.n[o.i])
+	w.oracle.looks(p, w.now, p.n.cib.n[o.i], false)
+}
+
+// vague shows p that the other node is away, back, and fenced. Until then the history is hidden or not.
+func vague(w *world, p *proc, hidden bool) {
+	o := 1 - p.n.i
+	w.oracle.looks(p, w.now, member{online: true}, false)
+	w.oracle.looks(p, w.now+1, member{}, hidden)
+	w.oracle.looks(p, w.now+2, member{online: true}, hidden)
+	p.n.cib.n[o].online = false
+	w.oracle.looks(p, w.now+3, p.n.cib.n[o], false)
 }
 
 // alone lets a publication without the daemon of n send its change.
