@@ -536,12 +536,12 @@ func (w *world) meet(n *node) {
 			if !n.splitBrain {
 				w.story(nil, "DRBD: SPLIT BRAIN")
 			}
-			n.splitBrain, o.splitBrain = true, true
+			n.splitBrain, o.splitBrain, n.split, o.split = true, true, true, true
 			w.drbdChanged()
 			w.after(w.between(20*time.Second, 60*time.Second), func() { w.heal(n) })
 		case n.splitBrain || o.splitBrain:
 		default:
-			n.drbdSaid, o.drbdSaid = true, true
+			n.drbdSaid, o.drbdSaid, n.split, o.split = true, true, false, false
 			n.suspended, o.suspended = false, false
 			w.drbdChanged()
 			w.resync()

@@ -43,6 +43,7 @@ type node struct {
 	badDisk    bool // its last volume has none
 	suspended  bool
 	splitBrain bool
+	split      bool      // and since then it was not connected to the other node, which tells it that this is over
 	drbdSaid   bool      // connected with the other node, as the kernel sees it
 	peerRole   drbd.Role // what that said of itself last
 	peerDisks  []string

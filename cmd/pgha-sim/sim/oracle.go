@@ -365,7 +365,9 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 		return // it may show what was before
 	}
 	if began < p.wrote+time.Minute && rec.Owner.Epoch < mine.epoch {
-		return // it may take that for one that lags behind its own write
+		// It may take that for one that lags behind its own write. When that was of another process, it tells nothing new of the claim.
+		p.foreign = p.foreign || rec.Owner.Claim == mine.claim && rec.Addr != p.is.addr
+		return
 	}
 	p.foreign = false
 	switch {
@@ -547,7 +549,7 @@ func (o *oracle) gaveUp(p *proc) {
 // entitled reports whether nothing that an agent may wait for is in the way of n.
 func (o *oracle) entitled(n *node) bool {
 	w := o.w
-	if !n.alive || n.frozen || n.cib == nil || !n.primary || !n.good() || !n.quorate() || n.suspended || n.splitBrain {
+	if !n.alive || n.frozen || n.cib == nil || !n.primary || !n.good() || !n.quorate() || n.suspended || n.split {
 		return false
 	}
 	b, z := n.cib, w.zone
