@@ -195,7 +195,7 @@ func (s *State) relinked(now Time, old, is []Connection) {
 	for _, c := range is {
 		s.linked(now, c)
 		was := connection(old, c.Name)
-		if l := s.lost(s.peerWith(c.Name)); l != nil && c.Connected && c.Primary && !(was.Connected && was.Primary) {
+		if l := s.lost(s.peerWith(c.Name)); l != nil && c.Connected && c.Primary && (!was.Connected || !was.Primary) {
 			l.Fenced = false
 		}
 	}

@@ -1,9 +1,6 @@
 package fsm
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Time is a reading of CLOCK_BOOTTIME: the time since this node booted. Zero means "never".
 type Time = time.Duration
@@ -38,15 +35,26 @@ type Cluster struct {
 
 // has reports whether the look shows a peer of that name.
 func (c *Cluster) has(name string) bool {
-	return slices.ContainsFunc(c.Peers[:c.PeerCount], func(p Peer) bool { return p.Name == name })
+	for _, p := range c.Peers[:c.PeerCount] {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // slot is where to keep something of another peer, when these names are kept already: an empty place, or that of one which has left the cluster.
 func (c *Cluster) slot(kept [MaxPeers]string) int {
-	if i := slices.Index(kept[:], ""); i >= 0 {
-		return i
+	left := 0
+	for i, name := range kept {
+		switch {
+		case name == "":
+			return i
+		case !c.has(name):
+			left = i
+		}
 	}
-	return max(0, slices.IndexFunc(kept[:], func(name string) bool { return !c.has(name) }))
+	return left
 }
 
 // Peer is another cluster node in the same look.
