@@ -108,8 +108,8 @@ type (
 		Fenced bool   `json:"fenced,omitempty"`
 	}
 	memoryJSON struct {
-		Fences      string   `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
-		Partial     bool     `json:"partial,omitempty"`
+		Fences      string   `json:"fences,omitempty"`  // identities, each of sixteen hexadecimal digits
+		Partial     bool     `json:"partial,omitempty"` // of the fencings, one may be missing that was before the peer last came back
 		Unfenced    []string `json:"unfenced,omitempty"`
 		Base        string   `json:"base,omitempty"`
 		Record      string   `json:"record,omitempty"`

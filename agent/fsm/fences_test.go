@@ -130,8 +130,8 @@ func TestMorePeersThanAreKept(t *testing.T) {
 	}
 }
 
-// TestConnectionWithoutAName is of no peer.
-func TestConnectionWithoutAName(t *testing.T) {
+// TestConnectionOfADeadPeer lives on for seconds: what a stream says first after a restart of the agent shows no return.
+func TestConnectionOfADeadPeer(t *testing.T) {
 	s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
 	s = hear(s, boot+time.Second, peerGone)
 	s = look(s, boot+2*time.Second, boot+2*time.Second, Peer{Unclean: true, Fenced: 1})

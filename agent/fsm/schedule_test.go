@@ -52,7 +52,7 @@ func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
 }
 
 // TestPromotionInPlaceKeepsTheBackoff: an API that fails is no better for the next promotion. It is asked once at once, and then as seldom as
-// for the last one: two promotions in place within a minute, and a publication by hand beside them, else ask more than 60 times a minute.
+// for the last one: a daemon and a publication by hand beside it else ask more than 60 times a minute.
 func TestPromotionInPlaceKeepsTheBackoff(t *testing.T) {
 	s, now := settled()
 	s.Published, s.Retry = false, Retry{N: 5, At: now + 20*time.Second, Reason: "server"}
