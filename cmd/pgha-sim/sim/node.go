@@ -85,7 +85,8 @@ type node struct {
 	asleep       time.Duration           // when it fell asleep, the last time that its clocks stopped as well
 	awake        time.Duration           // and woke up
 	kept         map[deed]bool           // what its journal must know to be accepted
-	keptLost     bool                    // and that the other node was lost while it was promoted
+	keptLost     bool                    // and that the other node was lost while it was promoted, and nobody had fenced it
+	keptGone     bool                    // the same, fenced or not
 	vague        bool                    // and that it may have come back while nobody saw the history
 	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
 	known        bool                    // the other node's daemon had read the record as it was when this one was promoted
@@ -173,7 +174,7 @@ func (n *node) replace() {
 	if err != nil {
 		panic(err)
 	}
-	n.replaced, n.kept, n.keptLost, n.pauseFile, n.paused = true, map[deed]bool{}, false, time.Time{}, 0
+	n.replaced, n.kept, n.keptLost, n.keptGone, n.pauseFile, n.paused = true, map[deed]bool{}, false, false, time.Time{}, 0
 	n.keptFenced = map[crm.FenceEvent]bool{}
 }
 
@@ -267,7 +268,7 @@ func (n *node) powerOn() {
 	w.story(n, "boots")
 	n.staysOff, n.stopped = false, false
 	n.alive, n.boots, n.booted, n.slept, n.hidden, n.call = true, n.boots+1, w.now-20*time.Second, 0, 0, 0
-	n.blind, n.lonely, n.keptLost = 0, false, false
+	n.blind, n.lonely, n.keptLost, n.keptGone = 0, false, false, false
 	w.rough(n)
 	n.restarts()
 	w.after(w.between(2*time.Second, 10*time.Second), func() { w.joins(n) })

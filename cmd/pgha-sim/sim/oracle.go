@@ -212,9 +212,9 @@ func (o *oracle) looks(p *proc, began time.Duration, other member, hidden bool) 
 	p.vague = p.vague && hidden
 	p.sight, p.away = began, away
 	if !away {
-		p.lost, p.saw, p.n.blurred = false, -1, false
+		p.lost, p.gone, p.saw, p.n.blurred = false, false, -1, false
 		if other.role == crm.RolePromoted {
-			p.saw, p.seen = began, began
+			p.saw, p.seen, p.seenSince = began, began, p.n.other().since
 		}
 		return
 	}
@@ -225,7 +225,7 @@ func (o *oracle) looks(p *proc, began time.Duration, other member, hidden bool) 
 	p.n.blurred = p.n.blurred || blurred
 	// That DRBD has called it demoted since explains that it is gone.
 	if p.saw >= 0 && (other.unclean || p.demoted < p.saw) {
-		p.lost, p.lostAt = true, o.w.now
+		p.lost, p.gone, p.lostAt = true, true, o.w.now
 	}
 	p.saw = -1
 }
@@ -309,6 +309,7 @@ func (o *oracle) keeps(p *proc) {
 	}
 	p.n.vague = p.vague
 	p.n.keptLost = p.lost && p.unfenced && p.lostAt < p.durable
+	p.n.keptGone = p.gone && p.lostAt < p.durable
 }
 
 func (o *oracle) remembers(p *proc) {
@@ -319,7 +320,7 @@ func (o *oracle) remembers(p *proc) {
 		p.n.blanks++
 		p.n.kept, p.n.keptFenced = map[deed]bool{}, map[crm.FenceEvent]bool{}
 	}
-	p.lost = p.n.keptLost && !p.blank
+	p.lost, p.gone = p.n.keptLost && !p.blank, p.n.keptGone && !p.blank
 	p.vague = p.n.vague
 }
 
@@ -499,7 +500,7 @@ func (o *oracle) compares() {
 	}
 	quick := o.steady-n.upset > Settle
 	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" && (w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
-		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled && // nothing tells the standby of another
+		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled && n.daemon.seenSince == r.since && // nothing tells the standby of another
 		(n.daemon.born < r.since || n.daemon.born > r.settled) // one that starts between the two takes the claim before for it
 	switch {
 	case prompt:
@@ -559,7 +560,7 @@ func (o *oracle) entitled(n *node) bool {
 	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin:
 	case !peer.online && w.noHistory != 0:
 	case !peer.online && (n.untold > peer.lost || n.blurred):
-	case peer.left && n.daemon != nil && n.daemon.lost: // nothing told it of the demotion before
+	case peer.left && (n.daemon != nil && n.daemon.gone || n.daemon == nil && n.keptGone): // nothing told it of the demotion before
 	case z.of(n.key()).edited && n.daemon != nil && n.daemon.throttled > 0: // it gives way to the writes of others
 	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:
 	case z.fault != "" && z.fault != "behind" && z.fault != "new words" || z.flying[1-n.i] > 0:

@@ -60,8 +60,10 @@ type memory struct {
 	blank     bool          // it could not read its journal
 	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so
 	lostAt    time.Duration
+	gone      bool          // and, for all that it was shown, has not been back
 	unfenced  bool          // and nobody had fenced it in the last look
 	seen      time.Duration // when the last look began that showed the other node promoted
+	seenSince time.Duration // and since when it was
 	read      time.Duration // when the last reading of the record began
 	throttled int           // readings that the account's limit refused, less those that went well since
 	fenced    map[crm.FenceEvent]time.Duration

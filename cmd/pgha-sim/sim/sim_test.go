@@ -269,6 +269,28 @@ func TestTheOracleSees(t *testing.T) {
 			vague(w, p, false)
 			stays(w)
 		}, "invariant 2"},
+		"a stop of the other that nothing explains": {func(w *world, p *proc) { leaves(w, p, -1); stays(w) }, ""},
+		"a stop of the other that DRBD explains": {func(w *world, p *proc) {
+			leaves(w, p, w.now)
+			stays(w)
+		}, "invariant 2"},
+		"a publication by itself after a stop that the journal does not explain": {func(w *world, p *proc) {
+			leaves(w, p, -1)
+			p.durable = w.now + 1
+			gives(w, p)
+		}, ""},
+		"a publication by itself after a stop that the journal does not tell of": {func(w *world, p *proc) {
+			leaves(w, p, -1)
+			gives(w, p)
+		}, "invariant 2"},
+		"a standby that has seen the promotion of the record, and not read its claim": {func(w *world, p *proc) {
+			p.seenSince = time.Minute
+			claimed(w, p)
+		}, "invariant 2"},
+		"a standby that has seen another promotion of that node, which has claimed nothing": {func(w *world, p *proc) {
+			p.seenSince = 2 * time.Minute
+			claimed(w, p)
+		}, ""},
 		"a record that is mended after a reading that may lag": {func(w *world, p *proc) {
 			lags(w, p, time.Minute-1)
 			w.oracle.sends(p, claim(p.n, "c1"))
@@ -424,6 +446,33 @@ func unfenced(w *world, p *proc, demoted time.Duration) {
 	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted}, false)
 	p.n.cib.n[o.i] = member{skipped: true}
 	w.oracle.looks(p, w.now, p.n.cib.n[o.i], false)
+}
+
+// leaves shows p that the other node is promoted, and that it has left the cluster in good order. DRBD called it demoted then, or never.
+func leaves(w *world, p *proc, demoted time.Duration) {
+	p.demoted = demoted
+	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted}, false)
+	p.n.cib.n[1-p.n.i] = member{left: true}
+	w.oracle.looks(p, w.now, p.n.cib.n[1-p.n.i], false)
+}
+
+// gives ends p, and lets five minutes of a publication without it pass, and end.
+func gives(w *world, p *proc) {
+	p.kill()
+	p.n.spawn(true)
+	once := p.n.procs[0]
+	stays(w)
+	w.oracle.gaveUp(once)
+}
+
+// claimed lets the record stay, for longer than Prompt, on the claim of a promotion of the other node that began after one minute.
+func claimed(w *world, p *proc) {
+	r := w.zone.of(p.n.key())
+	r.usual, r.since, r.settled, p.seen = true, time.Minute, time.Minute+time.Second, 3*time.Minute
+	for range Prompt/time.Second + 5 {
+		w.now += time.Second
+		w.oracle.compares()
+	}
 }
 
 // vague shows p that the other node is away, back, and fenced. Until then the history is hidden or not.
