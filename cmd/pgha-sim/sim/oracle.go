@@ -495,6 +495,9 @@ func (o *oracle) compares() {
 	}
 	age := w.now - o.steady
 	r := w.zone.of(n.key())
+	if r.edited { // found by a check alone, which is not repeated in a hurry when it fails
+		age = w.now - max(o.steady, n.daemon.missed)
+	}
 	if r.addr == n.addr && (r.owner.Node == n.name || r.edited) || o.excused(n, r) {
 		return
 	}

@@ -358,6 +358,16 @@ func TestTheOracleSees(t *testing.T) {
 			p.n.addr = netip.MustParseAddr("10.0.1.11")
 			stays(w)
 		}, "invariant 2"},
+		"an edited record, and a reading that fails": {func(w *world, p *proc) {
+			edited(w, p.n, "c1")
+			p.missed = w.now + 4*time.Minute + 30*time.Second
+			stays(w)
+		}, ""},
+		"an edited record, and a reading that failed long ago": {func(w *world, p *proc) {
+			edited(w, p.n, "c1")
+			p.missed = w.now + time.Minute
+			stays(w)
+		}, "invariant 2"},
 		"an erased history, and nothing published": {func(w *world, p *proc) {
 			w.oracle.erased[p.n.i] = p.n.promotions
 			stays(w)
