@@ -149,14 +149,15 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	if other := n.other(); p.lost && n.cib != nil && n.cib.n[other.i].skipped && other.lostPromoted && !misled {
 		o.violated(6, "%s sends a change although %s was lost while promoted, and not fenced", n.name, other.name)
 	}
-	if p.quiet[d] {
+	other := o.erased[n.i] == n.promotions // another promotion, which can only be known by the name of the last
+	if p.quiet[d] && !other {
 		o.violated(4, "%s writes although its claim was contested", n.name)
 	}
 	if mends = o.knows(p, d); mends {
 		switch {
+		case other:
 		case !p.foreign:
 			o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, d.claim)
-		case o.erased[n.i] == n.promotions: // another promotion, which can only be known by the name of the last
 		case p.mendedFor == d && w.now-p.mended < Mended && p.mended > n.byHand:
 			o.violated(3, "%s mends its record, and did so %v ago", n.name, w.now-p.mended)
 		}

@@ -152,6 +152,14 @@ func TestTheOracleSees(t *testing.T) {
 			w.oracle.reads(p, foreign(w, p.n), w.now)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 4"},
+		"a node that writes for another promotion by the name of the contested one": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			w.oracle.tells(p, claim(p.n, "c1"))
+			w.oracle.reads(p, foreign(w, p.n), w.now)
+			p.n.promotions++
+			w.oracle.erased[p.n.i] = p.n.promotions
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, ""},
 		"a node that lost a race and does not know that it had won": {func(w *world, p *proc) {
 			claims(w, p.n, "c1")
 			w.oracle.reads(p, foreign(w, p.n), w.now)
