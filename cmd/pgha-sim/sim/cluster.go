@@ -241,6 +241,9 @@ func (w *world) promote(b *cib, n *node) {
 	w.after(w.usually(ms(50), 2*time.Second, 10*time.Second), func() {
 		lag := w.usually(0, ms(300), 3*time.Second)
 		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && n.up && n.quorate() && (!n.drbdSaid || !n.other().primary)
+		if w.cut && n.other().cib == b {
+			ok = false // no news of it would come through: the cluster, which has not noticed yet, tries again
+		}
 		if ok {
 			n.becomes()
 			w.drbdChanged()
