@@ -8,6 +8,7 @@ type demotion struct {
 	told      bool
 	at        Time   // when DRBD said so
 	promotion string // the peer's promote operation that the history showed then
+	unseen    bool   // DRBD had said Primary, and no look has shown which promotion that was
 }
 
 // demoteTakes is how long Pacemaker may go on to show a peer as promoted that DRBD has demoted: the end of the operation is written down later.
@@ -30,7 +31,7 @@ func (s *State) drbd(now Time, d Drbd) {
 	is := d.connections()
 	for _, c := range is {
 		if c.Connected && !s.foreign(&d, c.Name) {
-			s.told(now, c)
+			s.told(now, c, old.Live && connection(old.connections(), c.Name).Primary)
 		}
 	}
 	if old.Live {
@@ -164,8 +165,8 @@ func (s *State) PeersConnected() bool {
 	return some
 }
 
-// told keeps when DRBD said over a live connection that the peer is not Primary.
-func (s *State) told(now Time, c Connection) {
+// told keeps when DRBD said over a live connection that the peer is not Primary, and whether it was until then.
+func (s *State) told(now Time, c Connection, was bool) {
 	slot := -1
 	for i, d := range s.demotions {
 		if d.told && d.name == c.Name {
@@ -181,7 +182,8 @@ func (s *State) told(now Time, c Connection) {
 	if c.Primary || slot < 0 {
 		return
 	}
-	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name)}
+	p := s.peerOf(c.Name)
+	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: p.Promotion, unseen: was && !p.Promoted}
 }
 
 // relinked takes in which connections have gone since, which are back, and which show a peer promoted once more. No look may show that before
@@ -255,15 +257,15 @@ func (s *State) peerWith(connection string) string {
 	}
 }
 
-// promotionOf is the promote operation of the peer with this connection in the last look.
-func (s *State) promotionOf(connection string) string {
+// peerOf is the peer with this connection as the last look showed it.
+func (s *State) peerOf(connection string) Peer {
 	name := s.peerWith(connection)
 	for _, p := range s.Cluster.Peers[:s.Cluster.PeerCount] {
 		if p.Name == name {
-			return p.Promotion
+			return p
 		}
 	}
-	return ""
+	return Peer{}
 }
 
 // demotionOf finds what DRBD said of a peer of the cluster: by its name, or of the only connection there is.
@@ -285,10 +287,19 @@ func (s *State) left(now Time, p Peer) bool {
 	return !p.Online && !p.Unclean && s.demotionOf(p) != nil && s.Drbd.Live && now-s.Drbd.At <= MaxDrbdAge
 }
 
-// promotedAgain forgets that a peer was demoted once a look shows that it was promoted since: by another operation, or long after.
+// promotedAgain forgets that a peer was demoted once a look shows that it was promoted since: by another operation, or long after. DRBD tells a
+// promotion and its end at once, Pacemaker a while later: one that a look shows for the first time, with the connection as it was, is what has ended.
 func (s *State) promotedAgain(look Time, p Peer) {
 	d := s.demotionOf(p)
-	if d != nil && p.Promoted && (p.Promotion != d.promotion && p.Promotion != "" || look-d.at > demoteTakes) {
+	switch {
+	case d == nil:
+	case !p.Promoted:
+		d.unseen = d.unseen && look < d.at
+	case look-d.at > demoteTakes:
+		*d = demotion{}
+	case d.unseen && s.connected(p.Name):
+		d.unseen, d.promotion = false, p.Promotion
+	case p.Promotion != d.promotion && p.Promotion != "":
 		*d = demotion{}
 	}
 }

@@ -290,21 +290,60 @@ func TestWhatExcusesALoss(t *testing.T) {
 		"not said, the connection was there": {[]Event{DrbdChanged{alone}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, now := standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot
-			for _, ev := range c.between {
-				now += 3 * time.Second
-				switch e := ev.(type) {
-				case DrbdChanged:
-					e.Drbd.At = now
-					ev = e
-				case Looked:
-					e.Cluster.At = now
-					ev = e
-				}
-				s, _ = s.Step(now, ev)
+			if lostHeld(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot, c.between) != c.held {
+				t.Errorf("held %v", !c.held)
 			}
-			now += time.Second
-			if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 1})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+		})
+	}
+}
+
+// lostHeld lets these events happen, three seconds apart, and reports whether the loss of the peer, seen by the next look, holds the publication.
+// A look that has a time began that long before.
+func lostHeld(s State, now Time, events []Event) bool {
+	for _, ev := range events {
+		now += 3 * time.Second
+		switch e := ev.(type) {
+		case DrbdChanged:
+			e.Drbd.At = now
+			ev = e
+		case Looked:
+			e.Cluster.At = now - e.Cluster.At
+			ev = e
+		}
+		s, _ = s.Step(now, ev)
+	}
+	now += time.Second
+	s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 1})})
+	return s.Safety(now).Has(HoldPeerUnfenced)
+}
+
+// TestADemotionSoonAfterThePromotion: no look has shown the promotion when DRBD tells of its end. The one that shows it then does not
+// show another one.
+func TestADemotionSoonAfterThePromotion(t *testing.T) {
+	primary := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}
+	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
+	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}}
+	look := func(promotion string) Event {
+		return Looked{peerLook(0, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
+	}
+	early := Looked{peerLook(4*time.Second, Peer{Online: true, Fenced: 1})} // began before the demotion
+	for name, c := range map[string]struct {
+		events []Event
+		held   bool
+	}{
+		"shown after its end":                     {[]Event{primary, demoted, look("a/2"), alone}, false},
+		"shown after its end, twice":              {[]Event{primary, demoted, look("a/2"), look("a/2"), alone}, false},
+		"shown after a look from before its end":  {[]Event{primary, demoted, early, look("a/2"), alone}, false},
+		"shown before its end":                    {[]Event{primary, look("a/2"), demoted, look("a/2"), alone}, false},
+		"another one after that":                  {[]Event{primary, look("a/2"), demoted, look("a/3"), alone}, true},
+		"shown after its end, then another one":   {[]Event{primary, demoted, look("a/2"), look("a/3"), alone}, true},
+		"its end shown, then another one":         {[]Event{primary, demoted, look(""), look("a/2"), alone}, true},
+		"another one, after the connection ended": {[]Event{primary, demoted, alone, look("a/2")}, true},
+		"another one, which DRBD never called so": {[]Event{demoted, look("a/2"), alone}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := New(testConfig(), 1, Episode{}, false).Step(boot, look("").(Looked))
+			if lostHeld(s, boot, c.events) != c.held {
 				t.Errorf("held %v", !c.held)
 			}
 		})
