@@ -7,8 +7,8 @@ type demotion struct {
 	name      string // of the connection
 	told      bool
 	at        Time   // when DRBD said so
-	promotion string // the peer's promote operation that the history showed then
-	unseen    bool   // DRBD had said Primary, and no look has shown which promotion that was
+	promotion string // the peer's promote operation that the history showed then, or that the first look since has shown
+	unseen    bool   // DRBD had said Primary, and no look since has shown which promotion that was
 }
 
 // demoteTakes is how long Pacemaker may go on to show a peer as promoted that DRBD has demoted: the end of the operation is written down later.
@@ -182,8 +182,7 @@ func (s *State) told(now Time, c Connection, was bool) {
 	if c.Primary || slot < 0 {
 		return
 	}
-	p := s.peerOf(c.Name)
-	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: p.Promotion, unseen: was && !p.Promoted}
+	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name), unseen: was}
 }
 
 // relinked takes in which connections have gone since, which are back, and which show a peer promoted once more. No look may show that before
@@ -257,15 +256,15 @@ func (s *State) peerWith(connection string) string {
 	}
 }
 
-// peerOf is the peer with this connection as the last look showed it.
-func (s *State) peerOf(connection string) Peer {
+// promotionOf is the promote operation of the peer with this connection in the last look.
+func (s *State) promotionOf(connection string) string {
 	name := s.peerWith(connection)
 	for _, p := range s.Cluster.Peers[:s.Cluster.PeerCount] {
 		if p.Name == name {
-			return p
+			return p.Promotion
 		}
 	}
-	return Peer{}
+	return ""
 }
 
 // demotionOf finds what DRBD said of a peer of the cluster: by its name, or of the only connection there is.
@@ -288,7 +287,7 @@ func (s *State) left(now Time, p Peer) bool {
 }
 
 // promotedAgain forgets that a peer was demoted once a look shows that it was promoted since: by another operation, or long after. DRBD tells a
-// promotion and its end at once, Pacemaker a while later: one that a look shows for the first time, with the connection as it was, is what has ended.
+// promotion and its end at once, Pacemaker a while later: what the first look after the end shows, with the connection as it was, has ended.
 func (s *State) promotedAgain(look Time, p Peer) {
 	d := s.demotionOf(p)
 	switch {
@@ -298,7 +297,7 @@ func (s *State) promotedAgain(look Time, p Peer) {
 	case look-d.at > demoteTakes:
 		*d = demotion{}
 	case d.unseen && s.connected(p.Name):
-		d.unseen, d.promotion = false, p.Promotion
+		d.unseen, d.promotion = look < d.at, p.Promotion
 	case p.Promotion != d.promotion && p.Promotion != "":
 		*d = demotion{}
 	}

@@ -282,7 +282,7 @@ func TestWhatExcusesALoss(t *testing.T) {
 		"nothing said":                       {nil, true},
 		"demoted":                            {[]Event{DrbdChanged{demoted}, DrbdChanged{alone}}, false},
 		"a look from before the end of it":   {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, false},
-		"promoted by another operation":      {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, again)}, DrbdChanged{alone}}, true},
+		"promoted by another operation":      {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, stillShown)}, Looked{peerLook(0, again)}, DrbdChanged{alone}}, true},
 		"shown as promoted for long":         {[]Event{DrbdChanged{demoted}, Tick{}, Tick{}, Tick{}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
 		"Primary again":                      {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}, DrbdChanged{alone}}, true},
 		"the stream has ended since":         {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}, DrbdChanged{alone}}, true},
@@ -317,8 +317,8 @@ func lostHeld(s State, now Time, events []Event) bool {
 	return s.Safety(now).Has(HoldPeerUnfenced)
 }
 
-// TestADemotionSoonAfterThePromotion: no look has shown the promotion when DRBD tells of its end. The one that shows it then does not
-// show another one.
+// TestADemotionSoonAfterThePromotion: no look has shown the promotion when DRBD tells of its end, because it is the first or one in place. The
+// look that shows it then does not show another one.
 func TestADemotionSoonAfterThePromotion(t *testing.T) {
 	primary := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}
 	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
@@ -326,16 +326,19 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 	look := func(promotion string) Event {
 		return Looked{peerLook(0, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
 	}
-	early := Looked{peerLook(4*time.Second, Peer{Online: true, Fenced: 1})} // began before the demotion
+	early := func(promotion string) Event { // began before the demotion
+		return Looked{peerLook(4*time.Second, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
+	}
 	for name, c := range map[string]struct {
 		events []Event
 		held   bool
 	}{
 		"shown after its end":                     {[]Event{primary, demoted, look("a/2"), alone}, false},
 		"shown after its end, twice":              {[]Event{primary, demoted, look("a/2"), look("a/2"), alone}, false},
-		"shown after a look from before its end":  {[]Event{primary, demoted, early, look("a/2"), alone}, false},
+		"shown after a look from before its end":  {[]Event{primary, demoted, early(""), look("a/2"), alone}, false},
 		"shown before its end":                    {[]Event{primary, look("a/2"), demoted, look("a/2"), alone}, false},
-		"another one after that":                  {[]Event{primary, look("a/2"), demoted, look("a/3"), alone}, true},
+		"in place":                                {[]Event{primary, look("a/2"), demoted, look("a/3"), alone}, false},
+		"in place, and a look from before":        {[]Event{primary, look("a/2"), demoted, early("a/2"), look("a/3"), alone}, false},
 		"shown after its end, then another one":   {[]Event{primary, demoted, look("a/2"), look("a/3"), alone}, true},
 		"its end shown, then another one":         {[]Event{primary, demoted, look(""), look("a/2"), alone}, true},
 		"another one, after the connection ended": {[]Event{primary, demoted, alone, look("a/2")}, true},
