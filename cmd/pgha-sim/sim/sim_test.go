@@ -232,6 +232,13 @@ func TestTheOracleSees(t *testing.T) {
 			p.free -= Alone + 1
 			w.oracle.gaveUp(p)
 		}, "invariant 2"},
+		"a publication by itself, and a record that nobody may overwrite": {func(w *world, p *proc) {
+			p.once = true
+			w.zone.of(p.n.key()).err = io.ErrUnexpectedEOF
+			stays(w)
+			w.zone.of(p.n.key()).err = nil
+			w.oracle.gaveUp(p)
+		}, ""},
 		"a publication by itself that waits out a lost race": {func(w *world, p *proc) {
 			p.once = true
 			p.free = w.now - Alone - Blind
@@ -307,8 +314,19 @@ func TestTheOracleSees(t *testing.T) {
 			lags(w, p, time.Minute)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 3"},
-		"too many calls":                   {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
-		"as many calls as there may be":    {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
+		"too many calls": {func(w *world, p *proc) { calls(w, p, CallsPerMinute+1) }, "invariant 7"},
+		"as many calls, and a publication by itself": {func(w *world, p *proc) {
+			calls(w, p, CallsPerMinute)
+			p.n.spawn(true)
+			calls(w, p.n.procs[1], CallsPerMinute)
+		}, ""},
+		"too many calls of publications by themselves": {func(w *world, p *proc) {
+			for range 2 {
+				p.n.spawn(true)
+				calls(w, p.n.procs[len(p.n.procs)-1], CallsPerMinute/2+1)
+			}
+		}, "invariant 7"},
+		"as many calls as there may be":    {func(w *world, p *proc) { calls(w, p, CallsPerMinute) }, ""},
 		"a record that stays on the other": {func(w *world, _ *proc) { stays(w) }, "invariant 2"},
 		"the same, and its own change is on its way": {func(w *world, p *proc) {
 			w.zone.flying[p.n.i] = 1
@@ -538,9 +556,9 @@ func foreign(_ *world, n *node) route53.Record {
 	return route53.Record{Owner: route53.Owner{Epoch: 9, Node: n.other().name, Claim: "theirs"}}
 }
 
-func calls(w *world, n *node, times int) {
+func calls(w *world, p *proc, times int) {
 	for range times {
-		w.oracle.call(n, "read", "")
+		w.oracle.call(p, "read", "")
 	}
 }
 
