@@ -44,7 +44,7 @@ const (
 	Known = 30 * time.Second
 	// Alone is how long a publication without the daemon needs at most, for a hold without fencing and what a look and a write take.
 	Alone = 40 * time.Second
-	// CallsPerMinute bounds the API calls of one node, whatever goes wrong; those of publications without the daemon as well.
+	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
 	CallsPerMinute = 60
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
@@ -459,19 +459,14 @@ func (o *oracle) knows(p *proc, d deed) bool {
 }
 
 // call counts a request that has reached Route 53.
-func (o *oracle) call(p *proc, op, id string) {
-	n := p.n
-	calls := &n.calls
-	if p.once {
-		calls = &n.onces
+func (o *oracle) call(n *node, op, id string) {
+	n.calls = append(n.calls, o.w.now)
+	for o.w.now-n.calls[0] > time.Minute {
+		n.calls = n.calls[1:]
 	}
-	*calls = append(*calls, o.w.now)
-	for o.w.now-(*calls)[0] > time.Minute {
-		*calls = (*calls)[1:]
-	}
-	o.busiest = max(o.busiest, len(*calls))
-	if len(*calls) > CallsPerMinute {
-		o.violated(7, "%s made %d calls within a minute", n.name, len(*calls))
+	o.busiest = max(o.busiest, len(n.calls))
+	if len(n.calls) > CallsPerMinute {
+		o.violated(7, "%s made %d calls within a minute", n.name, len(n.calls))
 	}
 	if op == "poll" {
 		if o.polls[id]++; o.polls[id] > MaxPolls {

@@ -159,7 +159,7 @@ func (a api) call(ctx context.Context, op, id string, guard func() error, sends 
 		if op == "write" {
 			z.flying[p.n.i]--
 		}
-		w.oracle.call(p, op, id)
+		w.oracle.call(p.n, op, id)
 		if fault == "lost" {
 			return
 		}
