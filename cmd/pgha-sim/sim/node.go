@@ -91,6 +91,7 @@ type node struct {
 	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
 	known        bool                    // the other node's daemon had read the record as it was when this one was promoted
 	calls        []time.Duration         // of the API in the last minute
+	starts       []time.Duration         // of a daemon in the place of another, in the last minute
 	byHand       time.Duration           // when a publication without the daemon was last accepted
 	rivals       rivals                  // what it has read
 	untold       time.Duration           // when a fencing of the other node was last erased before the daemon saw it

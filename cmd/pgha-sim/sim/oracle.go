@@ -46,6 +46,9 @@ const (
 	Alone = 40 * time.Second
 	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
 	CallsPerMinute = 60
+	// CallsOfStart is how many more each start of the daemon within that minute may bring, but for the first of the node: a new process does not
+	// know how often the last one asked in vain.
+	CallsOfStart = 10
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
 	// Kept is how long after a process learned of its claim its journal has that, once it has written what was asked for.
@@ -464,8 +467,11 @@ func (o *oracle) call(n *node, op, id string) {
 	for o.w.now-n.calls[0] > time.Minute {
 		n.calls = n.calls[1:]
 	}
+	for len(n.starts) > 0 && o.w.now-n.starts[0] > time.Minute {
+		n.starts = n.starts[1:]
+	}
 	o.busiest = max(o.busiest, len(n.calls))
-	if len(n.calls) > CallsPerMinute {
+	if len(n.calls) > CallsPerMinute+CallsOfStart*len(n.starts) {
 		o.violated(7, "%s made %d calls within a minute", n.name, len(n.calls))
 	}
 	if op == "poll" {

@@ -100,6 +100,9 @@ func (n *node) spawn(once bool) {
 	}
 	n.procs = append(n.procs, p)
 	if !once {
+		if w.now > 0 {
+			n.starts = append(n.starts, w.now)
+		}
 		n.daemon = p
 	}
 	w.rough(n)

@@ -314,8 +314,21 @@ func TestTheOracleSees(t *testing.T) {
 			lags(w, p, time.Minute)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 3"},
-		"too many calls":                   {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
-		"as many calls as there may be":    {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
+		"too many calls":                {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute+1) }, "invariant 7"},
+		"as many calls as there may be": {func(w *world, p *proc) { calls(w, p.n, CallsPerMinute) }, ""},
+		"too many calls after a restart": {func(w *world, p *proc) {
+			restarted(w, p.n)
+			calls(w, p.n, CallsPerMinute+CallsOfStart+1)
+		}, "invariant 7"},
+		"as many calls as there may be after a restart": {func(w *world, p *proc) {
+			restarted(w, p.n)
+			calls(w, p.n, CallsPerMinute+CallsOfStart)
+		}, ""},
+		"too many calls a minute after a restart": {func(w *world, p *proc) {
+			restarted(w, p.n)
+			w.now += time.Minute + 1
+			calls(w, p.n, CallsPerMinute+1)
+		}, "invariant 7"},
 		"a record that stays on the other": {func(w *world, _ *proc) { stays(w) }, "invariant 2"},
 		"the same, and its own change is on its way": {func(w *world, p *proc) {
 			w.zone.flying[p.n.i] = 1
@@ -543,6 +556,11 @@ func mends(w *world, p *proc) {
 
 func foreign(_ *world, n *node) route53.Record {
 	return route53.Record{Owner: route53.Owner{Epoch: 9, Node: n.other().name, Claim: "theirs"}}
+}
+
+func restarted(w *world, n *node) {
+	n.daemon.kill()
+	n.spawn(false)
 }
 
 func calls(w *world, n *node, times int) {
