@@ -110,8 +110,8 @@ const forever = time.Duration(1 << 60)
 // rivals are the claims that a node has read for the first time during a promotion, and that are not its own.
 type rivals struct {
 	during, count int
-	last          string
-	strange       bool // one was a stranger's, and newer than the node's own that was accepted
+	last, counted string // the claim that the node read last, and that which was counted last
+	strange       bool   // one was a stranger's, and newer than the node's own that was accepted
 }
 
 func (w *world) newNode(i int) *node {

@@ -365,7 +365,7 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 // reads notes what a process has learned of the record from a reading that began then.
 func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	mine := o.mine[p.n.i][p.is.key]
-	p.n.rival(rec.Owner, mine)
+	p.rival(rec.Owner, mine)
 	if p.read = began; began < p.wrote {
 		return // it may show what was before
 	}
@@ -387,16 +387,20 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	}
 }
 
-// rival notes that a node has read a claim that is not its own.
-func (n *node) rival(is route53.Owner, mine mark) {
+// rival notes that a process has read a claim that is not its node's own. What another process of the node read before the promotion is new
+// to this one.
+func (p *proc) rival(is route53.Owner, mine mark) {
+	n := p.n
 	if n.rivals.during != n.promotions {
 		n.rivals = rivals{during: n.promotions, last: n.rivals.last}
 	}
-	if is.Claim != "" && is.Node != n.name && is.Claim != n.rivals.last {
+	unread := is.Claim != n.rivals.last || is.Claim != p.latest && is.Claim != n.rivals.counted
+	if is.Claim != "" && is.Node != n.name && unread {
 		n.rivals.count++
+		n.rivals.counted = is.Claim
 		n.rivals.strange = n.rivals.strange || is.Node != n.other().name && mine.during == n.promotions && is.Epoch > mine.epoch
 	}
-	n.rivals.last = is.Claim
+	n.rivals.last, p.latest = is.Claim, is.Claim
 }
 
 // mended notes that a process has learned, from an answer with that epoch, that it has written its record again.

@@ -65,6 +65,7 @@ type memory struct {
 	seen      time.Duration // when the last look began that showed the other node promoted
 	seenSince time.Duration // and since when it was
 	read      time.Duration // when the last reading of the record began
+	latest    string        // the claim that this or an earlier process of the node read last
 	throttled int           // readings that the account's limit refused, less those that went well since
 	fenced    map[crm.FenceEvent]time.Duration
 	missed    time.Duration          // when a reading of the record last failed
@@ -83,7 +84,7 @@ var errDead = errors.New("the process has died")
 func (n *node) spawn(once bool) {
 	w := n.w
 	p := &proc{w: w, n: n, once: once, is: n.deed(""), free: w.now}
-	p.memory = memory{born: w.now, demoted: -1, saw: -1, mended: -time.Hour, told: map[deed]time.Duration{}, quiet: map[deed]bool{}, fenced: map[crm.FenceEvent]time.Duration{}}
+	p.memory = memory{born: w.now, latest: n.rivals.last, demoted: -1, saw: -1, mended: -time.Hour, told: map[deed]time.Duration{}, quiet: map[deed]bool{}, fenced: map[crm.FenceEvent]time.Duration{}}
 	w.oracle.remembers(p)
 	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{p}}
 	if w.s.View && !once {

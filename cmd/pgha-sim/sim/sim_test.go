@@ -242,13 +242,13 @@ func TestTheOracleSees(t *testing.T) {
 		"a publication by itself that waits out a lost race": {func(w *world, p *proc) {
 			p.once = true
 			p.free = w.now - Alone - Blind
-			rivalled(p.n, 1)
+			rivalled(p, 1)
 			w.oracle.gaveUp(p)
 		}, ""},
 		"a publication by itself that waits for ever after a lost race": {func(w *world, p *proc) {
 			p.once = true
 			p.free = w.now - Alone - Blind - 1
-			rivalled(p.n, 1)
+			rivalled(p, 1)
 			w.oracle.gaveUp(p)
 		}, "invariant 2"},
 		"a publication by itself after a loss that the daemon knows": {func(w *world, p *proc) {
@@ -349,10 +349,21 @@ func TestTheOracleSees(t *testing.T) {
 		}, ""},
 		"the same, with three old claims before, and a fencing that lied": {func(w *world, p *proc) {
 			p.n.spared = forever
-			rivalled(p.n, 3)
+			rivalled(p, 3)
 			stays(w)
 		}, "invariant 2"},
-		"the same, with a fourth": {func(w *world, p *proc) { rivalled(p.n, 4); stays(w) }, ""},
+		"the same, with a fourth": {func(w *world, p *proc) { rivalled(p, 4); stays(w) }, ""},
+		"the same, and the daemon read one of the four before it was promoted": {func(w *world, p *proc) {
+			before(p)
+			rivalled(p, 4)
+			stays(w)
+		}, "invariant 2"},
+		"the same, and only a publication by itself did": {func(w *world, p *proc) {
+			p.n.spawn(true)
+			before(p.n.procs[1])
+			rivalled(p, 4)
+			stays(w)
+		}, ""},
 		"a newer claim of the other, and a fencing that lied": {func(w *world, p *proc) {
 			p.n.spared = forever
 			claims(w, p.n, "c1")
@@ -361,12 +372,12 @@ func TestTheOracleSees(t *testing.T) {
 		}, ""},
 		"its own claim again, after a stranger's newer one": {func(w *world, p *proc) {
 			claims(w, p.n, "c1")
-			p.n.rival(route53.Owner{Node: "pg-9", Claim: "theirs", Epoch: 2}, w.oracle.mine[p.n.i][p.n.key()])
+			p.rival(route53.Owner{Node: "pg-9", Claim: "theirs", Epoch: 2}, w.oracle.mine[p.n.i][p.n.key()])
 			stays(w)
 		}, ""},
 		"the same, after a stranger's older one": {func(w *world, p *proc) {
 			claims(w, p.n, "c1")
-			p.n.rival(route53.Owner{Node: "pg-9", Claim: "theirs"}, w.oracle.mine[p.n.i][p.n.key()])
+			p.rival(route53.Owner{Node: "pg-9", Claim: "theirs"}, w.oracle.mine[p.n.i][p.n.key()])
 			stays(w)
 		}, "invariant 2"},
 		"its own claim with another address, and a fencing that lied": {func(w *world, p *proc) {
@@ -462,11 +473,17 @@ func edited(w *world, n *node, name string) {
 	r.edited, r.addr, r.owner = true, netip.MustParseAddr(stranger), route53.Owner{Epoch: 1, Node: n.name, Claim: name}
 }
 
-// rivalled makes n one that has read so many claims which are not its own.
-func rivalled(n *node, claims int) {
+// rivalled makes p one that has read so many claims which are not its own.
+func rivalled(p *proc, claims int) {
 	for i := range claims {
-		n.rival(route53.Owner{Node: n.other().name, Claim: fmt.Sprint(i)}, mark{})
+		p.rival(route53.Owner{Node: p.n.other().name, Claim: fmt.Sprint(i)}, mark{})
 	}
+}
+
+// before makes p one that has read a claim of the other node before this promotion.
+func before(p *proc) {
+	rivalled(p, 1)
+	p.n.rivals.during--
 }
 
 func claim(n *node, name string) deed { return n.deed(name) }
