@@ -73,7 +73,7 @@ type oracle struct {
 	mine     [2]map[key]mark // the last of each node that was accepted
 	erased   [2]int          // the promotion whose history was erased before the agent can be sure to have seen it
 	fought   [2]int          // the promotion whose record was edited again too soon to be mended
-	accepted [2]int
+	accepted [2]map[int]int  // changes of each node, for each of its configurations
 	repairs  [2]int
 	edits    map[key][]time.Duration // when each record was edited
 	repaired map[key]time.Duration   // when it was last mended
@@ -108,7 +108,7 @@ type mark struct {
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{}, repaired: map[key]time.Duration{}, mine: [2]map[key]mark{{}, {}}}
+	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{}, repaired: map[key]time.Duration{}, mine: [2]map[key]mark{{}, {}}, accepted: [2]map[int]int{{}, {}}}
 }
 
 func (o *oracle) violated(number int, format string, args ...any) {
@@ -349,7 +349,8 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 	if d.addr != n.addr {
 		o.w.zone.of(d.key).strayed = o.w.now
 	}
-	if o.accepted[n.i]++; o.accepted[n.i] > n.promotions+o.again[n.i]+n.moved+o.repairs[n.i] {
+	// Each configuration by itself: a publication by itself goes on with the one that it began with.
+	if o.accepted[n.i][d.moved]++; o.accepted[n.i][d.moved] > n.promotions+o.again[n.i]+n.moved+o.repairs[n.i] {
 		o.violated(3, "%s has been promoted %d times, and wrote the record %d times", n.name, n.promotions, o.accepted[n.i])
 	}
 	is, was := mark{deed: d, epoch: next.Epoch, during: during}, o.mine[n.i][d.key]

@@ -222,6 +222,18 @@ func TestTheOracleSees(t *testing.T) {
 			w.oracle.sends(p, claim(p.n, "c1"))
 			claims(w, p.n, "c1")
 		}, ""},
+		"more claims than promotions": {func(w *world, p *proc) {
+			claims(w, p.n, "c1", "c2")
+		}, "invariant 3"},
+		"a claim at the new place, and one more at the old": {func(w *world, p *proc) {
+			claims(w, p.n, "c1")
+			old := claim(p.n, "c2")
+			p.n.moved++
+			claims(w, p.n, "c1")
+			p.n.promotions++
+			claims(w, p.n, "c2")
+			w.oracle.accepts(p.n, old, route53.Owner{Epoch: 2, Node: p.n.name, Claim: "c2"}, p.n.promotions, false)
+		}, ""},
 		"a slow crm_mon, and nothing said": {func(w *world, p *proc) {
 			w.now += 2 * time.Minute
 			p.n.crmCrawled, p.n.crmCrawls = w.now-time.Minute-1, w.now+1
