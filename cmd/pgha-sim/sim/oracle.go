@@ -210,6 +210,9 @@ func (o *oracle) apart(n *node) bool {
 
 // looks notes what a look that began then shows of the other node, with the history of fencings or without.
 func (o *oracle) looks(p *proc, began time.Duration, other member, hidden bool) {
+	if p.sight == 0 {
+		p.met = began
+	}
 	away := !other.online || other.unclean
 	p.vague = p.vague || !away && (p.away || p.sight == 0 || began > p.sight+blur || p.relinked > p.sight)
 	blurred := p.relinked > p.sight+blur || p.vague && !hidden
@@ -514,9 +517,10 @@ func (o *oracle) compares() {
 		return
 	}
 	quick := o.steady-n.upset > Settle
+	between := func(t time.Duration) bool { return t >= r.since && t <= r.settled }
 	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" && (w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
 		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled && n.daemon.seenSince == r.since && // nothing tells the standby of another
-		(n.daemon.born < r.since || n.daemon.born > r.settled) // one that starts between the two takes the claim before for it
+		!between(n.daemon.born) && !between(n.daemon.met) // one that starts, or looks for the first time, between the two takes the claim before for it
 	switch {
 	case prompt:
 		o.promptest = max(o.promptest, age)

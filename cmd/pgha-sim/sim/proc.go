@@ -48,6 +48,7 @@ type memory struct {
 	born      time.Duration
 	looked    time.Duration // by the node's clock: when its last good look began
 	sight     time.Duration // when that began
+	met       time.Duration // and when the first one did
 	shown     int           // the promotion of its own that this look showed
 	heard     time.Duration // when the events2 stream last said something
 	said      drbd.Report   // what that was

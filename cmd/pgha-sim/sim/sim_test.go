@@ -318,6 +318,10 @@ func TestTheOracleSees(t *testing.T) {
 			p.seenSince = 2 * time.Minute
 			claimed(w, p)
 		}, ""},
+		"a standby that looked for the first time after that promotion, and before its claim": {func(w *world, p *proc) {
+			p.seenSince, p.met = time.Minute, time.Minute+time.Second/2
+			claimed(w, p)
+		}, ""},
 		"a record that is mended after a reading that may lag": {func(w *world, p *proc) {
 			lags(w, p, time.Minute-1)
 			w.oracle.sends(p, claim(p.n, "c1"))
