@@ -180,6 +180,7 @@ func connectionFacts(c drbd.Connection) fsm.Connection {
 	is := fsm.Connection{
 		Name: c.Name, Connected: c.State == "Connected", Primary: c.PeerRole == drbd.RolePrimary, SplitBrain: c.SplitBrain == drbd.SplitBrainLatched,
 	}
+	is.RoleUnknown = is.Connected && !is.Primary && c.PeerRole != drbd.RoleSecondary
 	if !is.Connected {
 		is.LostWhy = c.State
 	}

@@ -163,6 +163,17 @@ func TestDrbdFacts(t *testing.T) {
 		"compared": {func(_ *drbd.Report, r *drbd.Resource) {
 			r.Connections[0].Volumes = []drbd.PeerDevice{{Replication: "SyncSource"}}
 		}, func(d fsm.Drbd) bool { return d.Connected && !d.Connections[0].Comparing }},
+		"connected, role not said yet": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].PeerRole = drbd.RoleUnknown
+		}, func(d fsm.Drbd) bool { return d.Connected && d.Connections[0].RoleUnknown }},
+		"connected to a Secondary": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].PeerRole = drbd.RoleSecondary
+		}, func(d fsm.Drbd) bool {
+			return d.Connected && !d.Connections[0].RoleUnknown && !d.Connections[0].Primary
+		}},
+		"connected to a Primary": {func(_ *drbd.Report, r *drbd.Resource) {
+			r.Connections[0].PeerRole = drbd.RolePrimary
+		}, func(d fsm.Drbd) bool { return !d.Connections[0].RoleUnknown && d.Connections[0].Primary }},
 		"peer behind": {func(_ *drbd.Report, r *drbd.Resource) {
 			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Inconsistent"}}
 		}, func(d fsm.Drbd) bool { return !d.PeerDiskLost }},

@@ -58,6 +58,7 @@ func (s *State) times(f func(*Time)) {
 	}
 	for i := range s.demotions {
 		f(&s.demotions[i].at)
+		f(&s.demotions[i].cut)
 	}
 	for i := range s.tasks {
 		f(&s.tasks[i].Due)
@@ -107,6 +108,7 @@ func (s State) Canonical(now Time) State {
 	for i := range s.demotions {
 		if d := &s.demotions[i]; d.told {
 			clamp(&d.at, now, demoteTakes+lookTakes)
+			forget(&d.cut, now, lookTakes)
 		} else {
 			*d = demotion{}
 		}

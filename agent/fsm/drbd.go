@@ -8,7 +8,8 @@ type demotion struct {
 	told      bool
 	at        Time   // when DRBD said so
 	promotion string // the peer's promote operation that the history showed then, or that the first look since has shown
-	unseen    bool   // DRBD had said Primary, and no look since has shown which promotion that was
+	unseen    bool   // it had been promoted, or may have been, and no look since has shown which promotion that was
+	cut       Time   // when the connection was lost since
 }
 
 // demoteTakes is how long Pacemaker may go on to show a peer as promoted that DRBD has demoted: the end of the operation is written down later.
@@ -179,15 +180,20 @@ func (s *State) told(now Time, c Connection, was bool) {
 			slot = i
 		}
 	}
-	if c.Primary || slot < 0 {
+	if c.Primary || c.RoleUnknown || slot < 0 {
 		return
 	}
-	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name), unseen: was}
+	s.demotions[slot] = demotion{name: c.Name, told: true, at: now, promotion: s.promotionOf(c.Name), unseen: was || !s.everLooked}
 }
 
 // relinked takes in which connections have gone since, which are back, and which show a peer promoted once more. No look may show that before
 // it is gone again: then a fencing from before does not tell that it is off.
 func (s *State) relinked(now Time, old, is []Connection) {
+	for i := range s.demotions {
+		if d := &s.demotions[i]; d.told && connection(old, d.name).Connected && !connection(is, d.name).Connected {
+			d.cut = now
+		}
+	}
 	for _, was := range old {
 		if f := s.fencingsOf(s.peerWith(was.Name)); f != nil && was.Connected && !connection(is, was.Name).Connected {
 			f.cut = true
@@ -287,7 +293,8 @@ func (s *State) left(now Time, p Peer) bool {
 }
 
 // promotedAgain forgets that a peer was demoted once a look shows that it was promoted since: by another operation, or long after. DRBD tells a
-// promotion and its end at once, Pacemaker a while later: what the first look after the end shows, with the connection as it was, has ended.
+// promotion and its end at once, Pacemaker a while later: what the first look after the end shows has ended, if it began with the connection
+// as it was.
 func (s *State) promotedAgain(look Time, p Peer) {
 	d := s.demotionOf(p)
 	switch {
@@ -296,7 +303,7 @@ func (s *State) promotedAgain(look Time, p Peer) {
 		d.unseen = d.unseen && look < d.at
 	case look-d.at > demoteTakes:
 		*d = demotion{}
-	case d.unseen && s.connected(p.Name):
+	case d.unseen && (s.connected(p.Name) || look < d.cut):
 		d.unseen, d.promotion = look < d.at, p.Promotion
 	case p.Promotion != d.promotion && p.Promotion != "":
 		*d = demotion{}

@@ -94,6 +94,7 @@ const MaxConnections = 8
 type Connection struct {
 	Name                           string // DRBD's name of the peer: its host name, unless the configuration says otherwise
 	Connected, Primary, SplitBrain bool
+	RoleUnknown                    bool   // Connected, and the role has not been said yet: DRBD 8.4 says it about 30 ms later
 	Comparing                      bool   // Connected, and the data have not been compared yet: DRBD 8.4 and early 9.0 say so first
 	DiskLost                       bool   // as PeerDiskLost
 	LostWhy                        string // connection state that ended Connected

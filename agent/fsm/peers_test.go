@@ -273,6 +273,8 @@ func TestUnfencedPeerOfAnOlderAgent(t *testing.T) {
 func TestWhatExcusesALoss(t *testing.T) {
 	demoted := Drbd{Live: true, UpToDate: true, Connected: true}
 	alone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	handshake := demoted // of DRBD 8.4, which says Connected first and the role a moment later
+	handshake.Connections[0] = Connection{Name: peer, Connected: true, RoleUnknown: true}
 	stillShown := Peer{Online: true, Promoted: true, Promotion: "a/1"}
 	again := Peer{Online: true, Promoted: true, Promotion: "a/2"}
 	for name, c := range map[string]struct {
@@ -288,6 +290,7 @@ func TestWhatExcusesALoss(t *testing.T) {
 		"the stream has ended since":         {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}, DrbdChanged{alone}}, true},
 		"the stream is down":                 {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}}, true},
 		"not said, the connection was there": {[]Event{DrbdChanged{alone}}, true},
+		"connected for a moment, no role":    {[]Event{DrbdChanged{alone}, DrbdChanged{handshake}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if lostHeld(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot, c.between) != c.held {
@@ -341,6 +344,8 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 		"in place, and a look from before":        {[]Event{primary, look("a/2"), demoted, early("a/2"), look("a/3"), alone}, false},
 		"shown after its end, then another one":   {[]Event{primary, demoted, look("a/2"), look("a/3"), alone}, true},
 		"its end shown, then another one":         {[]Event{primary, demoted, look(""), look("a/2"), alone}, true},
+		"shown before the connection ended":       {[]Event{primary, demoted, alone, early("a/2")}, false},
+		"in place, before the connection ended":   {[]Event{primary, look("a/2"), demoted, primary, demoted, alone, early("a/3")}, false},
 		"another one, after the connection ended": {[]Event{primary, demoted, alone, look("a/2")}, true},
 		"another one, which DRBD never called so": {[]Event{demoted, look("a/2"), alone}, true},
 	} {
@@ -350,6 +355,30 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 				t.Errorf("held %v", !c.held)
 			}
 		})
+	}
+}
+
+// TestADemotionBeforeTheFirstLook: the agent starts while the peer stops. DRBD's first word is that the peer is Secondary, and the first look
+// shows the promotion whose end that is.
+func TestADemotionBeforeTheFirstLook(t *testing.T) {
+	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
+	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, LostWhy: "TearDown"}}
+	look := func(began time.Duration, promotion string) Event {
+		return Looked{peerLook(began, Peer{Online: true, Promoted: true, Promotion: promotion, Fenced: 1})}
+	}
+	for name, c := range map[string]struct {
+		events []Event
+		held   bool
+	}{
+		"shown, then the connection ends":    {[]Event{demoted, look(0, "a/1"), alone}, false},
+		"shown by a look that began earlier": {[]Event{demoted, look(4*time.Second, "a/1"), look(0, "a/1"), alone}, false},
+		"the connection ends during it":      {[]Event{demoted, alone, look(4*time.Second, "a/1")}, false},
+		"the connection ends before it":      {[]Event{demoted, alone, look(0, "a/1")}, true},
+		"shown, then another one":            {[]Event{demoted, look(0, "a/1"), look(0, "a/2"), alone}, true},
+	} {
+		if lostHeld(New(testConfig(), 1, Episode{}, false), boot, c.events) != c.held {
+			t.Errorf("%s: held %v", name, !c.held)
+		}
 	}
 }
 

@@ -269,6 +269,7 @@ func (o *oracle) listens(p *proc, r drbd.Report) {
 	p.heard, p.said = p.n.clock(), r
 	is := peerOf(r)
 	if is == nil {
+		p.demoted = -1 // it may have been promoted since
 		return
 	}
 	switch {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/route53"
 )
 
@@ -185,6 +186,18 @@ func TestTheOracleSees(t *testing.T) {
 		}, "invariant 6"},
 		"a write after a loss that was seen": {func(w *world, p *proc) {
 			unfenced(w, p, -1)
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
+		"a write after a loss that DRBD has explained": {func(w *world, p *proc) {
+			unfenced(w, p, w.now+1)
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, ""},
+		"the same, before its stream ended": {func(w *world, p *proc) {
+			w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted}, false)
+			p.demoted = w.now + 1
+			w.oracle.listens(p, drbd.Report{})
+			unfenced(w, p, p.demoted)
+			w.oracle.listens(p, p.n.drbd())
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 6"},
 		"a write after a loss that no look showed": {func(w *world, p *proc) {
