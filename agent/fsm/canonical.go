@@ -108,7 +108,9 @@ func (s State) Canonical(now Time) State {
 	for i := range s.demotions {
 		if d := &s.demotions[i]; d.told {
 			clamp(&d.at, now, demoteTakes+lookTakes)
-			forget(&d.cut, now, lookTakes)
+			if forget(&d.cut, now, lookTakes); !d.unseen {
+				d.cut = 0
+			}
 		} else {
 			*d = demotion{}
 		}
