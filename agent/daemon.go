@@ -42,6 +42,10 @@ func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logge
 
 // successor prepares an agent that can take over from this one, which goes on when that fails.
 func (a *Agent) successor(opts Options) (*Agent, error) {
+	if dir := opts.Config.State.Dir; dir != a.cfg.State.Dir {
+		// The journal, a pause and a latched split brain stand in the old one.
+		return nil, fmt.Errorf("state.dir cannot change from %s to %s in a reload: stop the daemon, move the files, and start it", a.cfg.State.Dir, dir)
+	}
 	next, err := prepare(opts)
 	if err != nil {
 		return nil, err

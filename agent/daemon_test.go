@@ -56,6 +56,7 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 		{"line 7", func() (*Config, error) { return nil, errors.New("line 7") }},
 		{"postgres.dsn", changed(func(c *Config) { c.Postgres.DSN = "host=a,b" })},
 		{"listen for control", changed(func(c *Config) { c.State.ControlSocket = filepath.Join(w.dir, "none", "control.sock") })},
+		{"state.dir cannot change", changed(func(c *Config) { c.State.Dir = t.TempDir() })},
 		{"listen for alerts", changed(func(c *Config) { c.State.AlertSocket = filepath.Join(w.dir, "occupied") })},
 		{"max_attempts", func() (*Config, error) {
 			w.write("aws-config", "[default]\nmax_attempts = x\n")

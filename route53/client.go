@@ -187,6 +187,14 @@ func (p *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return v, nil
 }
 
+// refused makes the next call ask the source again. Credentials that AWS refuses may be of a role that was replaced since, and would
+// otherwise be kept until they expire, for hours.
+func (p *chain) refused() {
+	if cache, ok := p.next.(*aws.CredentialsCache); ok {
+		cache.Invalidate()
+	}
+}
+
 // Warm makes the next call start with its first byte: it fetches credentials that end soon, and opens or exercises the
 // pooled connection with an unsigned HEAD of the endpoint's root. That request names no account and no operation, so it
 // is no API call and takes nothing from the account's limit; any status is a good answer. Call it every half minute or
@@ -239,6 +247,9 @@ func (c *Client) call(ctx context.Context, what, op string, guard func() error, 
 		err = guardErr
 	}
 	reason := classify(err)
+	if reason == ReasonDenied && documented(err) {
+		c.creds.refused()
+	}
 	if c.opts.Observe != nil {
 		c.opts.Observe(op, reason, time.Since(start))
 	}

@@ -870,3 +870,45 @@ func BenchmarkWriteWarm(b *testing.B) {
 	}
 	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/arrival")
 }
+
+// TestRefusedCredentialsAreFetchedAgain: an instance gets another role because the first one is denied. Its source of credentials has the new
+// ones at once, and the old ones would last for hours.
+func TestRefusedCredentialsAreFetchedAgain(t *testing.T) {
+	s := fake(t, route53test.Options{AccessKeyID: "AKIDNEW"})
+	key, fetched := "AKIDOLD", 0
+	c := client(t, s.URL(), func(o *route53.Options) {
+		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			fetched++
+			return aws.Credentials{
+				AccessKeyID: key, SecretAccessKey: secret, SessionToken: session, CanExpire: true, Expires: time.Now().Add(6 * time.Hour),
+			}, nil
+		})
+	})
+	_, err := c.Read(t.Context())
+	wantErr(t, err, route53.ReasonDenied, true)
+	key = "AKIDNEW"
+	for range 3 {
+		if _, err := c.Read(t.Context()); err != nil {
+			t.Errorf("with the credentials of the new role: %v", err)
+		}
+	}
+	if fetched != 2 {
+		t.Errorf("credentials were fetched %d times, want once for each role", fetched)
+	}
+}
+
+// TestOwnerBehindAnotherTypeOfItsName: the first page of the listing ends between two types of the ownership record's name.
+func TestOwnerBehindAnotherTypeOfItsName(t *testing.T) {
+	s := fake(t, route53test.Options{})
+	c := client(t, s.URL())
+	if _, err := c.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA)); err != nil {
+		t.Fatal(err)
+	}
+	s.Set(route53test.Simple(txtName, "A", 30, addrB.String()))
+	for i := range 8 {
+		s.Set(route53test.Simple(fmt.Sprintf("%d.%s", i, name), "A", 30, addrB.String()))
+	}
+	if rec, err := c.Read(t.Context()); err != nil || rec.Owner.Node != "pg-a" {
+		t.Errorf("owner %+v, %v", rec.Owner, err)
+	}
+}

@@ -30,7 +30,7 @@ func (c *Client) Read(ctx context.Context) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	hasTXT := func(s types.ResourceRecordSet) bool { return setName(s) == c.txtName }
+	hasTXT := func(s types.ResourceRecordSet) bool { return setName(s) == c.txtName && s.Type == types.RRTypeTxt }
 	// The second call does not rely on our idea of the zone's order: being wrong there would be read as "no owner".
 	if c.opts.Ownership && truncated && !slices.ContainsFunc(sets, hasTXT) {
 		more, _, err := c.list(ctx, c.txtName)
