@@ -100,3 +100,26 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 		t.Error("the daemon did not stop")
 	}
 }
+
+// TestReloadWaitsForTheJournal: the next agent goes on from it alone, and would not know what is not saved yet.
+func TestReloadWaitsForTheJournal(t *testing.T) {
+	a := agentOn(t, t.TempDir(), "boot", newTestClock())
+	opts := Options{Config: a.cfg, Logger: testLoggerOf(t), Clock: a.clock, boot: "boot"}
+	reload := func() error {
+		next, err := a.successor(opts)
+		if err == nil {
+			next.close()
+		}
+		return err
+	}
+	a.journal.save(testEntry(1))
+	if err := reload(); err == nil || !strings.Contains(err.Error(), a.cfg.State.Dir) {
+		t.Errorf("with an episode that is not saved: %v", err)
+	}
+	if err := a.journal.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := reload(); err != nil {
+		t.Errorf("with all episodes saved: %v", err)
+	}
+}
