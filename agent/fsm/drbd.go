@@ -200,9 +200,13 @@ func (s *State) relinked(now Time, old, is []Connection) {
 		}
 	}
 	for _, c := range is {
-		s.linked(now, c)
 		was := connection(old, c.Name)
-		if l := s.lost(s.peerWith(c.Name)); l != nil && c.Connected && c.Primary && (!was.Connected || !was.Primary) {
+		promoted := c.Connected && c.Primary && (!was.Connected || !was.Primary)
+		if promoted || c.Connected && !was.Connected {
+			// What is only said again is as old as it was.
+			s.linked(now, c)
+		}
+		if l := s.lost(s.peerWith(c.Name)); l != nil && promoted {
 			l.Fenced = false
 		}
 	}

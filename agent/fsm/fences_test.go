@@ -143,3 +143,16 @@ func TestConnectionOfADeadPeer(t *testing.T) {
 		t.Error("held")
 	}
 }
+
+// TestConnectionThatIsSaidAgain is no return: it is as old as it was when DRBD said so first. Looks fail meanwhile, and then the peer is fenced.
+func TestConnectionThatIsSaidAgain(t *testing.T) {
+	s := hear(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot+5*time.Second, peerGone)
+	now := boot + 10*time.Second
+	for ; now < boot+2*time.Minute; now += 20 * time.Second {
+		s = hear(s, now, peerPrimary)
+	}
+	s = hear(s, now, peerGone)
+	if s = look(s, now+10*time.Second, now+10*time.Second, Peer{Fenced: 2}); s.Safety(now + 10*time.Second).Has(HoldPeerUnfenced) {
+		t.Error("a peer that was fenced is held for unfenced")
+	}
+}
