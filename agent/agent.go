@@ -130,11 +130,7 @@ func (a *Agent) begin() {
 	a.membership = a.readMembership()
 	last, sameBoot := a.openJournal()
 	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
-	var err error
-	if a.state.PausedUntil, err = readPause(a.cfg.State.Dir, a.clock); err != nil {
-		a.state.PausedUntil = a.clock.Boot() + time.Hour
-		a.log.Error("pause file not readable: paused for an hour, because it may say so", keyErr, err)
-	}
+	a.state.PausedUntil = a.pauseFound()
 	a.metrics = newMetrics(a)
 	a.cloud = newCloud(a)
 	a.publish(a.clock.Boot())

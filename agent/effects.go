@@ -167,7 +167,7 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 		Base:  route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw, TTL: w.Base.OwnerTTL},
 		Next:  owner,
 		Addr:  owner.Addr,
-		Guard: func() error { return a.guard(w, mono) },
+		Guard: func() error { return a.guard(ctx, w, mono) },
 	})
 	ev := fsm.Wrote{ChangeID: change}
 	if err != nil {
@@ -186,8 +186,8 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 }
 
 // guard is the last check before the request leaves: the decision is young by both clocks, the promotion is the same, and what
-// must hold still holds on what is known now, which includes what DRBD has said and the loop has not taken in yet.
-func (a *Agent) guard(w fsm.Write, mono time.Duration) error {
+// must hold still holds on what is known now, which includes what DRBD and an operator have said and the loop has not taken in yet.
+func (a *Agent) guard(ctx context.Context, w fsm.Write, mono time.Duration) error {
 	boot := a.clock.Boot()
 	if age := max(boot-w.Decided, a.clock.Mono()-mono); age > fsm.MaxDecisionAge {
 		return fmt.Errorf("the decision is %v old: this process stood still", age)
@@ -197,6 +197,12 @@ func (a *Agent) guard(w fsm.Write, mono time.Duration) error {
 	s.Drbd = *a.lastDrbd.Load()
 	if h |= s.Safety(boot); h != 0 {
 		return fmt.Errorf("no longer allowed: %v", holdNames(h))
+	}
+	if until := a.pausedUntil(); until > boot {
+		if a.opts.once { // or it would ask again, and not know why
+			a.send(ctx, message{event: fsm.Paused{Until: until}})
+		}
+		return errors.New("paused meanwhile")
 	}
 	if s.Promotion != w.Claim || s.Contested {
 		return errors.New("the promotion has changed")

@@ -92,6 +92,16 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 			r.Status.Resources[0].Role = drbd.RoleSecondary
 			a.drbdChanged(r)
 		}, "drbd_not_primary"},
+		"paused, not yet in the loop":  {func(a *Agent, _ *testClock) { _ = a.pause(t.Context(), time.Hour) }, "paused"},
+		"resumed, not yet in the loop": {func(a *Agent, _ *testClock) { _ = a.pause(t.Context(), time.Hour); _ = a.pause(t.Context(), 0) }, ""},
+		"by itself, paused by a daemon that is back": {func(a *Agent, c *testClock) {
+			a.opts.once = true
+			_ = writePause(a.cfg.State.Dir, c.Wall().Add(time.Hour))
+		}, "paused"},
+		"by itself, the pause file not readable": {func(a *Agent, _ *testClock) {
+			a.opts.once = true
+			_ = os.WriteFile(filepath.Join(a.cfg.State.Dir, pauseName), []byte("{"), 0o600)
+		}, "paused"},
 	} {
 		a, clock, w := promotedAgent(t)
 		mono := clock.Mono()
@@ -104,6 +114,25 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+// TestPublicationByItselfSaysThatItIsPaused: the daemon was away when it began, is back, and has acknowledged the pause.
+func TestPublicationByItselfSaysThatItIsPaused(t *testing.T) {
+	a, clock, w := promotedAgent(t)
+	a.opts.once, a.src.Zone, a.start = true, &asked{}, func(func()) {}
+	if err := agentOn(t, a.cfg.State.Dir, "boot", clock).pause(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	wrote := a.write(t.Context(), w, clock.Mono())
+	select {
+	case m := <-a.inbox:
+		a.step(t.Context(), m)
+	default:
+	}
+	a.step(t.Context(), wrote)
+	if s := a.Snapshot(); !s.Holds.Has(fsm.HoldPaused) || s.State.Writing.Claim != "" {
+		t.Errorf("held by %v, writing %+v", holdNames(s.Holds), s.State.Writing)
 	}
 }
 

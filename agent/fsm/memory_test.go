@@ -341,6 +341,29 @@ func TestContestedIsOfItsRecord(t *testing.T) {
 	}
 }
 
+// TestClaimAcceptedInAnotherRecordIsNotForgotten: the story ended as contested in the first record, before any claim was accepted.
+func TestClaimAcceptedInAnotherRecordIsNotForgotten(t *testing.T) {
+	s := writing(t, true)
+	s, _ = s.Step(boot+4, Wrote{Reason: "conflict", Conflict: true, Sent: true})
+	s.raceUsed = true
+	if s, _ = s.Step(boot+9, foreign()); s.Episode.Outcome != OutcomeContested || s.Episode.Seen(DNSAccepted) {
+		t.Fatalf("%+v", s.Episode)
+	}
+	cfg := s.Config
+	cfg.Record, cfg.Repair = "Z2 db txt", false
+	now := boot + 10*time.Second
+	s, writes := drive(New(cfg, 1, s.Episode, true), now, Read{Zone: Zone{At: now, OK: true}}, Tick{}, Wrote{ChangeID: "C2", Sent: true})
+	if len(writes) != 1 || !s.Published {
+		t.Fatalf("published %v, writes %+v", s.Published, writes)
+	}
+	now += time.Hour
+	edit := edited(now, s.Epoch)
+	s, writes = drive(New(cfg, 1, s.Episode, true), now, edit, Tick{})
+	if !s.Drift() || len(writes) > 0 {
+		t.Errorf("repair is off: drift %v, writes %+v", s.Drift(), writes)
+	}
+}
+
 // TestPromotionThatComesBackIsStillContested: a look may miss it while Pacemaker puts its view together. Another one is not.
 func TestPromotionThatComesBackIsStillContested(t *testing.T) {
 	for _, restart := range []bool{false, true} {

@@ -76,7 +76,7 @@ func (s *State) settle(now Time) {
 		// Also the end of a write whose reply was lost, or of one by the hook while the agent was down. A claim with another address
 		// is ours to write again.
 		if z.Epoch > max(s.Epoch, s.attempt) { // an operator has published it once more, whatever became of it since
-			s.Fights, s.repaired = false, 0
+			s.Repairing, s.attempt, s.repaired, s.Fights = false, 0, 0, false
 		}
 		switch same := z.Addr == s.Config.Addr || s.Config.Addr == ""; {
 		case same:

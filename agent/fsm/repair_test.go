@@ -113,6 +113,12 @@ func TestRecordPublishedByHandEndsTheFight(t *testing.T) {
 	if s.Fights || len(writes) != 1 {
 		t.Errorf("edited since: fights %v, writes %+v", s.Fights, writes)
 	}
+	s, now = settled() // while a repair is under way whose reply was lost
+	s, _ = drive(s, now, edited(now+1, 5), Wrote{Reason: "timeout", Sent: true, Unsure: true})
+	s, writes = drive(s, now+time.Minute, edited(now+time.Minute, 7), Tick{})
+	if s.Fights || len(writes) != 1 || writes[0].NextEpoch != 8 {
+		t.Errorf("published while it was repaired: fights %v, writes %+v", s.Fights, writes)
+	}
 }
 
 // TestRepairIsBasedOnAReadingThatIsYoung: what held it back may have lasted, and the address may have become an alias meanwhile.

@@ -132,7 +132,7 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.published = place{m.Record, m.Addr}
 	if of := m.place(); of == "" || of == cfg.Record {
 		here := m.Record == "" || m.Record == cfg.Record && (m.Addr == cfg.Addr || cfg.Addr == "")
-		s.Published, s.Epoch, s.Contested = here && last.Seen(DNSAccepted), m.Epoch, m.Contested
+		s.Published, s.Epoch, s.Contested = here && (last.Seen(DNSAccepted) || m.Record != ""), m.Epoch, m.Contested
 		s.Contested = s.Contested || !m.Kept && last.Outcome == OutcomeContested // which may be a story of another record
 		if m.Record == "" {
 			s.Epoch = last.Epoch

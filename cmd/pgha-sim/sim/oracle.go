@@ -135,7 +135,7 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	}
 	until, since := n.paused, n.pausedAt
 	if p.once {
-		until, since = p.paused, p.born // it reads the file at its start alone
+		until = n.pauseFound() // which may be another time: the wall clock may have been set
 	}
 	if w.now < until && w.now > since {
 		o.violated(6, "%s sends a change although it is paused for another %v", n.name, until-w.now)
@@ -540,7 +540,7 @@ func (o *oracle) compares() {
 func (o *oracle) watches(p *proc) {
 	w, n := o.w, p.n
 	if p.once {
-		if !o.entitled(n) || o.excused(n, w.zone.of(p.is.key)) || n.upset > w.now-time.Second || w.now < max(p.paused, p.stalled) {
+		if !o.entitled(n) || o.excused(n, w.zone.of(p.is.key)) || n.upset > w.now-time.Second || w.now < max(p.paused, n.pauseFound(), p.stalled) {
 			p.free = w.now
 		}
 		return

@@ -118,8 +118,14 @@ func TestTheOracleSees(t *testing.T) {
 			p.looked, p.heard = p.n.clock(), p.n.clock()
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 1"},
-		"a write in maintenance":       {func(w *world, p *proc) { p.n.cib.maintenance = true; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
-		"a write while paused":         {func(w *world, p *proc) { p.n.paused = w.now + time.Minute; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
+		"a write in maintenance": {func(w *world, p *proc) { p.n.cib.maintenance = true; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
+		"a write while paused":   {func(w *world, p *proc) { p.n.paused = w.now + time.Minute; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
+		"a write by itself that a daemon's pause ends": {func(w *world, p *proc) {
+			p.once, p.n.pauseFile = true, p.n.wall().Add(time.Minute)
+			w.now += time.Second
+			p.looked, p.heard = p.n.clock(), p.n.clock()
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
 		"a write on an old look":       {func(w *world, p *proc) { p.looked -= LookAge + 1; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
 		"a write on a dead stream":     {func(w *world, p *proc) { p.said.Live = false; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
 		"a write with an unclean peer": {func(w *world, p *proc) { p.n.cib.n[1].unclean = true; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
