@@ -41,8 +41,8 @@ func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logge
 	return err
 }
 
-// journalPatience is how long a reload waits for a journal that is just being written.
-const journalPatience = 2 * time.Second
+// reloadPatience is how long a reload waits for a journal or a pause that is just being written.
+const reloadPatience = 2 * time.Second
 
 // successor prepares an agent that can take over from this one, which goes on when that fails.
 func (a *Agent) successor(opts Options) (*Agent, error) {
@@ -50,7 +50,10 @@ func (a *Agent) successor(opts Options) (*Agent, error) {
 		// The journal, a pause and a latched split brain stand in the old one.
 		return nil, fmt.Errorf("state.dir cannot change from %s to %s in a reload: stop the daemon, move the files, and start it", a.cfg.State.Dir, dir)
 	}
-	if !a.journal.idle(journalPatience) {
+	if !a.pauses.idle(reloadPatience) {
+		return nil, fmt.Errorf("a pause is still being written: mend the disk of %s, then reload again", a.cfg.State.Dir)
+	}
+	if !a.journal.idle(reloadPatience) {
 		// The successor goes on from the journal alone: it would write again for a promotion that this agent knows to be contested.
 		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or mend it, then reload again", a.cfg.State.Dir)
 	}

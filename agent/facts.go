@@ -82,7 +82,7 @@ func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.
 			c.TooMany = true
 			break
 		}
-		c.Peers[c.PeerCount] = peerFacts(st, n, promoted)
+		c.Peers[c.PeerCount] = peerFacts(st, n, id.clone, promoted)
 		if op, ok := st.PromoteOp(id.clone, n.Name); ok {
 			c.Peers[c.PeerCount].Promotion = operation(op)
 		}
@@ -98,10 +98,17 @@ func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.
 	return c
 }
 
-func peerFacts(st *crm.Status, n crm.Node, promoted []string) fsm.Peer {
+// turning reports whether a role says that an instance is on its way into or out of its promotion: crm_mon shows the operation in place of
+// the role until its end is recorded (native_pending_state in native_output.c of Pacemaker 2.1).
+func turning(r crm.Role) bool { return r == crm.RolePromoting || r == crm.RoleDemoting }
+
+func peerFacts(st *crm.Status, n crm.Node, clone string, promoted []string) fsm.Peer {
 	p := fsm.Peer{Name: n.Name, Online: n.Online == crm.Yes, Unclean: n.Unclean != crm.No}
 	for _, name := range promoted {
 		p.Promoted = p.Promoted || name == n.Name
+	}
+	for _, r := range st.Instances(clone) {
+		p.Turning = p.Turning || r.Node == n.Name && (turning(r.Role) || turning(crm.Role(r.Pending)))
 	}
 	_, p.Fencing = st.PendingFence(n.Name)
 	p.Unread = st.FenceHistoryError != ""

@@ -69,6 +69,11 @@ func TestClusterFactsTakeWhatIsNotSaidForTheWorse(t *testing.T) {
 		"peer unclean not said":   {func(s *crm.Status) { s.Nodes[0].Unclean = crm.Unknown }, func(c fsm.Cluster) bool { return c.Peers[0].Unclean }},
 		"peer lost":               {func(s *crm.Status) { s.Nodes[0].Online = crm.No }, func(c fsm.Cluster) bool { return !c.Peers[0].Online }},
 		"remote node is no peer":  {func(s *crm.Status) { s.Nodes[0].Type = "remote" }, func(c fsm.Cluster) bool { return c.PeerCount == 0 }},
+		"peer promoted":           {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoted }, func(c fsm.Cluster) bool { return c.Peers[0].Promoted && !c.Peers[0].Turning }},
+		"peer promoting":          {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoting }, func(c fsm.Cluster) bool { return !c.Peers[0].Promoted && c.Peers[0].Turning }},
+		"peer's demote pending":   {func(s *crm.Status) { s.Resources[0].Pending = "Demoting" }, func(c fsm.Cluster) bool { return c.Peers[0].Turning }},
+		"peer monitored":          {func(s *crm.Status) { s.Resources[0].Pending = "Monitoring" }, func(c fsm.Cluster) bool { return !c.Peers[0].Turning }},
+		"this node demoting":      {func(s *crm.Status) { here(s).Role = crm.RoleDemoting }, func(c fsm.Cluster) bool { return !c.Peers[0].Turning }},
 		"peer in standby":         {func(s *crm.Status) { s.Nodes[0].Standby = crm.Yes }, func(c fsm.Cluster) bool { return c.OperatorMove }},
 		"moved by constraint":     {func(s *crm.Status) { s.Bans = []crm.Ban{{ID: "cli-ban-drbd_pg-clone-on-pg-a", Node: "pg-a"}} }, func(c fsm.Cluster) bool { return c.OperatorMove }},
 		"fence handler constrain": {func(s *crm.Status) { s.Bans = []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}} }, func(c fsm.Cluster) bool { return !c.OperatorMove }},
@@ -80,6 +85,9 @@ func TestClusterFactsTakeWhatIsNotSaidForTheWorse(t *testing.T) {
 		}, func(c fsm.Cluster) bool {
 			return c.Peers[0].Fenced != 0 && c.Peers[0].Fences.Has(c.Peers[0].Fenced) && !c.Peers[0].Fencing
 		}},
+		"fenced under its name in capitals": {func(s *crm.Status) { // as an operator typed it: Pacemaker keeps that, and fences
+			s.FenceEvents = []crm.FenceEvent{{Target: "PG-A", Action: "off", Status: "success", Completed: testWall}}
+		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced != 0 && c.Peers[0].Fences.Has(c.Peers[0].Fenced) }},
 		"fenced, nobody knows when": {func(s *crm.Status) {
 			s.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "success"}}
 		}, func(c fsm.Cluster) bool { return c.Peers[0].Fenced == 0 && c.Peers[0].Fences == "" }},

@@ -203,7 +203,7 @@ func stateFamilies() []family {
 				for _, status := range []string{"success", "failed", "pending"} {
 					count := 0
 					for _, e := range s.Crm.FenceEvents {
-						if e.Target == n.Name && e.Status == status {
+						if strings.EqualFold(e.Target, n.Name) && e.Status == status {
 							count++
 						}
 					}

@@ -77,7 +77,7 @@ func (s *Status) PromoteOp(id, node string) (Operation, bool) {
 func (s *Status) Fenced(target string) []FenceEvent {
 	var out []FenceEvent
 	for _, e := range s.FenceEvents {
-		if e.Target == target && e.Status == "success" && (e.Action == "off" || e.Action == "reboot") {
+		if strings.EqualFold(e.Target, target) && e.Status == "success" && (e.Action == "off" || e.Action == "reboot") {
 			out = append(out, e)
 		}
 	}
@@ -99,7 +99,7 @@ func (s *Status) LastFence(target string) (FenceEvent, bool) {
 
 // PendingFence returns the fencing of target that is under way.
 func (s *Status) PendingFence(target string) (FenceEvent, bool) {
-	i := slices.IndexFunc(s.FenceEvents, func(e FenceEvent) bool { return e.Target == target && e.Status == "pending" })
+	i := slices.IndexFunc(s.FenceEvents, func(e FenceEvent) bool { return strings.EqualFold(e.Target, target) && e.Status == "pending" })
 	if i < 0 {
 		return FenceEvent{}, false
 	}

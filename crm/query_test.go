@@ -144,7 +144,7 @@ func TestPendingFenceAndBansAreFound(t *testing.T) {
 	if e, ok := parse(t, "hand-2.0.xml").PendingFence("db-b"); ok {
 		t.Errorf("pending = %+v", e)
 	}
-	if e, ok := parse(t, "lab-3.0.0-fencing.xml").PendingFence("node2"); !ok {
+	if e, ok := parse(t, "lab-3.0.0-fencing.xml").PendingFence("NODE2"); !ok {
 		t.Errorf("lab: pending = %+v, %v", e, ok)
 	}
 	bans := parse(t, "hand-1.1.xml").FenceBans()

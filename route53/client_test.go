@@ -476,6 +476,7 @@ func TestWriteRefusesWhatWouldBreakTheSwap(t *testing.T) {
 		"IPv6":             func(w *route53.Write) { w.Addr = netip.MustParseAddr("::1") },
 		"other address":    func(w *route53.Write) { w.Addr = addrB },
 		"same epoch":       func(w *route53.Write) { w.Next.Epoch = 3 },
+		"epoch too large":  func(w *route53.Write) { w.Next.Epoch = 1 << 63 }, // which no read would take
 		"no next":          func(w *route53.Write) { w.Next = route53.Owner{} },
 		"node with spaces": func(w *route53.Write) { w.Next.Node = "a b" },
 		"no claim":         func(w *route53.Write) { w.Next.Claim = "" },

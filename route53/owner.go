@@ -58,8 +58,8 @@ func ParseOwner(raw string) (Owner, error) {
 
 	o := Owner{Node: val[2], Claim: val[4], Raw: raw}
 	var err error
-	if o.Epoch, err = strconv.ParseUint(val[1], 10, 63); err != nil { // one that 64 bits hold has no next one
-		return Owner{}, errors.New("parse owner: epoch is not a number below 2^63")
+	if o.Epoch, err = strconv.ParseUint(val[1], 10, 64); err != nil {
+		return Owner{}, errors.New("parse owner: epoch is not a number")
 	}
 	if o.Addr, err = netip.ParseAddr(val[3]); err != nil {
 		return Owner{}, errors.New("parse owner: addr is not an address")
@@ -73,10 +73,16 @@ func ParseOwner(raw string) (Owner, error) {
 	return o, nil
 }
 
+// maxEpoch is far from what promotions come to, and leaves room: the next epoch of one that is refused is still a number.
+const maxEpoch = 1<<63 - 1
+
 // check holds for each Owner that may stand in the zone.
 func (o Owner) check() error {
 	if o.Epoch == 0 {
 		return errors.New("epoch is 0, the first one is 1")
+	}
+	if o.Epoch > maxEpoch {
+		return errors.New("epoch is not below 2^63: somebody has edited the one before")
 	}
 	if !validNode(o.Node) {
 		return errors.New("owner is not a node name")

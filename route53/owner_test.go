@@ -44,8 +44,9 @@ func TestParseOwnerIsStrict(t *testing.T) {
 		"two blanks": edit(" epoch", "  epoch"), "field more": edit("v=1", "v=1 x=y"), "other order": edit("owner=", "addr="),
 		"epoch 0": edit("epoch=41", "epoch=0"), "epoch with zero": edit("epoch=41", "epoch=041"), "epoch with sign": edit("epoch=41", "epoch=+41"),
 		"epoch too large": edit("epoch=41", "epoch=18446744073709551616"), "last epoch": edit("epoch=41", "epoch=18446744073709551615"),
-		"no node":  edit("owner=pg-a", "owner="),
-		"odd node": edit("pg-a", "pg;a"), "IPv6": edit(addrA.String(), "::1"), "mapped": edit(addrA.String(), "::ffff:10.0.1.10"),
+		"epoch too large to write": edit("epoch=41", "epoch=9223372036854775808"),
+		"no node":                  edit("owner=pg-a", "owner="),
+		"odd node":                 edit("pg-a", "pg;a"), "IPv6": edit(addrA.String(), "::1"), "mapped": edit(addrA.String(), "::ffff:10.0.1.10"),
 		"address with zero": edit(addrA.String(), "10.0.1.010"), "claim in capitals": good[:len(good)-37] + strings.ToUpper(good[len(good)-37:]),
 		"claim with braces": edit("claim=", "claim={"), "too long": edit("pg-a", strings.Repeat("x", 250)), "newline": edit("pg-a", "pg-a\n"),
 	} {

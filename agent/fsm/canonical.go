@@ -116,6 +116,7 @@ func (s State) Canonical(now Time) State {
 		}
 	}
 	s.Writing.Base.At = 0
+	s.unsure = s.unsure && !s.Config.Ownership // else the claim tells
 	clamp(&s.Writing.Decided, now, MaxDecisionAge)
 	s.StalledAt = 0 // only told
 	for _, t := range [...]*Time{&s.settled, &s.Episode.Memory.Settled} {

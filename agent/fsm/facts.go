@@ -62,6 +62,7 @@ type Peer struct {
 	Name            string
 	Online, Unclean bool
 	Promoted        bool
+	Turning         bool    // on its way into or out of its promotion: it may be DRBD's Primary
 	Promotion       string  // names the promote operation in its history, "" when that shows none
 	Fencing         bool    // a fencing action against it is pending
 	Fenced          FenceID // its successful fencing with the newest time, 0 when the history holds none

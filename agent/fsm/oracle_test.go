@@ -106,9 +106,11 @@ func (o *oracle) learn(now Time, ev Event) {
 				delete(o.unfenced, p.Name)
 			case o.unfenced[p.Name]:
 				o.unfenced[p.Name] = !fresh
-			case known && was.Promoted && was.Online && !was.Unclean:
+			case known && was.Online && !was.Unclean && (was.Promoted || was.Turning):
 				orderly := !p.Online && !p.Unclean && demoted && o.drbd.Live && now-o.drbd.At <= time.Minute
 				o.unfenced[p.Name] = !orderly && !fresh && !early
+			case known && p.Unclean && p.Promoted:
+				o.unfenced[p.Name] = !fresh && !early
 			}
 		}
 		o.prior = map[string]Peer{}
@@ -383,7 +385,7 @@ func (w *walk) drawCluster() Cluster {
 	}
 	for _, f := range []*bool{
 		&out.Unclean, &out.Standby, &out.Pending, &out.Maintenance, &out.ActionPending, &out.Promoting, &out.FilesystemHere, &out.OperatorMove,
-		&out.PeerFailed, &out.TooMany, &out.Peers[0].Fencing, &out.Peers[0].Unclean,
+		&out.PeerFailed, &out.TooMany, &out.Peers[0].Fencing, &out.Peers[0].Unclean, &out.Peers[0].Turning,
 	} {
 		*f = *f != flip("flip")
 	}

@@ -103,7 +103,8 @@ func (s *State) peer(now Time, old Cluster, p Peer) {
 	}
 	if lost == nil {
 		for _, q := range old.Peers[:old.PeerCount] {
-			if q.Name == p.Name && q.Promoted && q.Online && !q.Unclean && !s.left(now, p) {
+			was := q.Online && !q.Unclean && (q.Promoted || q.Turning)
+			if q.Name == p.Name && (was && !s.left(now, p) || p.Unclean && p.Promoted) {
 				s.begin(now, "crm_mon: node lost")
 				s.hurried(now) // fencing is requested next
 				lost = s.remember(LostPeer{Name: p.Name, Fenced: early})

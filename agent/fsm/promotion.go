@@ -38,7 +38,7 @@ func (s *State) belong(claim string) {
 	}
 	s.published, s.Repairing, s.attempt, s.repaired, s.Fights = place{}, false, 0, 0, false
 	s.races, s.raceUsed, s.RaceUntil = 0, false, 0
-	s.ChangeID, s.created = "", false
+	s.ChangeID, s.created, s.unsure = "", false, false
 }
 
 func (s *State) promote(now Time, claim string) {

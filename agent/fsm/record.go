@@ -68,7 +68,7 @@ func (s *State) settle(now Time) {
 	}
 	switch {
 	case !s.Config.Ownership:
-		if !s.Published && z.Addr == s.Config.Addr && s.Episode.Attempted {
+		if !s.Published && s.unsure && z.Addr == s.Config.Addr {
 			s.unsettled(now, 0)
 			s.accepted(now, 0)
 		}
@@ -134,7 +134,7 @@ func (s *State) raced(now Time) {
 // accepted records that the claim of the promotion is in the zone.
 func (s *State) accepted(now Time, epoch uint64) {
 	s.Published, s.Epoch, s.published = true, epoch, place{s.Config.Record, s.Config.Addr}
-	s.Repairing, s.Retry = false, Retry{}
+	s.Repairing, s.unsure, s.Retry = false, false, Retry{}
 	if s.mark(now, DNSAccepted) {
 		s.Episode.Epoch = epoch
 	}
@@ -169,6 +169,7 @@ func (s *State) wrote(now Time, e Wrote) {
 		}
 		return
 	}
+	s.unsure = s.unsure || e.Unsure && w.Claim == s.Promotion
 	if e.Unsure || e.Conflict {
 		// Only the record tells what is. After a refusal it is still what it was.
 		s.Zone.OK = false

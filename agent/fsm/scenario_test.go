@@ -330,7 +330,9 @@ func (s *story) crm(what string, p *Peer) {
 		s.promotions++
 		p.Promoted, s.c.PromotedPeer, p.Promotion = true, peer, "a/"+strconv.Itoa(s.promotions+1)
 	case "peer demoted":
-		p.Promoted, s.c.PromotedPeer = false, ""
+		p.Promoted, p.Turning, s.c.PromotedPeer = false, false, ""
+	case "peer demoting", "peer promoting": // shown in place of its role
+		p.Promoted, p.Turning, s.c.PromotedPeer = false, true, ""
 	case "peer failed":
 		s.c.PeerFailed = true
 	case "peer standby":

@@ -62,6 +62,7 @@ type State struct {
 	wroteAt      Time   // when the last one ended that may have changed the record
 	settled      Time   // until then the resolvers may not all have heard of our last change
 	lagging      Time   // until then the API may answer what was before it
+	unsure       bool   // a write of this promotion may have been made: where nobody owns the record, a reading of our address tells
 	created      bool   // the last change made the record, and has not reached all name servers yet
 	cancelled    bool
 	ChangeID     string

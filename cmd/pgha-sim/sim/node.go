@@ -87,6 +87,7 @@ type node struct {
 	kept         map[deed]bool           // what its journal must know to be accepted
 	keptLost     bool                    // and that the other node was lost while it was promoted, and nobody had fenced it
 	keptGone     bool                    // the same, fenced or not
+	keptLostAt   time.Duration           // and when
 	vague        bool                    // and that it may have come back while nobody saw the history
 	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
 	known        bool                    // the other node's daemon had read the record as it was when this one was promoted

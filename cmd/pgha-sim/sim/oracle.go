@@ -318,6 +318,7 @@ func (o *oracle) keeps(p *proc) {
 	p.n.vague = p.vague
 	p.n.keptLost = p.lost && p.unfenced && p.lostAt < p.durable
 	p.n.keptGone = p.gone && p.lostAt < p.durable
+	p.n.keptLostAt = p.lostAt
 }
 
 func (o *oracle) remembers(p *proc) {
@@ -329,7 +330,7 @@ func (o *oracle) remembers(p *proc) {
 		p.n.kept, p.n.keptFenced = map[deed]bool{}, map[crm.FenceEvent]bool{}
 	}
 	p.lost, p.gone = p.n.keptLost && !p.blank, p.n.keptGone && !p.blank
-	p.vague = p.n.vague
+	p.vague, p.lostAt = p.n.vague, p.n.keptLostAt
 }
 
 // accepts judges a change that Route 53 has made. mends says that it only brought back what a stranger had changed.
