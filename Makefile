@@ -35,6 +35,7 @@ unit:
 lint:
 	$(GO) vet ./...
 	$(GO) tool -modfile=.ci/tools.mod golangci-lint run
+	@CHECK=1 .ci/mutants
 
 bench: ## the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
