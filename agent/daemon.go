@@ -44,16 +44,29 @@ func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logge
 // reloadPatience is how long a reload waits for a journal or a pause that is just being written.
 const reloadPatience = 2 * time.Second
 
+// soon waits for idle, but no longer than reloadPatience, and reports whether it came to that.
+func soon(idle func() bool) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), reloadPatience)
+	defer cancel()
+	for !idle() {
+		if ctx.Err() != nil {
+			return false
+		}
+		sleep(ctx, 10*time.Millisecond)
+	}
+	return true
+}
+
 // successor prepares an agent that can take over from this one, which goes on when that fails.
 func (a *Agent) successor(opts Options) (*Agent, error) {
 	if dir := opts.Config.State.Dir; dir != a.cfg.State.Dir {
 		// The journal, a pause and a latched split brain stand in the old one.
 		return nil, fmt.Errorf("state.dir cannot change from %s to %s in a reload: stop the daemon, move the files, and start it", a.cfg.State.Dir, dir)
 	}
-	if !a.pauses.idle(reloadPatience) {
-		return nil, fmt.Errorf("a pause is still being written: mend the disk of %s, then reload again", a.cfg.State.Dir)
+	if !soon(a.pauses.idle) {
+		return nil, fmt.Errorf("a pause or its end is still being written: mend the disk of %s, then reload again", a.cfg.State.Dir)
 	}
-	if !a.journal.idle(reloadPatience) {
+	if !soon(func() bool { return !a.journal.waiting() }) {
 		// The successor goes on from the journal alone: it would write again for a promotion that this agent knows to be contested.
 		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or mend it, then reload again", a.cfg.State.Dir)
 	}

@@ -101,8 +101,8 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	}
 }
 
-// TestReloadWaitsForTheJournal: the next agent goes on from it alone, and would not know what is not saved yet.
-func TestReloadWaitsForTheJournal(t *testing.T) {
+// TestReloadWaitsForTheDisk: the next agent goes on from the journal and the pause file alone, and would not know what is not written yet.
+func TestReloadWaitsForTheDisk(t *testing.T) {
 	a := agentOn(t, t.TempDir(), "boot", newTestClock())
 	opts := Options{Config: a.cfg, Logger: testLoggerOf(t), Clock: a.clock, boot: "boot"}
 	reload := func() error {

@@ -43,19 +43,13 @@ type pauses struct {
 	until atomic.Int64 // fsm.Time of the last one's end, for the guard: no change leaves once the operator has the answer
 }
 
-// idle waits until no request is being served, but no longer than within, and reports whether that is so. One is served for as long as its
-// file is written, which a disk that hangs does not end.
-func (p *pauses) idle(within time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	for !p.TryLock() {
-		if ctx.Err() != nil {
-			return false
-		}
-		sleep(ctx, 10*time.Millisecond)
+// idle reports whether no request is being served. One is served for as long as its file is written, which a disk that hangs does not end.
+func (p *pauses) idle() bool {
+	free := p.TryLock()
+	if free {
+		p.Unlock()
 	}
-	p.Unlock()
-	return true
+	return free
 }
 
 // end waits for the request that is being served. The next agent reads the file after that, so a later one would be lost on it.

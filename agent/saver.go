@@ -190,16 +190,6 @@ func (s *saver) waiting() bool {
 	return len(s.pending) > 0
 }
 
-// idle waits until nothing is to be written any more, and reports whether it came to that in time.
-func (s *saver) idle(within time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	for s.waiting() && ctx.Err() == nil {
-		sleep(ctx, 10*time.Millisecond)
-	}
-	return !s.waiting()
-}
-
 func (s *saver) close() {
 	if s.journal != nil {
 		_ = s.journal.Close()

@@ -73,7 +73,8 @@ func (s *Status) PromoteOp(id, node string) (Operation, bool) {
 	return last, found
 }
 
-// Fenced returns the events that took target down: off or reboot, with success, in the order of the document.
+// Fenced returns the events that took target down: off or reboot, with success, in the order of the document. The history has a name as the
+// requester typed it, and Pacemaker compares names without case (full_history_xml in crm_mon's output of fencing, 2.1).
 func (s *Status) Fenced(target string) []FenceEvent {
 	var out []FenceEvent
 	for _, e := range s.FenceEvents {
@@ -97,7 +98,7 @@ func (s *Status) LastFence(target string) (FenceEvent, bool) {
 	return last, found
 }
 
-// PendingFence returns the fencing of target that is under way.
+// PendingFence returns the fencing of target that is under way. Names are compared as Fenced does.
 func (s *Status) PendingFence(target string) (FenceEvent, bool) {
 	i := slices.IndexFunc(s.FenceEvents, func(e FenceEvent) bool { return strings.EqualFold(e.Target, target) && e.Status == "pending" })
 	if i < 0 {

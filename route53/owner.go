@@ -73,7 +73,7 @@ func ParseOwner(raw string) (Owner, error) {
 	return o, nil
 }
 
-// maxEpoch is far from what promotions come to, and leaves room: the next epoch of one that is refused is still a number.
+// maxEpoch is far from what promotions come to. What Read refuses is never written either.
 const maxEpoch = 1<<63 - 1
 
 // check holds for each Owner that may stand in the zone.
@@ -82,7 +82,7 @@ func (o Owner) check() error {
 		return errors.New("epoch is 0, the first one is 1")
 	}
 	if o.Epoch > maxEpoch {
-		return errors.New("epoch is not below 2^63: somebody has edited the one before")
+		return errors.New("epoch is not below 2^63")
 	}
 	if !validNode(o.Node) {
 		return errors.New("owner is not a node name")
