@@ -201,7 +201,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { a.findAddress(ctx); return nil })
 	}
 	group.Go(func() error { return a.loop(ctx) })
-	a.drainSpool(ctx)
 	err := group.Wait()
 	a.effects.Wait()
 	a.pauses.end()

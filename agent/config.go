@@ -85,7 +85,7 @@ type HTTPConfig struct {
 
 // StateConfig says where the agent keeps what must survive it.
 type StateConfig struct {
-	// Dir holds the journal, the spool and the pause; default /var/lib/pgha-agent.
+	// Dir holds the journal and the pause; default /var/lib/pgha-agent.
 	Dir string `toml:"dir"`
 	// AlertSocket receives the alerts of the hook; default /run/pgha-alert.sock. systemd holds it, so that alerts wait while the agent restarts.
 	AlertSocket string `toml:"alert_socket"`

@@ -9,7 +9,6 @@ const (
 	keyAddr    = "addr"
 	keyLate    = "late"
 	keyCount   = "count"
-	keyBad     = "bad"
 	keyEpisode = "episode"
 	keyPhase   = "phase"
 	keyAfter   = "after"

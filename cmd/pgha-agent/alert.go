@@ -39,8 +39,8 @@ func newAlert(config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "alert",
 		Short: "Pacemaker alert agent: hand one alert to the daemon",
-		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon is away, the alert is kept in the spool, and on a\n" +
-			"promotion this command publishes the record itself, until 5 s before the end of the alert's timeout: option pgha_timeout of its\n" +
+		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon does not take it, then on a promotion\n" +
+			"of this node this command publishes the record itself, until 5 s before the end of the alert's timeout: option pgha_timeout of its\n" +
 			"registration, 30 s without it. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
 			"The socket is the alert's recipient when that is an absolute path, else the default one, else the configured one.",
 		Args: cobra.NoArgs,
@@ -86,15 +86,12 @@ func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
 	return err
 }
 
-// fallBack does what the daemon cannot: it keeps the alert, and publishes a promotion.
+// fallBack publishes a promotion that the daemon cannot. Other alerts need nobody: a daemon that starts looks at once, and Pacemaker keeps what has happened.
 func fallBack(ctx context.Context, config string, alert crm.Alert) {
 	cfg, err := agent.LoadConfig(config)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
 		return
-	}
-	if err := agent.SpoolAlert(filepath.Join(cfg.State.Dir, agent.SpoolName), alert); err != nil {
-		fmt.Fprintln(os.Stderr, "pgha-alert: keep alert:", err)
 	}
 	promoted := alert.Kind == crm.AlertResource && alert.Task == "promote" && alert.RC != nil && *alert.RC == 0
 	if !promoted || alert.Node != cfg.Node.Name {

@@ -97,19 +97,19 @@ func jsonNames(t reflect.Type) []string {
 		case t.Kind() == reflect.Slice:
 			walk(t.Elem(), path+"[]")
 		case t.Kind() == reflect.Struct:
-			for i := range t.NumField() {
-				name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-				if !t.Field(i).IsExported() || name == "-" {
+			for f := range t.Fields() {
+				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				if !f.IsExported() || name == "-" {
 					continue
 				}
 				below := path
-				if name == "" && !t.Field(i).Anonymous {
-					name = t.Field(i).Name
+				if name == "" && !f.Anonymous {
+					name = f.Name
 				}
 				if name != "" {
 					below = path + "." + name
 				}
-				walk(t.Field(i).Type, below)
+				walk(f.Type, below)
 			}
 		default:
 			list = append(list, path)
