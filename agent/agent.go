@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/crm/corosync"
@@ -25,7 +26,7 @@ import (
 
 // Options are what an Agent is made of beside its configuration.
 type Options struct {
-	Config  *Config
+	Config  *config.Config
 	Version string
 	Logger  *slog.Logger // may block: the agent does not wait for it
 	Clock   Clock        // nil: the kernel's
@@ -42,7 +43,7 @@ type Options struct {
 
 // Agent is the daemon of one node. The loop owns state, details and savedHolds; everything else reads the snapshot.
 type Agent struct {
-	cfg   *Config
+	cfg   *config.Config
 	opts  Options
 	log   *slog.Logger
 	clock Clock
@@ -139,9 +140,9 @@ func (a *Agent) begin() {
 func (a *Agent) coreConfig() fsm.Config {
 	c := fsm.Config{
 		Node:            a.cfg.Node.Name,
-		PublishWritable: a.cfg.Record.PublishOn == PublishOnWritable,
-		Ownership:       a.cfg.Record.Ownership == OwnershipTXT,
-		Repair:          a.cfg.Record.Repair && a.cfg.Record.Ownership == OwnershipTXT,
+		PublishWritable: a.cfg.Record.PublishOn == config.PublishOnWritable,
+		Ownership:       a.cfg.Record.Ownership == config.OwnershipTXT,
+		Repair:          a.cfg.Record.Repair && a.cfg.Record.Ownership == config.OwnershipTXT,
 		Record:          a.cfg.Record.ZoneID + " " + a.cfg.Record.Name + " " + a.cfg.Record.Ownership,
 		TTL:             a.cfg.Record.TTL,
 		View:            a.src.Client != nil,

@@ -11,12 +11,13 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
 // Daemon runs agents one after the other: each value from reload loads the configuration again and, when an agent can be made of it, replaces
 // the one that runs, and goes on from the journal as after a restart. A bad configuration changes nothing.
-func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logger, error), reload <-chan struct{}) (err error) {
+func Daemon(ctx context.Context, opts Options, load func() (*config.Config, *slog.Logger, error), reload <-chan struct{}) (err error) {
 	if opts.Config, opts.Logger, err = load(); err != nil {
 		return err
 	}

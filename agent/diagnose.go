@@ -5,15 +5,16 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
 )
 
 // DoctorOptions tells the doctor what this configuration, read from file, is about.
-func DoctorOptions(c *Config, file string) doctor.Options {
+func DoctorOptions(c *config.Config, file string) doctor.Options {
 	return doctor.Options{
 		Node: c.Node.Name, Clone: c.Cluster.Promotable, Resource: c.Drbd.Resource, Address: c.Node.Address,
 		CrmMon: c.Cluster.CrmMon, Drbdsetup: c.Drbd.Drbdsetup, PostgresDSN: c.Postgres.DSN,
-		Record: c.route53Options(), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
+		Record: route53Options(c), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
@@ -55,7 +56,7 @@ func (a *Agent) listen(ctx context.Context, group *errgroup.Group) {
 			return s.Serve(limitConns(a.controlAt))
 		})
 	})
-	if a.cfg.HTTP.Listen != Off {
+	if a.cfg.HTTP.Listen != config.Off {
 		group.Go(func() error { a.servePublic(ctx); return nil })
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
@@ -100,7 +101,7 @@ func TestPauseAfterTheEndIsRefused(t *testing.T) {
 
 func TestUnreadablePauseFilePauses(t *testing.T) {
 	for name, text := range map[string]string{"empty": "", "torn": `{"until":"2026-`, "no time": `{"until":5}`} {
-		cfg, clock := DefaultConfig(), newTestClock()
+		cfg, clock := config.Default(), newTestClock()
 		cfg.Node.Name, cfg.Node.Address, cfg.State.Dir = "pg-b", "127.0.2.10", t.TempDir()
 		cfg.Record.ZoneID, cfg.Record.Name = "Z1", testName
 		if err := os.WriteFile(filepath.Join(cfg.State.Dir, pauseName), []byte(text), 0o640); err != nil {

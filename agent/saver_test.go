@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -117,7 +118,7 @@ func TestRewrittenJournalIsInItsDirectoryBeforeItCounts(t *testing.T) {
 // agentOn makes an agent that is stepped by hand, on a state directory.
 func agentOn(t *testing.T, dir, boot string, clock Clock) *Agent {
 	t.Helper()
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.Name, cfg.Node.Address, cfg.State.Dir = "pg-b", "127.0.2.10", dir
 	cfg.Record.ZoneID, cfg.Record.Name = "Z1", testName
 	a, err := New(Options{Config: &cfg, Logger: testLoggerOf(t), Clock: clock, boot: boot})

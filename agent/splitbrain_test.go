@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
@@ -24,7 +25,7 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 		"the stream breaks in between": {latched, {}, comparing, connected},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
+			a := &Agent{cfg: &config.Config{}, log: slog.New(slog.DiscardHandler)}
 			a.cfg.State.Dir = t.TempDir()
 			if !reports[0].Connected && !reports[0].SplitBrain {
 				if err := os.WriteFile(a.splitBrainFile(), nil, 0o640); err != nil {
@@ -83,7 +84,7 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 		"nobody knows which peer": {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false}, left: "dr\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
+			a := &Agent{cfg: &config.Config{}, log: slog.New(slog.DiscardHandler)}
 			a.cfg.State.Dir = t.TempDir()
 			if c.file != "" {
 				text := c.file
@@ -110,7 +111,7 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 }
 
 func TestSplitBrainFileThatCannotBeReadLatchesEveryPeer(t *testing.T) {
-	a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
+	a := &Agent{cfg: &config.Config{}, log: slog.New(slog.DiscardHandler)}
 	a.cfg.State.Dir = t.TempDir()
 	if err := os.Mkdir(a.splitBrainFile(), 0o750); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -35,7 +36,7 @@ func publishWait(option string) (time.Duration, error) {
 	return max(limit-alertSpare, limit/2), nil
 }
 
-func newAlert(config *string) *cobra.Command {
+func newAlert(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "alert",
 		Short: "Pacemaker alert agent: hand one alert to the daemon",
@@ -54,9 +55,9 @@ func newAlert(config *string) *cobra.Command {
 				fmt.Fprintln(os.Stderr, "pgha-alert: CRM_alert_version is not set: this is called by Pacemaker, nothing to do")
 				return
 			}
-			if err := deliver(cmd, *config, alert); err != nil {
+			if err := deliver(cmd, *file, alert); err != nil {
 				fmt.Fprintln(os.Stderr, "pgha-alert:", err)
-				fallBack(cmd.Context(), *config, alert)
+				fallBack(cmd.Context(), *file, alert)
 			}
 		},
 	}
@@ -64,10 +65,10 @@ func newAlert(config *string) *cobra.Command {
 
 // deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is on the
 // failover path.
-func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
+func deliver(cmd *cobra.Command, file string, alert crm.Alert) error {
 	socket := alertsock.Path(alert)
 	if !filepath.IsAbs(alert.Recipient) && cmd.Flags().Changed("config") {
-		cfg, err := agent.LoadConfig(config)
+		cfg, err := config.Load(file)
 		if err != nil {
 			return err
 		}
@@ -80,15 +81,15 @@ func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
 		return err
 	}
 	// Only now is it worth the time to see whether the configuration names another socket.
-	if cfg, cfgErr := agent.LoadConfig(config); cfgErr == nil && cfg.State.AlertSocket != socket {
+	if cfg, cfgErr := config.Load(file); cfgErr == nil && cfg.State.AlertSocket != socket {
 		return alertsock.SendAlert(ctx, cfg.State.AlertSocket, alert)
 	}
 	return err
 }
 
 // fallBack publishes a promotion that the daemon cannot. Other alerts need nobody: a daemon that starts looks at once, and Pacemaker keeps what has happened.
-func fallBack(ctx context.Context, config string, alert crm.Alert) {
-	cfg, err := agent.LoadConfig(config)
+func fallBack(ctx context.Context, file string, alert crm.Alert) {
+	cfg, err := config.Load(file)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
 		return

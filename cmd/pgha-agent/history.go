@@ -14,16 +14,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
-func newHistory(config *string) *cobra.Command {
+func newHistory(file *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "history [EPISODE]",
 		Short: "Show the episodes of this node, or one of them as a timeline",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/pg"
@@ -35,7 +36,7 @@ func TestVisibleNames(t *testing.T) {
 	section("JSON: explain", jsonNames(reflect.TypeFor[explanation]()))
 	section("JSON: doctor", jsonNames(reflect.TypeFor[doctor.Result]()))
 	section("JSON: switchover", jsonNames(reflect.TypeFor[switchoverDoc]()))
-	section("configuration", configNames(reflect.ValueOf(agent.DefaultConfig()), ""))
+	section("configuration", configNames())
 	section("metrics", metricNames(t))
 	section("commands and flags", commandNames(newRoot(), ""))
 
@@ -120,20 +121,15 @@ func jsonNames(t reflect.Type) []string {
 }
 
 // configNames lists every key of the configuration file with its default.
-func configNames(v reflect.Value, path string) []string {
-	if v.Kind() != reflect.Struct {
-		return []string{fmt.Sprintf("%s = %v", path, v)}
-	}
-	var list []string
-	for i := range v.NumField() {
-		name := strings.TrimPrefix(path+"."+v.Type().Field(i).Tag.Get("toml"), ".")
-		if name == "node.name" {
-			list = append(list, name) // its default is the machine's
-			continue
+func configNames() []string {
+	c := config.Default()
+	names, values := config.Fields(&c)
+	for i, v := range values {
+		if names[i] != "node.name" { // its default is the machine's
+			names[i] += fmt.Sprintf(" = %v", reflect.ValueOf(v).Elem())
 		}
-		list = append(list, configNames(v.Field(i), name)...)
 	}
-	return list
+	return names
 }
 
 // metricNames lists metrics with their type and labels, from the page that a test holds to what the agent exports.
