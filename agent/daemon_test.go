@@ -114,11 +114,11 @@ func TestReloadWaitsForTheDisk(t *testing.T) {
 		}
 		return err
 	}
-	a.journal.save(testEntry(1))
+	a.journal.Save(testEntry(1))
 	if err := reload(); err == nil || !strings.Contains(err.Error(), a.cfg.State.Dir) {
 		t.Errorf("with an episode that is not saved: %v", err)
 	}
-	if err := a.journal.flush(); err != nil {
+	if err := a.journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	a.pauses.Lock() // what a request holds while its file is written: the disk hangs

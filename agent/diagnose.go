@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 )
 
 // DoctorOptions tells the doctor what this configuration, read from file, is about.
@@ -26,10 +27,10 @@ const (
 
 // diagnose runs the doctor's free checks now and then. The time varies, so that two nodes that were started together do not go together.
 func (a *Agent) diagnose(ctx context.Context) {
-	for wait := doctorFirst; ; wait = doctorEvery {
-		sleep(ctx, wait+rand.N(wait/5))
+	for delay := doctorFirst; ; delay = doctorEvery {
+		wait.For(ctx, delay+rand.N(delay/5))
 		for ctx.Err() == nil && a.Snapshot().State.Episode.Open() {
-			sleep(ctx, doctorBusy)
+			wait.For(ctx, doctorBusy)
 		}
 		if ctx.Err() != nil {
 			return

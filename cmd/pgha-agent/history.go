@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
 func newHistory(file *string) *cobra.Command {
@@ -28,13 +29,13 @@ func newHistory(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			entries, _, err := agent.ReadJournal(cfg.State.Dir)
+			entries, _, err := state.ReadJournal(cfg.State.Dir)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // before the first episode there is no journal
 				return err
 			}
 			docs := []*agent.EpisodeDoc{}
 			for _, e := range entries {
-				docs = append(docs, e.Doc())
+				docs = append(docs, agent.EntryDoc(&e))
 			}
 			out := cmd.OutOrStdout()
 			if len(args) == 1 {

@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -16,23 +15,6 @@ import (
 
 // nobody is a user who is neither root nor the agent.
 const nobody = 65534
-
-// asUser runs do as another user, in a thread of its own: the kernel's credentials belong to threads.
-func asUser(t *testing.T, uid int, do func()) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be another user: what such a one can do was not tested")
-	}
-	runtime.LockOSThread()
-	set := func(euid int) {
-		if _, _, e := syscall.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(euid), ^uintptr(0)); e != 0 {
-			t.Fatalf("become user %d: %v", euid, e)
-		}
-	}
-	set(uid)
-	defer func() { set(0); runtime.UnlockOSThread() }()
-	do()
-}
 
 // limited fails the test when f hangs, as it would on a FIFO.
 func limited(t *testing.T, f func()) {
@@ -85,16 +67,16 @@ func TestPlantedFilesAreNeitherReadNorWritten(t *testing.T) {
 			}
 			limited(t, func() {
 				plantAt(pauseName)
-				if until, err := readPause(dir, SystemClock{}); err == nil {
+				if until, err := ReadPause(dir, time.Now(), 0); err == nil {
 					t.Errorf("pause of %v read from it", until)
 				}
-				err := writePause(dir, time.Now().Add(time.Hour))
+				err := WritePause(dir, time.Now().Add(time.Hour))
 				untouched("write a pause")
 				if name == "directory" {
 					if err == nil {
 						t.Error("a pause in place of a directory")
 					}
-				} else if until, readErr := readPause(dir, SystemClock{}); err != nil || readErr != nil || until == 0 {
+				} else if until, readErr := ReadPause(dir, time.Now(), 0); err != nil || readErr != nil || until == 0 {
 					t.Errorf("own pause in its place: %v, %v, %v", err, until, readErr)
 				}
 				plantAt(splitBrainName)
@@ -141,7 +123,7 @@ func smallDisk(t *testing.T, size string) string {
 func TestStateSurvivesAFullFileSystem(t *testing.T) {
 	dir := smallDisk(t, "64k")
 	j, _ := mustOpen(t, dir)
-	if err := writePause(dir, time.Now().Add(time.Hour)); err != nil {
+	if err := WritePause(dir, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	saved := uint64(0)
@@ -153,10 +135,10 @@ func TestStateSurvivesAFullFileSystem(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || saved < 10 {
 		t.Fatalf("%d saved, then %v", saved, err)
 	}
-	if err := writePause(dir, time.Now().Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) {
+	if err := WritePause(dir, time.Now().Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("pause on a full disk: %v", err)
 	}
-	if left, err := readPause(dir, SystemClock{}); err != nil || left-(SystemClock{}).Boot() > time.Hour {
+	if left, err := ReadPause(dir, time.Now(), 0); err != nil || left > time.Hour {
 		t.Errorf("the pause before: %v, %v", left, err)
 	}
 	if hidden, _ := filepath.Glob(filepath.Join(dir, ".pause*")); len(hidden) != 0 {
@@ -190,7 +172,7 @@ func TestJournalSurvivesADiskThatIsFullAtAnyByte(t *testing.T) {
 			t.Fatalf("byte %d: %v", part, err)
 		}
 		whole := part >= len(line)-1 // the newline is not needed
-		check := func(when string, list []JournalEntry, skipped int) {
+		check := func(when string, list []Entry, skipped int) {
 			t.Helper()
 			torn := !whole && part > 0
 			if len(list) < 1 || list[0].Episode.ID != 1 || len(list) > 1 != whole || (skipped == 1) != torn {
@@ -211,7 +193,7 @@ func TestJournalSurvivesADiskThatIsFullAtAnyByte(t *testing.T) {
 }
 
 func TestNoStateDirectory(t *testing.T) {
-	if _, err := readPause(filepath.Join(t.TempDir(), "none"), SystemClock{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadPause(filepath.Join(t.TempDir(), "none"), time.Now(), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if err := replaceFile(filepath.Join(t.TempDir(), "none"), pauseName, nil); !errors.Is(err, fs.ErrNotExist) {
