@@ -2,6 +2,7 @@
 package crm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,11 +12,15 @@ import (
 	"github.com/beevik/etree"
 )
 
-// Bounds on a document. A 32-node cluster with 500 resources prints a fifth of MaxDocument. Up to seventy times its size is
-// allocated while it is read, and whoever may write to the CIB can make it large: the unit's MemoryMax has to hold that beside crm_mon itself.
+// Bounds on a document. A cluster of 32 nodes with 500 resources prints a fifth of MaxDocument. Recorded documents have
+// at least 36 bytes per tag and 19 per attribute, so MaxDocument is the first bound that a real one reaches. Without the
+// others a document of tiny elements costs a hundred times its size in memory, and whoever may write to the CIB can make
+// one. The unit's MemoryMax has to hold the largest document beside crm_mon itself.
 const (
-	MaxDocument = 2 << 20 // bytes
-	MaxDepth    = 64      // nested elements; crm_mon prints about 6
+	MaxDocument   = 2 << 20 // bytes
+	MaxDepth      = 64      // nested elements; crm_mon prints about 6
+	MaxTags       = 1 << 16 // start and end tags, counted as "<"; comments and the like are among them
+	MaxAttributes = 1 << 17 // counted as "="; those in texts are among them
 )
 
 // ErrNoData says that a document is well formed and reports no error, but holds nothing about the cluster. Pacemaker
@@ -87,6 +92,12 @@ func Parse(doc []byte) (*Status, error) {
 func readRoot(doc []byte) (*etree.Element, error) {
 	if len(doc) > MaxDocument {
 		return nil, fmt.Errorf("document of %d bytes is larger than %d", len(doc), MaxDocument)
+	}
+	if n := bytes.Count(doc, []byte("<")); n > MaxTags {
+		return nil, fmt.Errorf("document of %d tags, more than %d are not read", n, MaxTags)
+	}
+	if n := bytes.Count(doc, []byte("=")); n > MaxAttributes {
+		return nil, fmt.Errorf("document of %d attributes, more than %d are not read", n, MaxAttributes)
 	}
 	tree := etree.NewDocument()
 	tree.ReadSettings.MaxDepth = MaxDepth
