@@ -62,7 +62,7 @@ func newDebug() *cobra.Command {
 					if err != nil {
 						return asError(cmd, err)
 					}
-					return printJSON(cmd.OutOrStdout(), crm.NewDump(st))
+					return printJSON(cmd.OutOrStdout(), st)
 				})
 			},
 		},
