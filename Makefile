@@ -7,6 +7,8 @@ BIN     ?= bin
 ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 SEEDS    ?= 1000
+# The tests of the HTML page need a browser where .ci/deps can install one: Debian has it as a package, Ubuntu as a snap only.
+BROWSER  ?= $(if $(filter debian,$(shell . /etc/os-release && echo $$ID)),1)
 
 .PHONY: all build programs demo test unit lint deps bench sim explore fleet mutants fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
@@ -25,11 +27,11 @@ demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
 
 test: deps lint unit ## everything but the lab
 
-deps: ## PostgreSQL for the tests of pg and the demo, systemd's analyzer for the units, promtool for the alert rules
+deps: ## install what the tests need: PostgreSQL, systemd's analyzer, promtool, Chromium
 	@.ci/deps
 
 unit:
-	PGHA_REQUIRE_POSTGRES=1 PGHA_REQUIRE_PROMTOOL=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+	PGHA_REQUIRE_POSTGRES=1 PGHA_REQUIRE_PROMTOOL=1 PGHA_REQUIRE_BROWSER=$(BROWSER) $(GO) test -race -shuffle=on -timeout 20m ./...
 	$(GO) test -timeout 20m ./cmd/pgha-sim/explore # under the race detector it searches a little of it only
 
 lint:
