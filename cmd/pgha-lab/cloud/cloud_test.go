@@ -190,7 +190,7 @@ func TestRequestsAreAnsweredInTheWordsOfTheAPI(t *testing.T) {
 		{"filter of an unknown id", "DescribeInstances", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", "i-0000000000000000f"}, 200, ""},
 		{"by tag and state", "DescribeInstances", []string{"Filter.1.Name", "tag:Name", "Filter.1.Value.1", "node1", "Filter.2.Name", "instance-state-name", "Filter.2.Value.1", "running"}, 200, id1 + " 16 running 10.0.1.10 node1"},
 		{"by state", "DescribeInstances", []string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped"}, 200, ""},
-		{"unknown filter", "DescribeInstances", []string{"Filter.1.Name", "colour"}, 400, "InvalidParameterValue"},
+		{"unknown filter", "DescribeInstances", []string{"Filter.1.Name", "color"}, 400, "InvalidParameterValue"},
 		{"dry run of a look", "DescribeInstances", []string{"DryRun", "true"}, 412, "DryRunOperation"},
 		{"dry run", "StopInstances", []string{"InstanceId.1", id1, "DryRun", "true", "Force", "true"}, 412, "DryRunOperation"},
 		{"unknown instance", "StopInstances", []string{"InstanceId.1", id1, "InstanceId.2", "i-0000000000000000f"}, 400, "InvalidInstanceID.NotFound"},
