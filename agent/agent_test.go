@@ -289,7 +289,7 @@ func TestRestartDoesNotPublishAgain(t *testing.T) {
 	stop()
 	writes := w.aws.Count("ChangeResourceRecordSets")
 	a, _ = w.start()
-	w.await("the claim to be recognised", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	w.await("the claim to be recognized", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
 	// And with the history erased by a cleanup as well.
 	w.crm(crmDoc{promoted: "pg-b", noHistory: true, fenced: time.Now()})
 	looked := a.Snapshot().State.Cluster.At

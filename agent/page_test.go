@@ -321,12 +321,28 @@ func pageServer(t *testing.T, name string) *httptest.Server {
 	return s
 }
 
+// browser is the path of a Chromium, or "" when there is none.
+func browser() string {
+	if path := os.Getenv("PGHA_CHROMIUM"); path != "" {
+		return path
+	}
+	for _, name := range []string{"chromium-headless-shell", "chromium"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
 // chromium runs a headless browser and returns what it prints.
 func chromium(t *testing.T, args ...string) string {
 	t.Helper()
-	path := os.Getenv("PGHA_CHROMIUM")
+	path := browser()
+	if path == "" && os.Getenv("PGHA_REQUIRE_BROWSER") == "1" {
+		t.Fatal("no Chromium (package chromium-headless-shell), and PGHA_REQUIRE_BROWSER=1 asks for it")
+	}
 	if path == "" {
-		t.Skip("PGHA_CHROMIUM does not name a Chromium: what the page shows in a browser was not tested")
+		t.Skip("no Chromium (PGHA_CHROMIUM names another one): what the page shows in a browser was not tested")
 	}
 	// Not t.TempDir: the browser's last children write into it until after it has ended.
 	dir, err := os.MkdirTemp("", "pgha-page")

@@ -77,7 +77,7 @@ func AlertFromEnv(env []string) (Alert, bool, error) {
 	if n := integer(vars["node_sequence"]); n != nil {
 		a.Sequence = *n
 	}
-	a.sanitise()
+	a.sanitize()
 	if a.Kind == "" {
 		return Alert{}, false, errors.New("alert: CRM_alert_kind is not set")
 	}
@@ -94,15 +94,15 @@ func DecodeAlert(doc []byte) (Alert, error) {
 	if err := json.Unmarshal(doc, &a); err != nil {
 		return Alert{}, fmt.Errorf("decode alert: %w", err)
 	}
-	a.sanitise()
+	a.sanitize()
 	if a.Kind == "" {
 		return Alert{}, errors.New("decode alert: no kind")
 	}
 	return a, nil
 }
 
-// sanitise bounds every field; what it made it leaves as it is.
-func (a *Alert) sanitise() {
+// sanitize bounds every field; what it made it leaves as it is.
+func (a *Alert) sanitize() {
 	for _, text := range []*string{
 		&a.Kind, &a.Version, &a.Recipient, &a.Node, &a.NodeID, &a.Desc, &a.Task, &a.Resource, &a.AttributeName, &a.AttributeValue,
 	} {

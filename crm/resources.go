@@ -110,7 +110,7 @@ func (r *reader) children(parent *etree.Element, at place) {
 }
 
 // markPromotable marks the primitive inside of a promotable bundle, on all replicas when one shows the role; its
-// neighbours (container, address, connection) are not promotable. It tells whether there was one.
+// neighbors (container, address, connection) are not promotable. It tells whether there was one.
 func markPromotable(replicas []Resource) bool {
 	for _, shown := range replicas {
 		if !promotableRole(shown.Role) {

@@ -98,11 +98,11 @@ func TestUnitsVerify(t *testing.T) {
 	if out := verify(t, dir); out != "" {
 		t.Errorf("systemd-analyze verify:\n%s", out)
 	}
-	// That silence means something: a misspelt option and a program that is not there are noticed.
+	// That silence means something: a misspelled option and a program that is not there are noticed.
 	path := filepath.Join(dir, "etc/systemd/system", service)
 	write(t, path, strings.Replace(read(t, service), "ProtectHome=", "ProtectHouse=", 1), 0o644)
 	if out := verify(t, dir); !strings.Contains(out, "ProtectHouse") {
-		t.Errorf("a misspelt option gave %q", out)
+		t.Errorf("a misspelled option gave %q", out)
 	}
 	write(t, path, strings.ReplaceAll(read(t, service), "/usr/bin/pgha-agent", "/usr/bin/nothing"), 0o644)
 	if out := verify(t, dir); !strings.Contains(out, "/usr/bin/nothing") {

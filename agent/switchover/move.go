@@ -66,7 +66,7 @@ type Mover struct {
 	Say     func(after time.Duration, line string)
 }
 
-// Move does what the plan says, and takes back the constraint however it ends: done, failed, too late, or ctx cancelled. Only a kill leaves
+// Move does what the plan says, and takes back the constraint however it ends: done, failed, too late, or ctx canceled. Only a kill leaves
 // it, and then until its time is over. An error means that nothing was changed.
 func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 	began := time.Now()
