@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 var clusterScenarios = []scenario{
@@ -36,7 +36,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 			return t.await(ctx, time.Minute, fmt.Sprintf("both agents say maintenance: %t", on), func() bool {
 				for _, n := range t.nodes {
 					d, _ := t.status(ctx, n)
-					if d == nil || slices.ContainsFunc(d.Problems, func(f agent.Finding) bool { return f.Code == "maintenance" }) != on {
+					if d == nil || slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return f.Code == "maintenance" }) != on {
 						return false
 					}
 				}
@@ -83,7 +83,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		t.expect(d.Publication.State == agent.PubObserved && d.Publication.Promotion == before.Publication.Promotion && d.Record.Epoch == before.Record.Epoch,
+		t.expect(d.Publication.State == status.PubObserved && d.Publication.Promotion == before.Publication.Promotion && d.Record.Epoch == before.Record.Epoch,
 			"%s: the publication was %s, is %s", step.what, asJSON(before.Publication), asJSON(d.Publication))
 	}
 	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
@@ -92,7 +92,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 	for _, n := range t.nodes {
 		t.expect(t.calls(t.start, n)["ChangeResourceRecordSets"] == 0, "%s tried to write: %v", n.name, t.calls(t.start, n))
 		list, err := t.episodes(ctx, n)
-		t.expect(err == nil && !slices.ContainsFunc(list, func(d agent.EpisodeDoc) bool { return d.Promotion != "" }), "%s saw a promotion: %s %v", n.name, asJSON(list), err)
+		t.expect(err == nil && !slices.ContainsFunc(list, func(d status.EpisodeDoc) bool { return d.Promotion != "" }), "%s saw a promotion: %s %v", n.name, asJSON(list), err)
 	}
 	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
 	t.expect(t.outage() < 10*time.Second, "the writer was out for %s", t.outage())
@@ -138,7 +138,7 @@ func (t *trial) afterColdBoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == agent.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
+	t.expect(d.Publication.State == status.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
 	return t.finish(ctx, terms{publications: 1})
 }
 
@@ -215,17 +215,17 @@ func longRecovery(ctx context.Context, t *trial) error {
 	if err := t.await(ctx, patience, "the record names "+s.name, func() bool { return t.aws.record() == s.addr.String() }); err != nil {
 		return err
 	}
-	var said *agent.StatusDoc
+	var said *status.Doc
 	if err := t.await(ctx, 5*time.Minute, s.name+": observed, and PostgreSQL is starting up", func() bool {
 		d, _ := t.status(ctx, s)
-		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == agent.PubObserved {
+		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == status.PubObserved {
 			said = d
 		}
 		return said != nil && t.value(s, "pgha_postgres_state", "state", "starting_up") == 1 && t.value(s, "pgha_postgres_state", "state", "writable") == 0
 	}); err != nil {
 		return err
 	}
-	t.expect(!said.Ready && slices.ContainsFunc(said.Problems, func(f agent.Finding) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
+	t.expect(!said.Ready && slices.ContainsFunc(said.Problems, func(f status.Problem) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
 	starting := time.Now()
 	t.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
 	if err := t.moves(ctx, s, 10*time.Minute); err != nil {
