@@ -7,16 +7,21 @@ BIN     ?= bin
 ZSHDIR  ?= $(PREFIX)/share/zsh/vendor-completions
 FUZZTIME ?= 30s
 SEEDS    ?= 1000
+# The tests of the HTML page need a browser where .ci/deps can install one: Debian has it as a package, Ubuntu as a snap only.
+BROWSER  ?= $(if $(filter debian,$(shell . /etc/os-release && echo $$ID)),1)
 
-.PHONY: all build programs demo test unit lint deps bench sim explore fleet mutants fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
+.PHONY: all help build programs demo test unit lint deps bench sim explore fleet mutants fuzz audit licenses check-dashboards docs install packages packages-test lab lab-test lab-bench lab-stage clean
 
-all: build
+all: build ## what make does without a target: build
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: programs ## build the agent, its man pages and completions into bin/
 	@mkdir -p $(BIN)/man $(BIN)/completions && $(GO) run -tags man ./cmd/pgha-agent man $(BIN)/man
 	@for shell in bash zsh fish; do $(BIN)/pgha-agent completion $$shell > $(BIN)/completions/$$shell || exit; done
 
-programs:
+programs: ## build the two programs of a node alone
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/pgha-agent ./cmd/pgha-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/pgha-alert ./cmd/pgha-alert
 
@@ -25,14 +30,14 @@ demo: build ## a failover on loopback with the real agent; ONCE=1 ends by itself
 
 test: deps lint unit ## everything but the lab
 
-deps: ## PostgreSQL for the tests of pg and the demo, systemd's analyzer for the units, promtool for the alert rules
+deps: ## install what the tests need: PostgreSQL, systemd's analyzer, promtool, Chromium
 	@.ci/deps
 
-unit:
-	PGHA_REQUIRE_POSTGRES=1 PGHA_REQUIRE_PROMTOOL=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+unit: ## every test but the lab, under the race detector
+	PGHA_REQUIRE_POSTGRES=1 PGHA_REQUIRE_PROMTOOL=1 PGHA_REQUIRE_BROWSER=$(BROWSER) $(GO) test -race -shuffle=on -timeout 20m ./...
 	$(GO) test -timeout 20m ./cmd/pgha-sim/explore # under the race detector it searches a little of it only
 
-lint:
+lint: ## vet, golangci-lint, and whether each deliberate fault still fits the code
 	$(GO) vet ./...
 	$(GO) tool -modfile=.ci/tools.mod golangci-lint run
 	@CHECK=1 .ci/mutants
@@ -41,13 +46,13 @@ bench: ## the figures of docs/performance.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./cmd/pgha-bench
 
-sim: ## simulated clusters under faults, with the real agents: SEEDS=1000 of them, until one is wrong; see docs/safety.md
+sim: ## simulated clusters under faults, with the real agents, SEEDS of them: docs/safety.md
 	$(GO) run ./cmd/pgha-sim --seeds $(SEEDS)
 
-explore: ## every interleaving of a small model, within the budgets that take longer than a test; see docs/safety.md
+explore: ## every interleaving of a small model, in budgets that take longer than a test: docs/safety.md
 	$(GO) run ./cmd/pgha-sim explore --long
 
-fleet: ## the table and the picture of docs/performance.md: many clusters of one account fail over at once
+fleet: ## table and picture of docs/performance.md: many clusters of one account fail over at once
 	$(GO) run ./cmd/pgha-sim fleet --svg docs/fleet.svg
 
 mutants: ## deliberate faults in gate, guard, core and journal, each of which a test must find
@@ -56,10 +61,10 @@ mutants: ## deliberate faults in gate, guard, core and journal, each of which a 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-check-dashboards: deps ## ask every query of the dashboards in a Prometheus that holds a lab run's scrapes; SCRAPES=DIR for others than dist/lab
+check-dashboards: deps ## ask every query of the dashboards in a Prometheus with the scrapes of a lab run (SCRAPES)
 	PGHA_REQUIRE_PROMTOOL=1 PGHA_SCRAPES=$(abspath $(or $(SCRAPES),dist/lab)) $(GO) test -count=1 ./deploy -run LabRun -v
 
-audit: ## licences and known vulnerabilities of what is linked in; fails when either could not be checked
+audit: ## licenses and known vulnerabilities of what is linked in
 	@.ci/audit
 
 licenses: ## the first half of audit, which needs nothing but the modules
@@ -80,14 +85,14 @@ comma := ,
 lab-test: lab-stage $(if $(or $(if $(SCENARIOS),,all),$(filter 18%,$(subst $(comma), ,$(SCENARIOS)))),packages) ## break it in every way; SCENARIOS=1,2,4 chooses
 	$(SUDO) bin/pgha-lab test
 
-lab-bench: lab-stage ## failovers compared with a shell resource agent, RUNS of each; tables and picture into dist/lab
+lab-bench: lab-stage ## failovers compared with a shell resource agent, RUNS of each, into dist/lab
 	$(SUDO) cmd/pgha-lab/deps.sh bench
 	$(SUDO) bin/pgha-lab bench --runs $(RUNS)
 	$(SUDO) bin/pgha-lab bench --runs 2 --modes found
 	$(SUDO) bin/pgha-lab bench-dns --runs $(RUNS)
 	bin/pgha-lab report | $(SUDO) tee dist/lab/bench.md
 
-lab-stage: build
+lab-stage: build ## what the lab needs, without starting it
 	$(SUDO) cmd/pgha-lab/deps.sh
 	$(GO) build -o bin/pgha-lab ./cmd/pgha-lab
 	@rm -rf dist/lab-root && $(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/dist/lab-root >/dev/null
@@ -112,11 +117,11 @@ install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0644 $(BIN)/completions/zsh $(DESTDIR)$(ZSHDIR)/_pgha-agent
 	@if [ -z "$(DESTDIR)" ]; then systemd-sysusers && systemd-tmpfiles --create pgha-agent.conf && systemctl daemon-reload; fi
 
-packages: ## deb and rpm for amd64 and arm64, bill of materials and checksums, into dist/packages; see docs/packages.md
+packages: ## deb, rpm, bill of materials and checksums for amd64 and arm64, into dist/packages
 	@.ci/packages dist/packages
 
-packages-test: ## the packages without a machine: reproducible, lintian, installed, upgraded and removed in roots of their own, ocf-tester
+packages-test: ## the packages without a machine: reproducible, lintian, installed, upgraded, removed; see docs/packages.md
 	@.ci/packages-test
 
-clean:
+clean: ## remove bin and dist
 	rm -rf bin dist

@@ -41,7 +41,7 @@ func queries(t *testing.T) []query {
 	return all
 }
 
-// Labels that are no matchers: a misspelt one in a grouping or a legend is no error for Prometheus or Grafana, only an empty answer or name.
+// Labels that are no matchers: a misspelled one in a grouping or a legend is no error for Prometheus or Grafana, only an empty answer or name.
 func TestDashboardsGroupByLabelsThatExist(t *testing.T) {
 	d := documentedMetrics(t)
 	for _, q := range queries(t) {

@@ -250,7 +250,7 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// plain removes what only edited or coloured recordings have: tabs and terminal escapes, these also in the "^["
+// plain removes what only edited or colored recordings have: tabs and terminal escapes, these also in the "^["
 // form that cat -v makes of them. The stream of our own child has none, so the copy is rare.
 func plain(line []byte) []byte {
 	if bytes.IndexByte(line, '\t') < 0 && bytes.IndexByte(line, 0x1b) < 0 && bytes.IndexByte(line, '^') < 0 {

@@ -73,7 +73,7 @@ func NewProber(dsn string) (*Prober, error) {
 }
 
 // Probe asks the server and returns within Timeout. It never fails: State carries the class of what went wrong,
-// unknown when ctx was cancelled. Calls are serialised. Replicas, Slots and Settings are shared between results
+// unknown when ctx was canceled. Calls are serialized. Replicas, Slots and Settings are shared between results
 // and must not be changed.
 func (p *Prober) Probe(ctx context.Context) Health {
 	begin := time.Now()

@@ -153,7 +153,7 @@ func TestReadAsksTwiceOnlyWhenOthersCrowdTheRecord(t *testing.T) {
 			t.Fatalf("%+v, %v", rec, err)
 		}
 		if got := s.Count("") - before; got != want {
-			t.Errorf("%d neighbours: %d calls, want %d", i, got, want)
+			t.Errorf("%d neighbors: %d calls, want %d", i, got, want)
 		}
 		for j := range i {
 			s.Remove(fmt.Sprintf("%d.%s", j, name), "A")

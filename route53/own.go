@@ -40,7 +40,7 @@ func OwnAddress(ctx context.Context, endpoint string) (netip.Addr, error) {
 
 // metadataClient asks version 2 only, and never through a proxy. Call stop at the end.
 func metadataClient(endpoint string) (c *imds.Client, stop func()) {
-	tr := &http.Transport{DisableKeepAlives: true} // no proxy: the metadata service is a neighbour
+	tr := &http.Transport{DisableKeepAlives: true} // no proxy: the metadata service is a neighbor
 	return imds.New(imds.Options{
 		Endpoint:       endpoint,
 		HTTPClient:     &http.Client{Transport: tr},

@@ -115,7 +115,7 @@ func validNode(s string) bool {
 var claimSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/pgha/pgha-agent/claim"))
 
 // Claim names one promotion: the same boot id, node and promotion give the same uuid (version 5, RFC 9562), so an agent
-// that was restarted recognises what it claimed before. Each part is length-prefixed: moving a character from one part
+// that was restarted recognizes what it claimed before. Each part is length-prefixed: moving a character from one part
 // to the next gives another name.
 func Claim(bootID, node, promotion string) string {
 	var b strings.Builder

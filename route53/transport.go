@@ -128,7 +128,7 @@ func (a *attempt) outcome() (sent bool, status int, guardErr error) {
 	return a.sent, a.status, a.guardErr
 }
 
-// guarded is the RoundTripper under the SDK. It asks the guard when signing, dialling and the TLS handshake are over and
+// guarded is the RoundTripper under the SDK. It asks the guard when signing, dialing and the TLS handshake are over and
 // the next step is the write. Two things hold a refused request back: the body, without which it is no request, gives
 // an error instead of bytes; and the connection's write deadline is put in the past, so that not even the head leaves.
 type guarded struct{ next http.RoundTripper }

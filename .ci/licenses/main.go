@@ -1,4 +1,4 @@
-// Command licenses lists the licence of every module that is linked into the programs it is given, and fails when one is not on the list of
+// Command licenses lists the license of every module that is linked into the programs it is given, and fails when one is not on the list of
 // those that go with ours (Apache 2.0), or cannot be told.
 package main
 
@@ -20,10 +20,10 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// allowed are licences (SPDX) under which a program of ours may pass on somebody's code, if it passes on their text too.
+// allowed are licenses (SPDX) under which a program of ours may pass on somebody's code, if it passes on their text too.
 var allowed = []string{"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD"}
 
-// leastCovered is how much of a licence's file has to be known words, in percent. Copyright lines and headings are not.
+// leastCovered is how much of a license's file has to be known words, in percent. Copyright lines and headings are not.
 const leastCovered = 75
 
 var licenseFile = regexp.MustCompile(`(?i)^(un)?licen[cs]e|^copying|^notice`)
@@ -94,7 +94,7 @@ func linked(programs []string) ([]module, error) {
 	return slices.SortedFunc(maps.Values(found), func(a, b module) int { return cmp.Compare(a.Path, b.Path) }), nil
 }
 
-// licensesOf names the licences of a module by the files in its top directory.
+// licensesOf names the licenses of a module by the files in its top directory.
 func licensesOf(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -111,20 +111,20 @@ func licensesOf(dir string) ([]string, error) {
 		}
 		cover := licensecheck.Scan(text)
 		if strings.HasPrefix(strings.ToLower(e.Name()), "notice") && len(cover.Match) == 0 {
-			continue // names, no licence
+			continue // names, no license
 		}
 		if cover.Percent < leastCovered {
-			return nil, fmt.Errorf("%s is only to %.0f %% a known licence: read it", e.Name(), cover.Percent)
+			return nil, fmt.Errorf("%s is only to %.0f %% a known license: read it", e.Name(), cover.Percent)
 		}
 		for _, m := range cover.Match {
 			if !slices.Contains(allowed, m.ID) {
-				return nil, fmt.Errorf("%s has the licence %s, which is not on the list", e.Name(), m.ID)
+				return nil, fmt.Errorf("%s has the license %s, which is not on the list", e.Name(), m.ID)
 			}
 			names = append(names, m.ID)
 		}
 	}
 	if len(names) == 0 {
-		return nil, errors.New("no licence found")
+		return nil, errors.New("no license found")
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil

@@ -182,7 +182,7 @@ func dial(ctx context.Context, to netip.AddrPort) reach {
 }
 
 type clockFacts struct {
-	Synchronised bool
+	Synchronized bool
 	Error        time.Duration // the kernel's estimate of the largest error
 }
 
@@ -192,6 +192,6 @@ func collectClock(_ context.Context, f *Facts) error {
 	if err != nil {
 		return fmt.Errorf("ask the kernel about its clock: %w", err)
 	}
-	f.Clock = &clockFacts{Synchronised: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0, Error: time.Duration(t.Maxerror) * time.Microsecond}
+	f.Clock = &clockFacts{Synchronized: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0, Error: time.Duration(t.Maxerror) * time.Microsecond}
 	return nil
 }

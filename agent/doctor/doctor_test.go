@@ -87,7 +87,7 @@ func healthy(t *testing.T, edit ...string) *Facts {
 		Power:    []powerAnswer{{Action: "StopInstances", Instance: "i-00000000000000002", Code: "DryRunOperation"}},
 		Resolved: []netip.Addr{netip.MustParseAddr("10.0.1.10")},
 		Ports:    &portFacts{Peer: netip.MustParseAddr("10.0.2.10"), Pcsd: reachOpen, Postgres: reachRefused},
-		Clock:    &clockFacts{Synchronised: true, Error: time.Millisecond},
+		Clock:    &clockFacts{Synchronized: true, Error: time.Millisecond},
 		absent:   map[Source]Finding{},
 	}
 	return f
@@ -297,7 +297,7 @@ var faults = []planted{
 	{"record-ttl", Warn, "5m0s", nil, func(f *Facts) { f.Record.Record.TTL = 5 * time.Minute }},
 	{"resolver", Warn, "10.0.2.10", nil, func(f *Facts) { f.Resolved[0] = netip.MustParseAddr("10.0.2.10") }},
 	{"resolver", Fail, "2 addresses", nil, func(f *Facts) { f.Resolved = append(f.Resolved, netip.MustParseAddr("10.0.2.10")) }},
-	{"clock", Warn, "not synchronised", nil, func(f *Facts) { f.Clock.Synchronised = false }},
+	{"clock", Warn, "not synchronized", nil, func(f *Facts) { f.Clock.Synchronized = false }},
 }
 
 // noFencing disables it in the CIB.

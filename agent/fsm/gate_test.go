@@ -190,7 +190,7 @@ func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 	next.Promotion = "p2"
 	step(Looked{next})
 	if !has(Cancel{}) {
-		t.Error("the write of the earlier promotion is not cancelled")
+		t.Error("the write of the earlier promotion is not canceled")
 	}
 	step(Wrote{ChangeID: "C1", Sent: true})
 	if has(Write{}) || !has(ReadRecord{}) {

@@ -143,7 +143,7 @@ func (s *State) accepted(now Time, epoch uint64) {
 
 func (s *State) wrote(now Time, e Wrote) {
 	w := s.Writing
-	s.Writing, s.cancelled = Write{}, false
+	s.Writing, s.canceled = Write{}, false
 	if e.Reason == "" || e.Unsure || e.Conflict {
 		s.wroteAt = now
 	}
@@ -222,8 +222,8 @@ func (s *State) decide(now Time, out []Action) []Action {
 	if s.tasks[taskWrite].Flying {
 		// What is merely unknown does not cancel: the guard before the first byte sees to that.
 		sure := s.Safety(now) &^ (1<<HoldCrmUnknown | 1<<HoldDrbdUnknown | 1<<HoldPostgres)
-		if (sure != 0 || s.Writing.Claim != s.Promotion) && !s.cancelled {
-			s.cancelled = true
+		if (sure != 0 || s.Writing.Claim != s.Promotion) && !s.canceled {
+			s.canceled = true
 			out = append(out, Cancel{Why: sure.first()})
 		}
 		return out

@@ -64,7 +64,7 @@ type State struct {
 	lagging      Time   // until then the API may answer what was before it
 	unsure       bool   // a write of this promotion may have been made: where nobody owns the record, a reading of our address tells
 	created      bool   // the last change made the record, and has not reached all name servers yet
-	cancelled    bool
+	canceled     bool
 	ChangeID     string
 	crowded      uint8  // how often the interval of checks has been doubled
 	polling      string // the change that the poll in flight asks about

@@ -72,7 +72,12 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 	t.Cleanup(wg.Wait)
 	t.Cleanup(cancel)
 	wg.Go(func() { c.Run(ctx) })
-	time.Sleep(500 * time.Millisecond)
+	for end := time.Now().Add(20 * time.Second); c.Acked() < 20; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			_, err := c.Failed()
+			t.Fatalf("%d commits, %v", c.Acked(), err)
+		}
+	}
 
 	cut := time.Now()
 	if err := db.server.Kill(); err != nil {
@@ -83,7 +88,7 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	zone.Set(route53test.Simple(recordName, "A", 1, testAddrs[1]))
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		_, _, server := c.Last()
 		if host, _, _ := net.SplitHostPort(server); host == testAddrs[1] {
 			break

@@ -64,7 +64,7 @@ func (d *demo) report(ctx context.Context) error {
 		rows = append(rows, row)
 	}
 	d.ui.table(table.Row{"phase", "agent T+s", "really T+s", "seen after", "decided by", "shell version T+s"}, rows)
-	d.ui.print("The cluster's own part is modelled: measure your own. The agents, PostgreSQL and its crash recovery, the writes in Route 53's protocol\n" +
+	d.ui.print("The cluster's own part is modeled: measure your own. The agents, PostgreSQL and its crash recovery, the writes in Route 53's protocol\n" +
 		"and the name's way to the client are real. On loopback a dead node refuses connections; a real one is silent.")
 
 	history, err := d.nodes[1].history(e.ID)

@@ -223,7 +223,7 @@ func (l *lab) save(ctx context.Context, dir string) error {
 				switch s.Status {
 				case "completed":
 					return nil
-				case "failed", "cancelled":
+				case "failed", "canceled":
 					return fmt.Errorf("save memory: %s", s.Status)
 				}
 				if err := sleep(ctx, 100*time.Millisecond); err != nil {

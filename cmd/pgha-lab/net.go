@@ -24,7 +24,7 @@ func makeNetwork(ctx context.Context, machines []*machine) error {
 	for _, m := range machines {
 		steps = append(steps,
 			"ip tuntap add dev "+m.tap+" mode tap",
-			// Always the same: a thawed machine goes on with the neighbours that it knew when it was frozen.
+			// Always the same: a thawed machine goes on with the neighbors that it knew when it was frozen.
 			"ip link set "+m.tap+" address 52:54:00:00:ff:"+m.mac[len(m.mac)-5:len(m.mac)-3],
 			"ip addr add "+m.gateway.String()+"/24 dev "+m.tap,
 			"ip link set "+m.tap+" up")

@@ -100,7 +100,7 @@ func (d *DNS) Queries() int {
 	return d.queries
 }
 
-// SetMode changes the behaviour.
+// SetMode changes the behavior.
 func (d *DNS) SetMode(m DNSMode) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

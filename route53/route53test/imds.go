@@ -42,7 +42,7 @@ type IMDS struct {
 	done   chan struct{}
 }
 
-// SetMode changes the behaviour.
+// SetMode changes the behavior.
 func (m *IMDS) SetMode(mode IMDSMode) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -55,7 +55,7 @@ func (c *commits) add(m moment) {
 	}
 }
 
-// long is the gap between two neighbours if it is to be remembered.
+// long is the gap between two neighbors if it is to be remembered.
 func long(a, b moment) []Outage {
 	if b.at.Sub(a.at) < Shortest {
 		return nil

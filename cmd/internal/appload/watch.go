@@ -35,7 +35,7 @@ type Watcher struct {
 // sample is one scrape. What it says was so at some moment between start and end.
 type sample struct {
 	start, end time.Time
-	values     map[string]float64 // by key; nil: unreachable. Shared by equal neighbours, so that hours of them fit into memory.
+	values     map[string]float64 // by key; nil: unreachable. Shared by equal neighbors, so that hours of them fit into memory.
 	err        string
 }
 

@@ -203,7 +203,7 @@ type session struct {
 	pg  *pgconn.PgConn
 }
 
-// connect asks the resolver, dials and logs in. The driver gets the dialled connection and can make no other: it would send a cancel
+// connect asks the resolver, dials and logs in. The driver gets the dialed connection and can make no other: it would send a cancel
 // request to a dead server for 15 seconds after each failure. The time limits are multiplied by patience.
 func (w *Writer) connect(ctx context.Context, host string, port uint16, patience time.Duration) (*session, error) {
 	dialer := net.Dialer{Timeout: patience * w.cfg.Connect}

@@ -84,7 +84,7 @@ func run(t *testing.T, wr *Writer) (stop func()) {
 			cancel()
 			begin := time.Now()
 			wg.Wait()
-			if d := time.Since(begin); d > wr.cfg.Timeout+200*time.Millisecond {
+			if d := time.Since(begin); d > wr.cfg.Timeout+patience {
 				t.Errorf("Run ended after %v", d)
 			}
 		})
@@ -97,7 +97,7 @@ func run(t *testing.T, wr *Writer) (stop func()) {
 func nothingRuns(t *testing.T) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
-	for end := time.Now().Add(200 * time.Millisecond); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		var left []string
 		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if strings.Contains(stack, "(*Writer)") || strings.Contains(stack, "jackc/pgx") || strings.Contains(stack, "net.(*Resolver)") {
@@ -114,16 +114,47 @@ func nothingRuns(t *testing.T) {
 	}
 }
 
-// more waits for n more of them.
+// patience is for what a busy machine may still have to do. It is shorter than the 5 s of a question to a silent resolver and the 15 s of the
+// driver's attempts to cancel, which must not go on.
+const patience = 3 * time.Second
+
+// until waits for what must come.
+func until(t *testing.T, wr *Writer, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			failed, err := wr.Failed()
+			t.Fatalf("waited in vain: %s; %d commits, %d failures, %v", what, wr.Acked(), failed, err)
+		}
+	}
+}
+
+// more waits for n more commits.
 func more(t *testing.T, wr *Writer, n int) {
 	t.Helper()
 	n += wr.Acked()
-	for end := time.Now().Add(20 * time.Second); wr.Acked() < n; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			failed, err := wr.Failed()
-			t.Fatalf("%d commits, not %d; %d failures, %v", wr.Acked(), n, failed, err)
-		}
-	}
+	until(t, wr, fmt.Sprintf("%d commits", n), func() bool { return wr.Acked() >= n })
+}
+
+// fails waits for n more failures, the last of which is like that.
+func fails(t *testing.T, wr *Writer, n int, like func(error) bool) {
+	t.Helper()
+	before, _ := wr.Failed()
+	until(t, wr, fmt.Sprintf("%d more failures", n), func() bool { failed, err := wr.Failed(); return failed >= before+n && like(err) })
+}
+
+func anyhow(error) bool { return true }
+
+// unresolved is how the name is not found.
+func unresolved(err error) bool {
+	_, ok := errors.AsType[*net.DNSError](err)
+	return ok
+}
+
+// stalled is whether an outage is open.
+func stalled(wr *Writer) bool {
+	list := wr.Outages(time.Now(), Shortest)
+	return len(list) > 0 && list[len(list)-1].To.IsZero()
 }
 
 // nothingLost compares, and returns the ledger.
@@ -149,14 +180,9 @@ func TestWriterSurvivesCrashesOfTheServer(t *testing.T) {
 		if err := end(); err != nil {
 			t.Fatal(err)
 		}
+		fails(t, wr, wr.cfg.Connections, func(err error) bool { return err != nil })
+		until(t, wr, "an open outage", func() bool { return stalled(wr) })
 		cut := time.Now()
-		time.Sleep(200 * time.Millisecond)
-		if n, err := wr.Failed(); n == 0 || err == nil {
-			t.Errorf("%d failures, %v", n, err)
-		}
-		if open := wr.Outages(time.Now(), Shortest); len(open) == 0 || !open[len(open)-1].To.IsZero() {
-			t.Errorf("no outage is open: %v", open)
-		}
 		if err := world.db.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -192,12 +218,12 @@ func TestWriterSurvivesCrashesOfTheServer(t *testing.T) {
 	slices.SortFunc(at, time.Time.Compare)
 	for _, cut := range cuts {
 		var found bool
-		for _, o := range wr.Outages(time.Now(), 150*time.Millisecond) {
+		for _, o := range wr.Outages(time.Now(), Shortest) {
 			i, ok := slices.BinarySearchFunc(at, o.From.Round(0), time.Time.Compare)
 			if !ok || i+1 == len(at) || !at[i+1].Equal(o.To.Round(0)) {
 				t.Errorf("outage %v to %v is not in the log", o.From, o.To)
 			}
-			found = found || !o.From.After(cut) && o.To.After(cut.Add(200*time.Millisecond))
+			found = found || !o.From.After(cut) && o.To.After(cut)
 		}
 		if !found {
 			t.Errorf("no outage around %v: %v", cut, wr.Outages(time.Now(), 0))
@@ -215,11 +241,10 @@ func TestWriterLeavesABlackHoleAndFollowsTheName(t *testing.T) {
 		t.Errorf("commits by %s", server)
 	}
 	world.proxy.hole.Store(true)
-	cut := time.Now()
-	time.Sleep(700 * time.Millisecond)
+	fails(t, wr, 2*wr.cfg.Connections, anyhow) // commits, and logins after them
 	for _, mode := range []route53test.DNSMode{route53test.DNSSilent, route53test.DNSServFail, route53test.DNSGarbage} {
 		world.dns.SetMode(mode)
-		time.Sleep(400 * time.Millisecond)
+		fails(t, wr, 2*wr.cfg.Connections, unresolved)
 	}
 	world.point(direct)
 	world.dns.SetMode(route53test.DNSNormal)
@@ -230,11 +255,13 @@ func TestWriterLeavesABlackHoleAndFollowsTheName(t *testing.T) {
 		t.Errorf("last commit at %v by %s", at, server)
 	}
 	var o Outage
-	for _, x := range wr.Outages(time.Now(), time.Second) {
-		o = x
+	for _, x := range wr.Outages(time.Now(), Shortest) {
+		if strings.HasPrefix(x.LastServer, proxyAddr) && strings.HasPrefix(x.NextServer, direct+":") {
+			o = x
+		}
 	}
-	if !strings.HasPrefix(o.LastServer, proxyAddr) || !strings.HasPrefix(o.NextServer, direct+":") || o.From.After(cut.Add(20*time.Millisecond)) || o.To.Before(moved) || o.To.After(moved.Add(2*time.Second)) {
-		t.Errorf("outage %+v, cut %v, moved %v", o, cut, moved)
+	if o.From.IsZero() || o.From.After(moved) || o.To.Before(moved) {
+		t.Errorf("outage %+v, moved %v", o, moved)
 	}
 	stop()
 	nothingRuns(t)
@@ -248,7 +275,7 @@ func TestRunEndsInABlackHoleAndWhileNothingAnswers(t *testing.T) {
 	stop := run(t, wr)
 	more(t, wr, 10)
 	world.proxy.hole.Store(true)
-	time.Sleep(50 * time.Millisecond) // commits are under way
+	until(t, wr, "a commit under way", func() bool { return world.proxy.swallowed.Load() > 0 })
 	stop()
 	nothingRuns(t)
 	nothingLost(t, wr, direct)
@@ -262,7 +289,8 @@ func TestRunEndsInABlackHoleAndWhileNothingAnswers(t *testing.T) {
 	more(t, wr, 10)
 	world.proxy.hole.Store(true)
 	world.proxy.reset()
-	time.Sleep(50 * time.Millisecond)
+	taken := world.proxy.taken.Load()
+	until(t, wr, "a new connection", func() bool { return world.proxy.taken.Load() > taken })
 	stop()
 	nothingRuns(t)
 	nothingLost(t, wr, direct)
@@ -272,11 +300,11 @@ func TestRunEndsInABlackHoleAndWhileNothingAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop = run(t, wr)
-	time.Sleep(50 * time.Millisecond)
+	fails(t, wr, 1, anyhow)
 	stop()
 	nothingRuns(t)
-	if n, _ := wr.Failed(); n == 0 || wr.Acked() > 0 {
-		t.Errorf("%d failures, %d commits", n, wr.Acked())
+	if n := wr.Acked(); n > 0 {
+		t.Errorf("%d commits", n)
 	}
 	if _, err := wr.Verify(t.Context(), ""); err == nil {
 		t.Error("a dead server was read")
@@ -366,15 +394,11 @@ func TestCommitThatIsNotLoggedDoesNotCount(t *testing.T) {
 	cfg.Log = badLog{}
 	wr := world.writer(t, cfg)
 	stop := run(t, wr)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if n, _ := wr.Failed(); n > 0 {
-			break
-		}
-	}
+	fails(t, wr, 1, func(err error) bool { return strings.Contains(err.Error(), "disk full") })
 	stop()
 	nothingRuns(t)
-	if n, err := wr.Failed(); n == 0 || err == nil || !strings.Contains(err.Error(), "disk full") || wr.Acked() > 0 {
-		t.Errorf("%d failures, %v, %d counted", n, err, wr.Acked())
+	if n := wr.Acked(); n > 0 {
+		t.Errorf("%d counted", n)
 	}
 }
 
@@ -400,8 +424,10 @@ func TestBadConfigsAreRefused(t *testing.T) {
 
 // proxy forwards TCP until it becomes a black hole: it then takes connections and bytes, and answers nothing.
 type proxy struct {
-	to   string
-	hole atomic.Bool
+	to        string
+	hole      atomic.Bool
+	swallowed atomic.Int64 // what came into the hole
+	taken     atomic.Int64 // connections
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -421,6 +447,7 @@ func startProxy(t *testing.T, listen, to string) *proxy {
 			if err != nil {
 				return
 			}
+			p.taken.Add(1)
 			wg.Go(func() { p.serve(c) })
 		}
 	})
@@ -467,6 +494,7 @@ func (p *proxy) pipe(from, to net.Conn) {
 	for {
 		n, err := from.Read(buf)
 		if p.hole.Load() { // whatever comes, and the end of the connection too, is swallowed
+			p.swallowed.Add(1)
 			_, _ = io.Copy(io.Discard, from)
 			return
 		}

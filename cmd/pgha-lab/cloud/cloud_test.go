@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -138,14 +139,18 @@ func (l *lab) do(action string, pairs ...string) (int, reply) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	b, _ := io.ReadAll(resp.Body)
-	var r reply
-	if err := xml.Unmarshal(b, &r); err != nil {
-		l.t.Fatalf("%s: %v\n%s", action, err, b)
+	return resp.StatusCode, read(l.t, b)
+}
+
+func read(t *testing.T, answer []byte) (r reply) {
+	t.Helper()
+	if err := xml.Unmarshal(answer, &r); err != nil {
+		t.Fatalf("%v\n%s", err, answer)
 	}
-	if !bytes.HasPrefix(b, []byte(xml.Header)) {
-		l.t.Errorf("no XML header: %s", b)
+	if !bytes.HasPrefix(answer, []byte(xml.Header)) {
+		t.Errorf("no XML header: %s", answer)
 	}
-	return resp.StatusCode, r
+	return r
 }
 
 func (l *lab) state(id string) string {
@@ -185,7 +190,7 @@ func TestRequestsAreAnsweredInTheWordsOfTheAPI(t *testing.T) {
 		{"filter of an unknown id", "DescribeInstances", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", "i-0000000000000000f"}, 200, ""},
 		{"by tag and state", "DescribeInstances", []string{"Filter.1.Name", "tag:Name", "Filter.1.Value.1", "node1", "Filter.2.Name", "instance-state-name", "Filter.2.Value.1", "running"}, 200, id1 + " 16 running 10.0.1.10 node1"},
 		{"by state", "DescribeInstances", []string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped"}, 200, ""},
-		{"unknown filter", "DescribeInstances", []string{"Filter.1.Name", "colour"}, 400, "InvalidParameterValue"},
+		{"unknown filter", "DescribeInstances", []string{"Filter.1.Name", "color"}, 400, "InvalidParameterValue"},
 		{"dry run of a look", "DescribeInstances", []string{"DryRun", "true"}, 412, "DryRunOperation"},
 		{"dry run", "StopInstances", []string{"InstanceId.1", id1, "DryRun", "true", "Force", "true"}, 412, "DryRunOperation"},
 		{"unknown instance", "StopInstances", []string{"InstanceId.1", id1, "InstanceId.2", "i-0000000000000000f"}, 400, "InvalidInstanceID.NotFound"},
@@ -287,16 +292,27 @@ func TestStopIsNotUndoneByARebootBeforeIt(t *testing.T) {
 }
 
 func TestPowerThatCannotBeCutStaysStopping(t *testing.T) {
-	l := newLab(t)
-	l.node1.setFail(errors.New("no"))
-	l.do("StopInstances", "InstanceId.1", id1, "Force", "true")
-	time.Sleep(50 * time.Millisecond)
-	if got := l.state(id1); got != "stopping" {
-		t.Error(got)
-	}
-	l.node1.setFail(nil)
-	l.do("StopInstances", "InstanceId.1", id1, "Force", "true")
-	l.eventually(id1, "stopped")
+	synctest.Test(t, func(t *testing.T) {
+		m := &machine{name: "node1", id: id1, addr: "10.0.1.10", on: true}
+		ec2 := cloud.NewEC2(m)
+		defer ec2.Close()
+		do := func(query string) reply {
+			rec := httptest.NewRecorder()
+			ec2.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/?Version=2016-11-15&InstanceId.1="+id1+"&"+query, nil))
+			synctest.Wait() // until the attempt is over
+			return read(t, rec.Body.Bytes())
+		}
+		for _, step := range []struct {
+			fail error
+			want string
+		}{{errors.New("no"), "stopping"}, {nil, "stopped"}} {
+			m.setFail(step.fail)
+			do("Action=StopInstances&Force=true")
+			if r := do("Action=DescribeInstances"); len(r.Instances) != 1 || r.Instances[0].State != step.want {
+				t.Errorf("with %v: %v, want %s", step.fail, r, step.want)
+			}
+		}
+	})
 }
 
 func TestFaults(t *testing.T) {

@@ -46,7 +46,7 @@ type PowerCall struct {
 
 // EC2 answers the EC2 Query API (version 2016-11-15) for a few instances. Unlike the real one it asks for no signature:
 // a fence agent without an SDK shall be able to call it. A stop without Force cuts the power just the same; the guest's
-// own shutdown is not modelled.
+// own shutdown is not modeled.
 type EC2 struct {
 	done   chan struct{}
 	closed sync.Once

@@ -41,7 +41,7 @@ func human(d time.Duration) string {
 	return fmt.Sprintf("%.1f h", d.Hours())
 }
 
-// SVG draws how many records are right over time, on a logarithmic scale of time. Colours are legible on white and on black.
+// SVG draws how many records are right over time, on a logarithmic scale of time. Colors are legible on white and on black.
 func SVG(w io.Writer, acc Account, end time.Duration, lines []Line) {
 	const width, height, left, right, top, bottom = 760, 340, 60, 20, 30, 50
 	first := time.Minute
@@ -62,7 +62,7 @@ func SVG(w io.Writer, acc Account, end time.Duration, lines []Line) {
 	}
 	fmt.Fprintf(w, `<text x="%d" y="%d" text-anchor="middle">time since the zone went down (logarithmic)</text>`+"\n", (left+width-right)/2, height-12)
 	for i, l := range lines {
-		colour := []string{"#2f81f7", "#e5534b", "#c69026"}[i%3]
+		color := []string{"#2f81f7", "#e5534b", "#c69026"}[i%3]
 		var path strings.Builder
 		fmt.Fprintf(&path, "M%.1f %.1f", x(first), y(0))
 		step := max(1, len(l.Right)/400)
@@ -73,7 +73,7 @@ func SVG(w io.Writer, acc Account, end time.Duration, lines []Line) {
 			fmt.Fprintf(&path, "L%.1f %.1f", x(l.Right[n-1]), y(float64(n)/float64(acc.Clusters)))
 			fmt.Fprintf(&path, "H%d", width-right)
 		}
-		fmt.Fprintf(w, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s" font-weight="bold">%s</text>`+"\n", path.String(), colour, left+12, top+16*(i+1), colour, html.EscapeString(l.Name))
+		fmt.Fprintf(w, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s" font-weight="bold">%s</text>`+"\n", path.String(), color, left+12, top+16*(i+1), color, html.EscapeString(l.Name))
 	}
 	fmt.Fprintln(w, "</svg>")
 }

@@ -568,7 +568,7 @@ func (w *world) heal(n *node) {
 		loser = o
 	}
 	loser.upToDate = false
-	w.story(loser, "its data is given up, and synchronised")
+	w.story(loser, "its data is given up, and synchronized")
 	w.meet(n)
 }
 

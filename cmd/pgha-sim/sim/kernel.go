@@ -132,7 +132,7 @@ func (k *kernel) waiting() (wake func(), wait func() bool) {
 		}
 }
 
-// cancels ends the wait when ctx is cancelled. Only the agent's loop cancels, so that it is enough to look after each turn.
+// cancels ends the wait when ctx is canceled. Only the agent's loop cancels, so that it is enough to look after each turn.
 func (t *task) cancels(ctx context.Context, wake func()) {
 	t.p.cancels = func() {
 		if ctx.Err() != nil {

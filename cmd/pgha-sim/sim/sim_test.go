@@ -273,13 +273,13 @@ func TestTheOracleSees(t *testing.T) {
 		"a publication by itself that waits out a lost race": {func(w *world, p *proc) {
 			p.once = true
 			p.free = w.now - Alone - Blind
-			rivalled(p, 1)
+			rivaled(p, 1)
 			w.oracle.gaveUp(p)
 		}, ""},
 		"a publication by itself that waits for ever after a lost race": {func(w *world, p *proc) {
 			p.once = true
 			p.free = w.now - Alone - Blind - 1
-			rivalled(p, 1)
+			rivaled(p, 1)
 			w.oracle.gaveUp(p)
 		}, "invariant 2"},
 		"a publication by itself after a loss that the daemon knows": {func(w *world, p *proc) {
@@ -384,19 +384,19 @@ func TestTheOracleSees(t *testing.T) {
 		}, ""},
 		"the same, with three old claims before, and a fencing that lied": {func(w *world, p *proc) {
 			p.n.spared = forever
-			rivalled(p, 3)
+			rivaled(p, 3)
 			stays(w)
 		}, "invariant 2"},
-		"the same, with a fourth": {func(w *world, p *proc) { rivalled(p, 4); stays(w) }, ""},
+		"the same, with a fourth": {func(w *world, p *proc) { rivaled(p, 4); stays(w) }, ""},
 		"the same, and the daemon read one of the four before it was promoted": {func(w *world, p *proc) {
 			before(p)
-			rivalled(p, 4)
+			rivaled(p, 4)
 			stays(w)
 		}, "invariant 2"},
 		"the same, and only a publication by itself did": {func(w *world, p *proc) {
 			p.n.spawn(true)
 			before(p.n.procs[1])
-			rivalled(p, 4)
+			rivaled(p, 4)
 			stays(w)
 		}, ""},
 		"a newer claim of the other, and a fencing that lied": {func(w *world, p *proc) {
@@ -508,8 +508,8 @@ func edited(w *world, n *node, name string) {
 	r.edited, r.addr, r.owner = true, netip.MustParseAddr(stranger), route53.Owner{Epoch: 1, Node: n.name, Claim: name}
 }
 
-// rivalled makes p one that has read so many claims which are not its own.
-func rivalled(p *proc, claims int) {
+// rivaled makes p one that has read so many claims which are not its own.
+func rivaled(p *proc, claims int) {
 	for i := range claims {
 		p.rival(route53.Owner{Node: p.n.other().name, Claim: fmt.Sprint(i)}, mark{})
 	}
@@ -517,7 +517,7 @@ func rivalled(p *proc, claims int) {
 
 // before makes p one that has read a claim of the other node before this promotion.
 func before(p *proc) {
-	rivalled(p, 1)
+	rivaled(p, 1)
 	p.n.rivals.during--
 }
 

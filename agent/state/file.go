@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"errors"
@@ -17,15 +17,15 @@ func openRegular(path string, flag int, mode os.FileMode) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ours(f, filepath.Dir(path)); err != nil {
+	if err := checkOwnership(f, filepath.Dir(path)); err != nil {
 		_ = f.Close()
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return f, nil
 }
 
-// ours says why an open file of dir is none of the agent's.
-func ours(f *os.File, dir string) error {
+// checkOwnership says why an open file of dir is none of the agent's.
+func checkOwnership(f *os.File, dir string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err

@@ -1,9 +1,8 @@
-package agent
+package state
 
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"testing"
 
@@ -24,18 +23,19 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 		"the stream breaks in between": {latched, {}, comparing, connected},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
-			a.cfg.State.Dir = t.TempDir()
+			s := SplitBrain{Dir: t.TempDir()}
 			if !reports[0].Connected && !reports[0].SplitBrain {
-				if err := os.WriteFile(a.splitBrainFile(), nil, 0o640); err != nil {
+				if err := os.WriteFile(s.file(), nil, 0o640); err != nil {
 					t.Fatal(err)
 				}
 			}
 			var last fsm.Drbd
 			for i, d := range reports {
-				a.rememberSplitBrain(&d, last)
+				if _, _, err := s.Remember(&d, last); err != nil {
+					t.Error(err)
+				}
 				last = d
-				_, err := os.Lstat(a.splitBrainFile())
+				_, err := os.Lstat(s.file())
 				if remembered := err == nil; d.Live && remembered != d.SplitBrain {
 					t.Errorf("report %d: split brain %t, remembered %t", i+1, d.SplitBrain, remembered)
 				} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,26 +83,27 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 		"nobody knows which peer": {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false}, left: "dr\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
-			a.cfg.State.Dir = t.TempDir()
+			s := SplitBrain{Dir: t.TempDir()}
 			if c.file != "" {
 				text := c.file
 				if text == "every" {
 					text = ""
 				}
-				if err := os.WriteFile(a.splitBrainFile(), []byte(text), 0o640); err != nil {
+				if err := os.WriteFile(s.file(), []byte(text), 0o640); err != nil {
 					t.Fatal(err)
 				}
 			}
 			var last fsm.Drbd
 			for i, d := range c.reports {
-				a.rememberSplitBrain(&d, last)
+				if _, _, err := s.Remember(&d, last); err != nil {
+					t.Error(err)
+				}
 				last = d
 				if got := d.Connection("pg-a").SplitBrain; got != c.latched[i] {
 					t.Errorf("report %d: latched %t", i+1, got)
 				}
 			}
-			if text, err := os.ReadFile(a.splitBrainFile()); string(text) != c.left || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if text, err := os.ReadFile(s.file()); string(text) != c.left || err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the file says %q, %v", text, err)
 			}
 		})
@@ -110,32 +111,13 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 }
 
 func TestSplitBrainFileThatCannotBeReadLatchesEveryPeer(t *testing.T) {
-	a := &Agent{cfg: &Config{}, log: slog.New(slog.DiscardHandler)}
-	a.cfg.State.Dir = t.TempDir()
-	if err := os.Mkdir(a.splitBrainFile(), 0o750); err != nil {
+	s := SplitBrain{Dir: t.TempDir()}
+	if err := os.Mkdir(s.file(), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	d := fsm.Drbd{Live: true}
 	d.Connections[0] = fsm.Connection{Name: "pg-a"}
-	if a.rememberSplitBrain(&d, fsm.Drbd{}); !d.SplitBrain {
-		t.Error("not latched")
-	}
-}
-
-// TestHookForgetsNoSplitBrain: it sees one moment, and the daemon that comes back decides.
-func TestHookForgetsNoSplitBrain(t *testing.T) {
-	for name, text := range map[string]string{"with nobody knows whom": "", "with pg-a": "pg-a\n"} {
-		a := bareAgent(t)
-		if err := os.WriteFile(a.splitBrainFile(), []byte(text), 0o640); err != nil {
-			t.Fatal(err)
-		}
-		for _, once := range []bool{true, false} {
-			a.opts.once = once
-			a.lastDrbd.Store(&fsm.Drbd{})
-			a.drbdChanged(healthyDrbd())
-			if now, err := os.ReadFile(a.splitBrainFile()); (err == nil) != once || string(now) != text && once {
-				t.Errorf("%s, once %t: file %q, %v", name, once, now, err)
-			}
-		}
+	if _, _, err := s.Remember(&d, fsm.Drbd{}); !d.SplitBrain || err == nil {
+		t.Errorf("not latched, %v", err)
 	}
 }

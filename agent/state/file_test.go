@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -17,21 +16,16 @@ import (
 // nobody is a user who is neither root nor the agent.
 const nobody = 65534
 
-// asUser runs do as another user, in a thread of its own: the kernel's credentials belong to threads.
-func asUser(t *testing.T, uid int, do func()) {
+// limited fails the test when f hangs, as it would on a FIFO.
+func limited(t *testing.T, f func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be another user: what such a one can do was not tested")
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("hangs")
 	}
-	runtime.LockOSThread()
-	set := func(euid int) {
-		if _, _, e := syscall.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(euid), ^uintptr(0)); e != 0 {
-			t.Fatalf("become user %d: %v", euid, e)
-		}
-	}
-	set(uid)
-	defer func() { set(0); runtime.UnlockOSThread() }()
-	do()
 }
 
 // plants are what a hostile user may put where the agent has its files. Each is made at path and may point at target.
@@ -73,16 +67,16 @@ func TestPlantedFilesAreNeitherReadNorWritten(t *testing.T) {
 			}
 			limited(t, func() {
 				plantAt(pauseName)
-				if until, err := readPause(dir, SystemClock{}); err == nil {
+				if until, err := ReadPause(dir, time.Now(), 0); err == nil {
 					t.Errorf("pause of %v read from it", until)
 				}
-				err := writePause(dir, time.Now().Add(time.Hour))
+				err := WritePause(dir, time.Now().Add(time.Hour))
 				untouched("write a pause")
 				if name == "directory" {
 					if err == nil {
 						t.Error("a pause in place of a directory")
 					}
-				} else if until, readErr := readPause(dir, SystemClock{}); err != nil || readErr != nil || until == 0 {
+				} else if until, readErr := ReadPause(dir, time.Now(), 0); err != nil || readErr != nil || until == 0 {
 					t.Errorf("own pause in its place: %v, %v, %v", err, until, readErr)
 				}
 				plantAt(splitBrainName)
@@ -115,32 +109,6 @@ func TestPlantedFilesAreNeitherReadNorWritten(t *testing.T) {
 	}
 }
 
-func TestSpoolTakesAnAlertThoughSomebodyFilledIt(t *testing.T) {
-	dir := t.TempDir()
-	for _, d := range []string{dir, filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for n := range spoolFiles + 3 { // of root, in whose sticky directory nobody else can remove them
-		if err := SpoolAlert(dir, testAlert(n)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(dir, os.ModeSticky|0o777); err != nil {
-		t.Fatal(err)
-	}
-	asUser(t, nobody, func() {
-		if err := SpoolAlert(dir, testAlert(1000)); err != nil {
-			t.Error(err)
-		}
-	})
-	got, bad, err := DrainSpool(dir, 1000)
-	if err != nil || bad != 0 || got[len(got)-1].Sequence != 1000 {
-		t.Errorf("%d alerts, %d bad, %v", len(got), bad, err)
-	}
-}
-
 // smallDisk mounts a file system of that many bytes.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
@@ -154,11 +122,8 @@ func smallDisk(t *testing.T, size string) string {
 
 func TestStateSurvivesAFullFileSystem(t *testing.T) {
 	dir := smallDisk(t, "64k")
-	if err := os.Mkdir(filepath.Join(dir, SpoolName), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	j, _ := mustOpen(t, dir)
-	if err := writePause(dir, time.Now().Add(time.Hour)); err != nil {
+	if err := WritePause(dir, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	saved := uint64(0)
@@ -170,19 +135,14 @@ func TestStateSurvivesAFullFileSystem(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || saved < 10 {
 		t.Fatalf("%d saved, then %v", saved, err)
 	}
-	if err := writePause(dir, time.Now().Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) {
+	if err := WritePause(dir, time.Now().Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("pause on a full disk: %v", err)
 	}
-	if left, err := readPause(dir, SystemClock{}); err != nil || left-(SystemClock{}).Boot() > time.Hour {
+	if left, err := ReadPause(dir, time.Now(), 0); err != nil || left > time.Hour {
 		t.Errorf("the pause before: %v, %v", left, err)
 	}
-	if err := SpoolAlert(filepath.Join(dir, SpoolName), testAlert(1)); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("spool on a full disk: %v", err)
-	}
-	names, _ := filepath.Glob(filepath.Join(dir, SpoolName, "*"))
-	hidden, _ := filepath.Glob(filepath.Join(dir, ".pause*"))
-	if len(names)+len(hidden) != 0 {
-		t.Errorf("left behind: %q %q", names, hidden)
+	if hidden, _ := filepath.Glob(filepath.Join(dir, ".pause*")); len(hidden) != 0 {
+		t.Errorf("left behind: %q", hidden)
 	}
 	if list, skipped := reread(t, dir); uint64(len(list)) != saved || skipped != 0 {
 		t.Errorf("%d episodes and %d damaged lines, want %d and none", len(list), skipped, saved)
@@ -212,7 +172,7 @@ func TestJournalSurvivesADiskThatIsFullAtAnyByte(t *testing.T) {
 			t.Fatalf("byte %d: %v", part, err)
 		}
 		whole := part >= len(line)-1 // the newline is not needed
-		check := func(when string, list []JournalEntry, skipped int) {
+		check := func(when string, list []Entry, skipped int) {
 			t.Helper()
 			torn := !whole && part > 0
 			if len(list) < 1 || list[0].Episode.ID != 1 || len(list) > 1 != whole || (skipped == 1) != torn {
@@ -233,7 +193,7 @@ func TestJournalSurvivesADiskThatIsFullAtAnyByte(t *testing.T) {
 }
 
 func TestNoStateDirectory(t *testing.T) {
-	if _, err := readPause(filepath.Join(t.TempDir(), "none"), SystemClock{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadPause(filepath.Join(t.TempDir(), "none"), time.Now(), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if err := replaceFile(filepath.Join(t.TempDir(), "none"), pauseName, nil); !errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"bytes"
@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/text"
 )
 
-// JournalEntry is an episode as it was saved. In the journal it is one line:
+// Entry is an episode as it was saved. In the journal it is one line:
 //
 //	crc32 of the JSON (IEEE, eight hexadecimal digits), a space, the JSON, a newline
 //
@@ -29,7 +29,7 @@ import (
 //
 // Times without a date are nanoseconds of CLOCK_BOOTTIME in the boot that the entry names. Fields that are zero are left out; a reader
 // skips names that it does not know.
-type JournalEntry struct {
+type Entry struct {
 	Boot    string    // boot id of the kernel: what the times of the episode count from
 	Saved   time.Time // wall clock when the entry was saved; read back in UTC
 	Uptime  fsm.Time  // CLOCK_BOOTTIME at the same moment
@@ -46,7 +46,7 @@ type ClientSeen struct {
 }
 
 // Wall converts a time of the episode to the wall clock, as that was set when the entry was saved. Zero stays zero.
-func (e *JournalEntry) Wall(t fsm.Time) time.Time {
+func (e *Entry) Wall(t fsm.Time) time.Time {
 	if t == 0 {
 		return time.Time{}
 	}
@@ -155,7 +155,7 @@ func (p *phasesJSON) UnmarshalJSON(b []byte) error {
 }
 
 // MarshalJSON writes the JSON of the journal, the names of which stay.
-func (e JournalEntry) MarshalJSON() ([]byte, error) {
+func (e Entry) MarshalJSON() ([]byte, error) {
 	ep := e.Episode
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -170,7 +170,7 @@ func (e JournalEntry) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. Causes and outcomes must be known, since they are labels of metrics.
-func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
+func (e *Entry) UnmarshalJSON(doc []byte) error {
 	var w entryJSON
 	if err := json.Unmarshal(doc, &w); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (e *JournalEntry) UnmarshalJSON(doc []byte) error {
 	if err != nil {
 		return err
 	}
-	*e = JournalEntry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
+	*e = Entry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
 		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil, Memory: memory,
@@ -232,16 +232,16 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 }
 
 // formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
-func formatEntry(e JournalEntry) ([]byte, error) {
+func formatEntry(e Entry) ([]byte, error) {
 	ep := &e.Episode
-	for _, text := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Gap.Answered, &ep.Lost.Name,
+	for _, t := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Gap.Answered, &ep.Lost.Name,
 		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr,
 		&ep.Memory.Base, &ep.Memory.Disputed} {
-		*text = boundText(*text, maxEntryText)
+		*t = text.Bound(*t, maxEntryText)
 	}
 	doc, err := e.MarshalJSON()
 	if err == nil {
-		err = new(JournalEntry).UnmarshalJSON(doc)
+		err = new(Entry).UnmarshalJSON(doc)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("format journal entry: %w", err)
@@ -250,26 +250,17 @@ func formatEntry(e JournalEntry) ([]byte, error) {
 }
 
 // parseEntry reads a line without its newline.
-func parseEntry(line []byte) (JournalEntry, error) {
+func parseEntry(line []byte) (Entry, error) {
 	if len(line) <= crcDigits || line[crcDigits] != ' ' {
-		return JournalEntry{}, errors.New("parse journal entry: no checksum")
+		return Entry{}, errors.New("parse journal entry: no checksum")
 	}
 	doc := line[crcDigits+1:]
 	if fmt.Sprintf("%08x", crc32.ChecksumIEEE(doc)) != string(line[:crcDigits]) {
-		return JournalEntry{}, errors.New("parse journal entry: wrong checksum")
+		return Entry{}, errors.New("parse journal entry: wrong checksum")
 	}
-	var e JournalEntry
+	var e Entry
 	if err := e.UnmarshalJSON(doc); err != nil {
-		return JournalEntry{}, fmt.Errorf("parse journal entry: %w", err)
+		return Entry{}, fmt.Errorf("parse journal entry: %w", err)
 	}
 	return e, nil
-}
-
-// boundText returns valid UTF-8 of at most n bytes.
-func boundText(s string, n int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "") // the cut may go through a character
-	}
-	return s
 }

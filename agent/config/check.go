@@ -1,4 +1,4 @@
-package agent
+package config
 
 import (
 	"fmt"
@@ -18,78 +18,21 @@ import (
 	"github.com/pgha/pgha-agent/pg"
 )
 
-// requiredFields are the fields that have no default, with an example of each.
-var requiredFields = map[string]string{
-	"node.name":          "this node's name in crm_mon (the host name cannot be used)",
-	"cluster.promotable": "the id of the promotable clone, like \"drbd-clone\"",
-	"drbd.resource":      "the DRBD resource under the database, like \"r0\"",
-	"record.zone_id":     "the id of the hosted zone, like \"Z0123456789ABC\"",
-	"record.name":        "the service name that clients connect to, like \"db.example.internal\"",
+// Sets of characters for madeOf.
+const (
+	lower   = "abcdefghijklmnopqrstuvwxyz"
+	upper   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	letters = lower + upper
+	digits  = "0123456789"
+)
+
+// madeOf reports whether s has from least to most bytes, all of them from a set. A bounded regular expression would say the
+// same, and is compiled at each start of the program: docs/performance.md has the cost.
+func madeOf(s string, least, most int, set string) bool {
+	return len(s) >= least && len(s) <= most && strings.Trim(s, set) == ""
 }
 
-// hiddenFields are the fields whose value is never shown: a mistake in them may uncover a password.
-var hiddenFields = map[string]bool{
-	"postgres.dsn": true, "postgres.client": true, "record.endpoint_url": true, "record.imds_endpoint": true,
-	"cloudwatch.endpoint_url": true, "cloudwatch.sns_endpoint_url": true,
-}
-
-// durationLimits of the durations.
-var durationLimits = map[string]durationLimit{
-	"record.ttl":          {least: time.Second, most: 24 * time.Hour, whole: true},
-	"cloudwatch.interval": {least: 10 * time.Second, most: time.Hour, whole: true},
-	"record.drift_check":  {least: 30 * time.Second, most: 24 * time.Hour},
-}
-
-type durationLimit struct {
-	least, most time.Duration
-	whole       bool // seconds
-}
-
-func (l durationLimit) check(d time.Duration) (what, remedy string) {
-	if d < l.least || d > l.most {
-		return "is out of range", fmt.Sprintf("choose from %gs to %gs", l.least.Seconds(), l.most.Seconds())
-	}
-	if l.whole && d%time.Second != 0 {
-		return "must be whole seconds", fmt.Sprintf("write \"%ds\"", d/time.Second)
-	}
-	return "", ""
-}
-
-// fieldCheck tests the value of a string field: it returns the value to keep, or what is wrong and the remedy.
-type fieldCheck func(s string) (clean, what, remedy string)
-
-// fieldChecks of the string fields; every one has its own.
-var fieldChecks = map[string]fieldCheck{
-	"node.name":            checkWord,
-	"node.address":         checkAddress,
-	"cluster.promotable":   checkWord,
-	"drbd.resource":        checkWord,
-	"postgres.dsn":         checkDSN,
-	"postgres.client":      checkClientDSN,
-	"record.zone_id":       checkZone,
-	"record.name":          checkName,
-	"record.publish_on":    oneOf(PublishOnPromoted, PublishOnWritable),
-	"record.ownership":     oneOf(OwnershipTXT, OwnershipNone),
-	"record.endpoint_url":  checkURL,
-	"record.region":        checkRegion,
-	"record.imds_endpoint": checkURL,
-	"record.resolver":      checkResolver,
-	"http.listen":          checkListen,
-	"http.web_config_file": checkOptionalPath,
-	"state.dir":            checkPath,
-	"state.alert_socket":   checkSocket,
-	"state.control_socket": checkSocket,
-	"log.level":            oneOf("debug", "info", "warn", "error"),
-	"log.format":           oneOf("auto", "text", "json"),
-
-	"cloudwatch.namespace":        checkNamespace,
-	"cloudwatch.topic_arn":        checkTopic,
-	"cloudwatch.region":           checkRegion,
-	"cloudwatch.endpoint_url":     checkURL,
-	"cloudwatch.sns_endpoint_url": checkURL,
-}
-
-func oneOf(words ...string) fieldCheck {
+func oneOf(words ...string) check {
 	return func(s string) (clean, what, remedy string) {
 		if !slices.Contains(words, s) {
 			return "", "is none of the known words", "choose " + strings.Join(words, " or ")
@@ -98,11 +41,9 @@ func oneOf(words ...string) fieldCheck {
 	}
 }
 
-// Names of nodes and resources become arguments of commands and words in the ownership record.
-var nameWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-
+// checkWord wants the name of a node or a resource: it becomes an argument of commands and a word in the ownership record.
 func checkWord(s string) (clean, what, remedy string) {
-	if !nameWord.MatchString(s) {
+	if !madeOf(s, 1, 128, letters+digits+"_.-") || s[0] == '.' || s[0] == '-' {
 		return "", "is not a name", "use letters, digits and _ . - only, at most 128, as crm_mon and drbdsetup show it"
 	}
 	return s, "", ""
@@ -169,17 +110,13 @@ func checkClientDSN(s string) (clean, what, remedy string) {
 	return s, "", ""
 }
 
-var zoneIDForm = regexp.MustCompile(`^Z[A-Z0-9]{1,31}$`)
-
 func checkZone(s string) (clean, what, remedy string) {
 	clean = strings.TrimPrefix(strings.TrimPrefix(s, "/"), "hostedzone/")
-	if !zoneIDForm.MatchString(clean) {
+	if !strings.HasPrefix(clean, "Z") || !madeOf(clean, 2, 32, upper+digits) {
 		return "", "is not the id of a hosted zone", "copy the id from Route 53: it starts with Z, in capital letters and digits"
 	}
 	return clean, "", ""
 }
-
-var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // checkName wants the name of a host, short enough for "_pgha." in front of it (RFC 1035 2.3.4: 253 characters without the last dot).
 func checkName(s string) (clean, what, remedy string) {
@@ -192,7 +129,7 @@ func checkName(s string) (clean, what, remedy string) {
 		return "", "is too long", "use at most 247 characters"
 	}
 	for part := range strings.SplitSeq(clean, ".") {
-		if !dnsLabel.MatchString(part) {
+		if !madeOf(part, 1, 63, lower+digits+"-") || part[0] == '-' || part[len(part)-1] == '-' {
 			return "", "is not the name of a host", remedyName
 		}
 	}
@@ -220,32 +157,44 @@ func checkURL(s string) (clean, what, remedy string) {
 	return s, "", ""
 }
 
-var regionForm = regexp.MustCompile(`^[a-z]{2}(-[a-z0-9]+){1,4}$`)
-
 func checkRegion(s string) (clean, what, remedy string) {
-	if s != "" && !regionForm.MatchString(s) {
+	if s != "" && !isRegion(s) {
 		return "", "is not a region", `write it like "us-east-1", or leave it out`
 	}
 	return s, "", ""
 }
 
-// The characters of a namespace (API reference of PutMetricData); AWS/ is for its own services.
-var namespaceForm = regexp.MustCompile(`^[A-Za-z0-9._/#:-]{1,255}$`)
+func isRegion(s string) bool {
+	parts := strings.Split(s, "-")
+	if len(parts) < 2 || len(parts) > 5 || !madeOf(parts[0], 2, 2, lower) {
+		return false
+	}
+	return !slices.ContainsFunc(parts[1:], func(p string) bool { return !madeOf(p, 1, len(s), lower+digits) })
+}
 
+// checkNamespace knows the characters of a namespace from the API reference of PutMetricData; AWS/ is for its own services.
 func checkNamespace(s string) (clean, what, remedy string) {
-	if s != "" && (!namespaceForm.MatchString(s) || strings.HasPrefix(s, "AWS/") || strings.HasPrefix(s, ":")) {
+	if s != "" && (!madeOf(s, 1, 255, letters+digits+"._/#:-") || strings.HasPrefix(s, "AWS/") || strings.HasPrefix(s, ":")) {
 		return "", "is not a namespace", "use letters, digits and . - _ / # : only, at most 255, not AWS/ in front, like \"PGHA\"; or leave it out"
 	}
 	return s, "", ""
 }
 
-var topicForm = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$`)
-
 func checkTopic(s string) (clean, what, remedy string) {
-	if s != "" && !topicForm.MatchString(s) {
+	if s != "" && !isTopic(s) {
 		return "", "is not the ARN of an SNS topic", `write it like "arn:aws:sns:eu-central-1:123456789012:pgha", or leave it out`
 	}
 	return s, "", ""
+}
+
+func isTopic(s string) bool {
+	parts := strings.Split(s, ":") // arn, partition, service, region, account, name
+	if len(parts) != 6 {
+		return false
+	}
+	partition, ok := strings.CutPrefix(parts[1], "aws")
+	return ok && parts[0] == "arn" && parts[2] == "sns" && madeOf(partition, 0, len(s), lower+"-") && madeOf(parts[3], 1, len(s), lower+digits+"-") &&
+		madeOf(parts[4], 12, 12, digits) && madeOf(parts[5], 1, 256, letters+digits+"_-")
 }
 
 func checkResolver(s string) (clean, what, remedy string) {

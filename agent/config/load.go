@@ -1,13 +1,11 @@
-package agent
+package config
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -16,11 +14,11 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// maxConfigSize bounds the configuration file: a wrong path (a device, a log) must end in an error, not in full memory.
-const maxConfigSize = 1 << 20
+// maxSize bounds the configuration file: a wrong path (a device, a log) must end in an error, not in full memory.
+const maxSize = 1 << 20
 
-// ConfigError is everything that is wrong with one configuration file.
-type ConfigError struct {
+// Error is everything that is wrong with one configuration file.
+type Error struct {
 	File     string
 	Problems []Problem // in the order of lines, never empty
 }
@@ -34,7 +32,7 @@ type Problem struct {
 }
 
 // Error returns one line for each problem: "file:line: section.field: what is wrong (got X); remedy".
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	var b strings.Builder
 	for i, p := range e.Problems {
 		if i > 0 {
@@ -56,33 +54,33 @@ func (e *ConfigError) Error() string {
 	return b.String()
 }
 
-// LoadConfig reads the configuration file at path. A file that can be read but is wrong gives a *ConfigError.
-func LoadConfig(path string) (*Config, error) {
+// Load reads the configuration file at path. A file that can be read but is wrong gives a *Error.
+func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return ParseConfig(path, data)
+	return Parse(path, data)
 }
 
-// ParseConfig parses the text of a configuration file over the defaults. The name is for error messages only. Every error is a *ConfigError
+// Parse parses the text of a configuration file over the defaults. The name is for error messages only. Every error is a *Error
 // that lists all problems of the file at once, and never shows a value that may hold a password.
-func ParseConfig(name string, data []byte) (*Config, error) {
-	if len(data) > maxConfigSize {
-		return nil, &ConfigError{File: name, Problems: []Problem{{Message: fmt.Sprintf("is larger than %d bytes; is this the right file?", maxConfigSize)}}}
+func Parse(name string, data []byte) (*Config, error) {
+	if len(data) > maxSize {
+		return nil, &Error{File: name, Problems: []Problem{{Message: fmt.Sprintf("is larger than %d bytes; is this the right file?", maxSize)}}}
 	}
-	cfg := DefaultConfig()
-	r := configReader{cfg: &cfg, seen: map[string]int{}}
+	cfg := Default()
+	r := reader{cfg: &cfg, seen: map[string]int{}}
 	r.parser.Reset(data)
 	r.read()
 	if r.parser.Error() != nil {
 		// Half of a file says nothing about the fields: the syntax comes first, alone.
-		return nil, &ConfigError{File: name, Problems: []Problem{syntaxProblem(data)}}
+		return nil, &Error{File: name, Problems: []Problem{syntaxProblem(data)}}
 	}
 	r.finish()
 	if len(r.problems) == 0 {
@@ -93,7 +91,7 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	}
 	if len(r.problems) > 0 {
 		slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.Line - b.Line })
-		return nil, &ConfigError{File: name, Problems: r.problems}
+		return nil, &Error{File: name, Problems: r.problems}
 	}
 	return &cfg, nil
 }
@@ -111,24 +109,24 @@ func syntaxProblem(data []byte) Problem {
 	return p
 }
 
-// configReader walks over the file, sets the fields of cfg and notes what is wrong. It does not stop at the first problem, which is why
+// reader walks over the file, sets the fields of cfg and notes what is wrong. It does not stop at the first problem, which is why
 // the file is not simply decoded.
-type configReader struct {
+type reader struct {
 	parser   unstable.Parser
 	cfg      *Config
 	seen     map[string]int // line of each section and field
 	problems []Problem
 }
 
-func (r *configReader) complain(line int, field, format string, args ...any) {
+func (r *reader) complain(line int, field, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Line: line, Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-func (r *configReader) line(n *unstable.Node) int {
+func (r *reader) line(n *unstable.Node) int {
 	return r.parser.Shape(n.Raw).Start.Line
 }
 
-func (r *configReader) read() {
+func (r *reader) read() {
 	section, skip := "", false // skip: the section is unknown, and was reported
 	for r.parser.NextExpression() {
 		n := r.parser.Expression()
@@ -145,11 +143,11 @@ func (r *configReader) read() {
 }
 
 // header reads "[section]" and reports whether what follows is to be skipped.
-func (r *configReader) header(n *unstable.Node) (section string, skip bool) {
+func (r *reader) header(n *unstable.Node) (section string, skip bool) {
 	path, line := r.key(n)
 	section = strings.Join(path, ".")
-	field := "[" + printableValue(section) + "]"
-	if !isSection(section) {
+	field := "[" + printable(section) + "]"
+	if !slices.Contains(sectionNames(), section) {
 		r.complain(line, field, "unknown section (got %s); the sections are %s", field, strings.Join(sectionNames(), ", "))
 		return section, true
 	}
@@ -166,7 +164,7 @@ func (r *configReader) header(n *unstable.Node) (section string, skip bool) {
 }
 
 // key returns the words of a key or of a section's header, and its line.
-func (r *configReader) key(n *unstable.Node) (path []string, line int) {
+func (r *reader) key(n *unstable.Node) (path []string, line int) {
 	for it := n.Key(); it.Next(); {
 		if line == 0 {
 			line = r.line(it.Node())
@@ -177,13 +175,13 @@ func (r *configReader) key(n *unstable.Node) (path []string, line int) {
 }
 
 // keyValue reads "key = value" in a section; the key may be dotted, and the value a whole section.
-func (r *configReader) keyValue(section string, n *unstable.Node) {
+func (r *reader) keyValue(section string, n *unstable.Node) {
 	path, line := r.key(n)
 	value := n.Value()
 	if section == "" {
 		section, path = path[0], path[1:]
-		if !isSection(section) {
-			r.complain(line, printableValue(section), "unknown field outside of a section (got %s); the sections are %s", printableValue(section), strings.Join(sectionNames(), ", "))
+		if !slices.Contains(sectionNames(), section) {
+			r.complain(line, printable(section), "unknown field outside of a section (got %s); the sections are %s", printable(section), strings.Join(sectionNames(), ", "))
 			return
 		}
 		if len(path) == 0 {
@@ -198,38 +196,36 @@ func (r *configReader) keyValue(section string, n *unstable.Node) {
 		}
 	}
 	key := strings.Join(path, ".")
-	field := section + "." + key
-	target := configField(r.cfg, section, key)
-	if !target.IsValid() {
-		r.complain(line, printableValue(field), "unknown field (got %s); the fields of [%s] are %s", printableValue(key), section, strings.Join(fieldNames(section), ", "))
+	name := section + "." + key
+	f, known := findField(section, key)
+	if !known {
+		r.complain(line, printable(name), "unknown field (got %s); the fields of [%s] are %s", printable(key), section, strings.Join(keysOf(section), ", "))
 		return
 	}
-	if first := r.seen[field]; first > 0 {
-		r.complain(line, field, "given twice (got it first in line %d); remove one", first)
+	if first := r.seen[name]; first > 0 {
+		r.complain(line, name, "given twice (got it first in line %d); remove one", first)
 		return
 	}
-	r.seen[field] = line
-	if what, remedy := r.set(field, target, value); what != "" {
+	r.seen[name] = line
+	if what, remedy := r.set(&f, value); what != "" {
 		got := r.got(value)
-		if hiddenFields[field] {
+		if f.secret {
 			got = "a value that is not shown, it may hold a password"
 		}
-		r.complain(line, field, "%s (got %s); %s", what, got, remedy)
+		r.complain(line, name, "%s (got %s); %s", what, got, remedy)
 	}
 }
 
 // set converts, checks and stores one value; it returns what is wrong with it, and the remedy.
-func (r *configReader) set(field string, target reflect.Value, value *unstable.Node) (what, remedy string) {
-	switch p := target.Addr().Interface().(type) {
+func (r *reader) set(f *field, value *unstable.Node) (what, remedy string) {
+	switch p := f.of(r.cfg).(type) {
 	case *string:
 		if value.Kind != unstable.String {
 			return "must be a string", "put it in quotes"
 		}
-		s := string(value.Data)
-		check := fieldChecks[field]
-		s, what, remedy = check(s)
-		if what == "" {
-			*p = s
+		var clean string
+		if clean, what, remedy = f.check(string(value.Data)); what == "" {
+			*p = clean
 		}
 	case *time.Duration:
 		if value.Kind != unstable.String {
@@ -239,7 +235,7 @@ func (r *configReader) set(field string, target reflect.Value, value *unstable.N
 		if err != nil {
 			return "is not a duration", `write a number with its unit, like "10s" or "5m"`
 		}
-		if what, remedy = durationLimits[field].check(d); what == "" {
+		if what, remedy = f.checkDuration(d); what == "" {
 			*p = d
 		}
 	case *bool:
@@ -253,7 +249,7 @@ func (r *configReader) set(field string, target reflect.Value, value *unstable.N
 			*p = words
 		}
 	default:
-		panic("no conversion for the type of " + field) // a field of Config of a new type: caught by any test
+		panic("no conversion for the type of " + f.name) // a field of Config of a new type: caught by any test
 	}
 	return what, remedy
 }
@@ -287,10 +283,10 @@ func commandWords(value *unstable.Node) (words []string, what, remedy string) {
 }
 
 // got shows a value in an error message.
-func (r *configReader) got(n *unstable.Node) string {
+func (r *reader) got(n *unstable.Node) string {
 	switch n.Kind {
 	case unstable.String:
-		return shortenValue(fmt.Sprintf("%q", n.Data))
+		return shorten(fmt.Sprintf("%q", n.Data))
 	case unstable.Array:
 		if n.Child() == nil {
 			return "an empty list"
@@ -299,16 +295,16 @@ func (r *configReader) got(n *unstable.Node) string {
 	case unstable.InlineTable:
 		return "a table"
 	default:
-		return printableValue(string(bytes.TrimSpace(r.parser.Raw(n.Raw))))
+		return printable(string(bytes.TrimSpace(r.parser.Raw(n.Raw))))
 	}
 }
 
 // finish notes the required fields that are missing, and values that contradict each other.
-func (r *configReader) finish() {
-	for _, field := range slices.Sorted(maps.Keys(requiredFields)) {
-		section, key, _ := strings.Cut(field, ".")
-		if r.seen[field] == 0 && configField(r.cfg, section, key).String() == "" {
-			r.complain(r.seen[section], field, "is required (got nothing); set it to %s", requiredFields[field])
+func (r *reader) finish() {
+	for _, f := range fields {
+		if f.required != "" && r.seen[f.name] == 0 && *f.of(r.cfg).(*string) == "" {
+			section, _, _ := strings.Cut(f.name, ".")
+			r.complain(r.seen[section], f.name, "is required (got nothing); set it to %s", f.required)
 		}
 	}
 	if c := r.cfg.CloudWatch; c.Region == "" && (c.Namespace != "" || c.TopicARN != "") {
@@ -317,54 +313,22 @@ func (r *configReader) finish() {
 	}
 	if s := r.cfg.State; s.AlertSocket == s.ControlSocket {
 		line := max(r.seen["state.alert_socket"], r.seen["state.control_socket"])
-		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path", shortenValue(s.ControlSocket))
+		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path", shorten(s.ControlSocket))
 	}
-}
-
-// configField returns the field of c with these names in the file; the zero Value when there is none.
-func configField(c *Config, section, key string) reflect.Value {
-	return byTag(byTag(reflect.ValueOf(c).Elem(), section), key)
-}
-
-func byTag(v reflect.Value, tag string) reflect.Value {
-	if v.IsValid() {
-		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("toml") == tag {
-				return v.Field(i)
-			}
-		}
-	}
-	return reflect.Value{}
-}
-
-func isSection(name string) bool { return slices.Contains(sectionNames(), name) }
-
-func sectionNames() []string { return tagsOf(reflect.TypeFor[Config]()) }
-
-func fieldNames(section string) []string {
-	return tagsOf(byTag(reflect.ValueOf(&Config{}).Elem(), section).Type())
-}
-
-func tagsOf(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Tag.Get("toml")
-	}
-	return names
 }
 
 // printable returns text from the file as it can stand in a line of an error message.
-func printableValue(s string) string {
+func printable(s string) string {
 	if q := fmt.Sprintf("%q", s); q != `"`+s+`"` {
 		s = q
 	}
-	return shortenValue(s)
+	return shorten(s)
 }
 
-func shortenValue(s string) string {
+func shorten(s string) string {
 	const most = 80
 	if len(s) <= most {
 		return s
 	}
-	return boundText(s, most) + "..."
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }

@@ -1,4 +1,4 @@
-package agent
+package config
 
 import (
 	"errors"
@@ -27,12 +27,12 @@ zone_id = "Z0123456789EXAMPLE"
 name = "db.example.internal"
 `
 
-func TestParseConfigFillsTheDefaults(t *testing.T) {
-	got, err := ParseConfig("c.toml", []byte("[node]\nname = \"pg-1\"\n"+leastConfig))
+func TestParseFillsTheDefaults(t *testing.T) {
+	got, err := Parse("c.toml", []byte("[node]\nname = \"pg-1\"\n"+leastConfig))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := DefaultConfig()
+	want := Default()
 	want.Node.Name = "pg-1"
 	want.Cluster.Promotable, want.Drbd.Resource = "drbd-clone", "r0"
 	want.Record.ZoneID, want.Record.Name = "Z0123456789EXAMPLE", "db.example.internal"
@@ -44,8 +44,8 @@ func TestParseConfigFillsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestParseConfigTakesEveryField(t *testing.T) {
-	got, err := ParseConfig("c.toml", []byte(`
+func TestParseTakesEveryField(t *testing.T) {
+	got, err := Parse("c.toml", []byte(`
 drbd = { resource = "r0", drbdsetup = "/sbin/drbdsetup" }
 [node]
 name = "pg-1.example"
@@ -90,18 +90,18 @@ sns_endpoint_url = "http://127.0.0.1:2"
 		t.Fatal(err)
 	}
 	want := &Config{
-		Node:     NodeConfig{"pg-1.example", "10.0.1.10"},
-		Cluster:  ClusterConfig{"pg-clone", []string{"sudo", "crm_mon"}},
-		Drbd:     DrbdConfig{"r0", []string{"/sbin/drbdsetup"}},
-		Postgres: PostgresConfig{"postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable", "user=pgha dbname=app password=secret"},
-		Record: RecordConfig{
+		Node:     Node{"pg-1.example", "10.0.1.10"},
+		Cluster:  Cluster{"pg-clone", []string{"sudo", "crm_mon"}},
+		Drbd:     Drbd{"r0", []string{"/sbin/drbdsetup"}},
+		Postgres: Postgres{"postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable", "user=pgha dbname=app password=secret"},
+		Record: Record{
 			"Z1D633PJN98FT9", "db.example.internal", time.Minute, PublishOnWritable, OwnershipNone, 30 * time.Second, false,
 			"http://127.0.0.1:4566", "us-gov-west-1", "http://[::1]:1338", "[fd00::2]:53",
 		},
-		HTTP:  HTTPConfig{"127.0.0.1:9668", "/etc/pgha-agent/web.yml"},
-		State: StateConfig{"/srv/pgha", "/run/a.sock", "/run/c.sock"},
-		Log:   LogConfig{"debug", "json"},
-		CloudWatch: CloudWatchConfig{
+		HTTP:  HTTP{"127.0.0.1:9668", "/etc/pgha-agent/web.yml"},
+		State: State{"/srv/pgha", "/run/a.sock", "/run/c.sock"},
+		Log:   Log{"debug", "json"},
+		CloudWatch: CloudWatch{
 			"PGHA/prod", 30 * time.Second, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:pgha", "us-gov-west-1", "http://127.0.0.1:1", "http://127.0.0.1:2",
 		},
 	}
@@ -110,8 +110,8 @@ sns_endpoint_url = "http://127.0.0.1:2"
 	}
 }
 
-func TestParseConfigReportsAllProblemsAtOnce(t *testing.T) {
-	_, err := ParseConfig("c.toml", []byte(`[node]
+func TestParseReportsAllProblemsAtOnce(t *testing.T) {
+	_, err := Parse("c.toml", []byte(`[node]
 name = "pg-1"
 addr = "10.0.0.1"
 address = "10.0.0.256"
@@ -152,7 +152,7 @@ func configErrText(err error) string {
 	return err.Error()
 }
 
-func TestParseConfigRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	// Each case is one section and what must be said about it.
 	for name, c := range map[string]struct{ text, want string }{
 		"integer for a duration":     {"[record]\nttl = 10", `record.ttl: must be a duration in quotes (got 10)`},
@@ -212,8 +212,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		"control bytes in a key":     {"[log]\n\"a\\nb\" = 1", `"log.a\nb": unknown field`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := ParseConfig("x", []byte(c.text))
-			var ce *ConfigError
+			got, err := Parse("x", []byte(c.text))
+			var ce *Error
 			if !errors.As(err, &ce) || got != nil {
 				t.Fatalf("got %v, error %v", got, err)
 			}
@@ -226,7 +226,7 @@ func TestParseConfigRefuses(t *testing.T) {
 	}
 }
 
-func TestParseConfigGivesSyntaxErrorsOneLineAndColumn(t *testing.T) {
+func TestParseGivesSyntaxErrorsOneLineAndColumn(t *testing.T) {
 	for text, want := range map[string]string{
 		"[node]\nname = pg-1\naddress = 7\n": "c.toml:2:8: ",
 		"[node\n":                            "c.toml:1:6: ",
@@ -234,26 +234,26 @@ func TestParseConfigGivesSyntaxErrorsOneLineAndColumn(t *testing.T) {
 		"\xff":                               "c.toml:1:1: ",
 		"[a]\nb = \"\xff\"":                  "c.toml:2:",
 	} {
-		_, err := ParseConfig("c.toml", []byte(text))
+		_, err := Parse("c.toml", []byte(text))
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
 }
 
-func TestParseConfigRefusesTablesThatTOMLForbids(t *testing.T) {
+func TestParseRefusesTablesThatTOMLForbids(t *testing.T) {
 	for _, text := range []string{
 		"log.level = \"info\"\n" + leastConfig + "[log]\n",
 		leastConfig + "[log]\n\"level\" = \"info\"\n'level' = \"info\"\n",
 		"log = { level = \"info\" }\n" + leastConfig + "[log]\nformat = \"json\"\n",
 	} {
-		if c, err := ParseConfig("c.toml", []byte(text)); err == nil || c != nil || strings.Contains(err.Error(), "\n") {
+		if c, err := Parse("c.toml", []byte(text)); err == nil || c != nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: got %v", text, err)
 		}
 	}
 }
 
-func TestParseConfigNeverShowsPasswords(t *testing.T) {
+func TestParseNeverShowsPasswords(t *testing.T) {
 	for _, text := range []string{
 		`[postgres]
 dsn = "host=/run password='hunter2 user=pgha"`,
@@ -274,7 +274,7 @@ endpoint_url = "https://user:hunter2@example.com"`,
 		`[postgress]
 dsn = "password=hunter2"`,
 	} {
-		_, err := ParseConfig("c.toml", []byte(text))
+		_, err := Parse("c.toml", []byte(text))
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s:\n%v", text, err)
 		}
@@ -282,7 +282,7 @@ dsn = "password=hunter2"`,
 }
 
 func TestConfigWarnsAboutWhatIsHardlyMeant(t *testing.T) {
-	c := DefaultConfig()
+	c := Default()
 	c.Record.TTL, c.Record.Ownership, c.Node.Address = 61*time.Second, OwnershipNone, "127.0.0.1"
 	if w := c.Warnings(); len(w) != 3 {
 		t.Errorf("got %q", w)
@@ -291,7 +291,7 @@ func TestConfigWarnsAboutWhatIsHardlyMeant(t *testing.T) {
 		"host=/x password=hunter2": true, "PASSWORD = 'a b' host=/x": true, "postgres://u:hunter2@h/d": true, "postgres://u@h/d?password=hunter2": true,
 		"host=/x passfile=/etc/password=x": false, "postgres://u@h:5432/d": false, "host=/x user=password": false,
 	} {
-		c := DefaultConfig()
+		c := Default()
 		c.Postgres.DSN = dsn
 		if w := c.Warnings(); (len(w) == 1) != want || strings.Contains(fmt.Sprint(w), "hunter2") {
 			t.Errorf("%q: %q", dsn, w)
@@ -299,56 +299,62 @@ func TestConfigWarnsAboutWhatIsHardlyMeant(t *testing.T) {
 	}
 }
 
-func TestLoadConfigNamesTheFile(t *testing.T) {
+func TestLoadNamesTheFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := LoadConfig(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Load(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
 	path := filepath.Join(dir, "c.toml")
 	if err := os.WriteFile(path, []byte("[x]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadConfig(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") {
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") {
 		t.Errorf("wrong file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(leastConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := LoadConfig(path); err != nil || c.Drbd.Resource != "r0" {
+	if c, err := Load(path); err != nil || c.Drbd.Resource != "r0" {
 		t.Errorf("good file: %v", err)
 	}
-	if _, err := LoadConfig("/dev/zero"); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("endless file: %v", err)
 	}
 }
 
-func TestEveryConfigFieldHasItsCheck(t *testing.T) {
-	for _, s := range sectionNames() {
-		for _, f := range fieldNames(s) {
-			switch configField(&Config{}, s, f).Interface().(type) {
-			case string:
-				if fieldChecks[s+"."+f] == nil {
-					t.Errorf("no check for %s.%s", s, f)
-				}
-			case time.Duration:
-				if durationLimits[s+"."+f].most == 0 {
-					t.Errorf("no limit for %s.%s", s, f)
-				}
+// TestEveryFieldIsInTheTable holds the table to the struct: each field once, with what its type needs.
+func TestEveryFieldIsInTheTable(t *testing.T) {
+	var c Config
+	places := map[any]string{}
+	for _, f := range fields {
+		if before := places[f.of(&c)]; before != "" {
+			t.Errorf("%s is %s as well", f.name, before)
+		}
+		places[f.of(&c)] = f.name
+		switch f.of(&c).(type) {
+		case *string:
+			if f.check == nil {
+				t.Errorf("no check for %s", f.name)
+			}
+		case *time.Duration:
+			if f.most == 0 {
+				t.Errorf("no limit for %s", f.name)
 			}
 		}
 	}
-	for name := range fieldChecks {
-		s, f, _ := strings.Cut(name, ".")
-		if !configField(&Config{}, s, f).IsValid() {
-			t.Errorf("check for %s, which is no field", name)
-		}
+	n := 0
+	for section := range reflect.TypeFor[Config]().Fields() {
+		n += section.Type.NumField()
+	}
+	if len(fields) != n {
+		t.Errorf("%d fields in the table, %d in Config", len(fields), n)
 	}
 }
 
 // TestSampleShowsEveryFieldWithItsDefault holds deploy/config.toml to the code.
 func TestSampleShowsEveryFieldWithItsDefault(t *testing.T) {
-	const sample = "../deploy/config.toml"
-	c, err := LoadConfig(sample)
+	const sample = "../../deploy/config.toml"
+	c, err := Load(sample)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +366,7 @@ func TestSampleShowsEveryFieldWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := regexp.MustCompile(`(?m)^#([a-z_]+ = )`).ReplaceAll(data, []byte("$1"))
-	got, err := ParseConfig("all", all)
+	got, err := Parse("all", all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +379,7 @@ func TestSampleShowsEveryFieldWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range sectionNames() {
-		for _, f := range fieldNames(s) {
+		for _, f := range keysOf(s) {
 			if _, ok := tree[s][f]; !ok {
 				t.Errorf("%s.%s is not in the sample", s, f)
 			}
@@ -381,17 +387,17 @@ func TestSampleShowsEveryFieldWithItsDefault(t *testing.T) {
 	}
 }
 
-func FuzzParseConfig(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte(leastConfig))
-	if sample, err := os.ReadFile("../deploy/config.toml"); err == nil {
+	if sample, err := os.ReadFile("../../deploy/config.toml"); err == nil {
 		f.Add(sample)
 	}
 	f.Add([]byte("[record]\nttl = 5\nttl = \"x\"\n[[log]]\n[node"))
 	f.Add([]byte("log = { level = \"info\", level = \"warn\" }\n[log]\nformat = 'json'"))
 	f.Add([]byte("a.b.\"c d\" = [[], {}, [1, 2.5, inf, nan, 07:32:00]]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := ParseConfig("f", data)
-		var ce *ConfigError
+		c, err := Parse("f", data)
+		var ce *Error
 		switch {
 		case err == nil:
 			// What we take must be TOML to others too.
@@ -420,7 +426,7 @@ region = "eu-central-1"`: `c.toml:9: cloudwatch.namespace: is not a namespace (g
 region = "eu-central-1"`: `c.toml:9: cloudwatch.topic_arn: is not the ARN of an SNS topic (got "pgha"); write it like "arn:aws:sns:eu-central-1:123456789012:pgha", or leave it out`,
 		`interval = "1s"`: `c.toml:9: cloudwatch.interval: is out of range (got "1s"); choose from 10s to 3600s`,
 	} {
-		if _, err := ParseConfig("c.toml", []byte(leastConfig+"[cloudwatch]\n"+section+"\n")); err == nil || err.Error() != want {
+		if _, err := Parse("c.toml", []byte(leastConfig+"[cloudwatch]\n"+section+"\n")); err == nil || err.Error() != want {
 			t.Errorf("%s:\n%v", section, cmp.Diff(want, configErrText(err)))
 		}
 	}
