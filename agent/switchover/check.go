@@ -301,8 +301,8 @@ func (j *judge) constraints() {
 		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource), "%s draws %s to %s: it would not move, or come back", l.ID, l.Resource, l.Node)
 	}
 	j.check("constraints", "no constraint speaks against "+j.plan.To, bad, "remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
-	if len(j.Config.Glued) > 0 {
-		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " + strings.Join(j.Config.Glued, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
+	if len(j.Config.InfiniteStickiness) > 0 {
+		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " + strings.Join(j.Config.InfiniteStickiness, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
 	}
 }
 

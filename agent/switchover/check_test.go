@@ -112,7 +112,7 @@ func TestChecks(t *testing.T) {
 		"target is preferred":      {location(crm.Location{ID: "home", Resource: clone, Node: "pg-b", Score: 50}), nil, nil},
 		"another switchover":       {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a", Score: crm.Infinity, Until: noon.Add(time.Minute)}), []string{"leftover"}, nil},
 		"an expired one":           {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a", Score: crm.Infinity, Until: noon}), nil, nil},
-		"glued":                    {func(f *Facts) { f.Config.Glued = []string{"rsc-defaults"} }, []string{"stickiness"}, nil},
+		"glued":                    {func(f *Facts) { f.Config.InfiniteStickiness = []string{"rsc-defaults"} }, []string{"stickiness"}, nil},
 		"DRBD unknown":             {func(f *Facts) { f.Status.Drbd = nil }, []string{"drbd"}, nil},
 		"not connected":            {func(f *Facts) { f.Status.Drbd.Connections[0].Connection = "Connecting" }, []string{"drbd"}, nil},
 		"no connection":            {func(f *Facts) { f.Status.Drbd.Connections = nil }, []string{"drbd"}, nil},

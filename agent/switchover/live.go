@@ -63,11 +63,11 @@ func Standing(ctx context.Context) ([]crm.Location, error) {
 
 // Prefer implements World.
 func (w *Live) Prefer(ctx context.Context, l crm.Location, pacemaker string) error {
-	return w.cib.Prefer(ctx, l, pacemaker)
+	return w.cib.AddPreference(ctx, l, pacemaker)
 }
 
 // Withdraw implements World.
-func (w *Live) Withdraw(ctx context.Context, id string) error { return w.cib.Withdraw(ctx, id) }
+func (w *Live) Withdraw(ctx context.Context, id string) error { return w.cib.RemoveConstraint(ctx, id) }
 
 // Look implements World.
 func (w *Live) Look(ctx context.Context) (*crm.Status, error) { return w.mon.Look(ctx) }
