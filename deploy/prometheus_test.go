@@ -217,7 +217,7 @@ func TestRulesNameMetricsThatExist(t *testing.T) {
 
 // The label values that docs/metrics.md does not list come from the code.
 func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
-	code := read(t, "../agent/metrics_state.go") + read(t, "../agent/snapshot.go") + read(t, "../route53/record.go") + read(t, "../agent/metrics.go")
+	code := read(t, "../agent/metrics/state.go") + read(t, "../agent/status/snapshot.go") + read(t, "../route53/record.go") + read(t, "../agent/metrics/metrics.go")
 	text := read(t, rules)
 	for _, file := range dashboards(t) {
 		text += strings.ReplaceAll(read(t, file), `\"`, `"`)
