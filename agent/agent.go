@@ -15,7 +15,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
@@ -25,7 +28,7 @@ import (
 
 // Options are what an Agent is made of beside its configuration.
 type Options struct {
-	Config  *Config
+	Config  *config.Config
 	Version string
 	Logger  *slog.Logger // may block: the agent does not wait for it
 	Clock   Clock        // nil: the kernel's
@@ -42,7 +45,7 @@ type Options struct {
 
 // Agent is the daemon of one node. The loop owns state, details and savedHolds; everything else reads the snapshot.
 type Agent struct {
-	cfg   *Config
+	cfg   *config.Config
 	opts  Options
 	log   *slog.Logger
 	clock Clock
@@ -66,8 +69,8 @@ type Agent struct {
 	src        Sources
 	alertsAt   net.Listener // sockets, once they are open
 	controlAt  net.Listener
-	journal    *saver
-	earlier    JournalEntry // the last episode, when it is of another boot: what its times count from
+	journal    *state.Writer
+	earlier    state.Entry // the last episode, when it is of another boot: what its times count from
 	pauses     pauses
 	sequenceMu sync.Mutex
 	sequence   crm.Sequence
@@ -98,7 +101,7 @@ func New(opts Options) (*Agent, error) {
 func prepare(opts Options) (*Agent, error) {
 	a := &Agent{
 		cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64), ended: make(chan struct{}),
-		journal: newSaver(opts.Config.State.Dir),
+		journal: state.NewWriter(opts.Config.State.Dir),
 	}
 	if opts.sources == nil { // a simulation has one thread, and what it says an order
 		a.log = slog.New(newLogAside(opts.Logger.Handler()))
@@ -139,9 +142,9 @@ func (a *Agent) begin() {
 func (a *Agent) coreConfig() fsm.Config {
 	c := fsm.Config{
 		Node:            a.cfg.Node.Name,
-		PublishWritable: a.cfg.Record.PublishOn == PublishOnWritable,
-		Ownership:       a.cfg.Record.Ownership == OwnershipTXT,
-		Repair:          a.cfg.Record.Repair && a.cfg.Record.Ownership == OwnershipTXT,
+		PublishWritable: a.cfg.Record.PublishOn == config.PublishOnWritable,
+		Ownership:       a.cfg.Record.Ownership == config.OwnershipTXT,
+		Repair:          a.cfg.Record.Repair && a.cfg.Record.Ownership == config.OwnershipTXT,
 		Record:          a.cfg.Record.ZoneID + " " + a.cfg.Record.Name + " " + a.cfg.Record.Ownership,
 		TTL:             a.cfg.Record.TTL,
 		View:            a.src.Client != nil,
@@ -187,7 +190,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	a.listen(ctx, group)
 	saved := make(chan error, 1)
-	go func() { saved <- a.journal.run(saving, func(err error) { a.journalSaved(ctx, err) }) }()
+	go func() { saved <- a.journal.Run(saving, func(err error) { a.journalSaved(ctx, err) }) }()
 	group.Go(func() error {
 		return a.src.Drbd.Run(ctx, func(r drbd.Report) { a.send(ctx, a.drbdChanged(r)) })
 	})
@@ -201,7 +204,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { a.findAddress(ctx); return nil })
 	}
 	group.Go(func() error { return a.loop(ctx) })
-	a.drainSpool(ctx)
 	err := group.Wait()
 	a.effects.Wait()
 	a.pauses.end()
@@ -221,7 +223,7 @@ func (a *Agent) close() {
 	}
 	a.src.Postgres.Close()
 	a.src.Zone.Close()
-	a.journal.close()
+	a.journal.Close()
 	if h, ok := a.log.Handler().(logAside); ok {
 		h.lines.flush(logFlush)
 	}
@@ -320,7 +322,7 @@ func (a *Agent) send(ctx context.Context, m message) {
 
 // findAddress asks the instance metadata for this node's address until it answers.
 func (a *Agent) findAddress(ctx context.Context) {
-	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, 30*time.Second) {
+	for delay := time.Second; ctx.Err() == nil; delay = min(2*delay, 30*time.Second) {
 		addr, err := route53.OwnAddress(ctx, a.cfg.Record.IMDS)
 		if err == nil {
 			a.log.Info("own address from instance metadata", keyAddr, addr)
@@ -328,7 +330,7 @@ func (a *Agent) findAddress(ctx context.Context) {
 			return
 		}
 		a.log.Warn("own address not known: set node.address, or enable instance metadata (IMDSv2)", keyErr, err)
-		sleep(ctx, wait)
+		wait.For(ctx, delay)
 	}
 }
 
@@ -338,16 +340,7 @@ func (a *Agent) keepWarm(ctx context.Context) {
 		if err := a.src.Zone.Warm(ctx); err != nil && ctx.Err() == nil {
 			a.log.Debug("API connection not warm", keyErr, err)
 		}
-		sleep(ctx, 25*time.Second)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		wait.For(ctx, 25*time.Second)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53/route53test"
@@ -31,7 +32,7 @@ type world struct {
 	dir string
 	aws *route53test.Server
 	dns *route53test.DNS
-	cfg *Config
+	cfg *config.Config
 }
 
 // crmDoc prints a crm_mon document of a two-node cluster as node pg-b sees it.
@@ -119,7 +120,7 @@ exists -
 	w.aws.Set(route53test.Simple(testName, "A", 10, "127.0.1.10"))
 	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=3 owner=pg-a addr=127.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.Name, cfg.Node.Address = "pg-b", "127.0.2.10"
 	cfg.Cluster.Promotable, cfg.Cluster.CrmMon = "drbd_pg-clone", []string{filepath.Join(dir, "crm_mon")}
 	cfg.Drbd.Resource, cfg.Drbd.Drbdsetup = "pg", []string{filepath.Join(dir, "drbdsetup")}
@@ -127,7 +128,7 @@ exists -
 	cfg.Record.ZoneID, cfg.Record.Name, cfg.Record.EndpointURL = testZone, testName, w.aws.URL()
 	cfg.Record.Resolver = w.dns.Addr()
 	cfg.HTTP.Listen = "127.0.0.1:0"
-	cfg.State = StateConfig{Dir: dir, AlertSocket: filepath.Join(dir, "alert.sock"), ControlSocket: filepath.Join(dir, "control.sock")}
+	cfg.State = config.State{Dir: dir, AlertSocket: filepath.Join(dir, "alert.sock"), ControlSocket: filepath.Join(dir, "control.sock")}
 	w.cfg = &cfg
 	return w
 }
@@ -424,7 +425,7 @@ func TestPublishOnceJudgesTheRecordWhenItKnowsAll(t *testing.T) {
 			imds.SetMode(route53test.IMDSNotFound)
 			srv := httptest.NewServer(imds)
 			t.Cleanup(srv.Close)
-			w.cfg.Node.Address, w.cfg.Record.IMDS = AddressIMDS, srv.URL
+			w.cfg.Node.Address, w.cfg.Record.IMDS = config.AddressIMDS, srv.URL
 			return func() { imds.SetMode(route53test.IMDSv2Only) }
 		},
 	} {

@@ -2,18 +2,16 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// alerted takes one alert from the hook. It returns nil once the loop has it: with an error the hook keeps the alert, and publishes a promotion
-// itself, which an agent that hangs or stops would not.
+// alerted takes one alert from the hook. It returns nil once the loop has it: with an error the hook publishes a promotion itself,
+// which an agent that hangs or stops would not.
 func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
 	m, taken := a.hint(alert, uid), make(chan struct{})
 	m.apply = func(*Snapshot) { close(taken) }
@@ -50,18 +48,3 @@ func mayAlert() func(uint32) bool {
 	}
 	return func(uid uint32) bool { return allowed[uid] }
 }
-
-// drainSpool takes in what the alert hook could not deliver. The alerts are old: one hint stands for all of them.
-func (a *Agent) drainSpool(ctx context.Context) {
-	alerts, bad, err := DrainSpool(a.spoolDir(), 1000)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		a.log.Warn("read alert spool", keyErr, err)
-	}
-	if len(alerts)+bad > 0 {
-		a.log.Info("alerts from the spool", keyCount, len(alerts), keyBad, bad)
-		a.metrics.spooled.Add(float64(len(alerts)))
-		a.send(ctx, message{event: fsm.Hint{}})
-	}
-}
-
-func (a *Agent) spoolDir() string { return filepath.Join(a.cfg.State.Dir, SpoolName) }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
@@ -113,7 +114,7 @@ func TestLoopWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Setenv("WATCHDOG_USEC", "4000000")
 		stderr, systemd, clock := newHung(), newHung(), newTestClock()
-		cfg := DefaultConfig()
+		cfg := config.Default()
 		cfg.Node.Name, cfg.Node.Address, cfg.State.Dir = "pg-b", "127.0.2.10", t.TempDir()
 		cfg.Record.ZoneID, cfg.Record.Name = "Z1", testName
 		cfg.CloudWatch.TopicARN = "arn:aws:sns:eu-central-1:1:x"

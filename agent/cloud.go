@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/cloudwatch"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
@@ -104,7 +105,7 @@ func (c *cloud) publish(ctx context.Context) {
 			if err == nil || cloudwatch.Final(err) || ctx.Err() != nil {
 				break
 			}
-			sleep(ctx, time.Second<<try)
+			wait.For(ctx, time.Second<<try)
 		}
 	}
 }

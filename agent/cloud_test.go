@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/pgha/pgha-agent/agent/cloudwatch/cloudwatchtest"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -22,7 +23,7 @@ func cloudAgent(t *testing.T) (*Agent, *cloudwatchtest.Server) {
 	s := cloudwatchtest.Start()
 	t.Cleanup(s.Close)
 	a := bareAgent(t)
-	a.cfg.CloudWatch = CloudWatchConfig{
+	a.cfg.CloudWatch = config.CloudWatch{
 		Namespace: "PGHA", Interval: 10 * time.Millisecond, TopicARN: "arn:aws:sns:eu-central-1:123456789012:pgha", Region: cloudwatchtest.Region,
 		EndpointURL: s.URL, SNSURL: s.URL,
 	}

@@ -11,12 +11,14 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 )
 
 // Daemon runs agents one after the other: each value from reload loads the configuration again and, when an agent can be made of it, replaces
 // the one that runs, and goes on from the journal as after a restart. A bad configuration changes nothing.
-func Daemon(ctx context.Context, opts Options, load func() (*Config, *slog.Logger, error), reload <-chan struct{}) (err error) {
+func Daemon(ctx context.Context, opts Options, load func() (*config.Config, *slog.Logger, error), reload <-chan struct{}) (err error) {
 	if opts.Config, opts.Logger, err = load(); err != nil {
 		return err
 	}
@@ -52,7 +54,7 @@ func soon(idle func() bool) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		sleep(ctx, 10*time.Millisecond)
+		wait.For(ctx, 10*time.Millisecond)
 	}
 	return true
 }
@@ -66,7 +68,7 @@ func (a *Agent) successor(opts Options) (*Agent, error) {
 	if !soon(a.pauses.idle) {
 		return nil, fmt.Errorf("a pause or its end is still being written: mend the disk of %s, then reload again", a.cfg.State.Dir)
 	}
-	if !soon(func() bool { return !a.journal.waiting() }) {
+	if !soon(func() bool { return !a.journal.Waiting() }) {
 		// The successor goes on from the journal alone: it would write again for a promotion that this agent knows to be contested.
 		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or mend it, then reload again", a.cfg.State.Dir)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
 // TestReloadThatCannotBeDoneChangesNothing reloads what a running daemon must refuse, each in its own way, and then what it takes.
@@ -21,12 +23,12 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	w.write("occupied", "")
 	good := w.cfg
 	systemd, reload, done := &notes{}, make(chan struct{}), make(chan error, 1)
-	var next func() (*Config, error)
+	var next func() (*config.Config, error)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	next = func() (*Config, error) { return good, nil }
+	next = func() (*config.Config, error) { return good, nil }
 	go func() {
-		done <- Daemon(ctx, Options{Version: "test", Notify: systemd}, func() (*Config, *slog.Logger, error) {
+		done <- Daemon(ctx, Options{Version: "test", Notify: systemd}, func() (*config.Config, *slog.Logger, error) {
 			cfg, err := next()
 			return cfg, testLoggerOf(t), err
 		}, reload)
@@ -42,8 +44,8 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 		return ""
 	}
 	w.await("the daemon", func() bool { return problem() == "" && systemd.has("READY=1") })
-	changed := func(change func(*Config)) func() (*Config, error) {
-		return func() (*Config, error) {
+	changed := func(change func(*config.Config)) func() (*config.Config, error) {
+		return func() (*config.Config, error) {
 			cfg := *good
 			change(&cfg)
 			return &cfg, nil
@@ -51,14 +53,14 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	}
 	for _, c := range []struct {
 		want string
-		next func() (*Config, error)
+		next func() (*config.Config, error)
 	}{
-		{"line 7", func() (*Config, error) { return nil, errors.New("line 7") }},
-		{"postgres.dsn", changed(func(c *Config) { c.Postgres.DSN = "host=a,b" })},
-		{"listen for control", changed(func(c *Config) { c.State.ControlSocket = filepath.Join(w.dir, "none", "control.sock") })},
-		{"state.dir cannot change", changed(func(c *Config) { c.State.Dir = t.TempDir() })},
-		{"listen for alerts", changed(func(c *Config) { c.State.AlertSocket = filepath.Join(w.dir, "occupied") })},
-		{"max_attempts", func() (*Config, error) {
+		{"line 7", func() (*config.Config, error) { return nil, errors.New("line 7") }},
+		{"postgres.dsn", changed(func(c *config.Config) { c.Postgres.DSN = "host=a,b" })},
+		{"listen for control", changed(func(c *config.Config) { c.State.ControlSocket = filepath.Join(w.dir, "none", "control.sock") })},
+		{"state.dir cannot change", changed(func(c *config.Config) { c.State.Dir = t.TempDir() })},
+		{"listen for alerts", changed(func(c *config.Config) { c.State.AlertSocket = filepath.Join(w.dir, "occupied") })},
+		{"max_attempts", func() (*config.Config, error) {
 			w.write("aws-config", "[default]\nmax_attempts = x\n")
 			return good, nil
 		}},
@@ -77,7 +79,7 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	w.write("aws-config", "[default]\nregion = eu-central-1\n")
 	moved := *good
 	moved.State.ControlSocket = filepath.Join(w.dir, "moved.sock")
-	next = func() (*Config, error) { return &moved, nil }
+	next = func() (*config.Config, error) { return &moved, nil }
 	reload <- struct{}{}
 	w.await("the new socket", func() bool { _, err := FetchStatus(ctx, moved.State.ControlSocket); return err == nil })
 	good = &moved
@@ -112,11 +114,11 @@ func TestReloadWaitsForTheDisk(t *testing.T) {
 		}
 		return err
 	}
-	a.journal.save(testEntry(1))
+	a.journal.Save(testEntry(1))
 	if err := reload(); err == nil || !strings.Contains(err.Error(), a.cfg.State.Dir) {
 		t.Errorf("with an episode that is not saved: %v", err)
 	}
-	if err := a.journal.flush(); err != nil {
+	if err := a.journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	a.pauses.Lock() // what a request holds while its file is written: the disk hangs

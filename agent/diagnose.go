@@ -5,15 +5,17 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 )
 
 // DoctorOptions tells the doctor what this configuration, read from file, is about.
-func DoctorOptions(c *Config, file string) doctor.Options {
+func DoctorOptions(c *config.Config, file string) doctor.Options {
 	return doctor.Options{
 		Node: c.Node.Name, Clone: c.Cluster.Promotable, Resource: c.Drbd.Resource, Address: c.Node.Address,
 		CrmMon: c.Cluster.CrmMon, Drbdsetup: c.Drbd.Drbdsetup, PostgresDSN: c.Postgres.DSN,
-		Record: c.route53Options(), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
+		Record: route53Options(c), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
 	}
 }
 
@@ -25,10 +27,10 @@ const (
 
 // diagnose runs the doctor's free checks now and then. The time varies, so that two nodes that were started together do not go together.
 func (a *Agent) diagnose(ctx context.Context) {
-	for wait := doctorFirst; ; wait = doctorEvery {
-		sleep(ctx, wait+rand.N(wait/5))
+	for delay := doctorFirst; ; delay = doctorEvery {
+		wait.For(ctx, delay+rand.N(delay/5))
 		for ctx.Err() == nil && a.Snapshot().State.Episode.Open() {
-			sleep(ctx, doctorBusy)
+			wait.For(ctx, doctorBusy)
 		}
 		if ctx.Err() != nil {
 			return

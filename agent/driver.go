@@ -89,17 +89,13 @@ func (d *Driver) Pause(length time.Duration) error { return d.a.pause(d.ctx, len
 
 // Flush writes to the journal what waits to be written, which the daemon does beside the loop. After an error it waits still.
 func (d *Driver) Flush() error {
-	select {
-	case <-d.a.journal.wake:
-	default:
-	}
-	err := d.a.journal.flush()
+	err := d.a.journal.Flush()
 	d.a.journalSaved(d.ctx, err)
 	return err
 }
 
 // Unsaved reports whether something waits for Flush.
-func (d *Driver) Unsaved() bool { return d.a.journal.waiting() }
+func (d *Driver) Unsaved() bool { return d.a.journal.Waiting() }
 
 // Snapshot returns what the agent knows.
 func (d *Driver) Snapshot() *Snapshot { return d.a.Snapshot() }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -17,7 +18,7 @@ func (noServer) Close()                          {}
 
 // A process that wakes up after a long time finds more than its inbox holds, and its loop has not run yet.
 func TestDriverTakesMoreThanItsInboxHolds(t *testing.T) {
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.Name, cfg.State.Dir, cfg.Drbd.Resource = "pg-b", t.TempDir(), "pg"
 	d, err := NewDriver(Options{Config: &cfg, Logger: slog.New(slog.DiscardHandler)},
 		Simulation{Clock: newTestClock(), Boot: "b", Sources: Sources{Postgres: noServer{}, Zone: &asked{}}, Start: func(func()) {}})

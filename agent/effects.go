@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/route53"
@@ -40,7 +41,7 @@ func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 	case fsm.View:
 		a.effect(ctx, a.view)
 	case fsm.Save:
-		a.journal.save(a.entry(act.Episode))
+		a.journal.Save(a.entry(act.Episode))
 	}
 }
 
@@ -114,6 +115,21 @@ func (a *Agent) drbdChanged(r drbd.Report) message {
 		s.Sources[SourceDrbd].Stuck = r.Stuck
 		s.Drbd = r
 	}}
+}
+
+// rememberSplitBrain keeps a split brain over a restart. last is what the stream said before d.
+func (a *Agent) rememberSplitBrain(d *fsm.Drbd, last fsm.Drbd) {
+	file := state.SplitBrain{Dir: a.cfg.State.Dir, ForgetsNone: a.opts.once}
+	begun, over, err := file.Remember(d, last)
+	if err != nil {
+		a.log.Error("which peers have a split brain is not known for certain", keyErr, err)
+	}
+	for _, peer := range begun {
+		a.log.Error("split brain", keyPeer, peer, keyNext, holdHelp[fsm.HoldSplitBrain][1])
+	}
+	for _, peer := range over {
+		a.log.Info("split brain is over: connected again", keyPeer, peer)
+	}
 }
 
 func (a *Agent) probe(ctx context.Context) message {
@@ -259,7 +275,7 @@ func (a *Agent) view(ctx context.Context) message {
 	return message{ev, func(s *Snapshot) {
 		s.View = v
 		if v.OK {
-			s.Served = ClientSeen{At: toBoot(v.End)}
+			s.Served = state.ClientSeen{At: toBoot(v.End)}
 			if v.Answered.IsValid() {
 				s.Served.Addr = v.Answered.String()
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -149,5 +151,24 @@ func TestReasonOfARefusedRecordOutlivesTheNextError(t *testing.T) {
 func TestDecisionOutlivesTheWaitForAConnection(t *testing.T) {
 	if 2*route53.ConnectWait > fsm.MaxDecisionAge {
 		t.Errorf("a write waits %v for a connection, a decision lasts %v", route53.ConnectWait, fsm.MaxDecisionAge)
+	}
+}
+
+// TestHookForgetsNoSplitBrain: it sees one moment, and the daemon that comes back decides.
+func TestHookForgetsNoSplitBrain(t *testing.T) {
+	for name, text := range map[string]string{"with nobody knows whom": "", "with pg-a": "pg-a\n"} {
+		a := bareAgent(t)
+		file := filepath.Join(a.cfg.State.Dir, "split-brain")
+		if err := os.WriteFile(file, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		for _, once := range []bool{true, false} {
+			a.opts.once = once
+			a.lastDrbd.Store(&fsm.Drbd{})
+			a.drbdChanged(healthyDrbd())
+			if now, err := os.ReadFile(file); (err == nil) != once || string(now) != text && once {
+				t.Errorf("%s, once %t: file %q, %v", name, once, now, err)
+			}
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
 // FuzzPause reads a pause file, and takes a request for one over the control socket.
@@ -22,17 +23,17 @@ func FuzzPause(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir := t.TempDir()
 		a.cfg.State.Dir, a.inbox = dir, make(chan message, 1)
-		if err := os.WriteFile(filepath.Join(dir, pauseName), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "pause.json"), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		clock := newTestClock()
-		if until, err := readPause(dir, clock); until < 0 || until != 0 && (err != nil || until < clock.Boot()) {
+		if until, err := state.ReadPause(dir, clock.Wall(), clock.Boot()); until < 0 || until != 0 && (err != nil || until < clock.Boot()) {
 			t.Fatalf("paused until %v, %v", until, err)
 		}
-		_ = os.Remove(filepath.Join(dir, pauseName))
+		_ = os.Remove(filepath.Join(dir, "pause.json"))
 		rec := httptest.NewRecorder()
 		a.controlMux().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/pause", strings.NewReader(string(data))))
-		_, err := os.Stat(filepath.Join(dir, pauseName))
+		_, err := os.Stat(filepath.Join(dir, "pause.json"))
 		switch {
 		case rec.Code == http.StatusBadRequest:
 			if len(a.inbox) != 0 || err == nil {
@@ -42,7 +43,7 @@ func FuzzPause(f *testing.F) {
 			t.Fatalf("status %d, %d events", rec.Code, len(a.inbox))
 		default:
 			until := (<-a.inbox).event.(fsm.Paused).Until
-			if now := a.clock.Boot(); until != 0 && (until < 0 || until > now+maxPause) || (until != 0) != (err == nil) {
+			if now := a.clock.Boot(); until != 0 && (until < 0 || until > now+state.MaxPause) || (until != 0) != (err == nil) {
 				t.Fatalf("paused until %v at %v, file %v", until, now, err)
 			}
 		}

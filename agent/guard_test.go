@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -31,8 +32,10 @@ func newTestClock() *testClock {
 }
 
 func (c *testClock) Boot() time.Duration { c.mu.Lock(); defer c.mu.Unlock(); return c.boot }
+
 func (c *testClock) Mono() time.Duration { c.mu.Lock(); defer c.mu.Unlock(); return c.mono }
-func (c *testClock) Wall() time.Time     { c.mu.Lock(); defer c.mu.Unlock(); return c.wall }
+
+func (c *testClock) Wall() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.wall }
 
 func (c *testClock) advance(boot, mono, wall time.Duration) {
 	c.mu.Lock()
@@ -96,11 +99,11 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		"resumed, not yet in the loop": {func(a *Agent, _ *testClock) { _ = a.pause(t.Context(), time.Hour); _ = a.pause(t.Context(), 0) }, ""},
 		"by itself, paused by a daemon that is back": {func(a *Agent, c *testClock) {
 			a.opts.once = true
-			_ = writePause(a.cfg.State.Dir, c.Wall().Add(time.Hour))
+			_ = state.WritePause(a.cfg.State.Dir, c.Wall().Add(time.Hour))
 		}, "paused"},
 		"by itself, the pause file not readable": {func(a *Agent, _ *testClock) {
 			a.opts.once = true
-			_ = os.WriteFile(filepath.Join(a.cfg.State.Dir, pauseName), []byte("{"), 0o600)
+			_ = os.WriteFile(filepath.Join(a.cfg.State.Dir, "pause.json"), []byte("{"), 0o600)
 		}, "paused"},
 	} {
 		a, clock, w := promotedAgent(t)
@@ -155,17 +158,17 @@ func TestLoopNoticesThatItStoodStill(t *testing.T) {
 
 func TestPauseEndsByTheWallClockOverAReboot(t *testing.T) {
 	dir, clock := t.TempDir(), newTestClock()
-	if err := writePause(dir, clock.Wall().Add(time.Hour)); err != nil {
+	if err := state.WritePause(dir, clock.Wall().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	rebooted := newTestClock()
 	rebooted.boot, rebooted.wall = time.Minute, clock.Wall().Add(30*time.Minute)
-	until, err := readPause(dir, rebooted)
+	until, err := state.ReadPause(dir, rebooted.Wall(), rebooted.Boot())
 	if want := 31 * time.Minute; err != nil || until != want {
 		t.Errorf("paused until %v, %v; want %v", until, err, want)
 	}
 	rebooted.wall = clock.Wall().Add(2 * time.Hour)
-	if until, err := readPause(dir, rebooted); err != nil || until != 0 {
+	if until, err := state.ReadPause(dir, rebooted.Wall(), rebooted.Boot()); err != nil || until != 0 {
 		t.Errorf("paused until %v, %v after the end", until, err)
 	}
 }
@@ -173,36 +176,11 @@ func TestPauseEndsByTheWallClockOverAReboot(t *testing.T) {
 func TestPauseFileIsNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600), os.Symlink(secret, filepath.Join(dir, pauseName))); err != nil {
+	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600), os.Symlink(secret, filepath.Join(dir, "pause.json"))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readPause(dir, newTestClock()); err == nil {
+	if _, err := state.ReadPause(dir, testWall, time.Hour); err == nil {
 		t.Error("a symbolic link was read")
-	}
-}
-
-func TestSaverKeepsWhatTheDiskRefuses(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "later")
-	s := &saver{dir: dir, wake: make(chan struct{}, 1)}
-	entry := func(id uint64, cause fsm.Cause) JournalEntry {
-		return JournalEntry{Boot: "b", Saved: testWall, Node: "pg-b", Episode: fsm.Episode{ID: id, Cause: cause, Start: 1}}
-	}
-	s.save(entry(1, fsm.CauseUnknown))
-	s.save(entry(1, fsm.CauseNodeLost))
-	s.save(entry(2, fsm.CauseStartUp))
-	if err := s.flush(); err == nil {
-		t.Fatal("no error without a directory")
-	}
-	if err := os.Mkdir(dir, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.flush(); err != nil {
-		t.Fatal(err)
-	}
-	s.close()
-	got, _, err := ReadJournal(dir)
-	if err != nil || len(got) != 2 || got[0].Episode.Cause != fsm.CauseNodeLost || got[1].Episode.ID != 2 {
-		t.Errorf("%v %+v", err, got)
 	}
 }
 
@@ -266,10 +244,11 @@ func TestFrozenProcessClaimsNothing(t *testing.T) {
 
 func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 	a, clock, _ := promotedAgent(t)
-	seen := ClientSeen{At: clock.Boot() - 20*time.Second, Addr: "10.0.1.10"}
+	seen := state.ClientSeen{At: clock.Boot() - 20*time.Second, Addr: "10.0.1.10"}
 	a.details.Served = seen
 	open := fsm.Episode{ID: 7, Cause: fsm.CauseNodeLost, Start: clock.Boot() - 19*time.Second}
-	if err := a.journal.journal.Append(a.entry(open)); err != nil {
+	a.journal.Save(a.entry(open))
+	if err := a.journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	a.close()
@@ -289,7 +268,8 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 	}
 	// An episode that had ended says nothing about an outage now.
 	open.Outcome = fsm.OutcomeComplete
-	if err := b.journal.journal.Append(b.entry(open)); err != nil {
+	b.journal.Save(b.entry(open))
+	if err := b.journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	b.close()
@@ -298,7 +278,7 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	if c.details.Served != (ClientSeen{}) {
+	if c.details.Served != (state.ClientSeen{}) {
 		t.Errorf("last served %+v after the episode ended", c.details.Served)
 	}
 }

@@ -6,18 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
-const (
-	historyShows = 20        // episodes, the newest ones
-	historyTail  = 256 << 10 // bytes of the journal in which they are looked for first
-)
+// historyShows is how many episodes are shown, the newest ones.
+const historyShows = 20
 
 // history serves the newest episodes as JSON. The journal is read again only when it has changed, by one request at a time: whoever
 // asks often, or from many places, costs no more, and a disk that hangs holds up one read.
@@ -54,7 +52,7 @@ func (h *history) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *history) read() ([]byte, error) {
 	// Before the read: what is added while it runs makes the next request read again.
-	file, err := os.Lstat(filepath.Join(h.dir, journalName))
+	file, err := os.Lstat(state.JournalFile(h.dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // before the first episode there is no journal
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
@@ -63,12 +61,12 @@ func (h *history) read() ([]byte, error) {
 	}
 	docs := []*EpisodeDoc{}
 	if file != nil {
-		entries, err := newestEntries(h.dir)
+		entries, err := state.ReadNewest(h.dir, historyShows)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entries[max(0, len(entries)-historyShows):] {
-			docs = append(docs, e.Doc())
+			docs = append(docs, EntryDoc(&e))
 		}
 	}
 	body, err := json.MarshalIndent(docs, "", "  ")
@@ -77,34 +75,6 @@ func (h *history) read() ([]byte, error) {
 	}
 	h.file, h.body = file, append(body, '\n')
 	return h.body, nil
-}
-
-// newestEntries returns at least the newest historyShows episodes that there are. They mostly stand in the last part of the journal;
-// to parse all of a full one takes a tenth of a second, on a node that may be in the middle of a failover.
-func newestEntries(dir string) ([]JournalEntry, error) {
-	f, err := openRegular(filepath.Join(dir, journalName), os.O_RDONLY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	from := max(0, info.Size()-historyTail)
-	data, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
-	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	if from > 0 {
-		_, data, _ = bytes.Cut(data, []byte{'\n'}) // begins in the middle of a line
-	}
-	entries, _ := parseJournal(data)
-	if entries = newestEpisodes(entries); from == 0 || len(entries) >= historyShows {
-		return entries, nil
-	}
-	entries, _, err = ReadJournal(dir)
-	return entries, err
 }
 
 // sameJournal reports whether nothing was written between two looks: lines are only added, and a rewrite makes a new file.

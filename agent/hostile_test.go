@@ -12,10 +12,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 )
 
 // enemies are the ways of clients that mean no good. Each connects again and again until ctx ends.
@@ -55,7 +59,7 @@ func reconnect(ctx context.Context, dial func() (net.Conn, error), do func(net.C
 			stop()
 			_ = c.Close()
 		}
-		sleep(ctx, 100*time.Millisecond) // they share the processor with the agent, which others would not
+		wait.For(ctx, 100*time.Millisecond) // they share the processor with the agent, which others would not
 	}
 }
 
@@ -135,7 +139,7 @@ func (u *inUse) watch(ctx context.Context) {
 		runtime.ReadMemStats(&m)
 		u.heap.Store(max(u.heap.Load(), int64(m.HeapAlloc)))
 		u.goroutines.Store(max(u.goroutines.Load(), int64(runtime.NumGoroutine())))
-		sleep(ctx, 50*time.Millisecond)
+		wait.For(ctx, 50*time.Millisecond)
 	}
 }
 
@@ -284,4 +288,35 @@ func TestFullDiskCostsTheHistoryNotTheRecord(t *testing.T) {
 	if list, skipped := reread(t, dir); len(list) != 1 || skipped != 0 || list[0].Episode.Epoch != 4 {
 		t.Errorf("%d episodes, %d damaged lines", len(list), skipped)
 	}
+}
+
+// nobody is a user who is neither root nor the agent.
+const nobody = 65534
+
+// asUser runs do as another user, in a thread of its own: the kernel's credentials belong to threads.
+func asUser(t *testing.T, uid int, do func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user: what such a one can do was not tested")
+	}
+	runtime.LockOSThread()
+	set := func(euid int) {
+		if _, _, e := syscall.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(euid), ^uintptr(0)); e != 0 {
+			t.Fatalf("become user %d: %v", euid, e)
+		}
+	}
+	set(uid)
+	defer func() { set(0); runtime.UnlockOSThread() }()
+	do()
+}
+
+// smallDisk mounts a file system of that many bytes.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("cannot mount a small file system (%v): a really full one was not tested", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
 }

@@ -18,7 +18,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
 // open opens the sockets that are not open yet, but for those that before, an agent that still runs, has in use.
@@ -55,7 +58,7 @@ func (a *Agent) listen(ctx context.Context, group *errgroup.Group) {
 			return s.Serve(limitConns(a.controlAt))
 		})
 	})
-	if a.cfg.HTTP.Listen != Off {
+	if a.cfg.HTTP.Listen != config.Off {
 		group.Go(func() error { a.servePublic(ctx); return nil })
 	}
 }
@@ -70,7 +73,7 @@ func (a *Agent) servePublic(ctx context.Context) {
 		}
 		a.log.Error("metrics and health checks are not served, trying again", keyErr, err)
 		a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = err.Error() }})
-		sleep(ctx, 5*time.Second)
+		wait.For(ctx, 5*time.Second)
 	}
 }
 
@@ -172,8 +175,8 @@ func (a *Agent) controlMux() *http.ServeMux {
 			Seconds *float64 `json:"seconds"` // a request without it must not end a pause
 		}
 		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&req)
-		if err != nil || req.Seconds == nil || *req.Seconds < 0 || *req.Seconds > maxPause.Seconds() {
-			http.Error(w, fmt.Sprintf("seconds must be between 0 and %.0f", maxPause.Seconds()), http.StatusBadRequest)
+		if err != nil || req.Seconds == nil || *req.Seconds < 0 || *req.Seconds > state.MaxPause.Seconds() {
+			http.Error(w, fmt.Sprintf("seconds must be between 0 and %.0f", state.MaxPause.Seconds()), http.StatusBadRequest)
 			return
 		}
 		left := time.Duration(*req.Seconds * float64(time.Second))
@@ -193,9 +196,6 @@ func withClient(ctx context.Context, c net.Conn) context.Context {
 }
 
 type clientKey struct{}
-
-// maxPause bounds a pause: a forgotten one would undo the agent for good.
-const maxPause = 7 * 24 * time.Hour
 
 // freshFor is how old the last look may be for this node to claim anything. An idle agent looks every ten seconds.
 const freshFor = 25 * time.Second

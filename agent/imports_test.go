@@ -14,14 +14,18 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/doctor", "agent/fsm", "crm", "crm/corosync", "drbd", "pg", "route53"},
+		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/config", "agent/doctor", "agent/fsm", "agent/internal/wait", "agent/state", "crm", "crm/corosync", "drbd", "pg", "route53"},
 		"agent/alertsock":                 {"crm"},
 		"agent/awsquery":                  {},
 		"agent/cloudwatch":                {"agent/awsquery"},
 		"agent/cloudwatch/cloudwatchtest": {},
+		"agent/config":                    {"pg"},
 		"agent/doctor":                    {"agent/awsquery", "agent/fsm", "crm", "crm/corosync", "drbd", "pg", "route53"},
 		"agent/fsm":                       {},
-		"agent/switchover":                {"agent", "crm", "drbd", "pg", "route53"},
+		"agent/internal/text":             {},
+		"agent/internal/wait":             {},
+		"agent/state":                     {"agent/fsm", "agent/internal/text", "agent/internal/wait"},
+		"agent/switchover":                {"agent", "agent/config", "agent/internal/wait", "crm", "drbd", "pg", "route53"},
 		"crm":                             {},
 		"crm/corosync":                    {},
 		"drbd":                            {},

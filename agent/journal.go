@@ -1,295 +1,75 @@
 package agent
 
 import (
-	"bytes"
-	"cmp"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"sync"
-	"syscall"
+	"context"
+	"net/netip"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/pg"
 )
 
-const (
-	journalName = "journal"
-	journalLock = "journal.lock"
-	journalTemp = "journal.new"
-
-	// JournalKeeps is how many episodes the journal keeps, the newest ones.
-	JournalKeeps = 500
-	// journalMax is the size at which the journal is rewritten with what it keeps, which is at most half of this. When it cannot be
-	// rewritten it may grow to twice this size.
-	journalMax = 1 << 20
-)
-
-// ErrJournalLocked says that another process writes this journal.
-var ErrJournalLocked = errors.New("another agent writes this journal")
-
-// Journal keeps the episodes of this node in a file of the state directory. Each change of an episode is a new line, of which the last
-// one counts; a line says by a checksum that it is whole. Safe for use by several goroutines.
-type Journal struct {
-	// Skipped is the number of lines that were damaged when the journal was opened. After a crash in the middle of a line it is 1.
-	Skipped int
-
-	mu    sync.Mutex
-	dir   string
-	lock  *os.File
-	file  *os.File
-	size  int64 // the part of the file that is kept
-	open  bool  // that part does not end in a newline: there was a torn line when the journal was opened
-	dirty bool  // the file may be longer, by what a failed write left
-	loose bool  // the directory entry of file may not survive a crash yet
-	max   int64 // journalMax
-	ops   journalOps
-}
-
-// journalOps are the calls that can fail late; tests make them fail.
-type journalOps struct {
-	write    func(*os.File, []byte) (int, error)
-	sync     func(*os.File) error
-	truncate func(*os.File, int64) error
-	rename   func(from, to string) error
-}
-
-var journalSystem = journalOps{write: (*os.File).Write, sync: (*os.File).Sync, truncate: (*os.File).Truncate, rename: os.Rename}
-
-// OpenJournal opens the journal in dir for writing, makes it when there is none, and returns the newest JournalKeeps episodes by
-// ascending id, each as it was saved last. It fails with ErrJournalLocked while another process has it open for writing.
-func OpenJournal(dir string) (*Journal, []JournalEntry, error) {
-	return openJournal(dir, journalMax, journalSystem)
-}
-
-func openJournal(dir string, most int64, ops journalOps) (_ *Journal, _ []JournalEntry, err error) {
-	j := &Journal{dir: dir, max: most, ops: ops}
-	defer func() {
-		if err != nil {
-			_ = j.Close()
-		}
-	}()
-	// The lock is a file of its own, for the journal is replaced when it is rewritten. Nobody but its owner may open it:
-	// whoever may read a file may also lock it.
-	if j.lock, err = openRegular(filepath.Join(dir, journalLock), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, nil, fmt.Errorf("lock journal: %w", err)
+// openJournal reads how the last episode stood. A journal that cannot be opened costs the history, never the record: the agent starts
+// without it, says so, and tries again with each entry.
+func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
+	open := a.journal.Open
+	if a.opts.once {
+		open = a.journal.OpenReadOnly
 	}
-	if err := syscall.Flock(int(j.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, nil, fmt.Errorf("lock journal: %w", ErrJournalLocked)
-	} else if err != nil {
-		return nil, nil, fmt.Errorf("lock journal: %w", err)
-	}
-	if j.file, err = openRegular(filepath.Join(dir, journalName), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640); err != nil {
-		return nil, nil, fmt.Errorf("open journal: %w", err)
-	}
-	data, size, err := readJournalTail(j.file)
+	e, err := open()
 	if err != nil {
-		return nil, nil, fmt.Errorf("read journal: %w", err)
+		a.log.Error("journal not open", keyErr, err)
+		a.details.JournalErr = err.Error()
 	}
-	entries, skipped := parseJournal(data)
-	j.Skipped, j.size, j.loose = skipped, size, true
-	j.open = len(data) > 0 && data[len(data)-1] != '\n'
-	return j, newestEpisodes(entries), nil
+	if e == nil {
+		return last, false
+	}
+	last, sameBoot = e.Episode, e.Boot == a.id.boot
+	if !sameBoot {
+		a.earlier = *e
+	}
+	if sameBoot && last.Open() {
+		a.resumeView(e.Client)
+	}
+	return last, sameBoot
 }
 
-// ReadJournal reads the journal in dir without the right to write it, also while an agent does. It returns the newest JournalKeeps episodes
-// by ascending id, and how many damaged lines were skipped; a line that is being written may be one of them.
-func ReadJournal(dir string) (entries []JournalEntry, skipped int, err error) {
-	f, err := openRegular(filepath.Join(dir, journalName), os.O_RDONLY, 0)
-	if err != nil {
-		return nil, 0, fmt.Errorf("open journal: %w", err)
+// resumeView lets the client's view go on from before a restart in the middle of an episode. After a longer time without an agent nobody
+// knows when an outage began.
+func (a *Agent) resumeView(c state.ClientSeen) {
+	if c == (state.ClientSeen{}) {
+		return
 	}
-	defer func() { _ = f.Close() }()
-	data, _, err := readJournalTail(f)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read journal: %w", err)
-	}
-	entries, skipped = parseJournal(data)
-	return newestEpisodes(entries), skipped, nil
+	v := pg.View{OK: true, End: a.clock.Wall().Add(c.At - a.clock.Boot())}
+	v.Answered, _ = netip.ParseAddr(c.Addr) // not known stays not known
+	a.details.Served = c
+	a.outage.Resume(v)
 }
 
-// Append saves an episode as it is now. When it returns nil, the episode survives a crash of the machine. After an error the
-// caller should try again with the newest state of the episode; the journal stays usable.
-func (j *Journal) Append(e JournalEntry) error {
-	line, err := formatEntry(e)
-	if err != nil {
-		return err
+// entry makes the journal's line of an episode. One that a reboot ended stays in the boot that its times are of.
+func (a *Agent) entry(e fsm.Episode) state.Entry {
+	if e.ID == a.earlier.Episode.ID {
+		lost := a.earlier
+		lost.Episode = e
+		return lost
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.file == nil {
-		return fmt.Errorf("append to journal: %w", fs.ErrClosed)
-	}
-	if j.size+int64(len(line)) > j.max {
-		// Without space for the new file the old one still has some: what counts is that this episode is saved.
-		if err := j.rewrite(); err != nil && j.size+int64(len(line)) > 2*j.max {
-			return fmt.Errorf("rewrite journal: %w", err)
-		}
-	}
-	if err := j.write(line); err != nil {
-		return fmt.Errorf("append to journal: %w", err)
-	}
-	return nil
-}
-
-func (j *Journal) write(line []byte) (err error) {
-	if j.loose {
-		if err := syncDir(j.dir, j.ops.sync); err != nil {
-			return err
-		}
-		j.loose = false
-	}
-	j.heal()
-	if j.open || j.dirty {
-		line = append([]byte{'\n'}, line...) // ends the torn line, which costs that line only
-	}
-	defer func() {
-		if err != nil {
-			j.dirty = true
-			j.heal()
-		}
-	}()
-	if _, err := j.ops.write(j.file, line); err != nil {
-		return err
-	}
-	// After a failed fsync the kernel may forget the pages: the line counts as not written, and is written again by the caller.
-	if err := j.ops.sync(j.file); err != nil {
-		return err
-	}
-	info, err := j.file.Stat()
-	if err != nil {
-		return err
-	}
-	j.size, j.open, j.dirty = info.Size(), false, false
-	return nil
-}
-
-// heal cuts off what a failed write left.
-func (j *Journal) heal() {
-	if j.dirty && j.ops.truncate(j.file, j.size) == nil {
-		j.dirty = false
+	return state.Entry{
+		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Client: a.details.Served, Episode: e,
 	}
 }
 
-// rewrite replaces the file by one that holds what is kept. Until the rename the old file is what counts.
-func (j *Journal) rewrite() error {
-	data, _, err := readJournalTail(j.file)
+// journalSaved shows how the last attempt to save went.
+func (a *Agent) journalSaved(ctx context.Context, err error) {
+	text := ""
 	if err != nil {
-		return err
+		text = err.Error()
+		a.metrics.journalFailures.Inc()
 	}
-	entries, _ := parseJournal(data)
-	kept, err := formatNewest(newestEpisodes(entries), int(j.max/2))
-	if err != nil {
-		return err
-	}
-	temp := filepath.Join(j.dir, journalTemp)
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := openRegular(temp, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
-		return err
-	}
-	if _, err = j.ops.write(f, kept); err == nil {
-		err = j.ops.sync(f)
-	}
-	if err == nil {
-		err = j.ops.rename(temp, filepath.Join(j.dir, journalName))
+	if text == a.Snapshot().JournalErr {
+		return
 	}
 	if err != nil {
-		_ = f.Close()
-		_ = os.Remove(temp)
-		return err
+		a.log.Error("episode not saved, trying again", keyErr, err)
 	}
-	_ = j.file.Close() // everything in it was synced, and it is no longer linked
-	j.file, j.size, j.open, j.dirty, j.loose = f, int64(len(kept)), false, false, true
-	return nil
-}
-
-// Close gives the journal free for another process.
-func (j *Journal) Close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var errs []error
-	for _, f := range []**os.File{&j.file, &j.lock} {
-		if *f != nil {
-			errs = append(errs, (*f).Close())
-			*f = nil
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// readJournalTail returns the end of the file, more than its largest size unless somebody else wrote it, and the size of the whole file.
-func readJournalTail(f *os.File) (data []byte, size int64, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	size = info.Size()
-	from := max(0, size-2*journalMax-maxEntryLine)
-	data, err = io.ReadAll(io.NewSectionReader(f, from, size-from))
-	return data, size, err
-}
-
-// parseJournal returns the entries of a journal in the order of the file, and the number of lines that are damaged.
-func parseJournal(data []byte) (entries []JournalEntry, skipped int) {
-	for line := range bytes.SplitSeq(data, []byte{'\n'}) {
-		if len(line) == 0 {
-			continue // stands after a torn line that ended in its newline
-		}
-		if e, err := parseEntry(line); err == nil {
-			entries = append(entries, e)
-			continue
-		}
-		skipped++
-		// The damage may be in the newline: what follows it on the line is whole.
-		for rest := line[1:]; ; {
-			at := bytes.Index(rest, []byte(entryMark))
-			if at < 0 {
-				break
-			}
-			if at >= crcDigits {
-				if e, err := parseEntry(rest[at-crcDigits:]); err == nil {
-					entries = append(entries, e)
-					break
-				}
-			}
-			rest = rest[at+1:]
-		}
-	}
-	return entries, skipped
-}
-
-// newestEpisodes returns the last entry of each of the newest JournalKeeps episodes, by ascending id.
-func newestEpisodes(entries []JournalEntry) []JournalEntry {
-	last := map[uint64]int{}
-	for i := range entries {
-		last[entries[i].Episode.ID] = i
-	}
-	var kept []JournalEntry
-	for _, i := range last {
-		kept = append(kept, entries[i])
-	}
-	slices.SortFunc(kept, func(a, b JournalEntry) int { return cmp.Compare(a.Episode.ID, b.Episode.ID) })
-	return kept[max(0, len(kept)-JournalKeeps):]
-}
-
-// formatNewest returns the lines of the newest of the entries that fit into most bytes.
-func formatNewest(entries []JournalEntry, most int) ([]byte, error) {
-	lines := make([][]byte, len(entries))
-	first, size := len(entries), 0
-	for first > 0 {
-		line, err := formatEntry(entries[first-1])
-		if err != nil {
-			return nil, err
-		}
-		if size += len(line); size > most {
-			break
-		}
-		first--
-		lines[first] = line
-	}
-	return bytes.Join(lines[first:], nil), nil
+	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.JournalErr = text }})
 }

@@ -1,44 +1,40 @@
 package agent
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io/fs"
+	"context"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/drbd"
 )
 
-func testEntry(id uint64) JournalEntry {
-	e := JournalEntry{
-		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 123456789, time.UTC),
-		Uptime: 81234*time.Second + 1, Node: "pg-1", Addr: "10.0.1.10",
+func testEntry(id uint64) state.Entry {
+	e := state.Entry{
+		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC), Uptime: 81234 * time.Second,
+		Node: "pg-1", Addr: "10.0.1.10",
 		Episode: fsm.Episode{
-			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
-			Why: "DRBD: NetworkFailure <\"&\n", Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
-			Gap: fsm.Gap{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2", Why: "DRBD: NetworkFailure",
+			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Gap: fsm.Gap{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
 			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, Raced: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
 	}
 	for p := range fsm.NumPhases {
-		e.Episode.Stamps[p] = 81200*time.Second + time.Duration(p)*time.Second + 7
+		e.Episode.Stamps[p] = 81200*time.Second + time.Duration(p)*time.Second
 	}
 	return e
 }
 
-func mustOpen(t testing.TB, dir string) (*Journal, []JournalEntry) {
+func mustOpen(t testing.TB, dir string) (*state.Journal, []state.Entry) {
 	t.Helper()
-	j, entries, err := OpenJournal(dir)
+	j, entries, err := state.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,535 +42,204 @@ func mustOpen(t testing.TB, dir string) (*Journal, []JournalEntry) {
 	return j, entries
 }
 
-func mustAppend(t testing.TB, j *Journal, e JournalEntry) {
+func mustAppend(t testing.TB, j *state.Journal, e state.Entry) {
 	t.Helper()
 	if err := j.Append(e); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func reread(t testing.TB, dir string) ([]JournalEntry, int) {
+func reread(t testing.TB, dir string) ([]state.Entry, int) {
 	t.Helper()
-	entries, skipped, err := ReadJournal(dir)
+	entries, skipped, err := state.ReadJournal(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return entries, skipped
 }
 
-// TestJournalLineIsStable holds the format: journals of older agents must stay readable.
-func TestJournalLineIsStable(t *testing.T) {
-	e := testEntry(7)
-	for p := range fsm.NumPhases {
-		if p != fsm.PeerLost && p != fsm.Complete {
-			e.Episode.Stamps[p] = 0
-		}
-	}
-	line, err := formatEntry(e)
+// lastWords is a stream of DRBD that, when the agent stops, brings an episode's end.
+type lastWords struct{ save func() }
+
+func (l lastWords) Run(ctx context.Context, _ func(drbd.Report)) error {
+	<-ctx.Done()
+	time.Sleep(50 * time.Millisecond) // whatever writes the journal sees the end as well
+	l.save()
+	return ctx.Err()
+}
+
+func TestLastEpisodeIsSavedAtTheStop(t *testing.T) {
+	w := newWorld(t)
+	a, err := New(Options{Config: w.cfg, Version: "test", Logger: testLoggerOf(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"boot":"5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11","saved":"2026-03-01T10:00:00.123456789Z","uptime":81234000000001,` +
-		`"node":"pg-1","addr":"10.0.1.10","episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,` +
-		`"phases":{"peer_lost":81200000000007,"complete":81210000000007},"peer":"pg-2","why":"DRBD: NetworkFailure <\"&\n",` +
-		`"promotion":"claim","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":1,"to":2,"answered":"10.0.1.10"},"writes":1,` +
-		`"lost":{"name":"pg-2","fenced":true},"races":2,"raced":true,"race_until":9,` +
-		`"memory":{"fences":"00000000000000078000000000000000","unfenced":["pg-3"]}}}` + "\n"
-	if d := cmp.Diff(want, string(line[9:])); d != "" {
-		t.Error(d)
-	}
-	if !e.Wall(e.Uptime).Equal(e.Saved) || !e.Wall(0).IsZero() {
-		t.Error("Wall")
-	}
-	// A newer agent's additions do not make the line unreadable.
-	var got JournalEntry
-	if err := got.UnmarshalJSON([]byte(`{"new":1,"episode":{"id":1,"cause":"operator","phases":{"switched":5,"fenced":6}}}`)); err != nil || got.Episode.Stamps[fsm.Fenced] != 6 {
-		t.Errorf("%v %v", got, err)
-	}
-}
-
-func TestJournalKeepsTheLastLineOfEachEpisode(t *testing.T) {
-	dir := t.TempDir()
-	j, entries := mustOpen(t, dir)
-	if len(entries) != 0 || j.Skipped != 0 {
-		t.Fatalf("new journal: %v", entries)
-	}
-	second := testEntry(2)
-	second.Episode.Outcome = ""
-	mustAppend(t, j, second)
-	mustAppend(t, j, testEntry(1))
-	second.Boot, second.Episode.Outcome = "another boot", fsm.OutcomeLost
-	mustAppend(t, j, second)
-	want := []JournalEntry{testEntry(1), second}
-	got, skipped := reread(t, dir)
-	if d := cmp.Diff(want, got); d != "" || skipped != 0 {
-		t.Errorf("skipped %d %s", skipped, d)
-	}
-	if err := j.Close(); err != nil {
+	a.src.Drbd = lastWords{func() { a.journal.Save(testEntry(1)) }}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	w.await("a look", func() bool { return a.Snapshot().State.Cluster.OK })
+	stop()
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Append(second); !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("append after close: %v", err)
-	}
-	if _, got = mustOpen(t, dir); cmp.Diff(want, got) != "" {
-		t.Error("reopened journal differs")
+	if got, _ := reread(t, w.dir); len(got) != 1 {
+		t.Errorf("%d episodes in the journal", len(got))
 	}
 }
 
-func TestJournalRefusesWhatItCouldNotReadBack(t *testing.T) {
-	j, _ := mustOpen(t, t.TempDir())
-	for name, change := range map[string]func(*fsm.Episode){
-		"no id":           func(e *fsm.Episode) { e.ID = 0 },
-		"unknown cause":   func(e *fsm.Episode) { e.Cause = "x" },
-		"unknown outcome": func(e *fsm.Episode) { e.Outcome = "x" },
-	} {
-		e := testEntry(1)
-		change(&e.Episode)
-		if err := j.Append(e); err == nil {
-			t.Error(name)
-		}
+// agentOn makes an agent that is stepped by hand, on a state directory.
+func agentOn(t *testing.T, dir, boot string, clock Clock) *Agent {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Node.Name, cfg.Node.Address, cfg.State.Dir = "pg-b", "127.0.2.10", dir
+	cfg.Record.ZoneID, cfg.Record.Name = "Z1", testName
+	a, err := New(Options{Config: &cfg, Logger: testLoggerOf(t), Clock: clock, boot: boot})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.close)
+	a.start = func(func()) {}
+	return a
+}
+
+// promoted steps an agent into a promotion.
+func promoted(t *testing.T, a *Agent, claim string) {
+	t.Helper()
+	now := a.clock.Boot()
+	a.step(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true, Connected: true, Primary: true}}})
+	a.step(t.Context(), message{event: fsm.Looked{Cluster: fsm.Cluster{
+		At: now, OK: true, Online: true, PromotedHere: true, PromotedCount: 1, FencingEnabled: true, Promotion: claim,
+	}}})
+	if !a.state.Episode.Open() || a.state.Episode.Promotion != claim {
+		t.Fatalf("episode %+v", a.state.Episode)
 	}
 }
 
-func TestJournalShortensTexts(t *testing.T) {
+func journalOf(t *testing.T, episodes uint64) string {
+	t.Helper()
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
-	e := testEntry(1)
-	e.Episode.Why = strings.Repeat("€", 1000) + "\xff"
-	e.Node = "\xff"
-	mustAppend(t, j, e)
-	got, _ := reread(t, dir)
-	if w := got[0].Episode.Why; w != strings.Repeat("€", maxEntryText/3) || got[0].Node != "\uFFFD" {
-		t.Errorf("%q", w)
-	}
-	// And the longest line is what the bounds say.
-	nasty := strings.Repeat("\x00", maxEntryText)
-	e.Boot, e.Node, e.Addr, e.Episode.Peer, e.Episode.Why, e.Episode.Promotion = nasty, nasty, nasty, nasty, nasty, nasty
-	e.Episode.Gap.Answered, e.Episode.Lost.Name = nasty, nasty
-	if line, err := formatEntry(e); err != nil || len(line) > maxEntryLine {
-		t.Errorf("%d bytes, %v", len(line), err)
-	}
-}
-
-func TestJournalSurvivesACutAtEveryByte(t *testing.T) {
-	whole := journalBytes(t, 3)
-	ends := lineEnds(whole)
-	for cut := range len(whole) + 1 {
-		dir := t.TempDir()
-		writeJournal(t, dir, whole[:cut])
-		lines := 0
-		for _, end := range ends {
-			if cut >= end-1 { // all but the newline is a whole line
-				lines++
-			}
-		}
-		j, got, err := openJournal(dir, journalMax, (&failAt{}).ops())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(got) != lines {
-			t.Fatalf("cut at %d: %d episodes of %d", cut, len(got), lines)
-		}
-		mustAppend(t, j, testEntry(9))
-		after, skipped := reread(t, dir)
-		if len(after) != lines+1 || after[lines].Episode.ID != 9 || skipped != j.Skipped || skipped > 1 {
-			t.Fatalf("cut at %d: %d episodes after the append, skipped %d", cut, len(after), skipped)
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestJournalLosesOnlyTheLineThatWasDamaged(t *testing.T) {
-	whole := journalBytes(t, 4)
-	ends := lineEnds(whole)
-	for _, mask := range []byte{0x01, 0x20, 0x80, 0xff} {
-		line := 0
-		for i := range whole {
-			if i == ends[line] {
-				line++
-			}
-			damaged := bytes.Clone(whole)
-			damaged[i] ^= mask
-			entries, skipped := parseJournal(damaged)
-			got := newestEpisodes(entries)
-			if skipped == 0 || skipped > 2 || len(got) != 3 {
-				t.Fatalf("byte %d ^ %x: %d episodes, skipped %d", i, mask, len(got), skipped)
-			}
-			for k, e := range got {
-				id := k + 1
-				if k >= line {
-					id++
-				}
-				if e.Episode.ID != uint64(id) || cmp.Diff(testEntry(e.Episode.ID), e) != "" {
-					t.Fatalf("byte %d ^ %x: episode %d is %+v", i, mask, id, e)
-				}
-			}
-		}
-	}
-}
-
-func journalBytes(t *testing.T, episodes int) []byte {
-	t.Helper()
-	var b []byte
 	for id := range episodes {
-		line, err := formatEntry(testEntry(uint64(id + 1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b = append(b, line...)
-	}
-	return b
-}
-
-func lineEnds(data []byte) (ends []int) {
-	for i, c := range data {
-		if c == '\n' {
-			ends = append(ends, i+1)
-		}
-	}
-	return ends
-}
-
-func writeJournal(t testing.TB, dir string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, journalName), data, 0o640); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestJournalStaysBounded(t *testing.T) {
-	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
-	j.ops.sync = func(*os.File) error { return nil } // 3000 of them take a while
-	const last = 3000
-	for id := range uint64(last) {
 		mustAppend(t, j, testEntry(id+1))
-		info, err := os.Stat(filepath.Join(dir, journalName))
-		if err != nil || info.Size() > journalMax {
-			t.Fatalf("episode %d: %v bytes, %v", id, info.Size(), err)
-		}
 	}
-	got, skipped := reread(t, dir)
-	if len(got) != JournalKeeps || got[0].Episode.ID != last-JournalKeeps+1 || skipped != 0 {
-		t.Errorf("%d episodes from %d, skipped %d", len(got), got[0].Episode.ID, skipped)
-	}
-	// Long lines: fewer episodes, same bound.
-	e := testEntry(last + 1)
-	e.Episode.Why = strings.Repeat("\x00", maxEntryText)
-	e.Episode.Peer, e.Node, e.Episode.Promotion, e.Boot = e.Episode.Why, e.Episode.Why, e.Episode.Why, e.Episode.Why
-	for range 1000 {
-		mustAppend(t, j, e)
-		e.Episode.ID++
-	}
-	info, err := os.Stat(filepath.Join(dir, journalName))
-	if err != nil || info.Size() > journalMax {
-		t.Errorf("%d bytes, %v", info.Size(), err)
-	}
-	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) != 2 {
-		t.Errorf("left behind: %q", names)
-	}
-}
-
-func TestJournalIsLocked(t *testing.T) {
-	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
-	if _, _, err := OpenJournal(dir); !errors.Is(err, ErrJournalLocked) {
-		t.Fatalf("second writer: %v", err)
-	}
-	reread(t, dir) // does not need the lock
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	mustOpen(t, dir)
-	info, err := os.Stat(filepath.Join(dir, journalLock))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("others may open the lock: %v %v", info.Mode(), err)
-	}
+	return dir
 }
 
-func TestJournalRefusesOtherKindsOfFiles(t *testing.T) {
-	for name, make := range map[string]func(path string) error{
-		"symlink":   func(p string) error { return os.Symlink("/etc/passwd", p) },
-		"dangling":  func(p string) error { return os.Symlink(p+".x", p) },
-		"fifo":      func(p string) error { return syscall.Mkfifo(p, 0o600) },
-		"directory": func(p string) error { return os.Mkdir(p, 0o700) },
-	} {
-		for _, file := range []string{journalName, journalLock} {
-			dir := t.TempDir()
-			if err := make(filepath.Join(dir, file)); err != nil {
+func promotions(entries []state.Entry) (list []string) {
+	for _, e := range entries {
+		list = append(list, e.Episode.Promotion)
+	}
+	return list
+}
+
+// TestEpisodesComeBehindThoseOfAJournalThatOpensLate holds the number of an episode, in the journal and wherever else it is shown.
+func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
+	for name, lock := range map[string]func(t *testing.T, dir string) (unlock func()){
+		"cannot be read": func(t *testing.T, dir string) func() {
+			second := filepath.Join(dir, "backup")
+			if err := os.Link(state.JournalFile(dir), second); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := OpenJournal(dir); err == nil {
-				t.Errorf("%s as %s was opened", name, file)
-			}
-			if _, err := os.Lstat(filepath.Join(dir, "journal.x")); err == nil {
-				t.Error("symlink was followed")
-			}
-			if _, _, err := ReadJournal(dir); err == nil {
-				t.Errorf("%s as %s was read", name, file)
-			}
-		}
-	}
-	if _, _, err := ReadJournal(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no journal: %v", err)
-	}
-}
-
-// failAt makes the n-th call from now on fail, and all that follow when sticky: a full disk, or a crash.
-type failAt struct {
-	n, calls int
-	sticky   bool
-	partial  int // bytes that a failing write writes all the same
-}
-
-func (f *failAt) now() bool {
-	f.calls++
-	return f.calls == f.n || f.sticky && f.calls > f.n
-}
-
-func (f *failAt) ops() journalOps {
-	failed := fmt.Errorf("injected: %w", syscall.ENOSPC)
-	return journalOps{
-		write: func(file *os.File, b []byte) (int, error) {
-			if f.now() {
-				n, _ := file.Write(b[:min(f.partial, len(b))])
-				return n, failed
-			}
-			return file.Write(b)
+			return func() { _ = os.Remove(second) }
 		},
-		sync: func(file *os.File) error {
-			if f.now() {
-				return failed
+		"another writes": func(t *testing.T, dir string) func() {
+			j, _ := mustOpen(t, dir)
+			return func() {
+				mustAppend(t, j, testEntry(3)) // its last
+				_ = j.Close()
 			}
-			return nil
 		},
-		truncate: func(file *os.File, n int64) error {
-			if f.now() {
-				return failed
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := journalOf(t, 2)
+			unlock := lock(t, dir)
+			a := agentOn(t, dir, "boot", newTestClock())
+			promoted(t, a, "first")
+			if err := a.journal.Flush(); err == nil {
+				t.Fatal("the journal is not in the way")
 			}
-			return file.Truncate(n)
-		},
-		rename: func(from, to string) error {
-			if f.now() {
-				return failed
+			unlock()
+			before, _ := reread(t, dir)
+			if err := a.journal.Flush(); err != nil {
+				t.Fatal(err)
 			}
-			return os.Rename(from, to)
-		},
+			promoted(t, a, "second") // the first one ends, under the number that it has
+			if err := a.journal.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			entries, _ := reread(t, dir)
+			if diff := cmp.Diff(append(promotions(before), "first", "second"), promotions(entries)); diff != "" {
+				t.Errorf("journal (-want +got)\n%s", diff)
+			}
+			last := entries[len(entries)-1].Episode
+			if shown := a.Status(a.Snapshot()).Episode; shown.ID != last.ID || shown.Promotion != "second" {
+				t.Errorf("status shows number %d, the journal %d", shown.ID, last.ID)
+			}
+			a.close()
+			if b := agentOn(t, dir, "boot", newTestClock()); b.state.Promotion != "second" {
+				t.Errorf("a restart goes on from %q", b.state.Promotion)
+			}
+		})
 	}
 }
 
-// TestJournalSurvivesAFailureAtEveryCall fails each call in turn, in a sequence that has a rewrite in it, and looks that everything that was
-// acknowledged is there, after the failure and after a crash at that call.
-func TestJournalSurvivesAFailureAtEveryCall(t *testing.T) {
-	const most, fill, more = 30 << 10, 14, 6
-	lineOf := func(id uint64) JournalEntry {
-		e := testEntry(id)
-		e.Episode.Why = strings.Repeat("w", maxEntryText)
-		e.Episode.Promotion = e.Episode.Why
-		return e
-	}
-	var full []byte // close to the size at which it is rewritten
-	id := uint64(0)
-	for {
-		line, err := formatEntry(lineOf(id + 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(full)+(more/2)*len(line) > most {
-			break
-		}
-		full = append(full, line...)
-		id++
-	}
-	if id < fill {
-		t.Fatalf("only %d episodes", id)
-	}
-	for _, sticky := range []bool{false, true} {
-		for _, partial := range []int{0, 1, 700, 1 << 20} {
-			var calls int
-			for n := 1; ; n++ {
-				dir := t.TempDir()
-				writeJournal(t, dir, full)
-				f := &failAt{n: n, sticky: sticky, partial: partial}
-				j, _, err := openJournal(dir, most, f.ops())
-				if err != nil {
-					t.Fatal(err)
-				}
-				var acked uint64
-				for k := range uint64(more) {
-					err := j.Append(lineOf(id + 1 + k))
-					if err != nil && !sticky {
-						err = j.Append(lineOf(id + 1 + k)) // the caller's second try
-						if err != nil {
-							t.Fatalf("call %d: second try: %v", n, err)
-						}
-					}
-					if err == nil {
-						acked = id + 1 + k
-					}
-				}
-				calls = f.calls
-				// A crash here leaves what is on disk: open it as the next start does.
-				if err := j.Close(); err != nil {
-					t.Fatal(err)
-				}
-				_, got := mustOpen(t, dir)
-				have := map[uint64]bool{}
-				for _, e := range got {
-					have[e.Episode.ID] = true
-				}
-				for want := id - 4; want <= max(acked, id); want++ {
-					if !have[want] {
-						t.Fatalf("call %d, sticky %v, partial %d: episode %d is lost", n, sticky, partial, want)
-					}
-				}
-				if !sticky && acked != id+more {
-					t.Fatalf("call %d: acknowledged up to %d", n, acked)
-				}
-				if n > calls {
-					break
-				}
-			}
-			if calls < 2*more+4 {
-				t.Fatalf("only %d calls: was there no rewrite?", calls)
-			}
-		}
-	}
-}
-
-func TestJournalStopsGrowingWhenItCannotBeRewritten(t *testing.T) {
+// TestJournalThatCanOnlyBeReadIsNotForgotten: a file system that became read-only, or another process with the lock.
+func TestJournalThatCanOnlyBeReadIsNotForgotten(t *testing.T) {
 	dir := t.TempDir()
-	const most = 64 << 10
-	j, _, err := openJournal(dir, most, (&failAt{}).ops())
-	if err != nil {
+	j, _ := mustOpen(t, dir)
+	e := testEntry(7)
+	e.Boot, e.Episode.Promotion, e.Episode.Outcome = "boot", "claim", fsm.OutcomeContested
+	e.Episode.Memory.Contested = true
+	mustAppend(t, j, e) // and stays open
+	a := agentOn(t, dir, "boot", newTestClock())
+	if st := &a.state; st.Promotion != "claim" || !st.Contested || st.Episode.ID != 7 || a.Snapshot().JournalErr == "" {
+		t.Errorf("promotion %q, contested %t, episode %d, finding %q", st.Promotion, st.Contested, st.Episode.ID, a.Snapshot().JournalErr)
+	}
+}
+
+// TestEpisodeThatARebootEndedKeepsItsBoot: its times count from there.
+func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, dir)
+	e := testEntry(3)
+	e.Boot, e.Uptime, e.Saved = "before", 240*time.Hour, testWall.Add(-5*time.Minute)
+	e.Episode.Start, e.Episode.Outcome, e.Episode.RaceUntil = 239*time.Hour, "", 241*time.Hour
+	e.Episode.Memory.Base = "Z1 db.pgha.internal txt"
+	mustAppend(t, j, e)
+	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = j.Close() }()
-	j.ops.rename = func(string, string) error { return syscall.EACCES }
-	e := testEntry(1)
-	e.Episode.Why = strings.Repeat("\x00", maxEntryText)
-	e.Episode.Peer, e.Episode.Promotion = e.Episode.Why, e.Episode.Why
-	for n := 0; n < 1000 && err == nil; n++ {
-		e.Episode.ID++
-		err = j.Append(e)
-	}
-	info, _ := os.Stat(filepath.Join(dir, journalName))
-	if !errors.Is(err, syscall.EACCES) || info.Size() <= most || info.Size() > 2*most {
-		t.Fatalf("%d bytes, error %v", info.Size(), err)
-	}
-	j.ops.rename = os.Rename
-	mustAppend(t, j, e)
-	if info, _ = os.Stat(filepath.Join(dir, journalName)); info.Size() > most {
-		t.Errorf("%d bytes", info.Size())
-	}
-}
-
-func TestJournalReturnsWhatWasAppended(t *testing.T) {
-	times := rapid.Int64()
-	text := rapid.StringN(0, 100, maxEntryText)
-	entries := rapid.Custom(func(t *rapid.T) JournalEntry {
-		e := JournalEntry{
-			Boot: text.Draw(t, "boot"), Node: text.Draw(t, "node"), Addr: text.Draw(t, "addr"), Uptime: fsm.Time(times.Draw(t, "uptime")),
-			Client: ClientSeen{fsm.Time(times.Draw(t, "seen")), text.Draw(t, "by")},
-			Saved:  time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "sec"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC(),
-			Episode: fsm.Episode{
-				ID: rapid.Uint64Range(1, 8).Draw(t, "id"), Cause: rapid.SampledFrom(fsm.Causes).Draw(t, "cause"),
-				Outcome: rapid.SampledFrom(append([]fsm.Outcome{""}, fsm.Outcomes...)).Draw(t, "outcome"),
-				Start:   fsm.Time(times.Draw(t, "start")), Peer: text.Draw(t, "peer"), Why: text.Draw(t, "why"),
-				Promotion: text.Draw(t, "promotion"), BaseEpoch: rapid.Uint64().Draw(t, "base"), Attempted: rapid.Bool().Draw(t, "attempted"),
-				Epoch: rapid.Uint64().Draw(t, "epoch"), Writes: rapid.Int().Draw(t, "writes"),
-				Gap:  fsm.Gap{From: fsm.Time(times.Draw(t, "from")), To: fsm.Time(times.Draw(t, "to")), Answered: text.Draw(t, "answered")},
-				Lost: fsm.LostPeer{Name: text.Draw(t, "lost"), Fenced: rapid.Bool().Draw(t, "fenced")},
-			},
+	began := e.Wall(e.Episode.Start)
+	for start := range 2 {
+		a := agentOn(t, dir, "after", newTestClock())
+		if st := &a.state; st.Promotion != "" || st.RaceUntil != 0 {
+			t.Errorf("start %d goes on with %q, race until %v", start, st.Promotion, st.RaceUntil)
 		}
-		if m := &e.Episode.Memory; rapid.Bool().Draw(t, "kept") {
-			m.Kept, m.Partial = true, rapid.Bool().Draw(t, "partial")
-			for _, id := range rapid.SliceOfN(rapid.Uint64(), 0, 5).Draw(t, "fences") {
-				m.Fences = m.Fences.With(fsm.FenceID(id))
-			}
-			m.Unfenced[0] = text.Draw(t, "unfenced")
-		}
-		for p := range fsm.NumPhases {
-			e.Episode.Stamps[p] = fsm.Time(times.Draw(t, "stamp"))
-		}
-		return e
-	})
-	rapid.Check(t, func(rt *rapid.T) {
-		dir := t.TempDir()
-		j, _, err := openJournal(dir, journalMax, (&failAt{}).ops())
-		if err != nil {
-			rt.Fatal(err)
-		}
-		want := map[uint64]JournalEntry{}
-		for _, e := range rapid.SliceOfN(entries, 0, 12).Draw(rt, "entries") {
-			if err := j.Append(e); err != nil {
-				rt.Fatal(err)
-			}
-			want[e.Episode.ID] = e
-			if rapid.IntRange(0, 3).Draw(rt, "restart") == 0 {
-				_ = j.Close()
-				if j, _, err = openJournal(dir, journalMax, (&failAt{}).ops()); err != nil {
-					rt.Fatal(err)
-				}
-			}
-		}
-		_ = j.Close()
-		list, skipped, err := ReadJournal(dir)
-		got := map[uint64]JournalEntry{}
-		for _, e := range list {
-			got[e.Episode.ID] = e
-		}
-		if d := cmp.Diff(want, got); d != "" || err != nil || skipped != 0 || len(list) != len(want) {
-			rt.Fatalf("%v, skipped %d: %s", err, skipped, d)
-		}
-	})
-}
-
-func FuzzReadJournal(f *testing.F) {
-	line, err := formatEntry(testEntry(1))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(line)
-	f.Add(append(append([]byte("torn\n\n"), line...), line[:len(line)/2]...))
-	f.Add(bytes.ReplaceAll(append(line, line...), []byte("\n"), []byte("x")))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := t.TempDir()
-		writeJournal(t, dir, data)
-		before, skipped := reread(t, dir)
-		j, got, err := openJournal(dir, journalMax, (&failAt{}).ops()) // without fsync: there are to be many
-		if err != nil {
+		a.step(t.Context(), message{event: fsm.Tick{}})
+		if err := a.journal.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		if j.Skipped != skipped || cmp.Diff(before, got) != "" {
-			t.Fatal("reader and writer disagree")
+		want := e
+		want.Episode.Outcome = fsm.OutcomeLost
+		if got, _ := reread(t, dir); cmp.Diff([]state.Entry{want}, got) != "" {
+			t.Errorf("start %d: journal %+v", start, got)
 		}
-		for _, e := range got {
-			if _, err := formatEntry(e); err != nil {
-				t.Fatalf("read what cannot be written: %v", err)
-			}
+		if shown := a.Status(a.Snapshot()).Episode; !shown.Start.Equal(began) || shown.Outcome != string(fsm.OutcomeLost) {
+			t.Errorf("start %d: status shows %s from %v, want %v", start, shown.Outcome, shown.Start, began)
 		}
-		e := testEntry(1)
-		mustAppend(t, j, e)
-		after, skippedAfter := reread(t, dir)
-		if skippedAfter != skipped || len(after) == 0 {
-			t.Fatalf("skipped %d, then %d", skipped, skippedAfter)
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func BenchmarkJournalAppend(b *testing.B) {
-	j, _ := mustOpen(b, b.TempDir())
-	e := testEntry(1)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := j.Append(e); err != nil {
-			b.Fatal(err)
-		}
+		a.close()
+	}
+	// The next one is of this boot.
+	a := agentOn(t, dir, "after", newTestClock())
+	promoted(t, a, "next")
+	if err := a.journal.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := reread(t, dir); len(got) != 2 || got[1].Boot != "after" || got[1].Uptime != a.clock.Boot() {
+		t.Errorf("journal %+v", got)
 	}
 }

@@ -9,7 +9,6 @@ const (
 	keyAddr    = "addr"
 	keyLate    = "late"
 	keyCount   = "count"
-	keyBad     = "bad"
 	keyEpisode = "episode"
 	keyPhase   = "phase"
 	keyAfter   = "after"
@@ -30,7 +29,7 @@ const (
 func (a *Agent) logTransitions(before *fsm.State) {
 	s := &a.state
 	e, was := &s.Episode, &before.Episode
-	id := a.journal.number(e.ID)
+	id := a.journal.Number(e.ID)
 	if e.ID != was.ID {
 		a.log.Info("episode begins", keyEpisode, id, keyWhy, e.Why, keyPeer, e.Peer)
 		was = &fsm.Episode{}
@@ -78,7 +77,7 @@ func (a *Agent) logTransitions(before *fsm.State) {
 
 // episodeEnds logs and counts the end of an episode. It may have been followed by another within the same step.
 func (a *Agent) episodeEnds(e *fsm.Episode) {
-	a.log.Info("episode ends", keyEpisode, a.journal.number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
+	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
 	a.metrics.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
 	a.metrics.lastEpisode.Set(float64(a.clock.Wall().UnixNano()) / 1e9)
 	a.cloud.episodeEnds(a.episodeDoc(*e, a.Snapshot()))

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
 )
 
 // TestCorosyncsTimeoutsReachTheCore: each New reads the file, at the start and at a reload. What it cannot tell is 0, never a guess.
 func TestCorosyncsTimeoutsReachTheCore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "corosync.conf")
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Record.ZoneID, cfg.Record.Name = "Z0TEST", testName
 	for _, x := range []struct {
 		text string // "": there is no such file

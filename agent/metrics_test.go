@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -27,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite generated documents")
 // bareAgent is an agent that does not run, with everything in its snapshot that a source can tell.
 func bareAgent(t testing.TB) *Agent {
 	t.Helper()
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.Name, cfg.Node.Address = "pg-b", "10.0.2.10"
 	cfg.Cluster.Promotable, cfg.Drbd.Resource = "drbd_pg-clone", "pg"
 	cfg.Record.ZoneID, cfg.Record.Name = "Z0TEST", testName

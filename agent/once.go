@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -15,7 +16,7 @@ import (
 // promotion is in the zone or ctx ends. It keeps no journal of its own and opens no socket. The document says how it ended.
 func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	cfg := *opts.Config
-	cfg.Postgres.Client = Off
+	cfg.Postgres.Client = config.Off
 	opts.Config, opts.once = &cfg, true
 	a, err := New(opts)
 	if err != nil {

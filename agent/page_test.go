@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -144,7 +144,7 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 		t.Errorf("%d episodes, %d to %d: want the newest 20, oldest first", len(docs), docs[0].ID, docs[len(docs)-1].ID)
 	}
 	entry := testEntry(6)
-	want, _ := json.Marshal(entry.Doc())
+	want, _ := json.Marshal(EntryDoc(&entry))
 	if got, _ := json.Marshal(docs[0]); string(got) != string(want) {
 		t.Errorf("episode\n%s\nwant\n%s", got, want)
 	}
@@ -165,46 +165,6 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 	}
 }
 
-// TestHistoryOfALongJournal has its newest episodes in the last part of the file, or one of them in so many lines that they are not.
-func TestHistoryOfALongJournal(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		episodes uint64
-		lines    int // of the last episode
-	}{
-		{"many episodes", 480, 1},
-		{"many lines", 30, 480},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var file []byte
-			for id := uint64(1); id <= c.episodes; id++ {
-				line, err := formatEntry(testEntry(id))
-				if err != nil {
-					t.Fatal(err)
-				}
-				file = append(file, line...)
-				for i := 1; id == c.episodes && i < c.lines; i++ {
-					file = append(file, line...)
-				}
-			}
-			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, journalName), file, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if len(file) <= historyTail {
-				t.Fatalf("a journal of %d bytes proves nothing", len(file))
-			}
-			var docs []EpisodeDoc
-			if err := json.Unmarshal(get(newHistory(dir), "GET", "/history").Body.Bytes(), &docs); err != nil {
-				t.Fatal(err)
-			}
-			if len(docs) != historyShows || docs[historyShows-1].ID != c.episodes || docs[0].ID != c.episodes-historyShows+1 {
-				t.Errorf("%d episodes, want the newest %d", len(docs), historyShows)
-			}
-		})
-	}
-}
-
 func TestHistorySaysWhenTheJournalCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	h := newHistory(dir)
@@ -213,7 +173,7 @@ func TestHistorySaysWhenTheJournalCannotBeRead(t *testing.T) {
 	if rec := get(h, "GET", "/history"); rec.Code != 200 {
 		t.Fatal(rec.Code)
 	}
-	path := filepath.Join(dir, journalName)
+	path := state.JournalFile(dir)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -236,8 +196,8 @@ func TestHistoryDoesNotQueueUpBehindAReadThatHangs(t *testing.T) {
 func BenchmarkHistoryAfterAChange(b *testing.B) {
 	dir := b.TempDir()
 	j, _ := mustOpen(b, dir)
-	for id := uint64(1); j.size < journalMax-2000; id++ {
-		mustAppend(b, j, testEntry(id))
+	for id := range uint64(1000) { // nearly a full one
+		mustAppend(b, j, testEntry(id+1))
 	}
 	h := newHistory(dir)
 	for b.Loop() {

@@ -2,17 +2,13 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
 // pause holds publication back for a while, also over a restart of the agent; zero ends it. What the file says is what counts: the guard and
@@ -27,8 +23,8 @@ func (a *Agent) pause(ctx context.Context, length time.Duration) error {
 	if length > 0 {
 		until = a.clock.Wall().Add(length)
 	}
-	err := writePause(a.cfg.State.Dir, until)
-	boot, readErr := readPause(a.cfg.State.Dir, a.clock)
+	err := state.WritePause(a.cfg.State.Dir, until)
+	boot, readErr := state.ReadPause(a.cfg.State.Dir, a.clock.Wall(), a.clock.Boot())
 	if readErr == nil && (err == nil || (boot != 0) == (length > 0)) {
 		a.pauses.until.Store(int64(boot))
 		a.send(context.WithoutCancel(ctx), message{event: fsm.Paused{Until: boot}})
@@ -59,13 +55,6 @@ func (p *pauses) end() {
 	p.over = true
 }
 
-// pauseFile keeps a pause over a restart of the agent. It holds wall-clock time, so that it ends in time over a reboot as well.
-type pauseFile struct {
-	Until time.Time `json:"until"`
-}
-
-const pauseName = "pause.json"
-
 // pausedUntil is until when the operator was told that publication is paused. A publication by itself is told nothing: the daemon may have
 // come back, and been paused, since it began.
 func (a *Agent) pausedUntil() fsm.Time {
@@ -77,52 +66,10 @@ func (a *Agent) pausedUntil() fsm.Time {
 
 // pauseFound is until when publication is paused by the file. One that cannot be read may say so.
 func (a *Agent) pauseFound() fsm.Time {
-	until, err := readPause(a.cfg.State.Dir, a.clock)
+	until, err := state.ReadPause(a.cfg.State.Dir, a.clock.Wall(), a.clock.Boot())
 	if err != nil {
 		a.log.Error("pause file not readable: paused for an hour, because it may say so", keyErr, err)
 		return a.clock.Boot() + time.Hour
 	}
 	return until
-}
-
-// readPause returns until when publication is paused; zero when it is not.
-func readPause(dir string, clock Clock) (fsm.Time, error) {
-	f, err := openRegular(filepath.Join(dir, pauseName), os.O_RDONLY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open pause file: %w", err)
-	}
-	defer f.Close()
-	var p pauseFile
-	if err := json.NewDecoder(io.LimitReader(f, 4096)).Decode(&p); err != nil {
-		return 0, fmt.Errorf("read pause file: %w", err)
-	}
-	left := min(p.Until.Sub(clock.Wall()), maxPause) // a wall clock that is far off must not make it longer, or the sum overflow
-	if left <= 0 {
-		return 0, nil
-	}
-	return clock.Boot() + left, nil
-}
-
-// writePause makes a pause last, or ends it.
-func writePause(dir string, until time.Time) error {
-	if until.IsZero() {
-		if err := os.Remove(filepath.Join(dir, pauseName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove pause file: %w", err)
-		}
-		if err := syncDir(dir, (*os.File).Sync); err != nil {
-			return fmt.Errorf("remove pause file: %w", err)
-		}
-		return nil
-	}
-	data, err := json.Marshal(pauseFile{Until: until})
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(dir, pauseName, data); err != nil {
-		return fmt.Errorf("write pause file: %w", err)
-	}
-	return nil
 }

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
 // told returns what the loop would take in, oldest first.
@@ -29,7 +31,7 @@ func TestPauseReachesTheLoopThoughItsClientLeft(t *testing.T) {
 			if err := a.pause(gone, length); err != nil {
 				t.Fatal(err)
 			}
-			until, err := readPause(a.cfg.State.Dir, a.clock)
+			until, err := state.ReadPause(a.cfg.State.Dir, a.clock.Wall(), a.clock.Boot())
 			if got := told(a); err != nil || len(got) != 1 || got[0] != (fsm.Paused{Until: until}) || (until != 0) != (length != 0) {
 				t.Fatalf("pause for %v: file says %v (%v), the loop is told %v", length, until, err, got)
 			}
@@ -66,7 +68,7 @@ func TestPausesAtOnceLeaveFileAndLoopAtOne(t *testing.T) {
 	if err := errors.Join(a.pause(t.Context(), time.Hour), <-resumed); err != nil {
 		t.Fatal(err)
 	}
-	until, err := readPause(a.cfg.State.Dir, newTestClock())
+	until, err := state.ReadPause(a.cfg.State.Dir, testWall, time.Hour)
 	if list := told(a); err != nil || len(list) != 2 || list[1] != (fsm.Paused{Until: until}) {
 		t.Errorf("file says %v (%v), the loop was told %v", until, err, list)
 	}
@@ -93,17 +95,17 @@ func TestPauseAfterTheEndIsRefused(t *testing.T) {
 	if err := a.pause(t.Context(), time.Hour); !errors.Is(err, errStopping) {
 		t.Errorf("paused by an agent that has ended: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(w.dir, pauseName)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(w.dir, "pause.json")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("and there is a file: %v", err)
 	}
 }
 
 func TestUnreadablePauseFilePauses(t *testing.T) {
 	for name, text := range map[string]string{"empty": "", "torn": `{"until":"2026-`, "no time": `{"until":5}`} {
-		cfg, clock := DefaultConfig(), newTestClock()
+		cfg, clock := config.Default(), newTestClock()
 		cfg.Node.Name, cfg.Node.Address, cfg.State.Dir = "pg-b", "127.0.2.10", t.TempDir()
 		cfg.Record.ZoneID, cfg.Record.Name = "Z1", testName
-		if err := os.WriteFile(filepath.Join(cfg.State.Dir, pauseName), []byte(text), 0o640); err != nil {
+		if err := os.WriteFile(filepath.Join(cfg.State.Dir, "pause.json"), []byte(text), 0o640); err != nil {
 			t.Fatal(err)
 		}
 		a, err := New(Options{Config: &cfg, Logger: testLoggerOf(t), Clock: clock})

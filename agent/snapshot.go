@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -24,8 +25,8 @@ type Snapshot struct {
 	Record   route53.Record
 	Refusal  string // why the record must not be overwritten, as of the last read that got an answer; "" when it may
 	View     pg.View
-	ViewGap  fsm.Gap    // the client's last finished outage
-	Served   ClientSeen // the client's last success
+	ViewGap  fsm.Gap          // the client's last finished outage
+	Served   state.ClientSeen // the client's last success
 
 	Sources [numSources]SourceState
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -57,7 +58,7 @@ func (a *Agent) connect() error {
 	if err != nil {
 		return fmt.Errorf("postgres.dsn: %w", err)
 	}
-	o := c.route53Options()
+	o := route53Options(c)
 	o.Observe = func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) }
 	zone, err := route53.New(context.Background(), o)
 	if err != nil {
@@ -74,17 +75,17 @@ func (a *Agent) connect() error {
 	return nil
 }
 
-func (c *Config) route53Options() route53.Options {
+func route53Options(c *config.Config) route53.Options {
 	return route53.Options{
-		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == OwnershipTXT,
+		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == config.OwnershipTXT,
 		EndpointURL: c.Record.EndpointURL, Region: c.Record.Region,
 	}
 }
 
 // NameView makes what sees the name as clients do: the resolver that they use, and a client of PostgreSQL, nil when it is off.
-func NameView(c *Config) (*route53.Resolver, *pg.Client, error) {
+func NameView(c *config.Config) (*route53.Resolver, *pg.Client, error) {
 	resolver := &route53.Resolver{Server: c.Record.Resolver}
-	if c.Postgres.Client == Off {
+	if c.Postgres.Client == config.Off {
 		return resolver, nil, nil
 	}
 	client, err := pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, func(ctx context.Context, host string) ([]string, error) {

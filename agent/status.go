@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -211,8 +212,8 @@ func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *
 	return d
 }
 
-// Doc makes the document of a journal entry.
-func (e *JournalEntry) Doc() *EpisodeDoc { return NewEpisodeDoc(&e.Episode, e.Node, e.Wall) }
+// EntryDoc makes the document of a journal entry.
+func EntryDoc(e *state.Entry) *EpisodeDoc { return NewEpisodeDoc(&e.Episode, e.Node, e.Wall) }
 
 // episodeDoc makes the document of the agent's present or last episode, as the journal has it.
 func (a *Agent) episodeDoc(e fsm.Episode, s *Snapshot) *EpisodeDoc {
@@ -220,7 +221,7 @@ func (a *Agent) episodeDoc(e fsm.Episode, s *Snapshot) *EpisodeDoc {
 	if e.ID == a.earlier.Episode.ID {
 		wall = a.earlier.Wall
 	}
-	e.ID = a.journal.number(e.ID)
+	e.ID = a.journal.Number(e.ID)
 	return NewEpisodeDoc(&e, a.id.node, wall)
 }
 

@@ -178,7 +178,9 @@ func ParseConfiguration(doc []byte) (*Configuration, error) {
 				}
 			}
 		case "resources":
-			c.readConfigured(section, section, "", "")
+			if err := c.readResources(section); err != nil {
+				return nil, fmt.Errorf("parse cibadmin output: %w", err)
+			}
 		case "rsc_defaults":
 			for set := range section.ChildElementsSeq() {
 				addPairs(c.Defaults, set)
@@ -206,34 +208,67 @@ func (c *Configuration) readGlue(e *etree.Element) {
 	}
 }
 
-func (c *Configuration) readConfigured(section, in *etree.Element, clone, group string) {
+// configuredReader reads the resources section.
+type configuredReader struct {
+	*Configuration
+	templates map[string]*etree.Element
+	given     int // elements that templates gave to primitives
+}
+
+func (c *Configuration) readResources(section *etree.Element) error {
+	r := configuredReader{Configuration: c, templates: map[string]*etree.Element{}}
+	for t := range section.ChildElementsSeq() {
+		if name := attr(t, "id"); t.Tag == "template" && name != "" {
+			r.templates[name] = t
+		}
+	}
+	r.children(section, "", "")
+	if r.given > MaxTags {
+		return fmt.Errorf("templates give their primitives more than %d elements", MaxTags)
+	}
+	return nil
+}
+
+func (r *configuredReader) children(in *etree.Element, clone, group string) {
 	for e := range in.ChildElementsSeq() {
 		id := attr(e, "id")
 		switch e.Tag {
 		case "primitive":
-			c.Primitives = append(c.Primitives, readPrimitive(section, e, clone, group))
+			r.Primitives = append(r.Primitives, r.primitive(e, clone, group))
 		case "group":
-			c.Groups = append(c.Groups, Group{ID: id, Meta: pairs(e, "meta_attributes")})
-			c.readConfigured(section, e, clone, id)
+			r.Groups = append(r.Groups, Group{ID: id, Meta: pairs(e, "meta_attributes")})
+			r.children(e, clone, id)
 		case "clone", "master":
 			meta := pairs(e, "meta_attributes")
-			c.Clones = append(c.Clones, Clone{ID: id, Promotable: e.Tag == "master" || meta["promotable"] == "true", Meta: meta})
-			c.readConfigured(section, e, id, "")
+			promotable := e.Tag == "master" || meta["promotable"] == "true"
+			r.Clones = append(r.Clones, Clone{ID: id, Promotable: promotable, Meta: meta})
+			r.children(e, id, "")
 		}
 	}
 }
 
-func readPrimitive(section, e *etree.Element, clone, group string) Primitive {
+// template returns the template of a primitive, nil when it has none. A large template that many primitives use has no
+// bound in the size of the document, so what templates give is counted.
+func (r *configuredReader) template(e *etree.Element) *etree.Element {
+	t := r.templates[attr(e, "template")]
+	if t == nil || r.given > MaxTags {
+		return nil
+	}
+	for set := range t.ChildElementsSeq() {
+		r.given += len(set.Child)
+	}
+	return t
+}
+
+func (r *configuredReader) primitive(e *etree.Element, clone, group string) Primitive {
 	p := Primitive{
-		ID: attr(e, "id"), Class: attr(e, "class"), Provider: attr(e, "provider"), Type: attr(e, "type"), Clone: clone, Group: group,
-		Params: map[string]string{}, Meta: map[string]string{},
+		ID: attr(e, "id"), Class: attr(e, "class"), Provider: attr(e, "provider"), Type: attr(e, "type"),
+		Clone: clone, Group: group, Params: map[string]string{}, Meta: map[string]string{},
 	}
 	from := []*etree.Element{e}
-	for t := range section.ChildElementsSeq() {
-		if name := attr(e, "template"); t.Tag == "template" && name != "" && attr(t, "id") == name {
-			p.Class, p.Provider, p.Type = attr(t, "class"), attr(t, "provider"), attr(t, "type")
-			from = []*etree.Element{t, e}
-		}
+	if t := r.template(e); t != nil {
+		p.Class, p.Provider, p.Type = attr(t, "class"), attr(t, "provider"), attr(t, "type")
+		from = []*etree.Element{t, e}
 	}
 	for _, f := range from {
 		for set := range f.ChildElementsSeq() {
@@ -244,7 +279,10 @@ func readPrimitive(section, e *etree.Element, clone, group string) Primitive {
 				addPairs(p.Meta, set)
 			case "operations":
 				for op := range set.ChildElementsSeq() {
-					p.Ops = append(p.Ops, Op{attr(op, "name"), attr(op, "interval"), attr(op, "timeout"), todaysRole(attr(op, "role"))})
+					p.Ops = append(p.Ops, Op{
+						Name: attr(op, "name"), Interval: attr(op, "interval"), Timeout: attr(op, "timeout"),
+						Role: todaysRole(attr(op, "role")),
+					})
 				}
 			}
 		}

@@ -1,209 +1,155 @@
 package crm
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"strconv"
 	"time"
 )
 
-// Dump is the JSON form of a Status that `pgha-agent debug crm-mon` prints. What the document does not say is null, never
-// a guess: a null list is an absent section, an empty one is a section without entries. Times are RFC 3339 in UTC.
-// The JSON form of an Alert (`pgha-agent debug alert`) is that of the type itself.
-type Dump struct {
-	PacemakerVersion *string `json:"pacemaker_version"`
-	DC               *string `json:"dc"`
-	Quorum           *bool   `json:"quorum"`
-	FencingEnabled   *bool   `json:"fencing_enabled"`
-	MaintenanceMode  *bool   `json:"maintenance_mode"`
-	NoQuorumPolicy   *string `json:"no_quorum_policy"`
-
-	Nodes      []DumpNode          `json:"nodes"`
-	Promoted   map[string][]string `json:"promoted"`   // promotable clone or bundle -> nodes, sorted; null without a resources section
-	Unpromoted map[string][]string `json:"unpromoted"` // the same for the role Unpromoted
-	Resources  *DumpResources      `json:"resources"`
-
-	Failures    []DumpFailure    `json:"failures"`
-	FenceEvents []DumpFenceEvent `json:"fence_events"`
-	Bans        []DumpBan        `json:"bans"`
-	FailCounts  []DumpFailCount  `json:"fail_counts"`
-	Attributes  []DumpAttribute  `json:"attributes"`
-	Operations  []DumpOperation  `json:"operations"`
-	Errors      []string         `json:"errors"` // never null
-}
-
-// DumpNode is a Node.
-type DumpNode struct {
-	Name          string  `json:"name"`
-	ID            *string `json:"id"`
-	Type          *string `json:"type"`
-	Online        *bool   `json:"online"`
-	Unclean       *bool   `json:"unclean"`
-	Standby       *bool   `json:"standby"`
-	StandbyOnFail *bool   `json:"standby_onfail"`
-	Maintenance   *bool   `json:"maintenance"`
-	Pending       *bool   `json:"pending"`
-	Shutdown      *bool   `json:"shutdown"`
-	ExpectedUp    *bool   `json:"expected_up"`
-	DC            *bool   `json:"dc"`
-	Health        *string `json:"health"`
-}
-
-// DumpResources holds the instances, and counts of the <resource> elements as they are printed.
-type DumpResources struct {
-	Count    int            `json:"count"` // of instances: the length of List
-	Elements ElementCounts  `json:"elements"`
-	List     []DumpResource `json:"list"`
-}
-
-// DumpResource is a Resource: one instance.
-type DumpResource struct {
-	ID          string  `json:"id"`
-	Agent       *string `json:"agent"`
-	Node        *string `json:"node"` // null when it runs nowhere
-	Clone       *string `json:"clone"`
-	Group       *string `json:"group"`
-	Bundle      *string `json:"bundle"`
-	Role        *string `json:"role"`
-	TargetRole  *string `json:"target_role"`
-	Pending     *string `json:"pending"`
-	Active      *bool   `json:"active"`
-	Managed     *bool   `json:"managed"`
-	Maintenance *bool   `json:"maintenance"`
-	Blocked     *bool   `json:"blocked"`
-	Failed      *bool   `json:"failed"`
-	Orphaned    *bool   `json:"orphaned"`
-}
-
-// DumpFailure is a Failure.
-type DumpFailure struct {
-	Node       string     `json:"node"`
-	Resource   *string    `json:"resource"`
-	Op         *string    `json:"op"`
-	Task       *string    `json:"task"`
-	ExitCode   *int       `json:"exit_code"`
-	ExitStatus *string    `json:"exit_status"`
-	ExitReason *string    `json:"exit_reason"`
-	Status     *string    `json:"status"`
-	At         *time.Time `json:"at"`
-}
-
-// DumpFenceEvent is a FenceEvent.
-type DumpFenceEvent struct {
-	Target     string     `json:"target"`
-	Action     *string    `json:"action"`
-	Status     *string    `json:"status"`
-	Delegate   *string    `json:"delegate"`
-	Client     *string    `json:"client"`
-	Origin     *string    `json:"origin"`
-	Completed  *time.Time `json:"completed"`
-	ExitReason *string    `json:"exit_reason"`
-}
-
-// DumpBan is a Ban.
-type DumpBan struct {
-	ID           string `json:"id"`
-	Resource     string `json:"resource"`
-	Node         string `json:"node"`
-	Weight       int    `json:"weight"`
-	PromotedOnly *bool  `json:"promoted_only"`
-}
-
-// DumpFailCount is a FailCount.
-type DumpFailCount struct {
-	Node      string `json:"node"`
-	Resource  string `json:"resource"`
-	Count     int    `json:"count"`
-	Threshold *int   `json:"threshold"`
-}
-
-// DumpAttribute is an Attribute.
-type DumpAttribute struct {
-	Node  string `json:"node"`
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-// DumpOperation is an Operation.
-type DumpOperation struct {
-	Node       string     `json:"node"`
-	Resource   string     `json:"resource"`
-	Task       string     `json:"task"`
-	Call       *int       `json:"call"`
-	RC         *int       `json:"rc"`
-	IntervalMS int64      `json:"interval_ms"`
-	ExecTimeMS int64      `json:"exec_time_ms"`
-	LastChange *time.Time `json:"last_change"`
-}
-
-// NewDump makes the printed form of s.
-func NewDump(s *Status) *Dump {
-	d := &Dump{
-		PacemakerVersion: text(s.PacemakerVersion), DC: text(s.DC), Quorum: s.Quorum.pointer(),
-		FencingEnabled: s.FencingEnabled.pointer(), MaintenanceMode: s.MaintenanceMode.pointer(), NoQuorumPolicy: text(s.NoQuorumPolicy),
-		Nodes:       each(s.Nodes, dumpNode),
-		Failures:    each(s.Failures, dumpFailure),
-		FenceEvents: each(s.FenceEvents, dumpFenceEvent),
-		Bans: each(s.Bans, func(b Ban) DumpBan {
-			return DumpBan{ID: b.ID, Resource: b.Resource, Node: b.Node, Weight: b.Weight, PromotedOnly: b.PromotedOnly.pointer()}
-		}),
-		FailCounts: each(s.FailCounts, func(f FailCount) DumpFailCount {
-			return DumpFailCount{Node: f.Node, Resource: f.Resource, Count: f.Count, Threshold: unless(f.Threshold, 0)}
-		}),
-		Attributes: each(s.Attributes, func(a Attribute) DumpAttribute { return DumpAttribute(a) }),
-		Operations: each(s.Operations, dumpOperation),
-		Errors:     append([]string{}, s.Errors...),
+// MarshalJSON writes what `pgha-agent debug crm-mon` prints. What the document does not say is null, never a guess: a null
+// list is an absent section, an empty one is a section without entries. Times are RFC 3339 in UTC, durations milliseconds.
+// The instances stand beside the counts of the elements, and the nodes of each promotable clone or bundle, sorted, by role.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type instances struct {
+		Count    int           `json:"count"` // of instances: the length of List
+		Elements ElementCounts `json:"elements"`
+		List     []Resource    `json:"list"`
 	}
-	if s.PromotableClones != nil {
-		d.Promoted, d.Unpromoted = map[string][]string{}, map[string][]string{}
-		for _, id := range s.PromotableClones {
-			d.Promoted[id], d.Unpromoted[id] = s.Promoted(id), s.Unpromoted(id)
+	var resources *instances
+	if s.Resources != nil {
+		resources = &instances{len(s.Resources), s.Elements, s.Resources}
+	}
+	return object(struct {
+		PacemakerVersion string              `json:"pacemaker_version" unknown:""`
+		DC               string              `json:"dc" unknown:""`
+		Quorum           Tri                 `json:"quorum"`
+		FencingEnabled   Tri                 `json:"fencing_enabled"`
+		MaintenanceMode  Tri                 `json:"maintenance_mode"`
+		NoQuorumPolicy   string              `json:"no_quorum_policy" unknown:""`
+		Nodes            []Node              `json:"nodes"`
+		Promoted         map[string][]string `json:"promoted"` // null without a resources section
+		Unpromoted       map[string][]string `json:"unpromoted"`
+		Resources        *instances          `json:"resources"`
+		Failures         []Failure           `json:"failures"`
+		FenceEvents      []FenceEvent        `json:"fence_events"`
+		Bans             []Ban               `json:"bans"`
+		FailCounts       []FailCount         `json:"fail_counts"`
+		Attributes       []Attribute         `json:"attributes"`
+		Operations       []Operation         `json:"operations"`
+		Errors           []string            `json:"errors"` // never null
+	}{
+		s.PacemakerVersion, s.DC, s.Quorum, s.FencingEnabled, s.MaintenanceMode, s.NoQuorumPolicy,
+		s.Nodes,
+		nodesByClone(s.PromotableClones, slices.Values(s.Resources), RolePromoted),
+		nodesByClone(s.PromotableClones, slices.Values(s.Resources), RoleUnpromoted),
+		resources,
+		s.Failures, s.FenceEvents, s.Bans, s.FailCounts, s.Attributes, s.Operations, append([]string{}, s.Errors...),
+	})
+}
+
+// MarshalJSON writes null for what is not said.
+func (t Tri) MarshalJSON() ([]byte, error) {
+	switch t {
+	case Yes:
+		return []byte("true"), nil
+	case No:
+		return []byte("false"), nil
+	}
+	return []byte("null"), nil
+}
+
+// MarshalJSON writes null for what is not known.
+func (n Node) MarshalJSON() ([]byte, error) { return object(n) }
+
+// MarshalJSON writes null for what is not known.
+func (r Resource) MarshalJSON() ([]byte, error) { return object(r) }
+
+// MarshalJSON writes null for what is not known.
+func (o Operation) MarshalJSON() ([]byte, error) { return object(o) }
+
+// MarshalJSON writes null for what is not known.
+func (f FailCount) MarshalJSON() ([]byte, error) { return object(f) }
+
+// MarshalJSON writes null for what is not known.
+func (f Failure) MarshalJSON() ([]byte, error) { return object(f) }
+
+// MarshalJSON writes null for what is not known.
+func (e FenceEvent) MarshalJSON() ([]byte, error) { return object(e) }
+
+// object writes a struct as encoding/json does, but for values that stand for "not known", which become null: what the
+// field's tag `unknown` holds, and the zero time. Every field has a json tag with a name alone.
+func object(v any) ([]byte, error) {
+	value := reflect.ValueOf(v)
+	out := []byte{'{'}
+	for i := range value.NumField() {
+		field := value.Type().Field(i)
+		name := field.Tag.Get("json")
+		if name == "-" {
+			continue
+		}
+		text, err := json.Marshal(known(value.Field(i).Interface(), field.Tag))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(strconv.AppendQuote(out, name), ':')
+		out = append(out, text...)
+	}
+	return append(out, '}'), nil
+}
+
+func known(v any, tag reflect.StructTag) any {
+	if unknown, ok := tag.Lookup("unknown"); ok && fmt.Sprint(v) == unknown {
+		return nil
+	}
+	switch v := v.(type) {
+	case time.Time:
+		if v.IsZero() {
+			return nil
+		}
+		return v.UTC()
+	case time.Duration:
+		return v.Milliseconds()
+	}
+	return v
+}
+
+// nodesByClone is Status.Promoted or Unpromoted for each of the promotable clones; nil when it is not known which are. One
+// pass over the resources serves all of them: a document may hold as many clones as instances.
+func nodesByClone(clones []string, resources iter.Seq[Resource], role Role) map[string][]string {
+	if clones == nil {
+		return nil
+	}
+	nodes := make(map[string][]string, len(clones))
+	for _, id := range clones {
+		nodes[id] = []string{}
+	}
+	for r := range resources {
+		if r.Role != role || r.Node == "" {
+			continue
+		}
+		for _, name := range r.names() {
+			if list, ok := nodes[name]; ok && name != "" {
+				nodes[name] = append(list, r.Node)
+			}
 		}
 	}
-	if s.Resources != nil {
-		d.Resources = &DumpResources{Count: len(s.Resources), Elements: s.Elements, List: each(s.Resources, dumpResource)}
+	for id, list := range nodes {
+		slices.Sort(list)
+		nodes[id] = slices.Compact(list)
 	}
-	return d
+	return nodes
 }
 
-func dumpNode(n Node) DumpNode {
-	return DumpNode{
-		Name: n.Name, ID: text(n.ID), Type: text(n.Type), Online: n.Online.pointer(), Unclean: n.Unclean.pointer(),
-		Standby: n.Standby.pointer(), StandbyOnFail: n.StandbyOnFail.pointer(), Maintenance: n.Maintenance.pointer(),
-		Pending: n.Pending.pointer(), Shutdown: n.Shutdown.pointer(), ExpectedUp: n.ExpectedUp.pointer(), DC: n.DC.pointer(),
-		Health: text(n.Health),
-	}
-}
-
-func dumpResource(r Resource) DumpResource {
-	return DumpResource{
-		ID: r.ID, Agent: text(r.Agent), Node: text(r.Node), Clone: text(r.Clone), Group: text(r.Group), Bundle: text(r.Bundle),
-		Role: text(string(r.Role)), TargetRole: text(r.TargetRole), Pending: text(r.Pending), Active: r.Active.pointer(),
-		Managed: r.Managed.pointer(), Maintenance: r.Maintenance.pointer(), Blocked: r.Blocked.pointer(),
-		Failed: r.Failed.pointer(), Orphaned: r.Orphaned.pointer(),
-	}
-}
-
-func dumpFailure(f Failure) DumpFailure {
-	return DumpFailure{
-		Node: f.Node, Resource: text(f.Resource), Op: text(f.Op), Task: text(f.Task), ExitCode: unless(f.ExitCode, -1),
-		ExitStatus: text(f.ExitStatus), ExitReason: text(f.ExitReason), Status: text(f.Status), At: when(f.At),
-	}
-}
-
-func dumpFenceEvent(e FenceEvent) DumpFenceEvent {
-	return DumpFenceEvent{
-		Target: e.Target, Action: text(e.Action), Status: text(e.Status), Delegate: text(e.Delegate), Client: text(e.Client),
-		Origin: text(e.Origin), Completed: when(e.Completed), ExitReason: text(e.ExitReason),
-	}
-}
-
-func dumpOperation(o Operation) DumpOperation {
-	return DumpOperation{
-		Node: o.Node, Resource: o.Resource, Task: o.Task, Call: unless(o.Call, -1), RC: unless(o.RC, -1),
-		IntervalMS: o.Interval.Milliseconds(), ExecTimeMS: o.ExecTime.Milliseconds(), LastChange: when(o.LastChange),
-	}
-}
-
-// ErrorDump is the JSON form of what went wrong instead: {"error": {"code": 102, "message": "Not connected", "errors": [...]}}.
+// ErrorDump is the JSON form of what went wrong instead:
+// {"error": {"code": 102, "message": "Not connected", "errors": [...]}}.
 type ErrorDump struct {
 	Error DumpError `json:"error"`
 }
@@ -227,41 +173,4 @@ func NewErrorDump(err error) *ErrorDump {
 		d.Code = &exit.Code
 	}
 	return &ErrorDump{Error: d}
-}
-
-func each[A, B any](in []A, f func(A) B) []B {
-	if in == nil {
-		return nil
-	}
-	out := make([]B, len(in))
-	for i, v := range in {
-		out[i] = f(v)
-	}
-	return out
-}
-
-func text(s string) *string { return unless(s, "") }
-
-// unless returns nil for the value that stands for "not known".
-func unless[T comparable](v, unknown T) *T {
-	if v == unknown {
-		return nil
-	}
-	return &v
-}
-
-func when(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-func (t Tri) pointer() *bool {
-	if t == Unknown {
-		return nil
-	}
-	yes := t == Yes
-	return &yes
 }

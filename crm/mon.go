@@ -1,149 +1,110 @@
-// Package crm reads what Pacemaker says: the XML of crm_mon, and the environment of its alerts.
 package crm
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"unicode/utf8"
-
-	"github.com/beevik/etree"
+	"slices"
+	"sync"
+	"time"
 )
 
-// Bounds on a document. A 32-node cluster with 500 resources prints a fifth of MaxDocument. Up to seventy times its size is
-// allocated while it is read, and whoever may write to the CIB can make it large: the unit's MemoryMax has to hold that beside crm_mon itself.
 const (
-	MaxDocument = 2 << 20 // bytes
-	MaxDepth    = 64      // nested elements; crm_mon prints about 6
+	defaultTimeout = 10 * time.Second
+	exitUsage      = 64
+	optionOutput   = "--output-as=xml" // Pacemaker 2.0.3 and later
+	optionLegacy   = "--as-xml"        // all, on its way out
 )
 
-// ErrNoData says that a document is well formed and reports no error, but holds nothing about the cluster. Pacemaker
-// 2.1.5 and later print such a document, with exit code 0, when the CIB cannot be read. It means unknown, not empty.
-var ErrNoData = errors.New("crm_mon printed no cluster data")
+// ErrStuck says that an earlier crm_mon was killed and is still not gone (a process in uninterruptible sleep cannot be
+// killed). No other one is started until it is.
+var ErrStuck = errors.New("an earlier crm_mon was killed and has not ended")
 
-// StatusError is the error that a document reports about itself in <status>.
-// With Code 0 (there was no error, and no data either) it matches ErrNoData.
-type StatusError struct {
-	Code    int      // crm_mon's exit code: 102 not connected, 105 no such object, 4 insufficient privileges, 124 timeout
-	Message string   // "Not connected"
-	Errors  []string // texts of <errors>
+// Mon runs crm_mon. It is safe for concurrent use, and never runs two at a time: a second caller of Look waits for the
+// first to finish, as long as its context lets it.
+type Mon struct {
+	Command []string      // default {"/usr/sbin/crm_mon"}; the option for XML is appended
+	Timeout time.Duration // of one run, default 10 s
+
+	once   sync.Once
+	turn   chan struct{} // holds one token while nobody looks
+	legacy bool          // this crm_mon wants --as-xml
+	child  child
 }
 
-// Error puts the code, its message and the texts on one line.
-func (e *StatusError) Error() string {
-	text := fmt.Sprintf("crm_mon: %s (code %d)", e.Message, e.Code)
-	if e.Code == 0 {
-		text = ErrNoData.Error()
+// Look runs crm_mon once and returns what it says. Errors: a *StatusError or ErrNoData when a document says so itself, an
+// *ExitError when there is no such document, ErrStuck, the context's error, and those of Parse.
+func (m *Mon) Look(ctx context.Context) (*Status, error) {
+	m.once.Do(func() {
+		m.turn = make(chan struct{}, 1)
+		m.turn <- struct{}{}
+	})
+	select {
+	case <-m.turn:
+		defer func() { m.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another crm_mon: %w", context.Cause(ctx))
 	}
-	if len(e.Errors) > 0 {
-		text += ": " + strings.Join(e.Errors, "; ")
+	if m.child.stuck() {
+		return nil, ErrStuck
 	}
-	return text
-}
+	timeout := m.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 
-// Is makes errors.Is(err, ErrNoData) true for a document that says OK and has no data.
-func (e *StatusError) Is(target error) bool { return target == ErrNoData && e.Code == 0 }
-
-// Parse reads one document of crm_mon, from Pacemaker 1.1 to 3.x: <crm_mon> (--as-xml) or <pacemaker-result>
-// (--output-as=xml). Attributes that are missing or not understood come out as unknown; a document that is cut, not XML,
-// too large or too deep is an error, as are a *StatusError and ErrNoData.
-func Parse(doc []byte) (*Status, error) {
-	root, err := readRoot(doc)
+	run, err := m.run(ctx)
+	if err == nil && run.usage() {
+		// The package may be older or newer than at the last look: try the other word, remember what works.
+		var other result
+		m.legacy = !m.legacy
+		if other, err = m.run(ctx); err == nil && other.usage() {
+			m.legacy = !m.legacy
+		} else {
+			run = other
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("parse crm_mon output: %w", err)
+		return nil, err
 	}
+	return run.status()
+}
+
+func (m *Mon) option() string {
+	if m.legacy {
+		return optionLegacy
+	}
+	return optionOutput
+}
+
+// usage tells whether crm_mon did not know the option.
+func (r *result) usage() bool {
+	if r.code == exitUsage {
+		return true
+	}
+	text := bytes.ToLower(r.stderr.Bytes())
+	return r.code != 0 && (bytes.Contains(text, []byte("unrecognized option")) || bytes.Contains(text, []byte("unknown option")))
+}
+
+func (r *result) status() (*Status, error) {
+	if r.stdout.over {
+		return nil, fmt.Errorf("crm_mon printed more than %d bytes", MaxDocument)
+	}
+	s, err := Parse(r.stdout.Bytes())
 	var said *StatusError
-	switch root.Tag {
-	case "crm_mon":
-	case "pacemaker-result":
-		if said, err = documentStatus(root); err != nil {
-			return nil, fmt.Errorf("parse crm_mon output: %w", err)
-		}
-	default:
-		return nil, fmt.Errorf("parse crm_mon output: root element is <%s>, want <crm_mon> or <pacemaker-result>", excerpt([]byte(root.Tag)))
+	if errors.As(err, &said) && said.Code != 0 || r.code == 0 {
+		return s, err
 	}
-	if said != nil && said.Code != 0 {
-		return nil, said
-	}
-	if gone := root.SelectElement("crm-mon-disconnected"); gone != nil {
-		return nil, fmt.Errorf("%w: disconnected: %s (pacemakerd: %s)", ErrNoData, attr(gone, "description"), attr(gone, "pacemakerd-state"))
-	}
-	s := &Status{}
-	if !s.read(root) {
-		if said != nil {
-			return nil, said
-		}
-		return nil, ErrNoData
-	}
-	if said != nil {
-		s.Errors = said.Errors
-	}
-	return s, nil
+	return nil, r.exitError("crm_mon")
 }
 
-// readRoot returns the only root element. etree takes several roots and text around them, which crm_mon never prints:
-// there two processes wrote to one pipe.
-func readRoot(doc []byte) (*etree.Element, error) {
-	if len(doc) > MaxDocument {
-		return nil, fmt.Errorf("document of %d bytes is larger than %d", len(doc), MaxDocument)
+func (m *Mon) run(ctx context.Context) (result, error) {
+	argv := m.Command
+	if len(argv) == 0 {
+		argv = []string{"/usr/sbin/crm_mon"}
 	}
-	tree := etree.NewDocument()
-	tree.ReadSettings.MaxDepth = MaxDepth
-	if err := tree.ReadFromBytes(doc); err != nil {
-		return nil, fmt.Errorf("%w, in a document of %d bytes that begins %s", err, len(doc), excerpt(doc))
-	}
-	var root *etree.Element
-	for _, token := range tree.Child {
-		switch token := token.(type) {
-		case *etree.Element:
-			if root != nil {
-				return nil, fmt.Errorf("a second root element <%s> follows <%s>", excerpt([]byte(token.Tag)), excerpt([]byte(root.Tag)))
-			}
-			root = token
-		case *etree.CharData:
-			if !token.IsWhitespace() {
-				return nil, fmt.Errorf("text outside the root element, in a document that begins %s", excerpt(doc))
-			}
-		}
-	}
-	if root == nil {
-		return nil, fmt.Errorf("no XML element, in a document of %d bytes that begins %s", len(doc), excerpt(doc))
-	}
-	return root, nil
-}
-
-// documentStatus reads <status>; nil when the document has none.
-func documentStatus(root *etree.Element) (*StatusError, error) {
-	status := root.SelectElement("status")
-	if status == nil {
-		return nil, nil //nolint:nilnil // Old documents have no status, and that is no error.
-	}
-	code, err := strconv.Atoi(attr(status, "code"))
-	if err != nil {
-		return nil, fmt.Errorf("status code %s is not a number", excerpt([]byte(attr(status, "code"))))
-	}
-	said := &StatusError{Code: code, Message: attr(status, "message")}
-	if list := status.SelectElement("errors"); list != nil {
-		for text := range list.ChildElementsSeq() {
-			said.Errors = append(said.Errors, strings.TrimSpace(text.Text()))
-		}
-	}
-	return said, nil
-}
-
-// excerpt quotes the first 80 bytes, so that a terminal or a log line survives them.
-func excerpt(b []byte) string {
-	const limit = 80
-	if len(b) <= limit {
-		return strconv.QuoteToASCII(string(b))
-	}
-	b = b[:limit]
-	for range utf8.UTFMax - 1 { // do not show half a character as garbage
-		if r, size := utf8.DecodeLastRune(b); r != utf8.RuneError || size != 1 {
-			break
-		}
-		b = b[:len(b)-1]
-	}
-	return strconv.QuoteToASCII(string(b)) + "..."
+	return m.child.run(ctx, "crm_mon", append(slices.Clip(argv), m.option()))
 }

@@ -1,303 +1,273 @@
 package crm
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
-	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// TestMain gives this process a zone that is not UTC: the times of crm_mon must not follow it.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	time.Local = time.FixedZone("CET", 3600)
-	os.Exit(m.Run())
+// standIn writes a shell script that is run instead of crm_mon; $doc in it is a small healthy document.
+func standIn(t testing.TB, script string) *Mon {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "crm_mon")
+	script = "#!/bin/sh\ndoc='<crm_mon><nodes><node name=\"a\" online=\"true\"/></nodes></crm_mon>'\n" + script + "\n"
+	if err := os.WriteFile(file, []byte(script), 0o755); err != nil { //nolint:gosec // It has to be executable.
+		t.Fatal(err)
+	}
+	return &Mon{Command: []string{file}, Timeout: 5 * time.Second}
 }
 
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	doc, err := os.ReadFile(filepath.Join("testdata", name))
+func TestLookRunsCrmMonInTheCLocale(t *testing.T) {
+	t.Setenv("LC_ALL", "de_DE.UTF-8")
+	m := standIn(t, `[ "$*" = "--output-as=xml" ] && [ "$LC_ALL" = C ] && [ "$(ps -o pgid= $$ | tr -d ' ')" = $$ ] && echo "$doc"`)
+	s, err := m.Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc
-}
-
-func parse(t *testing.T, name string) *Status {
-	t.Helper()
-	s, err := Parse(read(t, name))
-	if err != nil {
-		t.Fatal(err)
+	if n, ok := s.Node("a"); !ok || n.Online != Yes {
+		t.Errorf("status = %+v", s)
 	}
-	return s
 }
 
-func TestDocumentsOfEachVersionGiveTheirDump(t *testing.T) {
-	files, _ := filepath.Glob("testdata/*.xml")
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			s, err := Parse(read(t, filepath.Base(file)))
-			var dump any
-			if err != nil {
-				dump = NewErrorDump(err)
-			} else {
-				dump = NewDump(s)
+// crm_mon of Pacemaker 1.1 prints local time without a zone. Its zone is not the machine's: the time of the last
+// promotion is a part of the claim, and a machine whose zone is changed has made no other promotion.
+func TestATimeWithoutAZoneDoesNotFollowTheMachinesZone(t *testing.T) {
+	const script = `doc='<crm_mon version="1.1.24"><nodes><node name="a" online="true"/></nodes><node_history><node name="a">' ` + "\n" +
+		`doc="$doc<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" ` +
+		`last-rc-change=\"$(LC_TIME=C date -d @1795398715 '+%a %b %e %H:%M:%S %Y')\"/></resource_history></node></node_history></crm_mon>"` +
+		"\n" + `echo "$doc"`
+	for _, zone := range []string{"", "UTC", "Europe/Berlin", "CET-1", "America/St_Johns", "<-0330>3:30"} {
+		t.Run(zone, func(t *testing.T) {
+			if zone != "" {
+				t.Setenv("TZ", zone)
 			}
-			compareGolden(t, strings.TrimSuffix(file, ".xml")+".golden.json", dump)
+			s, err := standIn(t, script).Look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			op, ok := s.PromoteOp("d", "a")
+			if !ok || op.LastChange.Unix() != 1795398715 || op.LastChangeText != "Mon Nov 23 01:51:55 2026" {
+				t.Errorf("%+v", op)
+			}
 		})
 	}
 }
 
-// compareGolden compares what was read of a recording with its golden file, or writes it with -update.
-func compareGolden(t *testing.T, golden string, dump any) {
-	t.Helper()
-	got, err := json.MarshalIndent(dump, "", "  ")
+// What prints its zone prints the same instant.
+func TestATimeWithAZoneIsTakenAsPrinted(t *testing.T) {
+	t.Setenv("TZ", "Europe/Berlin")
+	s, err := standIn(t, `echo "<crm_mon><nodes><node name=\"a\" online=\"true\"/></nodes><node_history><node name=\"a\">`+
+		`<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" last-rc-change=\"2026-11-23 02:51:55 +01:00\"/>`+
+		`</resource_history></node></node_history></crm_mon>"`).Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil { //nolint:gosec // A test's own file.
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
-		t.Error(diff)
+	if op, ok := s.PromoteOp("d", "a"); !ok || op.LastChange.Unix() != 1795398715 {
+		t.Errorf("%+v", op)
 	}
 }
 
-func TestDocumentsWithoutDataAreErrors(t *testing.T) {
-	for name, test := range map[string]struct {
-		doc    string
-		noData bool
-		code   int // of a StatusError
-		text   string
-	}{
-		"nothing":           {doc: "", text: "no XML element"},
-		"blank":             {doc: " \n", text: "no XML element"},
-		"text":              {doc: "Error: cluster is not available on this node", text: `begins "Error: cluster is not available`},
-		"terminal escapes":  {doc: "\x1b[31mred\x00" + strings.Repeat("ä", 100), text: `\x1b[31mred\x00\u00e4`},
-		"other root":        {doc: "<cib/>", text: "root element is"},
-		"two roots":         {doc: "<crm_mon><nodes/></crm_mon><crm_mon/>", text: "second root"},
-		"text after root":   {doc: "<crm_mon><nodes/></crm_mon>warning", text: "outside the root"},
-		"crossed tags":      {doc: "<crm_mon><nodes></crm_mon></nodes>", text: "XML"},
-		"too deep":          {doc: strings.Repeat("<crm_mon>", 80) + strings.Repeat("</crm_mon>", 80), text: "depth"},
-		"too large":         {doc: "<crm_mon>" + strings.Repeat(" ", MaxDocument) + "</crm_mon>", text: "larger than"},
-		"custom entity":     {doc: `<!DOCTYPE a [<!ENTITY x "y">]><crm_mon><nodes>&x;</nodes></crm_mon>`, text: "entity"},
-		"legacy, empty":     {doc: `<crm_mon version="3.0.0"/>`, noData: true},
-		"OK, empty":         {doc: `<pacemaker-result><status code="0" message="OK"/></pacemaker-result>`, noData: true},
-		"OK, only errors":   {doc: `<pacemaker-result><status code="0" message="OK"><errors><error>no CIB</error></errors></status></pacemaker-result>`, noData: true, text: "no CIB"},
-		"no status at all":  {doc: `<pacemaker-result/>`, noData: true},
-		"code no number":    {doc: `<pacemaker-result><nodes/><status code="x"/></pacemaker-result>`, text: "not a number"},
-		"not connected":     {doc: `<pacemaker-result><status code="102" message="Not connected"><errors><error>a</error><error>b</error></errors></status></pacemaker-result>`, code: 102, text: "Not connected (code 102): a; b"},
-		"failed after data": {doc: `<pacemaker-result><nodes/><status code="124" message="Timeout occurred"/></pacemaker-result>`, code: 124, text: "Timeout"},
-		"disconnected":      {doc: `<pacemaker-result><crm-mon-disconnected description="Waiting until cluster is available" pacemakerd-state="starting_daemons"/><nodes/></pacemaker-result>`, noData: true, text: "starting_daemons"},
+func TestLookRemembersTheOptionThatCrmMonKnows(t *testing.T) {
+	for name, usage := range map[string]string{
+		"getopt, exit 1":   `echo "crm_mon: unrecognized option '$1'" >&2; exit 1`,
+		"glib, exit 64":    `echo "crm_mon: Unknown option $1" >&2; exit 64`,
+		"usage, silent":    `exit 64`,
+		"usage in XML, 64": `echo '<pacemaker-result><status code="64" message="Incorrect usage"/></pacemaker-result>'; exit 64`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := Parse([]byte(test.doc))
-			if s != nil || err == nil {
-				t.Fatalf("Parse = %v, %v", s, err)
+			log := filepath.Join(t.TempDir(), "log")
+			m := standIn(t, `echo "$1" >>`+log+`; case $1 in --as-xml) echo "$doc";; *) `+usage+`;; esac`)
+			for range 2 {
+				if _, err := m.Look(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if errors.Is(err, ErrNoData) != test.noData {
-				t.Errorf("errors.Is(%v, ErrNoData) = %v", err, !test.noData)
-			}
-			var said *StatusError
-			if errors.As(err, &said) && said.Code != test.code || said == nil && test.code != 0 {
-				t.Errorf("err = %#v, want code %d", err, test.code)
-			}
-			if !strings.Contains(err.Error(), test.text) {
-				t.Errorf("err = %q, want %q in it", err, test.text)
-			}
-			if len(err.Error()) > 600 {
-				t.Errorf("error of %d bytes", len(err.Error()))
+			got, _ := os.ReadFile(log)
+			if want := "--output-as=xml\n--as-xml\n--as-xml\n"; string(got) != want {
+				t.Errorf("calls %q, want %q", got, want)
 			}
 		})
 	}
+	t.Run("and goes back after an upgrade", func(t *testing.T) {
+		m := standIn(t, `[ $1 = --output-as=xml ] || exit 64; echo "$doc"`)
+		m.legacy = true
+		if _, err := m.Look(t.Context()); err != nil || m.legacy {
+			t.Errorf("err = %v, legacy = %v", err, m.legacy)
+		}
+	})
+	t.Run("and gives the error of the first when neither is known", func(t *testing.T) {
+		var exit *ExitError
+		_, err := standIn(t, `echo "no $1" >&2; exit 64`).Look(t.Context())
+		if !errors.As(err, &exit) || exit.Code != 64 || exit.Last != "no --output-as=xml" {
+			t.Errorf("err = %v", err)
+		}
+	})
 }
 
-func TestCutDocumentIsAnErrorWhereverItIsCut(t *testing.T) {
-	doc := strings.TrimSpace(string(read(t, "hand-3.0.xml")))
-	for i := range len(doc) {
-		if s, err := Parse([]byte(doc[:i])); err == nil {
-			t.Fatalf("cut at %d: %v", i, s)
-		}
-	}
-}
-
-func TestAbsentSectionsAreNilAndEmptyOnesAreNot(t *testing.T) {
-	absent, err := Parse([]byte(`<crm_mon><summary/></crm_mon>`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	present, err := Parse([]byte(`<crm_mon><nodes/><resources/><node_attributes/><node_history/><failures/><fence_history/><bans/></crm_mon>`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range reflect.TypeFor[Status]().NumField() {
-		field := reflect.TypeFor[Status]().Field(i)
-		if field.Type.Kind() != reflect.Slice || field.Name == "Errors" {
-			continue
-		}
-		if !reflect.ValueOf(*absent).Field(i).IsNil() {
-			t.Errorf("%s is not nil without its section", field.Name)
-		}
-		if v := reflect.ValueOf(*present).Field(i); v.IsNil() || v.Len() != 0 {
-			t.Errorf("%s = %v with an empty section", field.Name, v)
-		}
-	}
-	if d := NewDump(absent); d.Promoted != nil || d.Resources != nil || d.Nodes != nil {
-		t.Errorf("dump guesses: %+v", d)
-	}
-	if got := mustJSON(t, NewDump(present).Promoted); got != "{}" {
-		t.Errorf("promoted = %s", got)
-	}
-}
-
-func TestTimesAreReadInEveryPrintedForm(t *testing.T) {
-	for text, want := range map[string]string{
-		"Thu Aug  4 10:49:31 2011":     "2011-08-04T10:49:31Z",
-		"Mon Nov 23 00:32:25 2026":     "2026-11-23T00:32:25Z",
-		"Mon Nov 23 00:32:25 UTC 2026": "2026-11-23T00:32:25Z",
-		"Mon Nov 23 00:32:25 CET 2026": "",
-		"2026-11-23 01:11:03Z":         "2026-11-23T01:11:03Z",
-		"2026-11-23 01:11:03.253165Z":  "2026-11-23T01:11:03.253165Z",
-		"2026-11-23 01:11:03 +02:00":   "2026-11-22T23:11:03Z",
-		"2026-11-23 01:11:03 -05:30":   "2026-11-23T06:41:03Z",
-		"2026-11-23 01:11:03.5":        "2026-11-23T01:11:03.5Z",
-		"2026-11-23T01:11:03Z":         "2026-11-23T01:11:03Z",
-		"1970-01-01 00:00:00Z":         "",
-		"1970-01-01 01:00:00 +01:00":   "",
-		"Thu Jan  1 01:00:00 1970":     "",
-		"":                             "",
-		"{{RECENT_TIMESTAMP}}":         "",
-		"2026-13-45 99:00:00Z":         "",
+func TestLookTellsFailuresApart(t *testing.T) {
+	for name, test := range map[string]struct {
+		script string
+		check  func(error) bool
+	}{
+		"error document": {
+			`echo '<pacemaker-result><status code="102" message="Not connected"/></pacemaker-result>'; exit 102`,
+			func(err error) bool { var e *StatusError; return errors.As(err, &e) && e.Code == 102 },
+		},
+		"error document, exit 0": {
+			`echo '<pacemaker-result><status code="102" message="Not connected"/></pacemaker-result>'`,
+			func(err error) bool { var e *StatusError; return errors.As(err, &e) && e.Code == 102 },
+		},
+		"exit code and last line": {
+			`printf 'first\n\033[1mlast\n\n' >&2; exit 102`,
+			func(err error) bool {
+				var e *ExitError
+				return errors.As(err, &e) && e.Code == 102 && e.Last == " [1mlast"
+			},
+		},
+		"legacy document without data, exit 102": {
+			`echo '<crm_mon version="3.0.0"/>'; exit 102`,
+			func(err error) bool { var e *ExitError; return errors.As(err, &e) && e.Code == 102 },
+		},
+		"good document, bad exit": {
+			`echo "$doc"; exit 1`,
+			func(err error) bool { var e *ExitError; return errors.As(err, &e) && e.Code == 1 },
+		},
+		"no data": {
+			`echo '<crm_mon version="3.0.0"/>'`,
+			func(err error) bool { return errors.Is(err, ErrNoData) },
+		},
+		"signal": {
+			`kill -SEGV $$`,
+			func(err error) bool { var e *ExitError; return errors.As(err, &e) && e.Code == -1 },
+		},
+		"nothing": {`:`, func(err error) bool { return strings.Contains(err.Error(), "no XML element") }},
+		"endless": {
+			`exec cat /dev/zero`,
+			func(err error) bool { return strings.Contains(err.Error(), "more than") },
+		},
 	} {
-		got := ""
-		if at := parseTime(text); !at.IsZero() {
-			got = at.UTC().Format(time.RFC3339Nano)
-		}
-		if got != want {
-			t.Errorf("parseTime(%q) = %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestOperationKeysAreTakenApart(t *testing.T) {
-	for _, test := range []struct{ key, task, resource, want string }{
-		{"st_demote_0", "demote", "st", "demote"},
-		{"test-vm_migrate_to_0", "", "test-vm", "migrate_to"},
-		{"a_b_migrate_from_0", "", "a_b", "migrate_from"},
-		{"my_ip_monitor_10000", "", "my_ip", "monitor"},
-		{"st_post_notify_promote_0", "notify", "st", "notify"},
-		{"st_pre_notify_start_0", "", "st", "notify"},
-		{"no-key", "start", "no-key", ""},
-		{"a_b", "", "a_b", ""},
-		{"_0", "", "", ""},
-		{"", "", "", ""},
-	} {
-		if resource, task := splitOpKey(test.key, test.task); resource != test.resource || task != test.want {
-			t.Errorf("splitOpKey(%q, %q) = %q, %q, want %q, %q", test.key, test.task, resource, task, test.resource, test.want)
-		}
-	}
-}
-
-// bigDocument has the shape of a document of crm_mon 2.1.5 for a static CIB of 32 nodes and 500 resources with history.
-func bigDocument() []byte {
-	const nodes, resources = 32, 500
-	var b strings.Builder
-	b.WriteString(`<pacemaker-result api-version="2.25" request="crm_mon --output-as=xml"><summary><current_dc present="true" version="2.1.5" name="node1" id="1" with_quorum="true"/></summary>` + "\n<nodes>\n")
-	for n := range nodes {
-		fmt.Fprintf(&b, `    <node name="node%d" id="%d" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" feature_set="3.16.2" shutdown="false" expected_up="true" is_dc="false" resources_running="16" type="member"/>`+"\n", n, n)
-	}
-	b.WriteString("</nodes>\n<resources>\n")
-	for r := range resources {
-		fmt.Fprintf(&b, `    <resource id="rsc%d" resource_agent="ocf:pacemaker:Dummy" role="Started" active="true" orphaned="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">`+"\n"+`      <node name="node%d" id="%d" cached="true"/>`+"\n    </resource>\n", r, r%nodes, r%nodes)
-	}
-	b.WriteString("</resources>\n<node_history>\n")
-	for n := range nodes {
-		fmt.Fprintf(&b, "    <node name=\"node%d\">\n", n)
-		for r := n; r < resources; r += nodes {
-			fmt.Fprintf(&b, `      <resource_history id="rsc%d" orphan="false" migration-threshold="1000000">`+"\n", r)
-			for call, task := range []string{"start", "monitor"} {
-				fmt.Fprintf(&b, `        <operation_history call="%d" task="%s" rc="0" rc_text="ok" interval="10000ms" last-rc-change="Mon Nov 23 00:50:00 2026" exec-time="20ms" queue-time="0ms"/>`+"\n", 2*r+call, task)
+		t.Run(name, func(t *testing.T) {
+			s, err := standIn(t, test.script).Look(t.Context())
+			if s != nil || err == nil || !test.check(err) {
+				t.Errorf("Look = %v, %v", s, err)
 			}
-			b.WriteString("      </resource_history>\n")
-		}
-		b.WriteString("    </node>\n")
+		})
 	}
-	b.WriteString("</node_history>\n<status code=\"0\" message=\"OK\"/>\n</pacemaker-result>\n")
-	return []byte(b.String())
-}
-
-func BenchmarkParse32Nodes500Resources(b *testing.B) {
-	doc := bigDocument()
-	b.SetBytes(int64(len(doc)))
-	b.ReportAllocs()
-	for b.Loop() {
-		s, err := Parse(doc)
-		if err != nil || len(s.Nodes) != 32 || len(s.Resources) != 500 || len(s.Operations) != 1000 {
-			b.Fatal(s, err)
-		}
+	m := &Mon{Command: []string{filepath.Join(t.TempDir(), "missing")}}
+	if _, err := m.Look(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing program: %v", err)
 	}
 }
 
-// TestLargestDocumentFitsIntoMemory holds what a document may cost: the unit gives the daemon and crm_mon 256 MiB.
-func TestLargestDocumentFitsIntoMemory(t *testing.T) {
-	const most = 160 << 20
-	for _, element := range []string{`<a/>`, `<ban id="x" node="y" resource="z" weight="1"/>`, `<a b="1" c="2" d="3" e="4"/>`} {
-		doc := []byte(`<pacemaker-result><nodes>` + strings.Repeat(element, (MaxDocument-200)/len(element)) + `</nodes><status code="0" message="OK"/></pacemaker-result>`)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, _ = Parse(doc) // some of it is no cluster: what matters is that it was read
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > most {
-			t.Errorf("%d MiB for %d MiB of %s", used>>20, len(doc)>>20, element)
-		}
+func TestLookThatTakesTooLongLeavesNoProcessBehind(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	m := standIn(t, `trap '' TERM; sleep 60 & echo $! >`+pidFile+`.new; mv `+pidFile+`.new `+pidFile+`; wait`)
+	m.Timeout = time.Second
+	start := time.Now()
+	_, err := m.Look(t.Context())
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v", err)
+	}
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("took %v", took)
+	}
+	gone(t, pidFile)
+	m.Command = standIn(t, `echo "$doc"`).Command
+	if _, err := m.Look(t.Context()); err != nil {
+		t.Errorf("next look: %v", err)
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.xml")
-	for _, file := range files {
-		f.Add(read(f, filepath.Base(file)))
+func TestLookDoesNotWaitForWhatCrmMonLeftRunning(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	m := standIn(t, `sleep 60 & echo $! >`+pidFile+`; echo "$doc"`)
+	start := time.Now()
+	if _, err := m.Look(t.Context()); err != nil {
+		t.Errorf("err = %v", err)
 	}
-	f.Fuzz(func(t *testing.T, doc []byte) {
-		s, err := Parse(doc)
-		if (s == nil) == (err == nil) {
-			t.Fatalf("Parse = %v, %v: want one of them", s, err)
-		}
-		if err != nil {
-			_ = mustJSON(t, NewErrorDump(err))
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("took %v", took)
+	}
+	gone(t, pidFile)
+}
+
+// gone waits until the process named in a file does not run any more.
+func gone(t *testing.T, pidFile string) {
+	t.Helper()
+	b, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := strings.TrimSpace(string(b))
+	for range 200 {
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
 			return
 		}
-		d := roundTrip(t, NewDump(s))
-		if s.Resources != nil && d.Resources.Count != len(d.Resources.List) {
-			t.Fatalf("%d instances, %d listed", d.Resources.Count, len(d.Resources.List))
-		}
-		if e := s.Elements; e.Started+e.Stopped+e.Promoted+e.Unpromoted+e.OtherRoles != e.Total {
-			t.Fatalf("counts do not add up: %+v", e)
-		}
-		for _, n := range s.Nodes {
-			_, _ = s.LastFence(n.Name)
-			_, _ = s.PendingFence(n.Name)
-			for _, id := range s.PromotableClones {
-				_, _ = s.PromoteOp(id, n.Name)
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("process %s still runs", pid)
+}
+
+func TestNothingIsStartedWhileAKilledChildRemains(t *testing.T) {
+	m := standIn(t, `echo "$doc"`)
+	if _, err := m.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reaped := make(chan struct{}) // as a child in uninterruptible sleep leaves it
+	m.child.reaped = reaped
+	if _, err := m.Look(t.Context()); !errors.Is(err, ErrStuck) {
+		t.Errorf("err = %v, want ErrStuck", err)
+	}
+	close(reaped)
+	if _, err := m.Look(t.Context()); err != nil {
+		t.Errorf("after it is gone: %v", err)
+	}
+}
+
+func TestLooksTakeTurns(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	m := standIn(t, `mkdir `+lock+` || exit 3; sleep 0.02; rmdir `+lock+`; echo "$doc"`)
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			if _, err := m.Look(t.Context()); err != nil {
+				t.Error(err)
 			}
+		})
+	}
+	wg.Wait()
+
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	slow := standIn(t, `read -r line <`+fifo+`; echo "$doc"`)
+	wg.Go(func() { _, _ = slow.Look(t.Context()) })
+	release, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns when the child reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := slow.Look(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a waiting look ignores its context: %v", err)
+	}
+	_ = release.Close()
+	wg.Wait()
+}
+
+func BenchmarkLook(b *testing.B) {
+	m := standIn(b, `echo "$doc"`)
+	for b.Loop() {
+		if _, err := m.Look(b.Context()); err != nil {
+			b.Fatal(err)
 		}
-		_ = s.FenceBans()
-	})
+	}
 }

@@ -30,10 +30,13 @@ func (s *Status) Instances(id string) []Resource {
 }
 
 func (r *Resource) named(id string) bool {
-	if id == "" {
-		return false
-	}
-	return r.ID == id || r.Clone == id || r.Bundle == id || r.Group == id || baseID(r.ID) == id || baseID(r.Group) == id
+	names := r.names()
+	return id != "" && slices.Contains(names[:], id)
+}
+
+// names lists what an id may call the instance; some are empty or the same.
+func (r *Resource) names() [6]string {
+	return [...]string{r.ID, r.Clone, r.Bundle, r.Group, baseID(r.ID), baseID(r.Group)}
 }
 
 // Promoted returns the nodes, sorted, on which an instance of the promotable clone has the role Promoted; id is as for
@@ -59,8 +62,10 @@ func (s *Status) inRole(id string, role Role) []string {
 // the highest call id. A cleanup or refresh erases it, and a demotion after it does not, so join it with Promoted.
 func (s *Status) PromoteOp(id, node string) (Operation, bool) {
 	primitives := map[string]bool{id: true}
-	for _, r := range s.Instances(id) {
-		primitives[baseID(r.ID)] = true
+	for i := range s.Resources {
+		if r := &s.Resources[i]; r.named(id) {
+			primitives[baseID(r.ID)] = true
+		}
 	}
 	var last Operation
 	var found bool

@@ -13,7 +13,7 @@ const (
 )
 
 // Status is what one crm_mon document says. A nil slice means that the section is absent (not known),
-// an empty one that it is there and empty.
+// an empty one that it is there and empty. MarshalJSON says what its JSON form is.
 type Status struct {
 	PacemakerVersion string // version of the DC, "" when not printed
 	DC               string // name of the designated controller, "" when there is none or it is not known
@@ -61,11 +61,19 @@ type ElementCounts struct {
 
 // Node is one cluster node.
 type Node struct {
-	Name, ID                                                      string
-	Type                                                          string // member, remote, ping, guest ("" when not printed)
-	Online, Standby, StandbyOnFail, Maintenance, Pending, Unclean Tri
-	Shutdown, ExpectedUp, DC                                      Tri
-	Health                                                        string
+	Name          string `json:"name"`
+	ID            string `json:"id" unknown:""`
+	Type          string `json:"type" unknown:""` // member, remote, ping, guest ("" when not printed)
+	Online        Tri    `json:"online"`
+	Unclean       Tri    `json:"unclean"`
+	Standby       Tri    `json:"standby"`
+	StandbyOnFail Tri    `json:"standby_onfail"`
+	Maintenance   Tri    `json:"maintenance"`
+	Pending       Tri    `json:"pending"`
+	Shutdown      Tri    `json:"shutdown"`
+	ExpectedUp    Tri    `json:"expected_up"`
+	DC            Tri    `json:"dc"`
+	Health        string `json:"health" unknown:""`
 }
 
 // Role is a resource role in today's words; Master and Slave are read as Promoted and Unpromoted.
@@ -95,58 +103,84 @@ func (r Role) InFlight() bool {
 
 // Resource is one instance of a primitive resource. Instances of an anonymous clone share their ID: the key is (ID, Node).
 type Resource struct {
-	ID                                                      string
-	Agent                                                   string // "ocf:linbit:drbd"
-	Node                                                    string // "" when it runs nowhere; one element per node when it is active on several
-	Clone                                                   string // id of the enclosing clone, "" outside
-	Group                                                   string // id of the enclosing group
-	Bundle                                                  string // id of the enclosing bundle
-	Promotable                                              bool   // the enclosing clone is promotable; in a bundle: this primitive shows a promotable role
-	Role                                                    Role
-	TargetRole                                              string
-	Pending                                                 string // action in flight: "Promoting", "Monitoring", ...
-	Active, Managed, Maintenance, Blocked, Failed, Orphaned Tri    // Managed and Maintenance take the enclosing clone's and group's word into account
+	ID         string `json:"id"`
+	Agent      string `json:"agent" unknown:""`  // "ocf:linbit:drbd"
+	Node       string `json:"node" unknown:""`   // "" when it runs nowhere; one element per node when it is active on several
+	Clone      string `json:"clone" unknown:""`  // id of the enclosing clone, "" outside
+	Group      string `json:"group" unknown:""`  // id of the enclosing group
+	Bundle     string `json:"bundle" unknown:""` // id of the enclosing bundle
+	Role       Role   `json:"role" unknown:""`
+	TargetRole string `json:"target_role" unknown:""`
+	Pending    string `json:"pending" unknown:""` // action in flight: "Promoting", "Monitoring", ...
+	Active     Tri    `json:"active"`
+	// Managed and Maintenance take the enclosing clone's and group's word into account.
+	Managed     Tri `json:"managed"`
+	Maintenance Tri `json:"maintenance"`
+	Blocked     Tri `json:"blocked"`
+	Failed      Tri `json:"failed"`
+	Orphaned    Tri `json:"orphaned"`
+	// Promotable says that the enclosing clone is promotable; in a bundle, that this primitive shows a promotable role.
+	Promotable bool `json:"-"`
 }
 
 // Attribute is a transient or permanent node attribute (promotion scores are "master-<rsc>").
-type Attribute struct{ Node, Name, Value string }
+type Attribute struct {
+	Node  string `json:"node"`
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Operation is one line of a node's operation history.
 type Operation struct {
-	Node, Resource, Task string
-	Call                 int // -1 when not printed
-	RC                   int // -1 when not printed
-	Interval             time.Duration
-	LastChange           time.Time // last-rc-change, zero when not known
-	LastChangeText       string    // as printed, in UTC when it has no zone
-	ExecTime             time.Duration
+	Node           string        `json:"node"`
+	Resource       string        `json:"resource"`
+	Task           string        `json:"task"`
+	Call           int           `json:"call" unknown:"-1"` // -1 when not printed
+	RC             int           `json:"rc" unknown:"-1"`   // -1 when not printed
+	Interval       time.Duration `json:"interval_ms"`
+	ExecTime       time.Duration `json:"exec_time_ms"`
+	LastChange     time.Time     `json:"last_change"` // last-rc-change, zero when not known
+	LastChangeText string        `json:"-"`           // as printed, in UTC when it has no zone
 }
 
 // FailCount is a resource's fail count on a node; Infinity is 1000000.
 type FailCount struct {
-	Node, Resource string
-	Count          int
-	Threshold      int // migration-threshold, 0 when not printed
+	Node      string `json:"node"`
+	Resource  string `json:"resource"`
+	Count     int    `json:"count"`
+	Threshold int    `json:"threshold" unknown:"0"` // migration-threshold, 0 when not printed
 }
 
 // Failure is one failed operation.
 type Failure struct {
-	Node, Resource, Op, Task, ExitReason, ExitStatus, Status string
-	ExitCode                                                 int // -1 when not printed
-	At                                                       time.Time
+	Node       string    `json:"node"`
+	Resource   string    `json:"resource" unknown:""`
+	Op         string    `json:"op" unknown:""`
+	Task       string    `json:"task" unknown:""`
+	ExitCode   int       `json:"exit_code" unknown:"-1"` // -1 when not printed
+	ExitStatus string    `json:"exit_status" unknown:""`
+	ExitReason string    `json:"exit_reason" unknown:""`
+	Status     string    `json:"status" unknown:""`
+	At         time.Time `json:"at"`
 }
 
 // FenceEvent is one entry of the fencing history.
 type FenceEvent struct {
-	Target, Action, Delegate, Client, Origin string
-	Status                                   string    // success, failed, pending; "" when not known
-	Completed                                time.Time // zero while pending or when not known
-	ExitReason                               string
+	Target     string    `json:"target"`
+	Action     string    `json:"action" unknown:""`
+	Status     string    `json:"status" unknown:""` // success, failed, pending; "" when not known
+	Delegate   string    `json:"delegate" unknown:""`
+	Client     string    `json:"client" unknown:""`
+	Origin     string    `json:"origin" unknown:""`
+	Completed  time.Time `json:"completed"` // zero while pending or when not known
+	ExitReason string    `json:"exit_reason" unknown:""`
 }
 
 // Ban is a location constraint with a negative score.
 type Ban struct {
-	ID, Resource, Node string
-	Weight             int
-	PromotedOnly       Tri
+	ID           string `json:"id"`
+	Resource     string `json:"resource"`
+	Node         string `json:"node"`
+	Weight       int    `json:"weight"`
+	PromotedOnly Tri    `json:"promoted_only"`
 }

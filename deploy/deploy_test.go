@@ -18,7 +18,7 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/route53"
 )
 
@@ -139,7 +139,7 @@ func options(t *testing.T, name string) map[string][]string {
 }
 
 func TestPathsAreTheAgentsDefaults(t *testing.T) {
-	state := agent.DefaultConfig().State
+	state := config.Default().State
 	svc, sock := options(t, service), options(t, socket)
 	for _, c := range []struct{ what, got, want string }{
 		{"alert socket", strings.Join(sock["Socket.ListenStream"], " "), state.AlertSocket},
@@ -170,7 +170,7 @@ func TestPathsAreTheAgentsDefaults(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		state.Dir: "0750 pgha haclient", filepath.Join(state.Dir, agent.SpoolName): "3770 pgha haclient", "/etc/pgha-agent": "0750 root haclient",
+		state.Dir: "0750 pgha haclient", "/etc/pgha-agent": "0750 root haclient",
 	}
 	if diff := cmp.Diff(want, dirs); diff != "" {
 		t.Errorf("tmpfiles.conf (-want +got):\n%s", diff)
@@ -210,12 +210,12 @@ func TestUserAndDirectoriesAreMade(t *testing.T) {
 	if group := read(t, filepath.Join(dir, "etc/group")); !regexp.MustCompile(`(?m)^haclient:x:189:pgha$`).MatchString(group) {
 		t.Errorf("groups are\n%swant pgha in Pacemaker's own haclient", group)
 	}
-	info, err := os.Stat(filepath.Join(dir, agent.DefaultConfig().State.Dir, agent.SpoolName))
+	info, err := os.Stat(filepath.Join(dir, config.Default().State.Dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := fs.ModeDir | fs.ModeSetgid | fs.ModeSticky | 0o770; info.Mode() != want {
-		t.Errorf("mode of the spool is %v, want %v", info.Mode(), want)
+	if want := fs.ModeDir | 0o750; info.Mode() != want {
+		t.Errorf("mode of the state directory is %v, want %v", info.Mode(), want)
 	}
 }
 

@@ -213,7 +213,7 @@ func TestManyAlertsAtOnceAllArrive(t *testing.T) {
 	s := serveAlerts(t, nil)
 	const clients = 500
 	var senders errgroup.Group
-	senders.SetLimit(alertClients) // with one more, who is slow to say its line may have to go, and its hook spools
+	senders.SetLimit(alertClients) // with one more, who is slow to say its line may have to go, and its hook goes on alone
 	for n := range clients {
 		senders.Go(func() error { return s.send(t, n) })
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -17,7 +18,7 @@ import (
 
 // Live is the World of a configuration: this node's Pacemaker and daemon, the other daemon over the network, the resolver, and PostgreSQL.
 type Live struct {
-	cfg      *agent.Config
+	cfg      *config.Config
 	mon      crm.Mon
 	cib      crm.CIB
 	resolver *route53.Resolver
@@ -26,7 +27,7 @@ type Live struct {
 }
 
 // NewLive makes the World of a configuration. It asks nobody yet.
-func NewLive(cfg *agent.Config) (*Live, error) {
+func NewLive(cfg *config.Config) (*Live, error) {
 	w := &Live{cfg: cfg, mon: crm.Mon{Command: cfg.Cluster.CrmMon}}
 	var err error
 	w.resolver, w.client, err = agent.NameView(cfg)
@@ -81,7 +82,7 @@ func (w *Live) Status(ctx context.Context, node string) (*agent.StatusDoc, error
 		}
 		return d, err
 	}
-	if w.cfg.HTTP.Listen == agent.Off || w.cfg.HTTP.WebConfig != "" {
+	if w.cfg.HTTP.Listen == config.Off || w.cfg.HTTP.WebConfig != "" {
 		return nil, errors.New("http.listen is off, or wants a certificate or password")
 	}
 	_, port, err := net.SplitHostPort(w.cfg.HTTP.Listen)

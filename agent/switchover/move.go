@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -168,7 +169,7 @@ func (m *Mover) looks(ctx context.Context) <-chan *crm.Status {
 				case <-ctx.Done():
 				}
 			}
-			sleep(ctx, max(lookEvery, 4*time.Since(start)))
+			wait.For(ctx, max(lookEvery, 4*time.Since(start)))
 		}
 	}()
 	return ch
@@ -187,17 +188,10 @@ func (m *Mover) views(ctx context.Context) <-chan pg.View {
 			case ch <- v:
 			case <-ctx.Done():
 			}
-			sleep(ctx, askEvery)
+			wait.For(ctx, askEvery)
 		}
 	}()
 	return ch
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 // undo removes the constraint. A cluster without a controller takes no change for a while.
@@ -230,7 +224,7 @@ func (u *undo) try(ctx context.Context) {
 func (u *undo) finish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWithin)
 	defer cancel()
-	for u.next = (time.Time{}); !u.gone && ctx.Err() == nil; sleep(ctx, askEvery) {
+	for u.next = (time.Time{}); !u.gone && ctx.Err() == nil; wait.For(ctx, askEvery) {
 		u.try(ctx)
 		if u.gone {
 			return
@@ -252,7 +246,7 @@ func (m *Mover) conclude(ctx context.Context, t *tracker, res *Result) {
 				break
 			}
 		}
-		sleep(ctx, lookEvery)
+		wait.For(ctx, lookEvery)
 	}
 	if len(res.Promoted) == 1 && res.Promoted[0] == t.plan.To {
 		res.State = Unverified

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -127,7 +128,7 @@ func (w *fakeWorld) HasClient() bool                         { return !w.noClien
 func (w *fakeWorld) Connect(ctx context.Context) pg.View {
 	at, name := w.at(), w.name()
 	v := pg.View{Begin: time.Now()}
-	sleep(ctx, 20*time.Millisecond)
+	wait.For(ctx, 20*time.Millisecond)
 	v.End = time.Now()
 	if name == fromAddr && at < time.Second || name == toAddr {
 		v.OK, v.State, v.Answered = true, pg.StateWritable, netip.MustParseAddr(name)

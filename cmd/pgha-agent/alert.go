@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/alertsock"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -35,12 +36,12 @@ func publishWait(option string) (time.Duration, error) {
 	return max(limit-alertSpare, limit/2), nil
 }
 
-func newAlert(config *string) *cobra.Command {
+func newAlert(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "alert",
 		Short: "Pacemaker alert agent: hand one alert to the daemon",
-		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon is away, the alert is kept in the spool, and on a\n" +
-			"promotion this command publishes the record itself, until 5 s before the end of the alert's timeout: option pgha_timeout of its\n" +
+		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon does not take it, then on a promotion\n" +
+			"of this node this command publishes the record itself, until 5 s before the end of the alert's timeout: option pgha_timeout of its\n" +
 			"registration, 30 s without it. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
 			"The socket is the alert's recipient when that is an absolute path, else the default one, else the configured one.",
 		Args: cobra.NoArgs,
@@ -54,9 +55,9 @@ func newAlert(config *string) *cobra.Command {
 				fmt.Fprintln(os.Stderr, "pgha-alert: CRM_alert_version is not set: this is called by Pacemaker, nothing to do")
 				return
 			}
-			if err := deliver(cmd, *config, alert); err != nil {
+			if err := deliver(cmd, *file, alert); err != nil {
 				fmt.Fprintln(os.Stderr, "pgha-alert:", err)
-				fallBack(cmd.Context(), *config, alert)
+				fallBack(cmd.Context(), *file, alert)
 			}
 		},
 	}
@@ -64,10 +65,10 @@ func newAlert(config *string) *cobra.Command {
 
 // deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is on the
 // failover path.
-func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
+func deliver(cmd *cobra.Command, file string, alert crm.Alert) error {
 	socket := alertsock.Path(alert)
 	if !filepath.IsAbs(alert.Recipient) && cmd.Flags().Changed("config") {
-		cfg, err := agent.LoadConfig(config)
+		cfg, err := config.Load(file)
 		if err != nil {
 			return err
 		}
@@ -80,21 +81,18 @@ func deliver(cmd *cobra.Command, config string, alert crm.Alert) error {
 		return err
 	}
 	// Only now is it worth the time to see whether the configuration names another socket.
-	if cfg, cfgErr := agent.LoadConfig(config); cfgErr == nil && cfg.State.AlertSocket != socket {
+	if cfg, cfgErr := config.Load(file); cfgErr == nil && cfg.State.AlertSocket != socket {
 		return alertsock.SendAlert(ctx, cfg.State.AlertSocket, alert)
 	}
 	return err
 }
 
-// fallBack does what the daemon cannot: it keeps the alert, and publishes a promotion.
-func fallBack(ctx context.Context, config string, alert crm.Alert) {
-	cfg, err := agent.LoadConfig(config)
+// fallBack publishes a promotion that the daemon cannot. Other alerts need nobody: a daemon that starts looks at once, and Pacemaker keeps what has happened.
+func fallBack(ctx context.Context, file string, alert crm.Alert) {
+	cfg, err := config.Load(file)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgha-alert:", err)
 		return
-	}
-	if err := agent.SpoolAlert(filepath.Join(cfg.State.Dir, agent.SpoolName), alert); err != nil {
-		fmt.Fprintln(os.Stderr, "pgha-alert: keep alert:", err)
 	}
 	promoted := alert.Kind == crm.AlertResource && alert.Task == "promote" && alert.RC != nil && *alert.RC == 0
 	if !promoted || alert.Node != cfg.Node.Name {

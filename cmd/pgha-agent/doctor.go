@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
 )
 
-func newDoctor(config *string) *cobra.Command {
+func newDoctor(file *string) *cobra.Command {
 	var only, leave []string
 	var asJSON, hints, list bool
 	cmd := &cobra.Command{
@@ -32,11 +33,11 @@ func newDoctor(config *string) *cobra.Command {
 				listChecks(cmd.OutOrStdout(), checks)
 				return nil
 			}
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}
-			results := doctor.Run(cmd.Context(), agent.DoctorOptions(cfg, *config), checks)
+			results := doctor.Run(cmd.Context(), agent.DoctorOptions(cfg, *file), checks)
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), results)
 			} else {

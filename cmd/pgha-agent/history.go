@@ -14,26 +14,28 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/state"
 )
 
-func newHistory(config *string) *cobra.Command {
+func newHistory(file *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "history [EPISODE]",
 		Short: "Show the episodes of this node, or one of them as a timeline",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}
-			entries, _, err := agent.ReadJournal(cfg.State.Dir)
+			entries, _, err := state.ReadJournal(cfg.State.Dir)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // before the first episode there is no journal
 				return err
 			}
 			docs := []*agent.EpisodeDoc{}
 			for _, e := range entries {
-				docs = append(docs, e.Doc())
+				docs = append(docs, agent.EntryDoc(&e))
 			}
 			out := cmd.OutOrStdout()
 			if len(args) == 1 {

@@ -77,11 +77,11 @@ func newRoot() *cobra.Command {
 			"Route 53 record at the promoted node, and keeps the timeline of every failover.",
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
-	var config string
-	root.PersistentFlags().StringVarP(&config, "config", "c", defaultConfig, "configuration file")
+	var file string
+	root.PersistentFlags().StringVarP(&file, "config", "c", defaultConfig, "configuration file")
 	root.AddCommand(
-		newRun(&config), newAlert(&config), newPublish(&config), newStatus(&config), newHistory(&config), newPause(&config), newResume(&config),
-		newExplain(&config), newWatch(&config), newSwitchover(&config), newDoctor(&config), newCheckConfig(&config), newOCF(&config), newVersion(), newDebug(),
+		newRun(&file), newAlert(&file), newPublish(&file), newStatus(&file), newHistory(&file), newPause(&file), newResume(&file),
+		newExplain(&file), newWatch(&file), newSwitchover(&file), newDoctor(&file), newCheckConfig(&file), newOCF(&file), newVersion(), newDebug(),
 	)
 	for _, add := range extras {
 		root.AddCommand(add(root))

@@ -9,25 +9,25 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-func newCheckConfig(config *string) *cobra.Command {
+func newCheckConfig(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check-config",
 		Short: "Check the configuration file: every problem at once, with its line",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}
 			for _, w := range cfg.Warnings() {
 				fmt.Fprintln(cmd.OutOrStdout(), "warning:", w)
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), *config+": ok")
+			fmt.Fprintln(cmd.OutOrStdout(), *file+": ok")
 			return nil
 		},
 	}
@@ -62,7 +62,7 @@ func newDebug() *cobra.Command {
 					if err != nil {
 						return asError(cmd, err)
 					}
-					return printJSON(cmd.OutOrStdout(), crm.NewDump(st))
+					return printJSON(cmd.OutOrStdout(), st)
 				})
 			},
 		},

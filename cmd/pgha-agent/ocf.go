@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
 //go:embed ocf-metadata.xml
@@ -36,7 +37,7 @@ const (
 	ocfDefaultRunIn = "/run/resource-agents" // HA_RSCTMP of the resource-agents package; emptied at boot, as it must be
 )
 
-func newOCF(config *string) *cobra.Command {
+func newOCF(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ocf ACTION",
 		Short: "The actions of the resource agent ocf:pgha:route53",
@@ -44,7 +45,7 @@ func newOCF(config *string) *cobra.Command {
 			"OCF_RESKEY_*. It asks the daemon and the configuration, never AWS, and exits with OCF's codes.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o := ocf{*config, os.Getenv, cmd.ErrOrStderr()}
+			o := ocf{*file, os.Getenv, cmd.ErrOrStderr()}
 			switch args[0] {
 			case "meta-data":
 				fmt.Fprint(cmd.OutOrStdout(), ocfMetadata)
@@ -65,7 +66,7 @@ func newOCF(config *string) *cobra.Command {
 
 // ocf is one call by Pacemaker.
 type ocf struct {
-	config string
+	file   string
 	env    func(string) string
 	errOut io.Writer
 }
@@ -198,8 +199,8 @@ func (o ocf) validate() error {
 }
 
 // agree holds the resource's parameters to the daemon's configuration: the daemon publishes what its own file says.
-func (o ocf) agree() (*agent.Config, error) {
-	cfg, err := agent.LoadConfig(o.config)
+func (o ocf) agree() (*config.Config, error) {
+	cfg, err := config.Load(o.file)
 	if err != nil {
 		return cfg, err
 	}
@@ -213,7 +214,7 @@ func (o ocf) agree() (*agent.Config, error) {
 		{"ttl", "ttl", ttl.String(), cfg.Record.TTL.String()},
 	} {
 		if c.got != c.want {
-			return cfg, fmt.Errorf("parameter %s is %q, record.%s in %s is %q: make them agree", c.param, c.got, c.key, o.config, c.want)
+			return cfg, fmt.Errorf("parameter %s is %q, record.%s in %s is %q: make them agree", c.param, c.got, c.key, o.file, c.want)
 		}
 	}
 	return cfg, nil

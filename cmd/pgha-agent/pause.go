@@ -7,9 +7,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
-func newPause(config *string) *cobra.Command {
+func newPause(file *string) *cobra.Command {
 	var length time.Duration
 	cmd := &cobra.Command{
 		Use:   "pause",
@@ -19,24 +20,24 @@ func newPause(config *string) *cobra.Command {
 			if length <= 0 {
 				return fmt.Errorf("--for %v: want more than nothing; `pgha-agent resume` ends a pause", length)
 			}
-			return setPause(cmd, *config, length)
+			return setPause(cmd, *file, length)
 		},
 	}
 	cmd.Flags().DurationVar(&length, "for", time.Hour, "when the pause ends by itself")
 	return cmd
 }
 
-func newResume(config *string) *cobra.Command {
+func newResume(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume",
 		Short: "End a pause",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return setPause(cmd, *config, 0) },
+		RunE:  func(cmd *cobra.Command, _ []string) error { return setPause(cmd, *file, 0) },
 	}
 }
 
-func setPause(cmd *cobra.Command, config string, length time.Duration) error {
-	cfg, err := agent.LoadConfig(config)
+func setPause(cmd *cobra.Command, file string, length time.Duration) error {
+	cfg, err := config.Load(file)
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
-func newPublish(config *string) *cobra.Command {
+func newPublish(file *string) *cobra.Command {
 	var once bool
 	var wait time.Duration
 	cmd := &cobra.Command{
@@ -25,7 +26,7 @@ func newPublish(config *string) *cobra.Command {
 			if !once {
 				return errors.New("say --once: without it, publishing is the daemon's work")
 			}
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}

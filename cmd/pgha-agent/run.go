@@ -13,9 +13,10 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
-func newRun(config *string) *cobra.Command {
+func newRun(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon (the systemd unit does this)",
@@ -24,15 +25,15 @@ func newRun(config *string) *cobra.Command {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			defer context.AfterFunc(ctx, func() { agent.Systemd{}.Notify(daemon.SdNotifyStopping) })()
-			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}, File: *config}, loader(*config), reloads(ctx))
+			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}, File: *file}, loader(*file), reloads(ctx))
 		},
 	}
 }
 
 // loader returns a function that reads the configuration and makes the logger that it asks for.
-func loader(path string) func() (*agent.Config, *slog.Logger, error) {
-	return func() (*agent.Config, *slog.Logger, error) {
-		cfg, err := agent.LoadConfig(path)
+func loader(path string) func() (*config.Config, *slog.Logger, error) {
+	return func() (*config.Config, *slog.Logger, error) {
+		cfg, err := config.Load(path)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -62,7 +63,7 @@ func reloads(ctx context.Context) <-chan struct{} {
 	return out
 }
 
-func newLogger(c agent.LogConfig) *slog.Logger {
+func newLogger(c config.Log) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Level)) // LoadConfig has checked it
 	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, attr slog.Attr) slog.Attr {

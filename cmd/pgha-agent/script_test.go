@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", Setup: setup, UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"append": cmdAppend, "await": cmdAwait, "record": cmdRecord, "writes": cmdWrites, "requests": cmdRequests, "notified": cmdNotified,
-			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "files": cmdFiles, "cut": cmdCut, "exits": cmdExits,
+			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "cut": cmdCut, "exits": cmdExits,
 		},
 	})
 }
@@ -132,7 +132,7 @@ func newWorld(dir string) (w *world, vars map[string]string, stop func(), err er
 			return nil, nil, nil, err
 		}
 	}
-	return w, vars, stop, os.Mkdir(filepath.Join(dir, "state", "spool"), 0o755)
+	return w, vars, stop, nil
 }
 
 func setup(env *testscript.Env) error {
@@ -285,15 +285,6 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
-	}
-}
-
-// files N DIR wants that many files.
-func cmdFiles(ts *testscript.TestScript, _ bool, args []string) {
-	list, err := os.ReadDir(ts.MkAbs(args[1]))
-	ts.Check(err)
-	if got := strconv.Itoa(len(list)); got != args[0] {
-		ts.Fatalf("%s files in %s, want %s: %v", got, args[1], args[0], list)
 	}
 }
 

@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/pg"
 )
 
-func newStatus(config *string) *cobra.Command {
+func newStatus(file *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -23,7 +24,7 @@ func newStatus(config *string) *cobra.Command {
 		Long:  "status asks the daemon over its control socket. Exit status: 0 ready, 2 not ready, 1 the daemon does not answer.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/crm"
 )
@@ -34,7 +34,7 @@ type switchoverFlags struct {
 	timeout                 time.Duration
 }
 
-func newSwitchover(config *string) *cobra.Command {
+func newSwitchover(file *string) *cobra.Command {
 	var f switchoverFlags
 	cmd := &cobra.Command{
 		Use:   "switchover",
@@ -55,7 +55,7 @@ func newSwitchover(config *string) *cobra.Command {
 			if f.json && !f.yes && !f.dryRun && !f.undo {
 				return errors.New("--json asks nobody: say --yes or --dry-run")
 			}
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ type switchoverDoc struct {
 	Result *switchover.Result `json:"result"` // null when nothing was done
 }
 
-func (f *switchoverFlags) run(ctx context.Context, cmd *cobra.Command, cfg *agent.Config, world *switchover.Live) error {
+func (f *switchoverFlags) run(ctx context.Context, cmd *cobra.Command, cfg *config.Config, world *switchover.Live) error {
 	out, progress := cmd.OutOrStdout(), cmd.OutOrStdout()
 	if f.json {
 		progress = cmd.ErrOrStderr()
@@ -151,7 +151,7 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 }
 
 // move looks once more, since the question may have stood for long, and moves.
-func (f *switchoverFlags) move(ctx context.Context, progress io.Writer, cfg *agent.Config, world *switchover.Live, doc *switchoverDoc) error {
+func (f *switchoverFlags) move(ctx context.Context, progress io.Writer, cfg *config.Config, world *switchover.Live, doc *switchoverDoc) error {
 	if !f.yes {
 		doc.Plan = switchover.MakePlan(world.Gather(ctx, doc.Plan.To))
 		if refused := doc.Plan.Refused(); len(refused) > 0 {

@@ -16,9 +16,10 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
-func newWatch(config *string) *cobra.Command {
+func newWatch(file *string) *cobra.Command {
 	var interval time.Duration
 	cmd := &cobra.Command{
 		Use:   "watch",
@@ -30,7 +31,7 @@ func newWatch(config *string) *cobra.Command {
 			if interval < minInterval {
 				return fmt.Errorf("--interval %v: want at least %v", interval, minInterval)
 			}
-			cfg, err := agent.LoadConfig(*config)
+			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}

@@ -145,7 +145,7 @@ func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err err
 			return w, err
 		}
 	}
-	if err = errors.Join(w.promote(0), os.MkdirAll(filepath.Join(dir, "state", "spool"), 0o755), os.Symlink(filepath.Join(filepath.Dir(agent), "pgha-alert"), w.hook())); err != nil {
+	if err = errors.Join(w.promote(0), os.MkdirAll(filepath.Join(dir, "state"), 0o755), os.Symlink(filepath.Join(filepath.Dir(agent), "pgha-alert"), w.hook())); err != nil {
 		return w, err
 	}
 	w.env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true", "AWS_REGION=eu-central-1",

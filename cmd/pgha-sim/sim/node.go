@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -21,7 +21,7 @@ type node struct {
 	i     int
 	name  string
 	addr  netip.Addr
-	cfg   *agent.Config
+	cfg   *config.Config
 	moved int // how often it was configured for another record, or another address
 
 	alive    bool // has power
@@ -118,13 +118,13 @@ type rivals struct {
 func (w *world) newNode(i int) *node {
 	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, spared: -time.Hour, boots: 1, kept: map[deed]bool{}, keptFenced: map[crm.FenceEvent]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
-	cfg := agent.DefaultConfig()
+	cfg := config.Default()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
 	cfg.Cluster.Promotable, cfg.Drbd.Resource = clone, resource
 	cfg.Record.ZoneID, cfg.Record.Name, cfg.Record.TTL = "Z1SIM", recordName, recordTTL
-	cfg.Postgres.Client = agent.Off
+	cfg.Postgres.Client = config.Off
 	if w.s.Writable {
-		cfg.Record.PublishOn = agent.PublishOnWritable
+		cfg.Record.PublishOn = config.PublishOnWritable
 	}
 	cfg.State.Dir = filepath.Join(w.dir, n.name)
 	if err := os.Mkdir(cfg.State.Dir, 0o750); err != nil {
@@ -143,7 +143,7 @@ func (n *node) key() key { return key{n.cfg.Record.ZoneID, n.cfg.Record.Name} }
 func (n *node) deed(claim string) deed { return deed{n.key(), n.addr, n.moved, claim} }
 
 // configure changes the configuration, which a daemon that runs then loads again: the old agent in it ends in good order, and a new one begins.
-func (n *node) configure(change func(*agent.Config)) {
+func (n *node) configure(change func(*config.Config)) {
 	cfg := *n.cfg
 	change(&cfg)
 	if cfg.Node.Address = n.addr.String(); cfg.Node != n.cfg.Node || cfg.Record != n.cfg.Record {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 )
 
 // Scenario is what happens to a cluster, as text:
@@ -224,22 +224,22 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 	},
 	"disk hangs NODE TIME": func(w *world, n *node, d time.Duration) { n.diskHangs = w.now + d },
 	// What they are told to do.
-	"reload NODE": func(_ *world, n *node, _ time.Duration) { n.configure(func(*agent.Config) {}) },
+	"reload NODE": func(_ *world, n *node, _ time.Duration) { n.configure(func(*config.Config) {}) },
 	"rename": func(w *world, _ *node, _ time.Duration) {
-		w.configure(func(c *agent.Config) { c.Record.Name = swap(c.Record.Name, recordName, "rw."+recordName) })
+		w.configure(func(c *config.Config) { c.Record.Name = swap(c.Record.Name, recordName, "rw."+recordName) })
 	},
 	"rezone": func(w *world, _ *node, _ time.Duration) {
-		w.configure(func(c *agent.Config) { c.Record.ZoneID = swap(c.Record.ZoneID, "Z1SIM", "Z2SIM") })
+		w.configure(func(c *config.Config) { c.Record.ZoneID = swap(c.Record.ZoneID, "Z1SIM", "Z2SIM") })
 	},
 	"renumber NODE": func(_ *world, n *node, _ time.Duration) {
 		a := n.addr.As4()
 		a[3]++
 		n.addr = netip.AddrFrom4(a)
-		n.configure(func(*agent.Config) {})
+		n.configure(func(*config.Config) {})
 	},
 	"swap addresses": func(w *world, _ *node, _ time.Duration) {
 		w.nodes[0].addr, w.nodes[1].addr = w.nodes[1].addr, w.nodes[0].addr
-		w.configure(func(*agent.Config) {})
+		w.configure(func(*config.Config) {})
 	},
 	// What they learn from.
 	"events2 ends NODE TIME": func(_ *world, n *node, d time.Duration) { n.stream(d) },

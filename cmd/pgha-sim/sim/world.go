@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -376,7 +376,7 @@ func (w *world) thirdNode(down bool) {
 }
 
 // configure changes the configuration of both nodes.
-func (w *world) configure(change func(*agent.Config)) {
+func (w *world) configure(change func(*config.Config)) {
 	for _, n := range w.nodes {
 		n.configure(change)
 	}
