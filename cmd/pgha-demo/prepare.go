@@ -49,7 +49,7 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 	if err := d.zone.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
-	// As in a zone that people kept by hand until now. The agent takes it over.
+	// A record that people made by hand. The agent takes it over.
 	d.zone.Set(route53test.Simple(recordName, "A", recordTTL, addrs[0]))
 	if d.dns, err = d.zone.DNS(route53test.DNSOptions{CacheTTL: true}); err != nil {
 		return err

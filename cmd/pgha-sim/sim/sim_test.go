@@ -20,7 +20,7 @@ import (
 // seeds is small, so that `go test ./...` stays quick; `make sim` runs as many as one has time for.
 var seeds = flag.Int("seeds", 40, "random scenarios to run")
 
-// TestScenarios runs what is kept in testdata: scenarios that once were wrong, and those that docs/safety.md leans on. Each says in its
+// TestScenarios runs what is kept in testdata: scenarios that violated an invariant, and those that docs/safety.md leans on. Each says in its
 // comment what to look at. Whatever is changed changes how long everything takes, and what a seed means: so each runs with some seeds, one
 // of which has to tell the story.
 func TestScenarios(t *testing.T) {
