@@ -19,6 +19,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
@@ -56,8 +57,8 @@ type Agent struct {
 	inbox       chan message
 	ended       chan struct{} // closed when the loop has ended
 	state       fsm.State
-	details     Snapshot
-	snap        atomic.Pointer[Snapshot]
+	details     status.Snapshot
+	snap        atomic.Pointer[status.Snapshot]
 	loggedHolds fsm.Holds
 	planned     fsm.Time // when the loop means to wake next
 	outage      pg.Outage
@@ -77,14 +78,14 @@ type Agent struct {
 	metrics    *metrics
 	cloud      *cloud // nil: off
 	notify     notifier
-	onStep     func(*Snapshot) // nil but for PublishOnce
+	onStep     func(*status.Snapshot) // nil but for PublishOnce
 	alerts     alertsock.AlertCounters
 }
 
 // message is an event with what the snapshot should show beside it.
 type message struct {
 	event fsm.Event
-	apply func(*Snapshot) // run by the loop; may be nil
+	apply func(*status.Snapshot) // run by the loop; may be nil
 }
 
 // New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
@@ -305,11 +306,13 @@ func (a *Agent) publish(now fsm.Time) {
 	s := a.details
 	s.At, s.Wall, s.State = now, a.clock.Wall(), a.state
 	s.Holds = a.state.Gate(now)
+	s.Config, s.Version, s.Client = a.cfg, a.opts.Version, a.src.Client != nil
+	s.Number, s.Earlier = a.journal.Number(a.state.Episode.ID), a.earlier
 	a.snap.Store(&s)
 }
 
 // Snapshot returns what the agent knows.
-func (a *Agent) Snapshot() *Snapshot { return a.snap.Load() }
+func (a *Agent) Snapshot() *status.Snapshot { return a.snap.Load() }
 
 // send hands an event to the loop, unless ctx or the loop ends before it has room.
 func (a *Agent) send(ctx context.Context, m message) {

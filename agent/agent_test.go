@@ -2,9 +2,9 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +17,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/alertsock"
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -263,7 +264,7 @@ func TestRecordMovesWhenThisNodeIsPromoted(t *testing.T) {
 	}
 	w.await("resolver and INSYNC", func() bool {
 		s := a.Snapshot()
-		return publicationOf(s) == PubObserved && s.State.Zone.Raw != ""
+		return s.Publication() == status.PubObserved && s.State.Zone.Raw != ""
 	})
 	if n := w.aws.Count("ChangeResourceRecordSets"); n != 1 {
 		t.Errorf("%d writes, want 1", n)
@@ -274,7 +275,7 @@ func TestRecordMovesWhenThisNodeIsPromoted(t *testing.T) {
 	if n := w.aws.Count("GetChange"); n < 1 || n > 10 {
 		t.Errorf("%d polls, want 1 to 10", n)
 	}
-	doc := a.Status(a.Snapshot())
+	doc := a.Snapshot().Doc()
 	if doc.Episode == nil || doc.Episode.Cause != "node_lost" {
 		t.Errorf("episode %+v, want cause node_lost", doc.Episode)
 	}
@@ -285,11 +286,11 @@ func TestRestartDoesNotPublishAgain(t *testing.T) {
 	a, stop := w.start()
 	w.ready(a)
 	w.failOver()
-	w.await("record to move", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	w.await("record to move", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 	stop()
 	writes := w.aws.Count("ChangeResourceRecordSets")
 	a, _ = w.start()
-	w.await("the claim to be recognized", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	w.await("the claim to be recognized", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 	// And with the history erased by a cleanup as well.
 	w.crm(crmDoc{promoted: "pg-b", noHistory: true, fenced: time.Now()})
 	looked := a.Snapshot().State.Cluster.At
@@ -298,7 +299,7 @@ func TestRestartDoesNotPublishAgain(t *testing.T) {
 	if n := w.aws.Count("ChangeResourceRecordSets"); n != writes {
 		t.Errorf("%d writes after the restart, want none", n-writes)
 	}
-	if got := publicationOf(a.Snapshot()); got != PubObserved {
+	if got := a.Snapshot().Publication(); got != status.PubObserved {
 		t.Errorf("publication %s, want observed", got)
 	}
 }
@@ -314,8 +315,8 @@ func TestPeerNotFencedHoldsTheRecord(t *testing.T) {
 	w.drbd("change resource name:pg role:Primary\n")
 	w.alert(promoteAlert)
 	w.await("hold", func() bool {
-		d := a.Status(a.Snapshot())
-		return d.Publication.State == PubHeld && len(d.Publication.Holds) == 1 && d.Publication.Holds[0].Name == "peer_unfenced"
+		d := a.Snapshot().Doc()
+		return d.Publication.State == status.PubHeld && len(d.Publication.Holds) == 1 && d.Publication.Holds[0].Name == "peer_unfenced"
 	})
 	if w.record() != "127.0.1.10" {
 		t.Errorf("record moved to %s without a fence", w.record())
@@ -331,7 +332,7 @@ func TestLostReplyIsRecognisedAsOurOwnClaim(t *testing.T) {
 	w.ready(a)
 	w.aws.Inject(route53test.Fault{Op: "ChangeResourceRecordSets", Kind: route53test.LoseReply})
 	w.failOver()
-	w.await("publication", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	w.await("publication", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 	if n := w.aws.Count("ChangeResourceRecordSets"); n != 1 {
 		t.Errorf("%d writes, want 1: the read-back shows our claim", n)
 	}
@@ -346,10 +347,10 @@ func TestDaemonKeepsRunningWhenEverySourceIsAway(t *testing.T) {
 	a, _ := w.start()
 	w.await("all sources to have failed", func() bool {
 		s := a.Snapshot()
-		return s.Sources[SourceCrm].Failures > 0 && s.Sources[SourceDrbd].Failures > 0 && s.Sources[SourceRoute53].Failures > 0 && s.Sources[SourceResolver].Failures > 0
+		return s.Sources[status.SourceCrm].Failures > 0 && s.Sources[status.SourceDrbd].Failures > 0 && s.Sources[status.SourceRoute53].Failures > 0 && s.Sources[status.SourceResolver].Failures > 0
 	})
-	doc := a.Status(a.Snapshot())
-	if doc.Ready || doc.Publication.State != PubUnknown {
+	doc := a.Snapshot().Doc()
+	if doc.Ready || doc.Publication.State != status.PubUnknown {
 		t.Errorf("ready %v publication %s, want not ready and unknown", doc.Ready, doc.Publication.State)
 	}
 	for _, want := range []string{"source_crm", "source_drbd", "source_route53"} {
@@ -367,18 +368,20 @@ func TestPauseHoldsAndResumeReleases(t *testing.T) {
 	w := newWorld(t)
 	a, stop := w.start()
 	w.ready(a)
-	if err := Pause(t.Context(), w.cfg.State.ControlSocket, time.Hour); err != nil {
+	if err := status.Pause(t.Context(), w.cfg.State.ControlSocket, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	stop() // a pause outlives the agent
 	a, _ = w.start()
 	w.ready(a)
 	w.failOver()
-	w.await("held", func() bool { return publicationOf(a.Snapshot()) == PubHeld && a.Snapshot().State.Cluster.PromotedHere })
+	w.await("held", func() bool {
+		return a.Snapshot().Publication() == status.PubHeld && a.Snapshot().State.Cluster.PromotedHere
+	})
 	if w.record() != "127.0.1.10" {
 		t.Error("published while paused")
 	}
-	if err := Pause(t.Context(), w.cfg.State.ControlSocket, 0); err != nil {
+	if err := status.Pause(t.Context(), w.cfg.State.ControlSocket, 0); err != nil {
 		t.Fatal(err)
 	}
 	w.await("record to move", func() bool { return w.record() == "127.0.2.10" })
@@ -435,7 +438,7 @@ func TestPublishOnceJudgesTheRecordWhenItKnowsAll(t *testing.T) {
 			a, stop := w.start()
 			w.ready(a)
 			w.failOver()
-			w.await("publication", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+			w.await("publication", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 			stop() // the journal says that the claim was accepted
 			w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
 			read := w.aws.Count("ListResourceRecordSets")
@@ -474,37 +477,33 @@ func TestHTTPAnswersWhatLoadBalancersKnow(t *testing.T) {
 		}
 		return c
 	}
-	w.await("postgres probed", func() bool { return a.Snapshot().Sources[SourcePostgres].LastSuccess != 0 })
+	w.await("postgres probed", func() bool { return a.Snapshot().Sources[status.SourcePostgres].LastSuccess != 0 })
 	if got, want := codes(), [4]int{200, 200, 503, 200}; got != want {
 		t.Errorf("healthz readyz primary replica = %v, want %v on a healthy standby", got, want)
 	}
 	w.failOver()
-	w.await("publication", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	w.await("publication", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 	// There is no PostgreSQL in this test: promoted, and not ready to serve.
 	if got, want := codes(), [4]int{200, 503, 503, 503}; got != want {
 		t.Errorf("healthz readyz primary replica = %v, want %v on a promoted node without PostgreSQL", got, want)
 	}
-	body, err := control(t.Context(), w.cfg.State.ControlSocket, http.MethodGet, "/status", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc StatusDoc
-	if err := json.Unmarshal(body, &doc); err != nil || doc.Node != "pg-b" {
-		t.Errorf("status: %v, node %q", err, doc.Node)
+	doc, err := status.Fetch(t.Context(), w.cfg.State.ControlSocket)
+	if err != nil || doc.Node != "pg-b" {
+		t.Errorf("status: %v, %+v", err, doc)
 	}
 }
 
 func httpCode(t *testing.T, w *world, path string) int {
 	t.Helper()
-	_, err := control(t.Context(), w.cfg.State.ControlSocket, http.MethodGet, path, nil)
-	if err == nil {
-		return 200
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", w.cfg.State.ControlSocket)
+	}}}
+	resp, err := client.Get("http://pgha-agent" + path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var code int
-	if i := strings.Index(err.Error(), "says "); i >= 0 {
-		_, _ = fmt.Sscanf(err.Error()[i:], "says %d", &code)
-	}
-	return code
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }
 
 func TestRefusalInUnknownWordsIsFollowedByARead(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -14,7 +15,7 @@ import (
 // which an agent that hangs or stops would not.
 func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
 	m, taken := a.hint(alert, uid), make(chan struct{})
-	m.apply = func(*Snapshot) { close(taken) }
+	m.apply = func(*status.Snapshot) { close(taken) }
 	a.send(ctx, m)
 	select {
 	case <-taken:

@@ -10,6 +10,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/cloudwatch"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
@@ -26,7 +27,7 @@ const (
 type cloud struct {
 	agent    *Agent
 	client   cloudwatch.Client
-	messages chan *EpisodeDoc
+	messages chan *status.EpisodeDoc
 }
 
 // newCloud returns nil when the configuration wants neither figures nor messages.
@@ -35,7 +36,7 @@ func newCloud(a *Agent) *cloud {
 	if c.Namespace == "" && c.TopicARN == "" {
 		return nil
 	}
-	return &cloud{agent: a, messages: make(chan *EpisodeDoc, cloudQueue), client: cloudwatch.Client{
+	return &cloud{agent: a, messages: make(chan *status.EpisodeDoc, cloudQueue), client: cloudwatch.Client{
 		Region: c.Region, Credentials: a.src.Credentials, Metrics: c.EndpointURL, Messages: c.SNSURL, HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
 	}}
 }
@@ -72,7 +73,7 @@ func (c *cloud) count(op string, err error) {
 }
 
 // episodeEnds takes an episode that is over. It is called by the loop, and does not wait.
-func (c *cloud) episodeEnds(d *EpisodeDoc) {
+func (c *cloud) episodeEnds(d *status.EpisodeDoc) {
 	if c == nil {
 		return
 	}
@@ -86,7 +87,7 @@ func (c *cloud) episodeEnds(d *EpisodeDoc) {
 // publish sends what waits, one after the other, each a few times.
 func (c *cloud) publish(ctx context.Context) {
 	for {
-		var d *EpisodeDoc
+		var d *status.EpisodeDoc
 		select {
 		case <-ctx.Done():
 			return
@@ -116,25 +117,25 @@ func (a *Agent) figure(name string, v float64, unit cloudwatch.Unit, at time.Tim
 }
 
 // figures reads the figures off a snapshot. What a standby cannot say is not sent by it.
-func (a *Agent) figures(s *Snapshot) []cloudwatch.Figure {
+func (a *Agent) figures(s *status.Snapshot) []cloudwatch.Figure {
 	var list []cloudwatch.Figure
 	add := func(name string, v float64, unit cloudwatch.Unit) {
 		list = append(list, a.figure(name, v, unit, s.Wall))
 	}
 	now := a.clock.Boot()
 	critical := 0
-	for _, p := range a.Problems(s) {
-		if p.Severity == Critical {
+	for _, p := range s.Problems() {
+		if p.Severity == status.Critical {
 			critical++
 		}
 	}
-	add("Writer", number(isWriter(s, now) && s.State.Postgres.Writable), cloudwatch.None)
-	add("Ready", number(now-s.At < fsm.StallBound && len(a.unready(s)) == 0), cloudwatch.None)
+	add("Writer", number(s.IsWriter(now) && s.State.Postgres.Writable), cloudwatch.None)
+	add("Ready", number(now-s.At < fsm.StallBound && len(s.Unready()) == 0), cloudwatch.None)
 	add("CriticalFindings", float64(critical), cloudwatch.Count)
-	if isWriter(s, now) {
-		res, _ := findResource(s.Drbd.Status, a.cfg.Drbd.Resource)
+	if s.IsWriter(now) {
+		res, _ := s.Resource()
 		add("ReplicaUpToDate", number(replicated(res)), cloudwatch.None)
-		add("RecordCorrect", number(publicationOf(s) == PubObserved), cloudwatch.None)
+		add("RecordCorrect", number(s.Publication() == status.PubObserved), cloudwatch.None)
 	}
 	return list
 }
@@ -154,7 +155,7 @@ func replicated(r drbd.Resource) bool {
 }
 
 // episodeMessage says in words how an episode went.
-func episodeMessage(d *EpisodeDoc, record string) (subject, text string) {
+func episodeMessage(d *status.EpisodeDoc, record string) (subject, text string) {
 	subject = fmt.Sprintf("%s: %s on %s, %s", record, d.Cause, d.Node, d.Outcome)
 	var b strings.Builder
 	fmt.Fprintf(&b, "Episode %d of %s on %s\ncause: %s\noutcome: %s\nfirst sign: %s\nbefore: %s\nstart: %s\n\n", d.ID, record, d.Node, d.Cause, d.Outcome, d.Why, d.Peer, d.Start.Format(time.RFC3339))

@@ -14,6 +14,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/cloudwatch/cloudwatchtest"
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
@@ -35,10 +36,10 @@ func cloudAgent(t *testing.T) (*Agent, *cloudwatchtest.Server) {
 	return a, s
 }
 
-func episode(id uint64) *EpisodeDoc {
-	return &EpisodeDoc{
+func episode(id uint64) *status.EpisodeDoc {
+	return &status.EpisodeDoc{
 		ID: id, Node: "pg-b", Cause: "node_lost", Outcome: "complete", Peer: "pg-a", Why: "DRBD: NetworkFailure", Start: time.Now(),
-		Phases: []PhaseDoc{{Phase: "promoted", After: 8.5}}, Outage: new(12.25), Answered: "10.0.2.10",
+		Phases: []status.PhaseDoc{{Phase: "promoted", After: 8.5}}, Outage: new(12.25), Answered: "10.0.2.10",
 	}
 }
 
@@ -110,7 +111,7 @@ func TestNothingIsSentUnlessAsked(t *testing.T) {
 
 func TestFiguresOfTheTwoRoles(t *testing.T) {
 	a, _ := cloudAgent(t)
-	names := func(s *Snapshot) (list []string, values map[string]float64) {
+	names := func(s *status.Snapshot) (list []string, values map[string]float64) {
 		values = map[string]float64{}
 		for _, f := range a.figures(s) {
 			if !slices.Contains(Figures, f.Name) {
@@ -124,7 +125,7 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 		return list, values
 	}
 	now := a.clock.Boot()
-	s := &Snapshot{At: now, Wall: time.Now()}
+	s := &status.Snapshot{Config: a.cfg, At: now, Wall: time.Now()}
 	if list, v := names(s); !slices.Equal(list, []string{"Writer", "Ready", "CriticalFindings"}) || v["Writer"] != 0 || v["Ready"] != 0 {
 		t.Errorf("a standby sends %v", v)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // Daemon runs agents one after the other: each value from reload loads the configuration again and, when an agent can be made of it, replaces
@@ -122,7 +123,7 @@ func (a *Agent) runUntil(ctx context.Context, reload <-chan struct{}, load func(
 			next, err := load()
 			if err != nil {
 				a.log.Error("configuration not reloaded", keyErr, err)
-				a.send(running, message{event: fsm.Tick{}, apply: func(s *Snapshot) { s.ConfigErr = err.Error() }})
+				a.send(running, message{event: fsm.Tick{}, apply: func(s *status.Snapshot) { s.ConfigErr = err.Error() }})
 				continue
 			}
 			a.log.Info("configuration reloaded")

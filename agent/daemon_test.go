@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // TestReloadThatCannotBeDoneChangesNothing reloads what a running daemon must refuse, each in its own way, and then what it takes.
@@ -34,11 +35,11 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 		}, reload)
 	}()
 	problem := func() string {
-		doc, err := FetchStatus(ctx, good.State.ControlSocket)
+		doc, err := status.Fetch(ctx, good.State.ControlSocket)
 		if err != nil {
 			return err.Error()
 		}
-		if i := slices.IndexFunc(doc.Problems, func(f Finding) bool { return f.Code == "config" }); i >= 0 {
+		if i := slices.IndexFunc(doc.Problems, func(f status.Problem) bool { return f.Code == "config" }); i >= 0 {
 			return doc.Problems[i].Text
 		}
 		return ""
@@ -81,7 +82,7 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	moved.State.ControlSocket = filepath.Join(w.dir, "moved.sock")
 	next = func() (*config.Config, error) { return &moved, nil }
 	reload <- struct{}{}
-	w.await("the new socket", func() bool { _, err := FetchStatus(ctx, moved.State.ControlSocket); return err == nil })
+	w.await("the new socket", func() bool { _, err := status.Fetch(ctx, moved.State.ControlSocket); return err == nil })
 	good = &moved
 	w.await("the finding to go, and the reload to be over", func() bool {
 		systemd.mu.Lock()

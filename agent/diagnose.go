@@ -15,7 +15,7 @@ func DoctorOptions(c *config.Config, file string) doctor.Options {
 	return doctor.Options{
 		Node: c.Node.Name, Clone: c.Cluster.Promotable, Resource: c.Drbd.Resource, Address: c.Node.Address,
 		CrmMon: c.Cluster.CrmMon, Drbdsetup: c.Drbd.Drbdsetup, PostgresDSN: c.Postgres.DSN,
-		Record: route53Options(c), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
+		Record: c.Route53(), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
 	}
 }
 

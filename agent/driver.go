@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -98,10 +99,10 @@ func (d *Driver) Flush() error {
 func (d *Driver) Unsaved() bool { return d.a.journal.Waiting() }
 
 // Snapshot returns what the agent knows.
-func (d *Driver) Snapshot() *Snapshot { return d.a.Snapshot() }
+func (d *Driver) Snapshot() *status.Snapshot { return d.a.Snapshot() }
 
 // Problems lists what the agent tells an operator now.
-func (d *Driver) Problems() []Finding { return d.a.Problems(d.a.Snapshot()) }
+func (d *Driver) Problems() []status.Problem { return d.a.Snapshot().Problems() }
 
 // Done reports whether a publication of the hook has nothing left to do.
 func (d *Driver) Done() bool { return d.done }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/route53"
@@ -49,18 +50,6 @@ func (a *Agent) effect(ctx context.Context, do func(context.Context) message) {
 	a.start(func() { a.send(ctx, do(ctx)) })
 }
 
-// source records how a source answered.
-func (s *Snapshot) source(src Source, now fsm.Time, err error) {
-	st := &s.Sources[src]
-	st.Up, st.Err = err == nil, ""
-	if err != nil {
-		st.Failures++
-		st.Err = err.Error()
-		return
-	}
-	st.LastSuccess = now
-}
-
 func (a *Agent) look(ctx context.Context) message {
 	at := a.clock.Boot()
 	st, err := a.src.Crm.Look(ctx)
@@ -70,10 +59,10 @@ func (a *Agent) look(ctx context.Context) message {
 	}
 	took := a.clock.Boot() - at
 	a.metrics.looks.Observe(took.Seconds())
-	return message{fsm.Looked{Cluster: facts}, func(s *Snapshot) {
+	return message{fsm.Looked{Cluster: facts}, func(s *status.Snapshot) {
 		s.LookTook = took
-		s.source(SourceCrm, a.clock.Boot(), err)
-		s.Sources[SourceCrm].Stuck = errors.Is(err, crm.ErrStuck)
+		s.Asked(status.SourceCrm, a.clock.Boot(), err)
+		s.Sources[status.SourceCrm].Stuck = errors.Is(err, crm.ErrStuck)
 		if err == nil {
 			s.Crm = st
 			s.FenceBans = fenceBans(st, s.FenceBans, at)
@@ -104,15 +93,15 @@ func (a *Agent) drbdChanged(r drbd.Report) message {
 	a.lastDrbd.Store(&heard)
 	a.rememberSplitBrain(&facts, last)
 	a.lastDrbd.Store(&facts)
-	return message{fsm.DrbdChanged{Drbd: facts}, func(s *Snapshot) {
+	return message{fsm.DrbdChanged{Drbd: facts}, func(s *status.Snapshot) {
 		err := r.Err
 		if r.Live && !facts.Live {
 			err = fmt.Errorf("resource %q is down here (or not configured: check drbd.resource)", a.cfg.Drbd.Resource)
 		}
 		if r.Live || err != nil {
-			s.source(SourceDrbd, at, err)
+			s.Asked(status.SourceDrbd, at, err)
 		}
-		s.Sources[SourceDrbd].Stuck = r.Stuck
+		s.Sources[status.SourceDrbd].Stuck = r.Stuck
 		s.Drbd = r
 	}}
 }
@@ -125,7 +114,7 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd, last fsm.Drbd) {
 		a.log.Error("which peers have a split brain is not known for certain", keyErr, err)
 	}
 	for _, peer := range begun {
-		a.log.Error("split brain", keyPeer, peer, keyNext, holdHelp[fsm.HoldSplitBrain][1])
+		a.log.Error("split brain", keyPeer, peer, keyNext, status.HoldOf(fsm.HoldSplitBrain).Remedy)
 	}
 	for _, peer := range over {
 		a.log.Info("split brain is over: connected again", keyPeer, peer)
@@ -136,14 +125,14 @@ func (a *Agent) probe(ctx context.Context) message {
 	at := a.clock.Boot()
 	h := a.src.Postgres.Probe(ctx)
 	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == "writable"}
-	return message{fsm.Probed{Postgres: facts}, func(s *Snapshot) {
+	return message{fsm.Probed{Postgres: facts}, func(s *status.Snapshot) {
 		s.Postgres = h
 		// No server is what a Secondary has: that is an answer. Up means that the probe found out.
 		var err error
 		if h.State == "timeout" || h.State == "error" || h.State == "auth" {
 			err = errors.New(h.Err)
 		}
-		s.source(SourcePostgres, a.clock.Boot(), err)
+		s.Asked(status.SourcePostgres, a.clock.Boot(), err)
 	}}
 }
 
@@ -157,8 +146,8 @@ func (a *Agent) readRecord(ctx context.Context) message {
 		reason := route53.ReasonOf(err)
 		ev.Reason, ev.Zone.Refused = string(reason), reason == route53.ReasonRefusedRecord
 	}
-	return message{ev, func(s *Snapshot) {
-		s.source(SourceRoute53, a.clock.Boot(), err)
+	return message{ev, func(s *status.Snapshot) {
+		s.Asked(status.SourceRoute53, a.clock.Boot(), err)
 		switch {
 		case err == nil:
 			s.Record, s.Refusal = rec, ""
@@ -193,8 +182,8 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 	} else {
 		ev.Sent = true
 	}
-	return message{ev, func(s *Snapshot) {
-		s.source(SourceRoute53, a.clock.Boot(), err)
+	return message{ev, func(s *status.Snapshot) {
+		s.Asked(status.SourceRoute53, a.clock.Boot(), err)
 		if err == nil {
 			s.Record = route53.Record{Addr: owner.Addr, TTL: a.cfg.Record.TTL, Owner: owner}
 		}
@@ -236,7 +225,7 @@ func (a *Agent) poll(ctx context.Context, id string) message {
 		reason := route53.ReasonOf(err)
 		ev.Reason = string(reason)
 	}
-	return message{ev, func(s *Snapshot) { s.source(SourceRoute53, a.clock.Boot(), err) }}
+	return message{ev, func(s *status.Snapshot) { s.Asked(status.SourceRoute53, a.clock.Boot(), err) }}
 }
 
 func (a *Agent) resolve(ctx context.Context) message {
@@ -252,7 +241,7 @@ func (a *Agent) resolve(ctx context.Context) message {
 	if len(addrs) > 1 {
 		facts.Addr = fmt.Sprint(addrs) // never equal to one address
 	}
-	return message{fsm.ResolvedName{Resolved: facts}, func(s *Snapshot) { s.source(SourceResolver, a.clock.Boot(), err) }}
+	return message{fsm.ResolvedName{Resolved: facts}, func(s *status.Snapshot) { s.Asked(status.SourceResolver, a.clock.Boot(), err) }}
 }
 
 func noSuchName(err error) bool {
@@ -272,7 +261,7 @@ func (a *Agent) view(ctx context.Context) message {
 			ev.Gap.Answered = gap.After.String()
 		}
 	}
-	return message{ev, func(s *Snapshot) {
+	return message{ev, func(s *status.Snapshot) {
 		s.View = v
 		if v.OK {
 			s.Served = state.ClientSeen{At: toBoot(v.End)}
@@ -287,7 +276,7 @@ func (a *Agent) view(ctx context.Context) message {
 		if !v.OK {
 			err = errors.New(v.Err)
 		}
-		s.source(SourceClient, a.clock.Boot(), err)
+		s.Asked(status.SourceClient, a.clock.Boot(), err)
 	}}
 }
 

@@ -140,7 +140,7 @@ func TestReasonOfARefusedRecordOutlivesTheNextError(t *testing.T) {
 		a.src.Zone = slow{clock: newTestClock(), err: tt.err}
 		a.step(t.Context(), a.readRecord(t.Context()))
 		s := a.Snapshot()
-		hold := s.holdDoc(fsm.HoldRecordRefused)
+		hold := s.HoldDoc(fsm.HoldRecordRefused)
 		if s.State.Zone.Refused != (tt.want != "") || s.Refusal != tt.want || !strings.HasSuffix(hold.Text, tt.want) {
 			t.Errorf("after %v: refused %v, %q, hold %q", tt.err, s.State.Zone.Refused, s.Refusal, hold.Text)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -147,7 +148,7 @@ func failed(st *crm.Status, node string, now time.Time) bool {
 // drbdFacts translates the stream's report about the configured resource. before is the last one: it tells what a lost connection was.
 func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm.Drbd {
 	d := fsm.Drbd{At: at, Live: r.Live}
-	res, ok := findResource(r.Status, resource)
+	res, ok := status.FindResource(r.Status, resource)
 	if !r.Live || !ok {
 		d.Live, d.Down = false, r.Live
 		return d
@@ -196,15 +197,6 @@ func connectionFacts(c drbd.Connection) fsm.Connection {
 		is.DiskLost = is.DiskLost || (v.PeerDisk == "Failed" || v.PeerDisk == "Diskless") && v.PeerClient != drbd.Yes
 	}
 	return is
-}
-
-func findResource(st drbd.Status, name string) (drbd.Resource, bool) {
-	for _, r := range st.Resources {
-		if r.Name == name {
-			return r, true
-		}
-	}
-	return drbd.Resource{}, false
 }
 
 // accepting reports whether a server answered the probe, be it with a refusal of our role.

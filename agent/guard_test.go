@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -225,7 +226,7 @@ func TestBusyPortCostsOnlyTheMetrics(t *testing.T) {
 	a, _ := w.start()
 	w.ready(a)
 	w.await("the problem to show", func() bool {
-		return slices.ContainsFunc(a.Problems(a.Snapshot()), func(f Finding) bool { return f.Code == "http" })
+		return slices.ContainsFunc(a.Snapshot().Problems(), func(f status.Problem) bool { return f.Code == "http" })
 	})
 	w.failOver()
 	w.await("record to move", func() bool { return w.record() == "127.0.2.10" })
@@ -233,11 +234,11 @@ func TestBusyPortCostsOnlyTheMetrics(t *testing.T) {
 
 func TestFrozenProcessClaimsNothing(t *testing.T) {
 	a, clock, _ := promotedAgent(t)
-	if !isWriter(a.Snapshot(), clock.Boot()) {
+	if !a.Snapshot().IsWriter(clock.Boot()) {
 		t.Fatal("a fresh promoted node claims nothing")
 	}
 	clock.advance(10*time.Second, 10*time.Second, 0)
-	if isWriter(a.Snapshot(), clock.Boot()) {
+	if a.Snapshot().IsWriter(clock.Boot()) {
 		t.Error("a snapshot from before the freeze still claims the writer's role")
 	}
 }

@@ -4,17 +4,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
-	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 )
 
 func findings(a *Agent) (codes []string) {
-	for _, f := range a.Problems(a.Snapshot()) {
+	for _, f := range a.Snapshot().Problems() {
 		codes = append(codes, f.Code+" "+f.Severity)
 	}
 	return codes
@@ -65,31 +64,6 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	}
 }
 
-// TestThirdNodeThatIsDown is a tiebreaker, or a copy elsewhere: the other node of the cluster gets the data, and can take over.
-func TestThirdNodeThatIsDown(t *testing.T) {
-	const now = time.Hour
-	peer := fsm.Connection{Name: "pg-a", Connected: true}
-	s := &Snapshot{At: now, State: fsm.State{
-		Cluster: fsm.Cluster{At: now, OK: true, Online: true, PeerCount: 1, Peers: [fsm.MaxPeers]fsm.Peer{{Name: "pg-a", Online: true}}},
-		Drbd:    fsm.Drbd{At: now, Live: true, UpToDate: true, Connections: [fsm.MaxConnections]fsm.Connection{peer, {Name: "tiebreaker"}}},
-	}}
-	say := func() string {
-		for _, p := range bareAgent(t).Problems(s) {
-			if p.Code == "drbd_disconnected" {
-				return p.Text
-			}
-		}
-		return ""
-	}
-	if text := say(); !isStandby(s, now) || !strings.Contains(text, "outside the cluster") {
-		t.Errorf("standby %t, %q", isStandby(s, now), text)
-	}
-	s.State.Drbd.Connections[0].Connected, s.State.Drbd.Connections[1].Connected = false, true
-	if text := say(); isStandby(s, now) || !strings.Contains(text, "the other node does not get the data") {
-		t.Errorf("standby %t, %q", isStandby(s, now), text)
-	}
-}
-
 // TestRepairThatIsHeldBackSaysWhy: the finding of a drift sends the operator to what holds publication back.
 func TestRepairThatIsHeldBackSaysWhy(t *testing.T) {
 	a := bareAgent(t)
@@ -98,29 +72,7 @@ func TestRepairThatIsHeldBackSaysWhy(t *testing.T) {
 	if got := findings(a); !slices.Contains(got, "held_maintenance critical") {
 		t.Errorf("findings: %v", got)
 	}
-	if holds := a.Status(a.Snapshot()).Publication.Holds; !slices.ContainsFunc(holds, func(h HoldDoc) bool { return h.Name == "maintenance" }) {
+	if holds := a.Snapshot().Doc().Publication.Holds; !slices.ContainsFunc(holds, func(h status.HoldDoc) bool { return h.Name == "maintenance" }) {
 		t.Errorf("holds: %v", holds)
-	}
-}
-
-// TestDriftFindingSaysWhoDoesWhat: what the operator reads depends on what the agent does about it.
-func TestDriftFindingSaysWhoDoesWhat(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*fsm.State)
-		text   string
-		remedy string
-	}{
-		"edited":    {func(*fsm.State) {}, `holds "10.9.9.9"`, "publish --once"},
-		"repairing": {func(s *fsm.State) { s.Repairing = true }, "being written again", "nothing, unless"},
-		"fought":    {func(s *fsm.State) { s.Fights = true }, "changed again within ten minutes", "CloudTrail"},
-		"alias":     {func(s *fsm.State) { s.Zone.OK, s.Zone.Refused = false, true }, "not a simple record", "by hand"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := fsm.State{Zone: fsm.Zone{OK: true, Addr: "10.9.9.9", Owner: "pg-b"}}
-			c.change(&s)
-			if f := driftFinding(&s); f.Code != "record_drift" || !strings.Contains(f.Text, c.text) || !strings.Contains(f.Remedy, c.remedy) {
-				t.Errorf("%+v", f)
-			}
-		})
 	}
 }

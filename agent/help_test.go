@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -43,39 +44,39 @@ func TestHelpIsExact(t *testing.T) {
 		text, remedy   string // parts of them
 	}{
 		"a quick look":      {look(100*time.Millisecond, nil), "crm_slow", "-", "", ""},
-		"half of the bound": {look(slowLook, nil), "crm_slow", "-", "", ""},
-		"a slow look":       {look(3*time.Second, nil), "crm_slow", Warning, "crm_mon takes 3s", "time crm_mon -1"},
-		"the bound":         {look(fsm.MaxLookAge, nil), "crm_slow", Warning, "crm_mon takes 5s", "time crm_mon -1"},
-		"too slow":          {look(7*time.Second, nil), "crm_slow", Critical, "young enough to publish by: crm_mon takes 7s", "time crm_mon -1"},
-		"never in time":     {look(10*time.Second, context.DeadlineExceeded), "crm_slow", Critical, "crm_mon takes 10s", "time crm_mon -1"},
-		"held by it":        {look(7*time.Second, nil), "held_crm_unknown", Critical, "crm_mon takes 7s", "time crm_mon -1"},
+		"half of the bound": {look(fsm.MaxLookAge/2, nil), "crm_slow", "-", "", ""},
+		"a slow look":       {look(3*time.Second, nil), "crm_slow", status.Warning, "crm_mon takes 3s", "time crm_mon -1"},
+		"the bound":         {look(fsm.MaxLookAge, nil), "crm_slow", status.Warning, "crm_mon takes 5s", "time crm_mon -1"},
+		"too slow":          {look(7*time.Second, nil), "crm_slow", status.Critical, "young enough to publish by: crm_mon takes 7s", "time crm_mon -1"},
+		"never in time":     {look(10*time.Second, context.DeadlineExceeded), "crm_slow", status.Critical, "crm_mon takes 10s", "time crm_mon -1"},
+		"held by it":        {look(7*time.Second, nil), "held_crm_unknown", status.Critical, "crm_mon takes 7s", "time crm_mon -1"},
 		"held by another": {
-			look(time.Second, &crm.ExitError{Command: "crm_mon", Code: 102}), "held_crm_unknown", Critical, "no fresh answer", "systemctl status pacemaker",
+			look(time.Second, &crm.ExitError{Command: "crm_mon", Code: 102}), "held_crm_unknown", status.Critical, "no fresh answer", "systemctl status pacemaker",
 		},
 		"stood still": {
 			func(a *Agent, _ *testClock) { a.step(t.Context(), message{event: fsm.Stalled{}}) },
-			"held_stalled", Critical, "nothing is written for 30 s more", "wait",
+			"held_stalled", status.Critical, "nothing is written for 30 s more", "wait",
 		},
 		"fencing failed": {
 			func(a *Agent, _ *testClock) {
 				lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "success", Completed: testWall}) // of an earlier loss
 			},
-			"held_peer_unfenced", Critical, "no fencing has succeeded since; the one that the history shows may be from before", "--confirm <node>",
+			"held_peer_unfenced", status.Critical, "no fencing has succeeded since; the one that the history shows may be from before", "--confirm <node>",
 		},
 		"not in the history": {
 			func(a *Agent, _ *testClock) { lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "failed"}) },
-			"held_peer_unfenced", Critical, "shows no fencing of it", "only when pg-a is off for certain (EC2 says stopped), `stonith_admin --confirm pg-a`",
+			"held_peer_unfenced", status.Critical, "shows no fencing of it", "only when pg-a is off for certain (EC2 says stopped), `stonith_admin --confirm pg-a`",
 		},
 		"no history": {
 			func(a *Agent, _ *testClock) {
 				lose(a)
 				a.details.Crm.FenceHistoryError = "102"
 			},
-			"held_peer_unfenced", Critical, "cannot be seen: crm_mon cannot read the fencing history (code 102)", "--confirm is not seen either",
+			"held_peer_unfenced", status.Critical, "cannot be seen: crm_mon cannot read the fencing history (code 102)", "--confirm is not seen either",
 		},
 		"no history before": {
 			func(a *Agent, _ *testClock) { a.details.Crm.DC, a.details.Crm.FenceHistoryError = "pg-b", "102" },
-			"fence_history", Warning, "would not be seen", history,
+			"fence_history", status.Warning, "would not be seen", history,
 		},
 		"no history and no fencing": {
 			func(a *Agent, _ *testClock) {
@@ -93,8 +94,8 @@ func TestHelpIsExact(t *testing.T) {
 			a.start = func(func()) {} // nothing is asked
 			x.given(a, clock)
 			a.publish(clock.Boot())
-			var got *Finding
-			problems := a.Problems(a.Snapshot())
+			var got *status.Problem
+			problems := a.Snapshot().Problems()
 			for i := range problems {
 				if problems[i].Code == x.code {
 					got = &problems[i]
@@ -110,7 +111,7 @@ func TestHelpIsExact(t *testing.T) {
 				t.Errorf("%+v, want %s, %q, %q", *got, x.severity, x.text, x.remedy)
 			}
 			// The same words are in the document that status and explain show.
-			for _, h := range a.Status(a.Snapshot()).Publication.Holds {
+			for _, h := range a.Snapshot().Doc().Publication.Holds {
 				if "held_"+h.Name == x.code && (!strings.Contains(h.Text, x.text) || !strings.Contains(h.Remedy, x.remedy)) {
 					t.Errorf("hold %+v, want %q, %q", h, x.text, x.remedy)
 				}
@@ -124,7 +125,7 @@ func TestStatusSaysHowLongALookTook(t *testing.T) {
 	a.start = func(func()) {}
 	a.src.Crm = &slowMon{clock, 7 * time.Second, a.details.Crm, nil}
 	a.step(t.Context(), a.look(t.Context()))
-	if got := a.Status(a.Snapshot()).Cluster.LookSeconds; got != 7 {
+	if got := a.Snapshot().Doc().Cluster.LookSeconds; got != 7 {
 		t.Errorf("%v s, want 7", got)
 	}
 }

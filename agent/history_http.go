@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // historyShows is how many episodes are shown, the newest ones.
@@ -59,14 +60,14 @@ func (h *history) read() ([]byte, error) {
 	if h.body != nil && sameJournal(file, h.file) {
 		return h.body, nil
 	}
-	docs := []*EpisodeDoc{}
+	docs := []*status.EpisodeDoc{}
 	if file != nil {
 		entries, err := state.ReadNewest(h.dir, historyShows)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entries[max(0, len(entries)-historyShows):] {
-			docs = append(docs, EntryDoc(&e))
+			docs = append(docs, status.EntryDoc(&e))
 		}
 	}
 	body, err := json.MarshalIndent(docs, "", "  ")

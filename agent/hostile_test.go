@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // enemies are the ways of clients that mean no good. Each connects again and again until ctx ends.
@@ -182,7 +183,7 @@ func TestFailoverAmongHostileClients(t *testing.T) {
 	if a.alerts.Received.Load() == received {
 		t.Error("the alert did not arrive")
 	}
-	w.await("resolver and INSYNC", func() bool { return publicationOf(a.Snapshot()) == PubObserved })
+	w.await("resolver and INSYNC", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 	if n := w.aws.Count("ChangeResourceRecordSets"); n != 1 {
 		t.Errorf("%d writes, want 1", n)
 	}
@@ -277,7 +278,7 @@ func TestFullDiskCostsTheHistoryNotTheRecord(t *testing.T) {
 	w.await("the finding", func() bool {
 		return strings.Contains(fmt.Sprint(findings(a)), "journal")
 	})
-	if err := Pause(t.Context(), w.cfg.State.ControlSocket, time.Hour); err == nil || !strings.Contains(err.Error(), "no space") {
+	if err := status.Pause(t.Context(), w.cfg.State.ControlSocket, time.Hour); err == nil || !strings.Contains(err.Error(), "no space") {
 		t.Errorf("a pause that cannot be kept: %v", err)
 	}
 	if err := os.Remove(filler); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // open opens the sockets that are not open yet, but for those that before, an agent that still runs, has in use.
@@ -72,7 +73,7 @@ func (a *Agent) servePublic(ctx context.Context) {
 			return
 		}
 		a.log.Error("metrics and health checks are not served, trying again", keyErr, err)
-		a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = err.Error() }})
+		a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.HTTPErr = err.Error() }})
 		wait.For(ctx, 5*time.Second)
 	}
 }
@@ -87,7 +88,7 @@ func (a *Agent) servePublicOnce(ctx context.Context) error {
 		return err
 	}
 	a.log.Info("listening", keyListen, tcp.Addr().String())
-	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.HTTPErr = "" }})
+	a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.HTTPErr = "" }})
 	return serve(ctx, a.log, a.publicMux(), func(s *http.Server) error {
 		return web.Serve(limitConns(tcp), s, &web.FlagConfig{WebConfigFile: &a.cfg.HTTP.WebConfig}, a.log)
 	})
@@ -140,14 +141,14 @@ func (a *Agent) publicMux() *http.ServeMux {
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("GET /history", newHistory(a.cfg.State.Dir))
 	mux.Handle("GET /status", large.bounded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, a.Status(a.Snapshot()))
+		writeJSON(w, http.StatusOK, a.Snapshot().Doc())
 	})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := a.clock.Boot() - a.Snapshot().At
 		answer(w, late < 2*fsm.StallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		why := a.unready(a.Snapshot())
+		why := a.Snapshot().Unready()
 		code := http.StatusOK
 		if len(why) > 0 {
 			code = http.StatusServiceUnavailable
@@ -158,10 +159,10 @@ func (a *Agent) publicMux() *http.ServeMux {
 	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
 		mux.HandleFunc(method+"/primary", func(w http.ResponseWriter, _ *http.Request) {
 			s := a.Snapshot()
-			answer(w, isWriter(s, a.clock.Boot()) && s.State.Postgres.Writable, "primary")
+			answer(w, s.IsWriter(a.clock.Boot()) && s.State.Postgres.Writable, "primary")
 		})
 		mux.HandleFunc(method+"/replica", func(w http.ResponseWriter, _ *http.Request) {
-			answer(w, isStandby(a.Snapshot(), a.clock.Boot()), "replica: ready to take over")
+			answer(w, a.Snapshot().IsStandby(a.clock.Boot()), "replica: ready to take over")
 		})
 	}
 	return mux
@@ -196,27 +197,6 @@ func withClient(ctx context.Context, c net.Conn) context.Context {
 }
 
 type clientKey struct{}
-
-// freshFor is how old the last look may be for this node to claim anything. An idle agent looks every ten seconds.
-const freshFor = 25 * time.Second
-
-// fresh reports whether the snapshot can speak for now. A process that stood still has to look again first; one crm_mon that failed
-// is no reason to send clients away.
-func fresh(s *Snapshot, now fsm.Time) bool {
-	c, stalled := &s.State.Cluster, s.State.StalledAt
-	return now-s.At < fsm.StallBound && c.At != 0 && now-c.At < freshFor && c.At >= stalled && s.State.Drbd.Live
-}
-
-// isWriter is this node's own claim: freshly seen promoted by Pacemaker, and Primary by DRBD.
-func isWriter(s *Snapshot, now fsm.Time) bool {
-	return fresh(s, now) && s.State.Cluster.PromotedHere && s.State.Drbd.Primary
-}
-
-// isStandby reports a node that could take over now: connected, Secondary, with good data.
-func isStandby(s *Snapshot, now fsm.Time) bool {
-	c, d := &s.State.Cluster, &s.State.Drbd
-	return fresh(s, now) && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate && s.State.PeersConnected() && !s.State.SplitBrain()
-}
 
 func answer(w http.ResponseWriter, ok bool, text string) {
 	if !ok {

@@ -14,18 +14,20 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/config", "agent/doctor", "agent/fsm", "agent/internal/wait", "agent/state", "crm", "crm/corosync", "drbd", "pg", "route53"},
+		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/config", "agent/doctor", "agent/fsm", "agent/internal/wait", "agent/state", "agent/status", "crm", "crm/corosync", "drbd", "pg", "route53"},
 		"agent/alertsock":                 {"crm"},
 		"agent/awsquery":                  {},
 		"agent/cloudwatch":                {"agent/awsquery"},
 		"agent/cloudwatch/cloudwatchtest": {},
-		"agent/config":                    {"pg"},
+		"agent/config":                    {"pg", "route53"},
 		"agent/doctor":                    {"agent/awsquery", "agent/fsm", "crm", "crm/corosync", "drbd", "pg", "route53"},
+		"agent/explain":                   {"agent/fsm", "agent/status", "pg"},
 		"agent/fsm":                       {},
 		"agent/internal/text":             {},
 		"agent/internal/wait":             {},
 		"agent/state":                     {"agent/fsm", "agent/internal/text", "agent/internal/wait"},
-		"agent/switchover":                {"agent", "agent/config", "agent/internal/wait", "crm", "drbd", "pg", "route53"},
+		"agent/status":                    {"agent/config", "agent/fsm", "agent/state", "crm", "drbd", "pg", "route53"},
+		"agent/switchover":                {"agent/config", "agent/internal/wait", "agent/status", "crm", "drbd", "pg", "route53"},
 		"crm":                             {},
 		"crm/corosync":                    {},
 		"drbd":                            {},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -71,5 +72,5 @@ func (a *Agent) journalSaved(ctx context.Context, err error) {
 	if err != nil {
 		a.log.Error("episode not saved, trying again", keyErr, err)
 	}
-	a.send(ctx, message{fsm.Tick{}, func(s *Snapshot) { s.JournalErr = text }})
+	a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.JournalErr = text }})
 }

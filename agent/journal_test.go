@@ -176,7 +176,7 @@ func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 				t.Errorf("journal (-want +got)\n%s", diff)
 			}
 			last := entries[len(entries)-1].Episode
-			if shown := a.Status(a.Snapshot()).Episode; shown.ID != last.ID || shown.Promotion != "second" {
+			if shown := a.Snapshot().Doc().Episode; shown.ID != last.ID || shown.Promotion != "second" {
 				t.Errorf("status shows number %d, the journal %d", shown.ID, last.ID)
 			}
 			a.close()
@@ -228,7 +228,7 @@ func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
 		if got, _ := reread(t, dir); cmp.Diff([]state.Entry{want}, got) != "" {
 			t.Errorf("start %d: journal %+v", start, got)
 		}
-		if shown := a.Status(a.Snapshot()).Episode; !shown.Start.Equal(began) || shown.Outcome != string(fsm.OutcomeLost) {
+		if shown := a.Snapshot().Doc().Episode; !shown.Start.Equal(began) || shown.Outcome != string(fsm.OutcomeLost) {
 			t.Errorf("start %d: status shows %s from %v, want %v", start, shown.Outcome, shown.Start, began)
 		}
 		a.close()

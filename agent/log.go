@@ -1,6 +1,9 @@
 package agent
 
-import "github.com/pgha/pgha-agent/agent/fsm"
+import (
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
+)
 
 // Keys of log attributes.
 const (
@@ -57,7 +60,7 @@ func (a *Agent) logTransitions(before *fsm.State) {
 		a.log.Warn("record not written", keyReason, s.Retry.Reason, "attempt", s.Retry.N, keyNext, s.Retry.At-a.snap.Load().At)
 	}
 	if s.ReadRetry.N > before.ReadRetry.N {
-		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.details.Sources[SourceRoute53].Err)
+		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.details.Sources[status.SourceRoute53].Err)
 	}
 	if s.Repairing && !before.Repairing {
 		a.log.Warn("writing the record again: somebody else has edited its address", "record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
@@ -80,22 +83,22 @@ func (a *Agent) episodeEnds(e *fsm.Episode) {
 	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
 	a.metrics.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
 	a.metrics.lastEpisode.Set(float64(a.clock.Wall().UnixNano()) / 1e9)
-	a.cloud.episodeEnds(a.episodeDoc(*e, a.Snapshot()))
+	a.cloud.episodeEnds(a.Snapshot().EpisodeDoc(*e, a.journal.Number(e.ID)))
 }
 
 // logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already, and the client of the
 // name is without an answer in each failover.
-func (a *Agent) logSources(was *[numSources]SourceState) {
+func (a *Agent) logSources(was *[status.NumSources]status.SourceState) {
 	for src, now := range a.details.Sources {
-		if Source(src) == SourceRoute53 || Source(src) == SourceClient || now.Up == was[src].Up && (now.Up || was[src].Failures > 0) {
+		if status.Source(src) == status.SourceRoute53 || status.Source(src) == status.SourceClient || now.Up == was[src].Up && (now.Up || was[src].Failures > 0) {
 			continue
 		}
 		if now.Up {
 			if was[src].Failures > 0 {
-				a.log.Info("source answers again", "source", Source(src).String())
+				a.log.Info("source answers again", "source", status.Source(src).String())
 			}
 		} else if now.Failures > 0 {
-			a.log.Warn("source does not answer", "source", Source(src).String(), keyErr, now.Err)
+			a.log.Warn("source does not answer", "source", status.Source(src).String(), keyErr, now.Err)
 		}
 	}
 }
@@ -103,7 +106,7 @@ func (a *Agent) logSources(was *[numSources]SourceState) {
 // logHolds says what holds publication back, when that has changed and this node has something to publish.
 func (a *Agent) logHolds() {
 	holds := fsm.Holds(0)
-	if publicationOf(a.snap.Load()) == PubHeld {
+	if a.snap.Load().Publication() == status.PubHeld {
 		holds = a.snap.Load().Holds
 	}
 	if holds != a.loggedHolds && holds != 0 {

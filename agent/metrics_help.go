@@ -4,13 +4,14 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func collectNodes(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
+func collectNodes(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
 	if s.Crm == nil {
 		return
 	}
@@ -27,8 +28,8 @@ func collectNodes(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
 	}
 }
 
-func triState(read func(*crm.Status) crm.Tri) func(*Agent, *Snapshot, func(float64, ...string)) {
-	return func(_ *Agent, s *Snapshot, emit func(float64, ...string)) {
+func triState(read func(*crm.Status) crm.Tri) func(*Agent, *status.Snapshot, func(float64, ...string)) {
+	return func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
 		if !s.State.Cluster.OK {
 			return
 		}
@@ -38,15 +39,15 @@ func triState(read func(*crm.Status) crm.Tri) func(*Agent, *Snapshot, func(float
 	}
 }
 
-func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*Agent, *Snapshot, func(float64, ...string)) {
-	return func(a *Agent, s *Snapshot, emit func(float64, ...string)) {
-		if r, ok := findResource(s.Drbd.Status, a.cfg.Drbd.Resource); ok && s.Drbd.Live {
+func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*Agent, *status.Snapshot, func(float64, ...string)) {
+	return func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		if r, ok := s.Resource(); ok && s.Drbd.Live {
 			collect(r, emit)
 		}
 	}
 }
 
-func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*Agent, *Snapshot, func(float64, ...string)) {
+func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*Agent, *status.Snapshot, func(float64, ...string)) {
 	return withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 		for _, c := range r.Connections {
 			for _, v := range c.Volumes {

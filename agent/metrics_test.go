@@ -18,6 +18,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -46,7 +47,7 @@ func bareAgent(t testing.TB) *Agent {
 	st := healthyStatus()
 	st.FailCounts = []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2}}
 	st.Bans = []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}}
-	a.details = Snapshot{
+	a.details = status.Snapshot{
 		Crm: st, Drbd: rep, FenceBans: map[string]fsm.Time{"drbd-fence-by-handler-pg": now - time.Second},
 		Postgres: pg.Health{
 			State: pg.StateWritable, Started: testWall, Timeline: 3,
@@ -55,7 +56,7 @@ func bareAgent(t testing.TB) *Agent {
 		},
 	}
 	for src := range a.details.Sources {
-		a.details.Sources[src] = SourceState{Up: true, LastSuccess: now}
+		a.details.Sources[src] = status.SourceState{Up: true, LastSuccess: now}
 	}
 	a.state.Cluster = clusterFacts(st, a.id, now, testWall)
 	a.state.Drbd = drbdFacts(rep, "pg", now, fsm.Drbd{})
@@ -130,7 +131,7 @@ func TestMetricsDocumented(t *testing.T) {
 	list("phase of `pgha_failover_phase_seconds`", phases...)
 	list("cause of `pgha_episodes_total`", words(fsm.Causes)...)
 	list("outcome of `pgha_episodes_total`", words(fsm.Outcomes)...)
-	list("state of `pgha_publication`", words(Publications)...)
+	list("state of `pgha_publication`", words(status.Publications)...)
 	list("state of `pgha_postgres_state`", words(pg.States)...)
 	compareDoc(t, "metrics.md", b.String())
 	if documented < 40 {
@@ -160,14 +161,6 @@ func compareDoc(t *testing.T, name, want string) {
 	}
 }
 
-func TestEveryHoldIsExplained(t *testing.T) {
-	for _, h := range fsm.AllHolds() {
-		if holdHelp[h][0] == "" {
-			t.Errorf("%s has no explanation", h)
-		}
-	}
-}
-
 func TestScrapeSurvivesNamesThatComeTwice(t *testing.T) {
 	a := bareAgent(t)
 	st := healthyStatus()
@@ -184,7 +177,7 @@ func TestScrapeSurvivesNamesThatComeTwice(t *testing.T) {
 
 func TestSourcesThatNeverAnsweredShowNoStaleNumbers(t *testing.T) {
 	a := bareAgent(t)
-	a.details = Snapshot{}
+	a.details = status.Snapshot{}
 	a.state.Cluster, a.state.Drbd, a.state.Zone, a.state.Resolved = fsm.Cluster{}, fsm.Drbd{}, fsm.Zone{}, fsm.Resolved{}
 	a.publish(a.clock.Boot())
 	for _, name := range []string{"pgha_cluster_promoted", "pgha_drbd_role", "pgha_dns_record_matches", "pgha_postgres_replication_lag_bytes"} {
@@ -192,7 +185,7 @@ func TestSourcesThatNeverAnsweredShowNoStaleNumbers(t *testing.T) {
 			t.Errorf("%s: %d series, %v", name, n, err)
 		}
 	}
-	if n, err := testutil.GatherAndCount(a.metrics.registry, "pgha_source_up"); err != nil || n != int(numSources) {
+	if n, err := testutil.GatherAndCount(a.metrics.registry, "pgha_source_up"); err != nil || n != int(status.NumSources) {
 		t.Errorf("pgha_source_up: %d series, %v", n, err)
 	}
 }

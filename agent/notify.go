@@ -9,6 +9,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // Notifier tells the service manager how the agent is. It may block.
@@ -72,7 +73,7 @@ func (a *Agent) heartbeat(now fsm.Time) {
 		n.status = status
 		n.to.Notify("STATUS=" + status)
 	}
-	looked := s.Sources[SourceCrm] != SourceState{} && s.Sources[SourceDrbd] != SourceState{} && s.Sources[SourceRoute53] != SourceState{}
+	looked := s.Sources[status.SourceCrm] != status.SourceState{} && s.Sources[status.SourceDrbd] != status.SourceState{} && s.Sources[status.SourceRoute53] != status.SourceState{}
 	if !n.ready && (looked || now-n.started > readyBy) {
 		n.ready = true
 		n.to.Notify(daemon.SdNotifyReady)
@@ -84,19 +85,19 @@ func (a *Agent) heartbeat(now fsm.Time) {
 }
 
 // statusLine is the one line that `systemctl status` shows.
-func (a *Agent) statusLine(s *Snapshot) string {
+func (a *Agent) statusLine(s *status.Snapshot) string {
 	st := &s.State
-	switch pub := publicationOf(s); pub {
-	case PubUnknown:
+	switch pub := s.Publication(); pub {
+	case status.PubUnknown:
 		return "no answer from Pacemaker yet"
-	case PubIdle:
+	case status.PubIdle:
 		if st.Cluster.OK && st.Cluster.PromotedPeer != "" {
 			return "standby; promoted is " + st.Cluster.PromotedPeer
 		}
 		return "not promoted"
-	case PubHeld:
+	case status.PubHeld:
 		return fmt.Sprintf("promoted; %s not published: %v", a.cfg.Record.Name, holdNames(s.Holds))
-	case PubWriting:
+	case status.PubWriting:
 		return fmt.Sprintf("promoted; writing %s, epoch %d", a.cfg.Record.Name, st.Writing.NextEpoch)
 	default:
 		return fmt.Sprintf("promoted; %s %s, epoch %d", a.cfg.Record.Name, pub, st.Epoch)

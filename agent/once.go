@@ -9,12 +9,13 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
 // PublishOnce is the gate and the write of a daemon that is not running: the same core, sources and guard, until this node's
 // promotion is in the zone or ctx ends. It keeps no journal of its own and opens no socket. The document says how it ended.
-func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
+func PublishOnce(ctx context.Context, opts Options) (*status.Doc, error) {
 	cfg := *opts.Config
 	cfg.Postgres.Client = config.Off
 	opts.Config, opts.once = &cfg, true
@@ -35,7 +36,7 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 	err = group.Wait()
 	a.effects.Wait()
 	s := a.Snapshot()
-	doc := a.Status(s)
+	doc := s.Doc()
 	switch {
 	case s.State.Contested && judged(&s.State):
 		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
@@ -50,9 +51,9 @@ func PublishOnce(ctx context.Context, opts Options) (*StatusDoc, error) {
 
 // untilSettled watches the steps of a publication: it calls done when nothing is left to do, and asks once for a write over a record that
 // says something else than what was claimed.
-func (a *Agent) untilSettled(ctx context.Context, done func()) func(*Snapshot) {
+func (a *Agent) untilSettled(ctx context.Context, done func()) func(*status.Snapshot) {
 	republished := false
-	return func(s *Snapshot) {
+	return func(s *status.Snapshot) {
 		switch st := &s.State; {
 		case !st.Settled() || !judged(st) || st.Writing.Claim != "":
 		case st.Drift(): // until the request has been taken in, which other messages may come before

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -101,7 +102,7 @@ func TestPageKnowsEveryWord(t *testing.T) {
 			t.Errorf("%s %s is not on the page", kind, word)
 		}
 	}
-	for _, p := range Publications {
+	for _, p := range status.Publications {
 		known("publication", string(p))
 	}
 	for p := range fsm.NumPhases {
@@ -114,9 +115,10 @@ func TestPageKnowsEveryWord(t *testing.T) {
 
 func TestStatusKeepsMarkupInNamesInsideItsStrings(t *testing.T) {
 	a := bareAgent(t)
-	a.id.node = hostile
+	a.cfg.Node.Name = hostile
+	a.publish(a.clock.Boot())
 	rec := get(a.publicMux(), "GET", "/status")
-	var doc StatusDoc
+	var doc status.Doc
 	if err := json.Unmarshal(rec.Body.Bytes(), &doc); err != nil || doc.Node != hostile {
 		t.Errorf("node %q, %v", doc.Node, err)
 	}
@@ -136,7 +138,7 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 		mustAppend(t, j, testEntry(id))
 	}
 	first := get(h, "GET", "/history")
-	var docs []EpisodeDoc
+	var docs []status.EpisodeDoc
 	if err := json.Unmarshal(first.Body.Bytes(), &docs); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 		t.Errorf("%d episodes, %d to %d: want the newest 20, oldest first", len(docs), docs[0].ID, docs[len(docs)-1].ID)
 	}
 	entry := testEntry(6)
-	want, _ := json.Marshal(EntryDoc(&entry))
+	want, _ := json.Marshal(status.EntryDoc(&entry))
 	if got, _ := json.Marshal(docs[0]); string(got) != string(want) {
 		t.Errorf("episode\n%s\nwant\n%s", got, want)
 	}
@@ -207,93 +209,96 @@ func BenchmarkHistoryAfterAChange(b *testing.B) {
 }
 
 // pageExamples are states of a cluster as the page has to tell them.
-func pageExamples(now time.Time) map[string]*StatusDoc {
+func pageExamples(now time.Time) map[string]*status.Doc {
 	yes, no := new(true), new(false)
-	node := func(name string, online, unclean *bool) NodeDoc { return NodeDoc{name, online, unclean, no, no} }
+	node := func(name string, online, unclean *bool) status.NodeDoc {
+		return status.NodeDoc{Name: name, Online: online, Unclean: unclean, Standby: no, Pending: no}
+	}
 	disk := func(role drbd.Role, disk string, c drbd.DumpConnection) *drbd.DumpResource {
 		return &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{}, Devices: []drbd.DumpDevice{{Disk: disk}}, Connections: []drbd.DumpConnection{c}}
 	}
 	link := func(state string, role drbd.Role, repl, disk string) drbd.DumpConnection {
 		return drbd.DumpConnection{Name: "pg-a", Connection: state, PeerRole: role, SplitBrain: "none", PeerDevices: []drbd.DumpPeerDevice{{Replication: repl, PeerDisk: disk, ResyncSuspended: []string{}}}}
 	}
-	base := func(state Publication) *StatusDoc {
-		d := &StatusDoc{
-			Version: "1.0.0", Node: "pg-b", Time: now, Ready: true, Unready: []string{}, Problems: []Finding{},
-			Publication: PublicationDoc{State: state, Holds: []HoldDoc{}},
-			Cluster: &ClusterDoc{
+	base := func(state status.Publication) *status.Doc {
+		d := &status.Doc{
+			Version: "1.0.0", Node: "pg-b", Time: now, Ready: true, Unready: []string{}, Problems: []status.Problem{},
+			Publication: status.PublicationDoc{State: state, Holds: []status.HoldDoc{}},
+			Cluster: &status.ClusterDoc{
 				Seen: now, DC: "pg-b", Quorum: yes, FencingEnabled: yes, Maintenance: no, Promoted: []string{"pg-b"},
-				Nodes: []NodeDoc{node("pg-a", yes, no), node("pg-b", yes, no)},
+				Nodes: []status.NodeDoc{node("pg-a", yes, no), node("pg-b", yes, no)},
 			},
 			Drbd:     disk("Primary", "UpToDate", link("Connected", "Secondary", "Established", "UpToDate")),
-			Postgres: PostgresDoc{State: pg.StateWritable, Started: new(now.Add(-9 * time.Hour)), Version: 170011, Timeline: 1, LSN: 27545776},
-			Record: RecordDoc{
+			Postgres: status.PostgresDoc{State: pg.StateWritable, Started: new(now.Add(-9 * time.Hour)), Version: 170011, Timeline: 1, LSN: 27545776},
+			Record: status.RecordDoc{
 				Name: testName, OwnAddr: "10.0.2.10", Addr: "10.0.2.10", Owner: "pg-b", Epoch: 4, Read: new(now.Add(-time.Minute)), ResolverAddr: new("10.0.2.10"),
 			},
-			Client: &ClientDoc{OK: true, State: pg.StateWritable, Answered: "10.0.2.10", LastOutage: new(10.22)},
+			Client: &status.ClientDoc{OK: true, State: pg.StateWritable, Answered: "10.0.2.10", LastOutage: new(10.22)},
 		}
-		for src := range numSources {
-			d.Sources = append(d.Sources, SourceDoc{Name: src.String(), Up: true, Age: new(1.5 + 40*float64(src))})
+		for src := range status.NumSources {
+			d.Sources = append(d.Sources, status.SourceDoc{Name: src.String(), Up: true, Age: new(1.5 + 40*float64(src))})
 		}
 		return d
 	}
-	finding := func(d *StatusDoc, code, severity, text, remedy string) {
-		d.Problems = append(d.Problems, Finding{code, severity, text, remedy})
-		if severity == Critical {
+	finding := func(d *status.Doc, code, severity, text, remedy string) {
+		d.Problems = append(d.Problems, status.Problem{Code: code, Severity: severity, Text: text, Remedy: remedy})
+		if severity == status.Critical {
 			d.Ready, d.Unready = false, append(d.Unready, code+": "+text)
 		}
 	}
-	hold := func(d *StatusDoc, h fsm.Hold) {
-		d.Publication.Holds = append(d.Publication.Holds, holdDoc(h))
-		finding(d, "held_"+h.String(), Critical, "not published: "+holdHelp[h][0], holdHelp[h][1])
+	hold := func(d *status.Doc, h fsm.Hold) {
+		d.Publication.Holds = append(d.Publication.Holds, status.NewHoldDoc(h))
+		finding(d, "held_"+h.String(), status.Critical, "not published: "+status.HoldOf(h).Text, status.HoldOf(h).Remedy)
 	}
 
-	healthy := base(PubObserved)
+	healthy := base(status.PubObserved)
 	healthy.Publication.Promotion, healthy.Publication.Epoch = "c4845f66-eb00-5e7f-8bdf-8d73d4762ff4", 4
 
-	failover := base(PubHeld)
+	failover := base(status.PubHeld)
 	failover.Publication.Promotion = "c4845f66-eb00-5e7f-8bdf-8d73d4762ff4"
 	failover.Cluster.Nodes[0] = node("pg-a", no, yes)
 	failover.Cluster.Promoted = []string{"pg-a", "pg-b"}
 	failover.Drbd = disk("Primary", "UpToDate", link("Connecting", "Unknown", "Off", "Outdated"))
 	failover.Drbd.Suspended = []string{"fencing"}
-	failover.Postgres = PostgresDoc{State: pg.StateStartingUp, Error: "the database system is starting up"}
+	failover.Postgres = status.PostgresDoc{State: pg.StateStartingUp, Error: "the database system is starting up"}
 	failover.Record.Addr, failover.Record.Owner, failover.Record.Epoch, failover.Record.ResolverAddr = "10.0.1.10", "pg-a", 3, new("10.0.1.10")
-	failover.Client = &ClientDoc{State: pg.StateTimeout, Error: "dial tcp 10.0.1.10:5432: i/o timeout"}
+	failover.Client = &status.ClientDoc{State: pg.StateTimeout, Error: "dial tcp 10.0.1.10:5432: i/o timeout"}
 	hold(failover, fsm.HoldPeerUnclean)
 	hold(failover, fsm.HoldDrbdSuspended)
 	start := now.Add(-6400 * time.Millisecond)
-	failover.Episode = &EpisodeDoc{
+	failover.Episode = &status.EpisodeDoc{
 		ID: 26, Node: "pg-b", Cause: "node_lost", Outcome: "open", Peer: "pg-a", Why: "DRBD: Connecting", Start: start,
-		Phases: []PhaseDoc{{"peer_lost", 0, start}, {"fence_requested", 2.3, start.Add(2300 * time.Millisecond)}},
+		Phases: []status.PhaseDoc{{Phase: "peer_lost", At: start}, {Phase: "fence_requested", After: 2.3, At: start.Add(2300 * time.Millisecond)}},
 	}
 
-	resync := base(PubIdle)
-	resync.Publication.Holds = []HoldDoc{holdDoc(fsm.HoldNotPromoted)}
+	resync := base(status.PubIdle)
+	resync.Publication.Holds = []status.HoldDoc{status.NewHoldDoc(fsm.HoldNotPromoted)}
 	resync.Cluster.Promoted = []string{"pg-a"}
 	resync.Drbd = disk("Secondary", "Inconsistent", link("Connected", "Primary", "SyncTarget", "UpToDate"))
 	v := &resync.Drbd.Connections[0].PeerDevices[0]
 	v.Done, v.ETASeconds, v.RateBytesPerSecond, v.OutOfSyncBytes = new(43.0), new(754.0), new(118e6), new(uint64(89e9))
-	resync.Postgres = PostgresDoc{State: pg.StateRefused, Error: "dial unix: connection refused"}
+	resync.Postgres = status.PostgresDoc{State: pg.StateRefused, Error: "dial unix: connection refused"}
 	resync.Record.Addr, resync.Record.Owner, resync.Record.ResolverAddr = "10.0.1.10", "pg-a", new("10.0.1.10")
-	finding(resync, "fence_constraint", Warning, "constraint drbd-fence-by-handler-pg of the DRBD fence-peer handler is still there: the other node cannot be promoted",
+	finding(resync, "fence_constraint", status.Warning, "constraint drbd-fence-by-handler-pg of the DRBD fence-peer handler is still there: the other node cannot be promoted",
 		"it goes when the peer is UpToDate again; see docs/operate.md if it stays")
 
-	split := base(PubContested)
+	split := base(status.PubContested)
 	split.Publication.Promotion = "c4845f66-eb00-5e7f-8bdf-8d73d4762ff4"
 	split.Drbd = disk("Primary", "UpToDate", link("StandAlone", "Unknown", "Off", "Unknown"))
 	split.Drbd.Connections[0].SplitBrain = "latched"
 	split.Record.Addr, split.Record.Owner, split.Record.Epoch, split.Record.ResolverAddr, split.Record.Drift = "10.0.1.10", "pg-a", 5, nil, true
 	split.Cluster.FencingEnabled, split.Cluster.Nodes[0].Online = no, nil
-	finding(split, "contested", Critical, holdHelp[fsm.HoldContested][0], holdHelp[fsm.HoldContested][1])
-	finding(split, "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
-	finding(split, "source_crm", Critical, "crm does not answer: exit status 102: Connection refused", "")
-	split.Sources[SourceCrm] = SourceDoc{Name: "crm", Age: new(48.0), Failures: 5, Error: "exit status 102: Connection refused"}
+	finding(split, "contested", status.Critical, status.HoldOf(fsm.HoldContested).Text, status.HoldOf(fsm.HoldContested).Remedy)
+	finding(split, "split_brain", status.Critical, status.HoldOf(fsm.HoldSplitBrain).Text, status.HoldOf(fsm.HoldSplitBrain).Remedy)
+	finding(split, "source_crm", status.Critical, "crm does not answer: exit status 102: Connection refused", "")
+	split.Sources[status.SourceCrm] = status.SourceDoc{Name: "crm", Age: new(48.0), Failures: 5, Error: "exit status 102: Connection refused", Stale: true}
+	split.Sources[status.SourceResolver].Stale = true
 	split.Unready = append(split.Unready, "crm: no answer for too long (exit status 102: Connection refused)", "resolver: no answer for too long ()")
 
-	evil := base(PubObserved)
+	evil := base(status.PubObserved)
 	evil.Node, evil.Cluster.Nodes[1].Name, evil.Cluster.Promoted, evil.Record.Owner, evil.Drbd.Name = hostile, hostile, []string{hostile}, hostile, hostile
-	finding(evil, "journal", Warning, "episodes cannot be saved: "+hostile, hostile)
-	return map[string]*StatusDoc{"healthy": healthy, "failover": failover, "resync": resync, "split": split, "hostile": evil}
+	finding(evil, "journal", status.Warning, "episodes cannot be saved: "+hostile, hostile)
+	return map[string]*status.Doc{"healthy": healthy, "failover": failover, "resync": resync, "split": split, "hostile": evil}
 }
 
 // pageServer serves the page with an example for the status and a journal of two episodes.

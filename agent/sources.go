@@ -8,7 +8,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -50,7 +49,7 @@ func (a *Agent) connect() error {
 		return nil
 	}
 	c := a.cfg
-	resolver, client, err := NameView(c)
+	resolver, client, err := c.NameView()
 	if err != nil {
 		return err
 	}
@@ -58,7 +57,7 @@ func (a *Agent) connect() error {
 	if err != nil {
 		return fmt.Errorf("postgres.dsn: %w", err)
 	}
-	o := route53Options(c)
+	o := c.Route53()
 	o.Observe = func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) }
 	zone, err := route53.New(context.Background(), o)
 	if err != nil {
@@ -73,34 +72,4 @@ func (a *Agent) connect() error {
 		a.src.Client = client
 	}
 	return nil
-}
-
-func route53Options(c *config.Config) route53.Options {
-	return route53.Options{
-		ZoneID: c.Record.ZoneID, Name: c.Record.Name, TTL: c.Record.TTL, Ownership: c.Record.Ownership == config.OwnershipTXT,
-		EndpointURL: c.Record.EndpointURL, Region: c.Record.Region,
-	}
-}
-
-// NameView makes what sees the name as clients do: the resolver that they use, and a client of PostgreSQL, nil when it is off.
-func NameView(c *config.Config) (*route53.Resolver, *pg.Client, error) {
-	resolver := &route53.Resolver{Server: c.Record.Resolver}
-	if c.Postgres.Client == config.Off {
-		return resolver, nil, nil
-	}
-	client, err := pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client, func(ctx context.Context, host string) ([]string, error) {
-		addrs, _, err := resolver.Lookup(ctx, host)
-		if err != nil {
-			return nil, err
-		}
-		hosts := make([]string, len(addrs))
-		for i, addr := range addrs {
-			hosts[i] = addr.String()
-		}
-		return hosts, nil
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("postgres.client: %w", err)
-	}
-	return resolver, client, nil
 }

@@ -21,8 +21,9 @@ const (
 	AlertAttribute = "attribute"
 )
 
-// Alert is one call of an alert agent by pacemaker-execd. It is a hint to look, never a fact: alerts may be lost, doubled,
-// reordered or forged.
+// Alert is one call of an alert agent by pacemaker-execd. It is a hint to look, never a fact: alerts may be lost,
+// doubled, reordered or forged. The variables' names are in lib/common/alerts.c, and which of them a kind has in
+// lib/lrmd/lrmd_alerts.c.
 type Alert struct {
 	Kind           string    `json:"kind"`
 	Version        string    `json:"version,omitempty"` // Pacemaker's
@@ -104,7 +105,8 @@ func DecodeAlert(doc []byte) (Alert, error) {
 // sanitize bounds every field; what it made it leaves as it is.
 func (a *Alert) sanitize() {
 	for _, text := range []*string{
-		&a.Kind, &a.Version, &a.Recipient, &a.Node, &a.NodeID, &a.Desc, &a.Task, &a.Resource, &a.AttributeName, &a.AttributeValue,
+		&a.Kind, &a.Version, &a.Recipient, &a.Node, &a.NodeID, &a.Desc, &a.Task, &a.Resource,
+		&a.AttributeName, &a.AttributeValue,
 	} {
 		*text = clean(*text, maxAlertText)
 	}
@@ -174,8 +176,8 @@ const (
 	sequenceJump   = 10000 // a larger step is no gap: somebody else's numbers, or a forgery
 )
 
-// Sequence follows the numbers that one node's pacemaker-execd gives to its alerts, to count lost ones. The zero value is
-// ready; the first number is taken as it comes. Not safe for concurrent use.
+// Sequence follows the numbers that one node's pacemaker-execd gives to its alerts (daemons/execd/execd_alerts.c), to
+// count lost ones. The zero value is ready; the first number is taken as it comes. Not safe for concurrent use.
 type Sequence struct {
 	last    int
 	skipped []int // ascending: counted as missed, may still arrive

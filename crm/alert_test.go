@@ -14,7 +14,8 @@ import (
 
 func TestAlertIsReadFromItsEnvironment(t *testing.T) {
 	a, ok, err := AlertFromEnv([]string{
-		"PATH=/bin", "CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_recipient=", "CRM_alert_node_sequence=17",
+		"PATH=/bin", "CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_recipient=",
+		"CRM_alert_node_sequence=17",
 		"CRM_alert_timestamp=11:11:11.000000", "CRM_alert_timestamp_epoch=1795395158", "CRM_alert_timestamp_usec=012007",
 		"CRM_alert_node=node1", "CRM_alert_desc=OK", "CRM_alert_task=promote", "CRM_alert_rsc=drbd_pg", "CRM_alert_rc=0",
 		"CRM_alert_target_rc=0", "CRM_alert_status=0", "CRM_alert_interval=0", "CRM_alert_exec_time=92128",
@@ -26,14 +27,16 @@ func TestAlertIsReadFromItsEnvironment(t *testing.T) {
 	zero, exec := 0, 92128
 	want := Alert{
 		Kind: AlertResource, Version: "3.0.0", Sequence: 17, At: time.Date(2026, 11, 23, 0, 52, 38, 12007000, time.UTC),
-		Node: "node1", Desc: "OK", Task: "promote", Resource: "drbd_pg", RC: &zero, TargetRC: &zero, Status: &zero, IntervalMS: &zero, ExecTimeMS: &exec,
+		Node: "node1", Desc: "OK", Task: "promote", Resource: "drbd_pg",
+		RC: &zero, TargetRC: &zero, Status: &zero, IntervalMS: &zero, ExecTimeMS: &exec,
 	}
 	if diff := cmp.Diff(want, a); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestRecordedAlertsGiveTheirDump reads what Pacemaker really put into the environment of an alert agent: a block for each alert.
+// TestRecordedAlertsGiveTheirDump reads what Pacemaker really put into the environment of an alert agent: a block for
+// each alert.
 func TestRecordedAlertsGiveTheirDump(t *testing.T) {
 	files, _ := filepath.Glob("testdata/alerts-*.env")
 	if len(files) == 0 {
@@ -61,14 +64,17 @@ func TestAlertsThatAreNone(t *testing.T) {
 		ok     bool
 		failed bool
 	}{
-		"by hand":        {env: []string{"PATH=/bin", "CRM_notify_kind=node", "CRM_notify_version=1.1"}},
-		"empty":          {env: nil},
-		"strange":        {env: []string{"", "=", "CRM_alert_", "CRM_alert_=x", "CRM_alert_kind"}},
-		"no kind":        {env: []string{"CRM_alert_version=3.0.0", "CRM_alert_kind="}, failed: true},
-		"no version":     {env: []string{"CRM_alert_kind=node"}, ok: true},
-		"unknown kind":   {env: []string{"CRM_alert_version=4", "CRM_alert_kind=weather"}, ok: true},
-		"first of two":   {env: []string{"CRM_alert_kind=node", "CRM_alert_kind="}, ok: true},
-		"numbers absurd": {env: []string{"CRM_alert_kind=node", "CRM_alert_rc=1e9", "CRM_alert_node_sequence=-1", "CRM_alert_timestamp_epoch=99999999999999999999"}, ok: true},
+		"by hand":      {env: []string{"PATH=/bin", "CRM_notify_kind=node", "CRM_notify_version=1.1"}},
+		"empty":        {env: nil},
+		"strange":      {env: []string{"", "=", "CRM_alert_", "CRM_alert_=x", "CRM_alert_kind"}},
+		"no kind":      {env: []string{"CRM_alert_version=3.0.0", "CRM_alert_kind="}, failed: true},
+		"no version":   {env: []string{"CRM_alert_kind=node"}, ok: true},
+		"unknown kind": {env: []string{"CRM_alert_version=4", "CRM_alert_kind=weather"}, ok: true},
+		"first of two": {env: []string{"CRM_alert_kind=node", "CRM_alert_kind="}, ok: true},
+		"numbers absurd": {ok: true, env: []string{
+			"CRM_alert_kind=node", "CRM_alert_rc=1e9", "CRM_alert_node_sequence=-1",
+			"CRM_alert_timestamp_epoch=99999999999999999999",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, ok, err := AlertFromEnv(test.env)
@@ -88,12 +94,16 @@ func TestAlertsThatAreNone(t *testing.T) {
 func TestHostileAlertValuesAreBounded(t *testing.T) {
 	for name, value := range map[string]string{
 		"megabytes": strings.Repeat("x", 5<<20), "quotes": strings.Repeat(`"\`, 5000), "tags": strings.Repeat("<&>", 5000),
-		"invalid": strings.Repeat("\xff\xfe", 5000), "NUL": "a\x00b", "newlines": "a\nb\r\n\tc\x1b[2J", "runes": strings.Repeat("ä€😀", 500),
-		"bidi": "a\u202eb\u2028c",
+		"invalid": strings.Repeat("\xff\xfe", 5000), "NUL": "a\x00b", "newlines": "a\nb\r\n\tc\x1b[2J",
+		"runes": strings.Repeat("ä€😀", 500),
+		"bidi":  "a\u202eb\u2028c",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var env []string
-			for _, field := range []string{"kind", "version", "recipient", "node", "nodeid", "desc", "task", "rsc", "rc", "target_rc", "status", "interval", "exec_time", "attribute_name", "attribute_value", "node_sequence", "timestamp_epoch", "timestamp_usec"} {
+			for _, field := range []string{
+				"kind", "version", "recipient", "node", "nodeid", "desc", "task", "rsc", "rc", "target_rc", "status", "interval",
+				"exec_time", "attribute_name", "attribute_value", "node_sequence", "timestamp_epoch", "timestamp_usec",
+			} {
 				env = append(env, "CRM_alert_"+field+"="+value)
 			}
 			a, ok, err := AlertFromEnv(env)
@@ -112,8 +122,11 @@ func TestHostileAlertValuesAreBounded(t *testing.T) {
 // checkAlert holds for every alert: printable, bounded, and the same after a trip over the wire.
 func checkAlert(t *testing.T, a Alert) {
 	t.Helper()
-	for _, s := range []string{a.Kind, a.Version, a.Recipient, a.Node, a.NodeID, a.Desc, a.Task, a.Resource, a.AttributeName, a.AttributeValue} {
-		if len(s) > 1024 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
+	for _, s := range []string{
+		a.Kind, a.Version, a.Recipient, a.Node, a.NodeID, a.Desc, a.Task, a.Resource, a.AttributeName, a.AttributeValue,
+	} {
+		if len(s) > 1024 || !utf8.ValidString(s) || strings.ContainsFunc(s, hidden) {
 			t.Errorf("text of %d bytes: %.80q", len(s), s)
 		}
 	}
@@ -131,11 +144,13 @@ func checkAlert(t *testing.T, a Alert) {
 }
 
 func TestDecodeAlertDistrustsTheWire(t *testing.T) {
+	const undated = `{"kind":"node","sequence":0,"at":"0001-01-01T00:00:00Z"}`
 	for doc, want := range map[string]string{
-		`{"kind":"node","node":"a\u0000b","secret":1,"sequence":5}`: `{"kind":"node","sequence":5,"at":"0001-01-01T00:00:00Z","node":"a b"}`,
-		`{"kind":"node","rc":99999999999,"sequence":-4}`:            `{"kind":"node","sequence":0,"at":"0001-01-01T00:00:00Z"}`,
-		`{"kind":"node","at":"2026-11-23T02:00:00+02:00"}`:          `{"kind":"node","sequence":0,"at":"2026-11-23T00:00:00Z"}`,
-		`{"kind":"node","at":"1066-10-14T00:00:00Z"}`:               `{"kind":"node","sequence":0,"at":"0001-01-01T00:00:00Z"}`,
+		`{"kind":"node","node":"a\u0000b","secret":1,"sequence":5}`: `{"kind":"node","sequence":5,` +
+			`"at":"0001-01-01T00:00:00Z","node":"a b"}`,
+		`{"kind":"node","rc":99999999999,"sequence":-4}`:   undated,
+		`{"kind":"node","at":"2026-11-23T02:00:00+02:00"}`: `{"kind":"node","sequence":0,"at":"2026-11-23T00:00:00Z"}`,
+		`{"kind":"node","at":"1066-10-14T00:00:00Z"}`:      undated,
 		`{}`:                       "",
 		`{"kind":"\u0000"}`:        `{"kind":" ","sequence":0,"at":"0001-01-01T00:00:00Z"}`,
 		`null`:                     "",
@@ -197,7 +212,9 @@ func FuzzAlertFromEnv(f *testing.F) {
 	f.Add("kind", "\x00\xff\n", "timestamp_epoch", "9223372036", "timestamp_usec", "999999")
 	f.Add("version", "3.0.0", "node_sequence", "-9223372036854775808", "exec_time", "2147483648")
 	f.Fuzz(func(t *testing.T, n1, v1, n2, v2, n3, v3 string) {
-		a, ok, err := AlertFromEnv([]string{"CRM_alert_" + n1 + "=" + v1, "CRM_alert_" + n2 + "=" + v2, "CRM_alert_" + n3 + "=" + v3})
+		a, ok, err := AlertFromEnv([]string{
+			"CRM_alert_" + n1 + "=" + v1, "CRM_alert_" + n2 + "=" + v2, "CRM_alert_" + n3 + "=" + v3,
+		})
 		if (err != nil || !ok) && a != (Alert{}) {
 			t.Fatalf("a value and an error: %+v, %v", a, err)
 		}

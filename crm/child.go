@@ -48,8 +48,8 @@ func (r *result) exitError(command string) *ExitError {
 	return &ExitError{Command: command, Code: r.code, Last: r.stderr.lastLine()}
 }
 
-// child runs a command of Pacemaker, one at a time, in a process group of its own: whatever it starts goes with it, and a Ctrl-C on the
-// terminal is not for it.
+// child runs a command of Pacemaker, one at a time, in a process group of its own: whatever it starts goes with it,
+// and a Ctrl-C on the terminal is not for it.
 type child struct {
 	reaped chan struct{} // closed when the last one is gone
 }
@@ -67,7 +67,8 @@ func (c *child) stuck() bool {
 	}
 }
 
-// run starts argv and waits until it ended or the context did. One that survives its own killing stays stuck. The name is for errors.
+// run starts argv and waits until it ended or the context did. One that survives its own killing stays stuck. The
+// name is for errors.
 func (c *child) run(ctx context.Context, name string, argv []string) (result, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	r := &result{stdout: capped{limit: MaxDocument, stop: true}, stderr: capped{limit: maxStderr}}
@@ -139,7 +140,7 @@ func (c *capped) lastLine() string {
 	return clean(text[strings.LastIndexByte(text, '\n')+1:], maxStderrLine)
 }
 
-// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known is read from them, and times
-// in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a promotion is a part of its claim, and one
-// promotion has one claim, whatever becomes of the machine's zone.
+// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known
+// is read from them, and times in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a
+// promotion is a part of its claim, and one promotion has one claim, whatever becomes of the machine's zone.
 var childEnv = []string{"LC_ALL=C", "TZ=UTC"}

@@ -11,7 +11,8 @@ import (
 	"github.com/beevik/etree"
 )
 
-// CIB reads and changes the cluster's configuration with cibadmin. The daemon only reads: what changes is for commands that an operator gave.
+// CIB reads and changes the cluster's configuration with cibadmin. The daemon only reads: what changes is for
+// commands that an operator gave.
 type CIB struct {
 	Command []string      // default: cibadmin from PATH, else /usr/sbin/cibadmin
 	Timeout time.Duration // of one run, default 10 s
@@ -32,9 +33,10 @@ func (c *CIB) Configuration(ctx context.Context) (*Configuration, error) {
 	return ParseConfiguration(out)
 }
 
-// Prefer adds a location constraint of its own id, which ends to apply by itself at l.Until. version is the Pacemaker's, of
-// Status.PacemakerVersion: before 2.1.0 the promoted role has another word. ErrExists: nothing was changed.
-func (c *CIB) Prefer(ctx context.Context, l Location, version string) error {
+// AddPreference adds a location constraint of its own id, which ends to apply by itself at l.Until. version is the
+// Pacemaker's, of Status.PacemakerVersion: before 2.1.0 the promoted role has another word. ErrExists: nothing was
+// changed.
+func (c *CIB) AddPreference(ctx context.Context, l Location, version string) error {
 	e := etree.NewElement("rsc_location")
 	e.CreateAttr("id", l.ID)
 	e.CreateAttr("rsc", l.Resource)
@@ -46,13 +48,14 @@ func (c *CIB) Prefer(ctx context.Context, l Location, version string) error {
 	rule.CreateAttr("score", scoreText(l.Score))
 	rule.CreateAttr("boolean-op", "and")
 	node := rule.CreateElement("expression")
-	for _, a := range [][2]string{{"id", l.ID + "-node"}, {"attribute", "#uname"}, {"operation", "eq"}, {"value", l.Node}} {
-		node.CreateAttr(a[0], a[1])
-	}
+	node.CreateAttr("id", l.ID+"-node")
+	node.CreateAttr("attribute", "#uname")
+	node.CreateAttr("operation", "eq")
+	node.CreateAttr("value", l.Node)
 	until := rule.CreateElement("date_expression")
-	for _, a := range [][2]string{{"id", l.ID + "-until"}, {"operation", "lt"}, {"end", l.Until.UTC().Format("2006-01-02 15:04:05Z")}} {
-		until.CreateAttr(a[0], a[1])
-	}
+	until.CreateAttr("id", l.ID+"-until")
+	until.CreateAttr("operation", "lt")
+	until.CreateAttr("end", l.Until.UTC().Format("2006-01-02 15:04:05Z"))
 	doc := etree.NewDocument()
 	doc.SetRoot(e)
 	xml, err := doc.WriteToString()
@@ -66,8 +69,9 @@ func (c *CIB) Prefer(ctx context.Context, l Location, version string) error {
 	return err
 }
 
-// Withdraw removes the location constraint of that id. That there is none is no error. The id must have no quote in it.
-func (c *CIB) Withdraw(ctx context.Context, id string) error {
+// RemoveConstraint removes the location constraint of that id. That there is none is no error. The id must have no
+// quote in it.
+func (c *CIB) RemoveConstraint(ctx context.Context, id string) error {
 	_, err := c.run(ctx, "-D", "--xpath", "//rsc_location[@id='"+id+"']")
 	return err
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/beevik/etree"
 )
 
-// Configuration is how a cluster is configured.
+// Configuration is how a cluster is configured: what the agent needs of the CIB's <configuration> (xml/resources-*.rng,
+// xml/constraints-*.rng and xml/alerts-*.rng in Pacemaker's sources).
 type Configuration struct {
 	Properties  map[string]string // cluster options as written; see Property
 	Nodes       []string          // names of the cluster nodes
@@ -21,8 +22,8 @@ type Configuration struct {
 	Orders      []Order
 	Defaults    map[string]string // rsc_defaults
 	Alerts      []AlertAgent
-	// Glued are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
-	Glued []string
+	// InfiniteStickiness are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
+	InfiniteStickiness []string
 }
 
 // Primitive is one resource as configured. What a template gives it is filled in.
@@ -84,8 +85,8 @@ type Location struct {
 // Applies reports whether the constraint is in force at a time.
 func (l Location) Applies(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
 
-// Colocation keeps Resource where With is. Roles are "" when not given. Sets says that the constraint is written with resource sets, which
-// are not read.
+// Colocation keeps Resource where With is. Roles are "" when not given. Sets says that the constraint is written with
+// resource sets, which are not read.
 type Colocation struct {
 	ID, Resource, With string
 	Role, WithRole     Role
@@ -93,13 +94,15 @@ type Colocation struct {
 	Sets               bool
 }
 
-// Order does FirstAction of First before ThenAction of Then. Actions have their defaults filled in. Sets as for Colocation.
+// Order does FirstAction of First before ThenAction of Then. Actions have their defaults filled in. Sets as for
+// Colocation.
 type Order struct {
 	ID, First, FirstAction, Then, ThenAction, Kind string
 	Sets                                           bool
 }
 
-// AlertAgent is an alert that Pacemaker calls. Kinds are those selected; nil means the default ones: node, fencing, resource.
+// AlertAgent is an alert that Pacemaker calls. Kinds are those selected; nil means the default ones: node, fencing,
+// resource.
 type AlertAgent struct {
 	ID, Path string
 	Params   map[string]string // what the agent finds in its environment
@@ -107,7 +110,8 @@ type AlertAgent struct {
 	Kinds    []string
 }
 
-// Property returns a cluster option by its old name. Pacemaker 3.0.2 and later know those that begin with "stonith-" as "fencing-" too.
+// Property returns a cluster option by its old name. Pacemaker 3.0.2 and later know those that begin with "stonith-"
+// as "fencing-" too.
 func (c *Configuration) Property(name string) string {
 	if v, ok := c.Properties[name]; ok {
 		return v
@@ -151,7 +155,8 @@ func (c *Configuration) Clone(id string) *Clone {
 	return &c.Clones[i]
 }
 
-// ParseConfiguration reads what `cibadmin --query` printed, with or without `-o configuration`. The bounds are those of Parse.
+// ParseConfiguration reads what `cibadmin --query` printed, with or without `-o configuration`. The bounds are those
+// of Parse.
 func ParseConfiguration(doc []byte) (*Configuration, error) {
 	root, err := readRoot(doc)
 	if err != nil {
@@ -195,16 +200,18 @@ func ParseConfiguration(doc []byte) (*Configuration, error) {
 			}
 		}
 	}
-	c.readGlue(conf)
+	c.readStickiness(conf)
 	return c, nil
 }
 
-func (c *Configuration) readGlue(e *etree.Element) {
-	if n, ok := score(attr(e, "value")); ok && e.Tag == "nvpair" && attr(e, "name") == "resource-stickiness" && n >= Infinity {
-		c.Glued = append(c.Glued, attr(e.Parent(), "id"))
+func (c *Configuration) readStickiness(e *etree.Element) {
+	if e.Tag == "nvpair" && attr(e, "name") == "resource-stickiness" {
+		if n, ok := score(attr(e, "value")); ok && n >= Infinity {
+			c.InfiniteStickiness = append(c.InfiniteStickiness, attr(e.Parent(), "id"))
+		}
 	}
 	for child := range e.ChildElementsSeq() {
-		c.readGlue(child)
+		c.readStickiness(child)
 	}
 }
 
@@ -322,8 +329,8 @@ func (c *Configuration) readConstraint(e *etree.Element) {
 	}
 }
 
-// readLocation reads a constraint with a node and a score, or one with a rule of the form that Prefer and crm_resource write. Of other
-// rules only the score is known.
+// readLocation reads a constraint with a node and a score, or one with a rule of the form that AddPreference and
+// crm_resource write. Of other rules only the score is known.
 func readLocation(e *etree.Element) Location {
 	l := Location{ID: attr(e, "id"), Resource: attr(e, "rsc"), Node: attr(e, "node"), Role: roleOf(e)}
 	l.Score, _ = score(attr(e, "score"))

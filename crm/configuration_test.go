@@ -2,6 +2,7 @@ package crm
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,23 +10,42 @@ import (
 )
 
 const smallCIB = `<cib crm_feature_set="3.19.0"><configuration>
- <crm_config><cluster_property_set id="o"><nvpair id="a" name="fencing-enabled" value="true"/><nvpair id="b" name="no-quorum-policy" value="stop"/></cluster_property_set></crm_config>
+ <crm_config><cluster_property_set id="o">
+  <nvpair id="a" name="fencing-enabled" value="true"/><nvpair id="b" name="no-quorum-policy" value="stop"/>
+ </cluster_property_set></crm_config>
  <nodes><node id="1" uname="a"/><node id="2" uname="b"/><node id="3" uname="r" type="remote"/></nodes>
  <resources>
-  <template id="t" class="ocf" provider="heartbeat" type="Filesystem"><instance_attributes id="ti"><nvpair id="ti1" name="fstype" value="xfs"/><nvpair id="ti2" name="device" value="x"/></instance_attributes></template>
-  <master id="ms"><primitive id="d" class="ocf" provider="linbit" type="drbd"><operations><op id="dm" name="monitor" interval="11s" timeout="60s" role="Master"/></operations></primitive></master>
-  <group id="g"><primitive id="fs" template="t"><instance_attributes id="fi"><nvpair id="fi2" name="device" value="/dev/drbd0"/></instance_attributes></primitive><meta_attributes id="gm"><nvpair id="gm1" name="priority" value="5"/></meta_attributes></group>
+  <template id="t" class="ocf" provider="heartbeat" type="Filesystem"><instance_attributes id="ti">
+    <nvpair id="ti1" name="fstype" value="xfs"/><nvpair id="ti2" name="device" value="x"/>
+  </instance_attributes></template>
+  <master id="ms"><primitive id="d" class="ocf" provider="linbit" type="drbd"><operations>
+    <op id="dm" name="monitor" interval="11s" timeout="60s" role="Master"/>
+  </operations></primitive></master>
+  <group id="g">
+    <primitive id="fs" template="t"><instance_attributes id="fi">
+      <nvpair id="fi2" name="device" value="/dev/drbd0"/>
+    </instance_attributes></primitive>
+    <meta_attributes id="gm"><nvpair id="gm1" name="priority" value="5"/></meta_attributes>
+  </group>
  </resources>
  <constraints>
   <rsc_location id="l1" rsc="g" node="a" score="-INFINITY"/>
-  <rsc_location id="l2" rsc="ms"><rule id="r" role="Master" score="-INFINITY"><expression id="e" attribute="#uname" operation="ne" value="a"/></rule></rsc_location>
-  <rsc_location id="l3" rsc="ms"><rule id="r3" score="50"><expression id="e1" attribute="#uname" operation="eq" value="a"/><date_expression id="e2" operation="gt" start="2020"/></rule></rsc_location>
+  <rsc_location id="l2" rsc="ms"><rule id="r" role="Master" score="-INFINITY">
+    <expression id="e" attribute="#uname" operation="ne" value="a"/>
+  </rule></rsc_location>
+  <rsc_location id="l3" rsc="ms"><rule id="r3" score="50">
+    <expression id="e1" attribute="#uname" operation="eq" value="a"/>
+    <date_expression id="e2" operation="gt" start="2020"/>
+  </rule></rsc_location>
   <rsc_colocation id="c" rsc="g" with-rsc="ms" with-rsc-role="Master" score="INFINITY"/>
   <rsc_order id="o1" first="ms" first-action="promote" then="g" then-action="start"/>
   <rsc_order id="o2" first="g" then="x" score="0"/>
   <rsc_order id="o3"><resource_set id="s"><resource_ref id="g"/></resource_set></rsc_order>
  </constraints>
- <alerts><alert id="al" path="/p"><instance_attributes id="i"><nvpair id="n" name="o" value="v"/></instance_attributes><select><select_nodes/></select></alert></alerts>
+ <alerts><alert id="al" path="/p">
+  <instance_attributes id="i"><nvpair id="n" name="o" value="v"/></instance_attributes>
+  <select><select_nodes/></select>
+ </alert></alerts>
 </configuration></cib>`
 
 func TestParseConfiguration(t *testing.T) {
@@ -35,10 +55,17 @@ func TestParseConfiguration(t *testing.T) {
 	}
 	none := map[string]string{}
 	want := &Configuration{
-		Properties: map[string]string{"fencing-enabled": "true", "no-quorum-policy": "stop"}, Nodes: []string{"a", "b"}, Defaults: none,
+		Properties: map[string]string{"fencing-enabled": "true", "no-quorum-policy": "stop"},
+		Nodes:      []string{"a", "b"}, Defaults: none,
 		Primitives: []Primitive{
-			{ID: "d", Class: "ocf", Provider: "linbit", Type: "drbd", Clone: "ms", Params: none, Meta: none, Ops: []Op{{"monitor", "11s", "60s", RolePromoted}}},
-			{ID: "fs", Class: "ocf", Provider: "heartbeat", Type: "Filesystem", Group: "g", Params: map[string]string{"fstype": "xfs", "device": "/dev/drbd0"}, Meta: none},
+			{
+				ID: "d", Class: "ocf", Provider: "linbit", Type: "drbd", Clone: "ms", Params: none, Meta: none,
+				Ops: []Op{{"monitor", "11s", "60s", RolePromoted}},
+			},
+			{
+				ID: "fs", Class: "ocf", Provider: "heartbeat", Type: "Filesystem", Group: "g",
+				Params: map[string]string{"fstype": "xfs", "device": "/dev/drbd0"}, Meta: none,
+			},
 		},
 		Clones: []Clone{{ID: "ms", Promotable: true, Meta: none}},
 		Groups: []Group{{ID: "g", Meta: map[string]string{"priority": "5"}}},
@@ -53,15 +80,24 @@ func TestParseConfiguration(t *testing.T) {
 			{ID: "o2", First: "g", FirstAction: "start", Then: "x", ThenAction: "start", Kind: "Optional"},
 			{ID: "o3", FirstAction: "start", ThenAction: "start", Kind: "Mandatory", Sets: true},
 		},
-		Alerts: []AlertAgent{{ID: "al", Path: "/p", Params: map[string]string{"o": "v"}, Meta: none, Kinds: []string{"select_nodes"}}},
+		Alerts: []AlertAgent{
+			{ID: "al", Path: "/p", Params: map[string]string{"o": "v"}, Meta: none, Kinds: []string{"select_nodes"}},
+		},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if c.Property("stonith-enabled") != "true" || c.Property("no-quorum-policy") != "stop" || c.Property("stonith-timeout") != "" {
-		t.Errorf("properties %q", c.Properties)
+	for name, want := range map[string]string{
+		"stonith-enabled": "true", "no-quorum-policy": "stop", "stonith-timeout": "",
+	} {
+		if got := c.Property(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
 	}
-	if c.Clone("d") == nil || c.Clone("ms") == nil || c.Clone("g") != nil || c.Primitive("d").Top() != "ms" || c.Primitive("fs").Top() != "g" {
+	if c.Clone("d") == nil || c.Clone("ms") == nil || c.Clone("g") != nil {
+		t.Error("clones are found by another id")
+	}
+	if c.Primitive("d").Top() != "ms" || c.Primitive("fs").Top() != "g" {
 		t.Error("who is in what")
 	}
 }
@@ -69,7 +105,8 @@ func TestParseConfiguration(t *testing.T) {
 func TestParseConfigurationRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": "", "another document": "<crm_mon/>", "no configuration": "<cib/>",
-		"cut off": smallCIB[:len(smallCIB)/2], "too deep": strings.Repeat("<a>", MaxDepth+2) + strings.Repeat("</a>", MaxDepth+2),
+		"cut off":  smallCIB[:len(smallCIB)/2],
+		"too deep": strings.Repeat("<a>", MaxDepth+2) + strings.Repeat("</a>", MaxDepth+2),
 	} {
 		if c, err := ParseConfiguration([]byte(text)); err == nil || c != nil {
 			t.Errorf("%s: %v, %v", name, c, err)
@@ -86,7 +123,10 @@ func TestParseConfigurationOfTheLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.FenceDevices()) != 2 || len(c.Nodes) != 2 || len(c.Clones) != 1 || !c.Clones[0].Promotable || len(c.Colocations) != 1 || len(c.Orders) != 1 || len(c.Locations) != 3 {
+	got := []int{
+		len(c.FenceDevices()), len(c.Nodes), len(c.Clones), len(c.Colocations), len(c.Orders), len(c.Locations),
+	}
+	if !slices.Equal(got, []int{2, 2, 1, 1, 1, 3}) || !c.Clones[0].Promotable {
 		t.Errorf("%+v", c)
 	}
 }

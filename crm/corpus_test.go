@@ -76,6 +76,9 @@ func truths(t *testing.T, dir, kind string) []map[string]string {
 	return rows
 }
 
+var anySection = regexp.MustCompile(
+	`<(summary|nodes|resources|node_history|node_attributes|failures|fence_history|bans)\b`)
+
 func TestCorpusDocumentsMatchTheirGroundTruth(t *testing.T) {
 	dir := corpus(t, "661 crm_mon documents against their ground truth")
 	compared := map[string]int{}
@@ -91,12 +94,13 @@ func TestCorpusDocumentsMatchTheirGroundTruth(t *testing.T) {
 			}
 			var said *StatusError
 			if code := row["status_code"]; code != "" && code != "0" {
-				if !errors.As(err, &said) || strconv.Itoa(said.Code) != code || said.Message != row["status_message"] || strconv.Itoa(len(said.Errors)) != row["errors"] {
+				if !errors.As(err, &said) || strconv.Itoa(said.Code) != code || said.Message != row["status_message"] ||
+					strconv.Itoa(len(said.Errors)) != row["errors"] {
 					t.Fatalf("err = %v, want code %s, %q, %s errors", err, code, row["status_message"], row["errors"])
 				}
 				return
 			}
-			if !regexp.MustCompile(`<(summary|nodes|resources|node_history|node_attributes|failures|fence_history|bans)\b`).Match(doc) {
+			if !anySection.Match(doc) {
 				if !errors.Is(err, ErrNoData) {
 					t.Fatalf("err = %v, want ErrNoData", err)
 				}
@@ -208,7 +212,8 @@ func columns(d *printed, row map[string]string) map[string]string {
 			set            bool
 		}{
 			{"online", "O", yes(n.Online)}, {"offline", "", n.Online != nil && !*n.Online}, {"unclean", "U", yes(n.Unclean)},
-			{"standby", "S", yes(n.Standby)}, {"standby_onfail", "F", yes(n.StandbyOnFail)}, {"maintenance", "M", yes(n.Maintenance)},
+			{"standby", "S", yes(n.Standby)}, {"standby_onfail", "F", yes(n.StandbyOnFail)},
+			{"maintenance", "M", yes(n.Maintenance)},
 			{"pending", "P", yes(n.Pending)}, {"shutdown", "D", yes(n.Shutdown)}, {"", "*", yes(n.DC)},
 			{"n_member", "", opt(n.Type) == "member"}, {"n_remote", "", opt(n.Type) == "remote"},
 			{"n_guest", "", opt(n.Type) == "guest"}, {"n_ping", "", opt(n.Type) == "ping"},
@@ -223,7 +228,10 @@ func columns(d *printed, row map[string]string) map[string]string {
 		}
 		states = append(states, n.Name+"="+s)
 	}
-	for _, column := range []string{"online", "offline", "unclean", "standby", "standby_onfail", "maintenance", "pending", "shutdown", "n_member", "n_remote", "n_guest", "n_ping"} {
+	for _, column := range []string{
+		"online", "offline", "unclean", "standby", "standby_onfail", "maintenance", "pending", "shutdown",
+		"n_member", "n_remote", "n_guest", "n_ping",
+	} {
 		got[column] = strconv.Itoa(nodes[column])
 	}
 	got["nodes"] = strconv.Itoa(len(d.Nodes))
@@ -235,7 +243,8 @@ func columns(d *printed, row map[string]string) map[string]string {
 	}
 	for column, n := range map[string]int{
 		"resource_elems": e.Total, "resource_ids": e.IDs, "started": e.Started, "stopped": e.Stopped, "promoted": e.Promoted,
-		"unpromoted": e.Unpromoted, "failed": e.Failed, "blocked_res": e.Blocked, "unmanaged": e.Unmanaged, "orphaned": e.Orphaned,
+		"unpromoted": e.Unpromoted, "failed": e.Failed, "blocked_res": e.Blocked, "unmanaged": e.Unmanaged,
+		"orphaned": e.Orphaned,
 	} {
 		got[column] = strconv.Itoa(n)
 	}
@@ -289,8 +298,8 @@ func TestCorpusLabRecordingsShowWhatTheirIndexSays(t *testing.T) {
 	}
 }
 
-// checkStates compares the recordings of a folder with what its index says about each: folder, nodes | resources | DRBD.
-// It returns how many there are.
+// checkStates compares the recordings of a folder with what its index says about each: folder, nodes | resources |
+// DRBD. It returns how many there are.
 func checkStates(t *testing.T, dir string) (n int) {
 	t.Helper()
 	index, err := os.ReadFile(filepath.Join(dir, "INDEX-states.txt"))

@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// MarshalJSON writes what `pgha-agent debug crm-mon` prints. What the document does not say is null, never a guess: a null
-// list is an absent section, an empty one is a section without entries. Times are RFC 3339 in UTC, durations milliseconds.
-// The instances stand beside the counts of the elements, and the nodes of each promotable clone or bundle, sorted, by role.
+// MarshalJSON writes what `pgha-agent debug crm-mon` prints. What the document does not say is null, never a guess: a
+// null list is an absent section, an empty one is a section without entries. Times are RFC 3339 in UTC, durations
+// milliseconds. The instances stand beside the counts of the elements, and the nodes of each promotable clone or
+// bundle, sorted, by role.
 func (s Status) MarshalJSON() ([]byte, error) {
 	type instances struct {
 		Count    int           `json:"count"` // of instances: the length of List
@@ -121,8 +122,8 @@ func known(v any, tag reflect.StructTag) any {
 	return v
 }
 
-// nodesByClone is Status.Promoted or Unpromoted for each of the promotable clones; nil when it is not known which are. One
-// pass over the resources serves all of them: a document may hold as many clones as instances.
+// nodesByClone is Status.Promoted or Unpromoted for each of the promotable clones; nil when it is not known which
+// are. One pass over the resources serves all of them: a document may hold as many clones as instances.
 func nodesByClone(clones []string, resources iter.Seq[Resource], role Role) map[string][]string {
 	if clones == nil {
 		return nil

@@ -1,11 +1,11 @@
 package crm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -33,8 +33,8 @@ type Mon struct {
 	child  child
 }
 
-// Look runs crm_mon once and returns what it says. Errors: a *StatusError or ErrNoData when a document says so itself, an
-// *ExitError when there is no such document, ErrStuck, the context's error, and those of Parse.
+// Look runs crm_mon once and returns what it says. Errors: a *StatusError or ErrNoData when a document says so
+// itself, an *ExitError when there is no such document, ErrStuck, the context's error, and those of Parse.
 func (m *Mon) Look(ctx context.Context) (*Status, error) {
 	m.once.Do(func() {
 		m.turn = make(chan struct{}, 1)
@@ -85,8 +85,8 @@ func (r *result) usage() bool {
 	if r.code == exitUsage {
 		return true
 	}
-	text := bytes.ToLower(r.stderr.Bytes())
-	return r.code != 0 && (bytes.Contains(text, []byte("unrecognized option")) || bytes.Contains(text, []byte("unknown option")))
+	text := strings.ToLower(string(r.stderr.Bytes()))
+	return r.code != 0 && (strings.Contains(text, "unrecognized option") || strings.Contains(text, "unknown option"))
 }
 
 func (r *result) status() (*Status, error) {

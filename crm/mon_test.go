@@ -25,7 +25,8 @@ func standIn(t testing.TB, script string) *Mon {
 
 func TestLookRunsCrmMonInTheCLocale(t *testing.T) {
 	t.Setenv("LC_ALL", "de_DE.UTF-8")
-	m := standIn(t, `[ "$*" = "--output-as=xml" ] && [ "$LC_ALL" = C ] && [ "$(ps -o pgid= $$ | tr -d ' ')" = $$ ] && echo "$doc"`)
+	m := standIn(t, `[ "$*" = "--output-as=xml" ] && [ "$LC_ALL" = C ] &&
+[ "$(ps -o pgid= $$ | tr -d ' ')" = $$ ] && echo "$doc"`)
 	s, err := m.Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -38,9 +39,11 @@ func TestLookRunsCrmMonInTheCLocale(t *testing.T) {
 // crm_mon of Pacemaker 1.1 prints local time without a zone. Its zone is not the machine's: the time of the last
 // promotion is a part of the claim, and a machine whose zone is changed has made no other promotion.
 func TestATimeWithoutAZoneDoesNotFollowTheMachinesZone(t *testing.T) {
-	const script = `doc='<crm_mon version="1.1.24"><nodes><node name="a" online="true"/></nodes><node_history><node name="a">' ` + "\n" +
+	const script = `doc='<crm_mon version="1.1.24"><nodes><node name="a" online="true"/></nodes>'` + "\n" +
+		`doc="$doc<node_history><node name=\"a\">"` + "\n" +
 		`doc="$doc<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" ` +
-		`last-rc-change=\"$(LC_TIME=C date -d @1795398715 '+%a %b %e %H:%M:%S %Y')\"/></resource_history></node></node_history></crm_mon>"` +
+		`last-rc-change=\"$(LC_TIME=C date -d @1795398715 '+%a %b %e %H:%M:%S %Y')\"/>` +
+		`</resource_history></node></node_history></crm_mon>"` +
 		"\n" + `echo "$doc"`
 	for _, zone := range []string{"", "UTC", "Europe/Berlin", "CET-1", "America/St_Johns", "<-0330>3:30"} {
 		t.Run(zone, func(t *testing.T) {
@@ -63,7 +66,8 @@ func TestATimeWithoutAZoneDoesNotFollowTheMachinesZone(t *testing.T) {
 func TestATimeWithAZoneIsTakenAsPrinted(t *testing.T) {
 	t.Setenv("TZ", "Europe/Berlin")
 	s, err := standIn(t, `echo "<crm_mon><nodes><node name=\"a\" online=\"true\"/></nodes><node_history><node name=\"a\">`+
-		`<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" last-rc-change=\"2026-11-23 02:51:55 +01:00\"/>`+
+		`<resource_history id=\"d\"><operation_history call=\"37\" task=\"promote\" rc=\"0\" `+
+		`last-rc-change=\"2026-11-23 02:51:55 +01:00\"/>`+
 		`</resource_history></node></node_history></crm_mon>"`).Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -75,10 +79,11 @@ func TestATimeWithAZoneIsTakenAsPrinted(t *testing.T) {
 
 func TestLookRemembersTheOptionThatCrmMonKnows(t *testing.T) {
 	for name, usage := range map[string]string{
-		"getopt, exit 1":   `echo "crm_mon: unrecognized option '$1'" >&2; exit 1`,
-		"glib, exit 64":    `echo "crm_mon: Unknown option $1" >&2; exit 64`,
-		"usage, silent":    `exit 64`,
-		"usage in XML, 64": `echo '<pacemaker-result><status code="64" message="Incorrect usage"/></pacemaker-result>'; exit 64`,
+		"getopt, exit 1": `echo "crm_mon: unrecognized option '$1'" >&2; exit 1`,
+		"glib, exit 64":  `echo "crm_mon: Unknown option $1" >&2; exit 64`,
+		"usage, silent":  `exit 64`,
+		"usage in XML, 64": `echo '<pacemaker-result><status code="64" message="Incorrect usage"/></pacemaker-result>'
+exit 64`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "log")

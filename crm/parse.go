@@ -12,10 +12,10 @@ import (
 	"github.com/beevik/etree"
 )
 
-// Bounds on a document. A cluster of 32 nodes with 500 resources prints a fifth of MaxDocument. Recorded documents have
-// at least 36 bytes per tag and 19 per attribute, so MaxDocument is the first bound that a real one reaches. Without the
-// others a document of tiny elements costs a hundred times its size in memory, and whoever may write to the CIB can make
-// one. The unit's MemoryMax has to hold the largest document beside crm_mon itself.
+// Bounds on a document. A cluster of 32 nodes with 500 resources prints a fifth of MaxDocument. Recorded documents
+// have at least 36 bytes per tag and 19 per attribute, so MaxDocument is the first bound that a real one reaches.
+// Without the others a document of tiny elements costs a hundred times its size in memory, and whoever may write to
+// the CIB can make one. The unit's MemoryMax has to hold the largest document beside crm_mon itself.
 const (
 	MaxDocument   = 2 << 20 // bytes
 	MaxDepth      = 64      // nested elements; crm_mon prints about 6
@@ -27,7 +27,8 @@ const (
 // 2.1.5 and later print such a document, with exit code 0, when the CIB cannot be read. It means unknown, not empty.
 var ErrNoData = errors.New("crm_mon printed no cluster data")
 
-// StatusError is the error that a document reports about itself in <status>.
+// StatusError is the error that a document reports about itself in <status> (xml/api/status-*.rng; the codes are in
+// include/crm/common/results.h).
 // With Code 0 (there was no error, and no data either) it matches ErrNoData.
 type StatusError struct {
 	Code    int      // crm_mon's exit code: 102 not connected, 105 no such object, 4 insufficient privileges, 124 timeout
@@ -51,8 +52,8 @@ func (e *StatusError) Error() string {
 func (e *StatusError) Is(target error) bool { return target == ErrNoData && e.Code == 0 }
 
 // Parse reads one document of crm_mon, from Pacemaker 1.1 to 3.x: <crm_mon> (--as-xml) or <pacemaker-result>
-// (--output-as=xml). Attributes that are missing or not understood come out as unknown; a document that is cut, not XML,
-// too large or too deep is an error, as are a *StatusError and ErrNoData.
+// (--output-as=xml). Attributes that are missing or not understood come out as unknown; a document that is cut, not
+// XML, too large or too deep is an error, as are a *StatusError and ErrNoData.
 func Parse(doc []byte) (*Status, error) {
 	root, err := readRoot(doc)
 	if err != nil {
@@ -66,13 +67,15 @@ func Parse(doc []byte) (*Status, error) {
 			return nil, fmt.Errorf("parse crm_mon output: %w", err)
 		}
 	default:
-		return nil, fmt.Errorf("parse crm_mon output: root element is <%s>, want <crm_mon> or <pacemaker-result>", excerpt([]byte(root.Tag)))
+		return nil, fmt.Errorf("parse crm_mon output: root element is <%s>, want <crm_mon> or <pacemaker-result>",
+			excerpt([]byte(root.Tag)))
 	}
 	if said != nil && said.Code != 0 {
 		return nil, said
 	}
 	if gone := root.SelectElement("crm-mon-disconnected"); gone != nil {
-		return nil, fmt.Errorf("%w: disconnected: %s (pacemakerd: %s)", ErrNoData, attr(gone, "description"), attr(gone, "pacemakerd-state"))
+		return nil, fmt.Errorf("%w: disconnected: %s (pacemakerd: %s)",
+			ErrNoData, attr(gone, "description"), attr(gone, "pacemakerd-state"))
 	}
 	s := &Status{}
 	if !s.read(root) {
@@ -109,7 +112,8 @@ func readRoot(doc []byte) (*etree.Element, error) {
 		switch token := token.(type) {
 		case *etree.Element:
 			if root != nil {
-				return nil, fmt.Errorf("a second root element <%s> follows <%s>", excerpt([]byte(token.Tag)), excerpt([]byte(root.Tag)))
+				return nil, fmt.Errorf("a second root element <%s> follows <%s>",
+					excerpt([]byte(token.Tag)), excerpt([]byte(root.Tag)))
 			}
 			root = token
 		case *etree.CharData:

@@ -72,8 +72,9 @@ func TestGoldenFilesShowWhatEachFieldMayBe(t *testing.T) {
 		}
 		_ = json.Unmarshal(read(t, filepath.Base(file)), &doc)
 		for kind, list := range map[string]rows{
-			"Node": doc.Nodes, "Failure": doc.Failures, "Ban": doc.Bans, "Attribute": doc.Attributes, "Operation": doc.Operations,
-			"FenceEvent": doc.FenceEvents, "FailCount": doc.FailCounts, "Resource": doc.Resources.List,
+			"Node": doc.Nodes, "Failure": doc.Failures, "Ban": doc.Bans, "Attribute": doc.Attributes,
+			"Operation": doc.Operations, "FenceEvent": doc.FenceEvents, "FailCount": doc.FailCounts,
+			"Resource": doc.Resources.List,
 		} {
 			for _, row := range list {
 				for name, value := range row {
@@ -96,7 +97,8 @@ func TestGoldenFilesShowWhatEachFieldMayBe(t *testing.T) {
 			null := unknown || field.Type == reflect.TypeFor[Tri]() || field.Type == reflect.TypeFor[time.Time]()
 			key := reflect.TypeOf(of).Name() + "." + name
 			if !seen[key][false] || seen[key][true] != null {
-				t.Errorf("%s: null %v and not null %v in the golden files; may be null: %v", key, seen[key][true], seen[key][false], null)
+				t.Errorf("%s: null %v and not null %v in the golden files; may be null: %v",
+					key, seen[key][true], seen[key][false], null)
 			}
 		}
 	}
@@ -130,25 +132,40 @@ func TestDocumentsWithoutDataAreErrors(t *testing.T) {
 		code   int // of a StatusError
 		text   string
 	}{
-		"nothing":           {doc: "", text: "no XML element"},
-		"blank":             {doc: " \n", text: "no XML element"},
-		"text":              {doc: "Error: cluster is not available on this node", text: `begins "Error: cluster is not available`},
-		"terminal escapes":  {doc: "\x1b[31mred\x00" + strings.Repeat("ä", 100), text: `\x1b[31mred\x00\u00e4`},
-		"other root":        {doc: "<cib/>", text: "root element is"},
-		"two roots":         {doc: "<crm_mon><nodes/></crm_mon><crm_mon/>", text: "second root"},
-		"text after root":   {doc: "<crm_mon><nodes/></crm_mon>warning", text: "outside the root"},
-		"crossed tags":      {doc: "<crm_mon><nodes></crm_mon></nodes>", text: "XML"},
-		"too deep":          {doc: strings.Repeat("<crm_mon>", 80) + strings.Repeat("</crm_mon>", 80), text: "depth"},
-		"too large":         {doc: "<crm_mon>" + strings.Repeat(" ", MaxDocument) + "</crm_mon>", text: "larger than"},
-		"custom entity":     {doc: `<!DOCTYPE a [<!ENTITY x "y">]><crm_mon><nodes>&x;</nodes></crm_mon>`, text: "entity"},
-		"legacy, empty":     {doc: `<crm_mon version="3.0.0"/>`, noData: true},
-		"OK, empty":         {doc: `<pacemaker-result><status code="0" message="OK"/></pacemaker-result>`, noData: true},
-		"OK, only errors":   {doc: `<pacemaker-result><status code="0" message="OK"><errors><error>no CIB</error></errors></status></pacemaker-result>`, noData: true, text: "no CIB"},
-		"no status at all":  {doc: `<pacemaker-result/>`, noData: true},
-		"code no number":    {doc: `<pacemaker-result><nodes/><status code="x"/></pacemaker-result>`, text: "not a number"},
-		"not connected":     {doc: `<pacemaker-result><status code="102" message="Not connected"><errors><error>a</error><error>b</error></errors></status></pacemaker-result>`, code: 102, text: "Not connected (code 102): a; b"},
-		"failed after data": {doc: `<pacemaker-result><nodes/><status code="124" message="Timeout occurred"/></pacemaker-result>`, code: 124, text: "Timeout"},
-		"disconnected":      {doc: `<pacemaker-result><crm-mon-disconnected description="Waiting until cluster is available" pacemakerd-state="starting_daemons"/><nodes/></pacemaker-result>`, noData: true, text: "starting_daemons"},
+		"nothing":          {doc: "", text: "no XML element"},
+		"blank":            {doc: " \n", text: "no XML element"},
+		"text":             {doc: "Error: cluster is not available", text: `begins "Error: cluster is not available`},
+		"terminal escapes": {doc: "\x1b[31mred\x00" + strings.Repeat("ä", 100), text: `\x1b[31mred\x00\u00e4`},
+		"other root":       {doc: "<cib/>", text: "root element is"},
+		"two roots":        {doc: "<crm_mon><nodes/></crm_mon><crm_mon/>", text: "second root"},
+		"text after root":  {doc: "<crm_mon><nodes/></crm_mon>warning", text: "outside the root"},
+		"crossed tags":     {doc: "<crm_mon><nodes></crm_mon></nodes>", text: "XML"},
+		"too deep":         {doc: strings.Repeat("<crm_mon>", 80) + strings.Repeat("</crm_mon>", 80), text: "depth"},
+		"too large":        {doc: "<crm_mon>" + strings.Repeat(" ", MaxDocument) + "</crm_mon>", text: "larger than"},
+		"custom entity":    {doc: `<!DOCTYPE a [<!ENTITY x "y">]><crm_mon><nodes>&x;</nodes></crm_mon>`, text: "entity"},
+		"legacy, empty":    {doc: `<crm_mon version="3.0.0"/>`, noData: true},
+		"OK, empty":        {doc: `<pacemaker-result><status code="0" message="OK"/></pacemaker-result>`, noData: true},
+		"OK, only errors": {
+			doc: `<pacemaker-result><status code="0" message="OK"><errors><error>no CIB</error></errors></status>` +
+				`</pacemaker-result>`,
+			noData: true, text: "no CIB",
+		},
+		"no status at all": {doc: `<pacemaker-result/>`, noData: true},
+		"code no number":   {doc: `<pacemaker-result><nodes/><status code="x"/></pacemaker-result>`, text: "not a number"},
+		"not connected": {
+			doc: `<pacemaker-result><status code="102" message="Not connected">` +
+				`<errors><error>a</error><error>b</error></errors></status></pacemaker-result>`,
+			code: 102, text: "Not connected (code 102): a; b",
+		},
+		"failed after data": {
+			doc:  `<pacemaker-result><nodes/><status code="124" message="Timeout occurred"/></pacemaker-result>`,
+			code: 124, text: "Timeout",
+		},
+		"disconnected": {
+			doc: `<pacemaker-result><crm-mon-disconnected description="Waiting until cluster is available" ` +
+				`pacemakerd-state="starting_daemons"/><nodes/></pacemaker-result>`,
+			noData: true, text: "starting_daemons",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := Parse([]byte(test.doc))
@@ -182,14 +199,8 @@ func TestCutDocumentIsAnErrorWhereverItIsCut(t *testing.T) {
 }
 
 func TestAbsentSectionsAreNilAndEmptyOnesAreNot(t *testing.T) {
-	absent, err := Parse([]byte(`<crm_mon><summary/></crm_mon>`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	present, err := Parse([]byte(`<crm_mon><nodes/><resources/><node_attributes/><node_history/><failures/><fence_history/><bans/></crm_mon>`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	absent := parse(t, "hand-absent.xml")
+	present := parse(t, "hand-empty.xml")
 	for i := range reflect.TypeFor[Status]().NumField() {
 		field := reflect.TypeFor[Status]().Field(i)
 		if field.Type.Kind() != reflect.Slice || field.Name == "Errors" {

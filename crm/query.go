@@ -78,8 +78,9 @@ func (s *Status) PromoteOp(id, node string) (Operation, bool) {
 	return last, found
 }
 
-// Fenced returns the events that took target down: off or reboot, with success, in the order of the document. The history has a name as the
-// requester typed it, and Pacemaker compares names without case (full_history_xml in crm_mon's output of fencing, 2.1).
+// Fenced returns the events that took target down: off or reboot, with success, in the order of the document. The
+// history has a name as the requester typed it, and Pacemaker compares names without case (full_history_xml in
+// crm_mon's output of fencing, 2.1).
 func (s *Status) Fenced(target string) []FenceEvent {
 	var out []FenceEvent
 	for _, e := range s.FenceEvents {
@@ -105,7 +106,9 @@ func (s *Status) LastFence(target string) (FenceEvent, bool) {
 
 // PendingFence returns the fencing of target that is under way. Names are compared as Fenced does.
 func (s *Status) PendingFence(target string) (FenceEvent, bool) {
-	i := slices.IndexFunc(s.FenceEvents, func(e FenceEvent) bool { return strings.EqualFold(e.Target, target) && e.Status == "pending" })
+	i := slices.IndexFunc(s.FenceEvents, func(e FenceEvent) bool {
+		return strings.EqualFold(e.Target, target) && e.Status == "pending"
+	})
 	if i < 0 {
 		return FenceEvent{}, false
 	}

@@ -33,7 +33,8 @@ func TestPromotedNamesTheNodesOfAClone(t *testing.T) {
 		{"hand-2.0.xml", "web-bundle", []string{"web-bundle-0"}, nil, 3},
 		{"hand-2.0.xml", "web", []string{"web-bundle-0"}, nil, 2},
 		{"hand-2.0.xml", "idle", nil, nil, 0},
-		{"hand-2.1.xml", "stack-clone", []string{"db-a", "db-b"}, []string{"db-a"}, 4}, // db-b is unclean: the caller's business
+		// db-b is unclean, which is the caller's business.
+		{"hand-2.1.xml", "stack-clone", []string{"db-a", "db-b"}, []string{"db-a"}, 4},
 		{"hand-2.1.xml", "stack", []string{"db-a", "db-b"}, []string{"db-a"}, 4},
 		{"hand-2.1.xml", "disk", []string{"db-a", "db-b"}, nil, 2},
 		{"hand-2.1.xml", "log", nil, []string{"db-a"}, 2},
@@ -58,7 +59,8 @@ func TestInstancesCarryWhatEnclosesThem(t *testing.T) {
 	disk := s.Instances("disk")[0]
 	want := Resource{
 		ID: "disk", Agent: "ocf:pacemaker:Stateful", Node: "db-a", Clone: "stack-clone", Group: "stack:0", Promotable: true,
-		Role: RolePromoted, Pending: "Monitoring", Active: Yes, Managed: Yes, Maintenance: Yes, Blocked: No, Failed: No, Orphaned: No,
+		Role: RolePromoted, Pending: "Monitoring", Active: Yes, Managed: Yes, Maintenance: Yes,
+		Blocked: No, Failed: No, Orphaned: No,
 	}
 	if disk != want {
 		t.Errorf("disk = %+v, want %+v", disk, want)
@@ -107,7 +109,8 @@ func TestPromoteOpIsTheLastThatSucceeded(t *testing.T) {
 		}
 	}
 	op, _ := parse(t, "hand-1.1.xml").PromoteOp("ms_drbd", "db-a")
-	if op.ExecTime != 2044*time.Millisecond || op.LastChangeText != "Tue Mar  5 09:12:33 2024" || op.LastChange.UTC().Hour() != 9 {
+	if op.ExecTime != 2044*time.Millisecond || op.LastChangeText != "Tue Mar  5 09:12:33 2024" ||
+		op.LastChange.UTC().Hour() != 9 {
 		t.Errorf("op = %+v", op)
 	}
 }
@@ -160,7 +163,8 @@ func TestPendingFenceAndBansAreFound(t *testing.T) {
 // TestUnreadFencingHistoryIsNotAnEmptyOne: there is no section before the first fencing, which is no error.
 func TestUnreadFencingHistoryIsNotAnEmptyOne(t *testing.T) {
 	for file, want := range map[string]string{
-		"lab-3.0.0-no-dc.xml": "102", "lab-3.0.0-fencing.xml": "", "lab-3.0.0-history-erased.xml": "", "hand-2.1.xml": "102", "hand-3.0.xml": "",
+		"lab-3.0.0-no-dc.xml": "102", "hand-2.1.xml": "102",
+		"lab-3.0.0-fencing.xml": "", "lab-3.0.0-history-erased.xml": "", "hand-3.0.xml": "",
 	} {
 		s := parse(t, file)
 		if s.FenceHistoryError != want || want != "" && s.FenceEvents != nil {

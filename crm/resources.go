@@ -29,7 +29,8 @@ type reader struct {
 }
 
 // readResources reads the resources section, then the resources printed inside of nodes (--group-by-node). The latter
-// come without their clone, and 2.1 prints a clone that is partly stopped in both places, so the section has precedence.
+// come without their clone, and 2.1 prints a clone that is partly stopped in both places, so the section has
+// precedence.
 func (s *Status) readResources(section, nodes *etree.Element) {
 	r := reader{ids: make(map[string]struct{})}
 	if section != nil {
@@ -200,7 +201,12 @@ func (r *reader) count(in *Resource) {
 	for _, is := range []struct {
 		yes bool
 		sum *int
-	}{{in.Failed == Yes, &c.Failed}, {in.Blocked == Yes, &c.Blocked}, {in.Managed == No, &c.Unmanaged}, {in.Orphaned == Yes, &c.Orphaned}} {
+	}{
+		{in.Failed == Yes, &c.Failed},
+		{in.Blocked == Yes, &c.Blocked},
+		{in.Managed == No, &c.Unmanaged},
+		{in.Orphaned == Yes, &c.Orphaned},
+	} {
 		if is.yes {
 			*is.sum++
 		}

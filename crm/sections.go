@@ -87,9 +87,10 @@ func (s *Status) readNodes(section *etree.Element) {
 func (s *Status) readAttributes(section *etree.Element) {
 	s.Attributes = []Attribute{}
 	for node := range section.ChildElementsSeq() {
+		name := attr(node, "name")
 		for e := range node.ChildElementsSeq() {
 			if e.Tag == "attribute" {
-				s.Attributes = append(s.Attributes, Attribute{Node: attr(node, "name"), Name: attr(e, "name"), Value: attr(e, "value")})
+				s.Attributes = append(s.Attributes, Attribute{Node: name, Name: attr(e, "name"), Value: attr(e, "value")})
 			}
 		}
 	}
@@ -283,7 +284,10 @@ func parseTime(text string) time.Time {
 	}
 	layouts := []string{time.ANSIC, "Mon Jan _2 15:04:05 UTC 2006"} // other abbreviations name no offset
 	if text[0] >= '0' && text[0] <= '9' {
-		layouts = []string{"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 Z07:00", time.DateTime, time.RFC3339, "2006-01-02 15:04:05 -0700"}
+		layouts = []string{
+			"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 Z07:00", time.DateTime, time.RFC3339,
+			"2006-01-02 15:04:05 -0700",
+		}
 	}
 	for _, layout := range layouts {
 		if t, err := time.Parse(layout, text); err == nil {

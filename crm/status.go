@@ -12,8 +12,9 @@ const (
 	Yes
 )
 
-// Status is what one crm_mon document says. A nil slice means that the section is absent (not known),
-// an empty one that it is there and empty. MarshalJSON says what its JSON form is.
+// Status is what one crm_mon document says. A nil slice means that the section is absent (not known), an empty one
+// that it is there and empty. MarshalJSON says what its JSON form is. The document's elements and attributes are
+// those of xml/api/crm_mon-*.rng in Pacemaker's sources.
 type Status struct {
 	PacemakerVersion string // version of the DC, "" when not printed
 	DC               string // name of the designated controller, "" when there is none or it is not known
@@ -32,7 +33,9 @@ type Status struct {
 	FenceEvents []FenceEvent // newest first, as crm_mon prints them; nil also when there was none yet
 	Bans        []Ban
 
-	FenceHistoryError string // exit code with which crm_mon failed to ask the fencer (102: not connected), "" when it did not fail
+	// FenceHistoryError is the exit code with which crm_mon failed to ask the fencer (102: not connected), "" when it did
+	// not fail.
+	FenceHistoryError string
 
 	// PromotableClones holds the ids of the promotable clones, and of the bundles in which a promotable role is shown.
 	// Nil when there is no resources section: a document grouped by node alone does not tell what is promotable.
@@ -59,7 +62,7 @@ type ElementCounts struct {
 	Orphaned   int `json:"orphaned"`
 }
 
-// Node is one cluster node.
+// Node is one cluster node (xml/api/nodes-*.rng).
 type Node struct {
 	Name          string `json:"name"`
 	ID            string `json:"id" unknown:""`
@@ -91,7 +94,8 @@ const (
 	RoleDemoting   Role = "Demoting"
 )
 
-// InFlight reports whether a role, or the word of a pending action, says that the role is changing; a pending monitor does not.
+// InFlight reports whether a role, or the word of a pending action, says that the role is changing; a pending monitor
+// does not.
 func (r Role) InFlight() bool {
 	switch r {
 	case RoleStarting, RoleStopping, RolePromoting, RoleDemoting:
@@ -101,11 +105,12 @@ func (r Role) InFlight() bool {
 	}
 }
 
-// Resource is one instance of a primitive resource. Instances of an anonymous clone share their ID: the key is (ID, Node).
+// Resource is one instance of a primitive resource (xml/api/resources-*.rng). Instances of an anonymous clone share
+// their ID: the key is (ID, Node).
 type Resource struct {
 	ID         string `json:"id"`
 	Agent      string `json:"agent" unknown:""`  // "ocf:linbit:drbd"
-	Node       string `json:"node" unknown:""`   // "" when it runs nowhere; one element per node when it is active on several
+	Node       string `json:"node" unknown:""`   // "" when it runs nowhere; an element per node when active on several
 	Clone      string `json:"clone" unknown:""`  // id of the enclosing clone, "" outside
 	Group      string `json:"group" unknown:""`  // id of the enclosing group
 	Bundle     string `json:"bundle" unknown:""` // id of the enclosing bundle
@@ -123,14 +128,14 @@ type Resource struct {
 	Promotable bool `json:"-"`
 }
 
-// Attribute is a transient or permanent node attribute (promotion scores are "master-<rsc>").
+// Attribute is a transient or permanent node attribute (xml/api/node-attrs-*.rng). Promotion scores are "master-<rsc>".
 type Attribute struct {
 	Node  string `json:"node"`
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// Operation is one line of a node's operation history.
+// Operation is one line of a node's operation history (xml/api/node-history-*.rng).
 type Operation struct {
 	Node           string        `json:"node"`
 	Resource       string        `json:"resource"`
@@ -143,7 +148,7 @@ type Operation struct {
 	LastChangeText string        `json:"-"`           // as printed, in UTC when it has no zone
 }
 
-// FailCount is a resource's fail count on a node; Infinity is 1000000.
+// FailCount is a resource's fail count on a node (xml/api/node-history-*.rng); Infinity is 1000000.
 type FailCount struct {
 	Node      string `json:"node"`
 	Resource  string `json:"resource"`
@@ -151,7 +156,7 @@ type FailCount struct {
 	Threshold int    `json:"threshold" unknown:"0"` // migration-threshold, 0 when not printed
 }
 
-// Failure is one failed operation.
+// Failure is one failed operation (xml/api/failure-*.rng).
 type Failure struct {
 	Node       string    `json:"node"`
 	Resource   string    `json:"resource" unknown:""`
@@ -164,7 +169,7 @@ type Failure struct {
 	At         time.Time `json:"at"`
 }
 
-// FenceEvent is one entry of the fencing history.
+// FenceEvent is one entry of the fencing history (xml/api/fence-event-*.rng).
 type FenceEvent struct {
 	Target     string    `json:"target"`
 	Action     string    `json:"action" unknown:""`

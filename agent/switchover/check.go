@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -25,13 +25,13 @@ type Facts struct {
 	To          string // where to, "" for the only other node
 	Now         time.Time
 
-	Status     *agent.StatusDoc // of this node's daemon
+	Status     *status.Doc // of this node's daemon
 	StatusErr  error
 	Cluster    *crm.Status
 	ClusterErr error
 	Config     *crm.Configuration
 	ConfigErr  error
-	Peer       *agent.StatusDoc // of the other node's daemon
+	Peer       *status.Doc // of the other node's daemon
 	PeerErr    error
 }
 
@@ -197,7 +197,7 @@ func (j *judge) roles() bool {
 	if j.Status.Record.ResolverAddr != nil && *j.Status.Record.ResolverAddr != "" {
 		p.Address = *j.Status.Record.ResolverAddr // what clients have; a standby reads the zone rarely
 	}
-	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+	for _, d := range []*status.Doc{j.Status, j.Peer} {
 		if d != nil && d.Node == p.To {
 			p.Next = d.Record.OwnAddr
 			if d.Episode != nil {
@@ -238,7 +238,7 @@ func (j *judge) maintenance() {
 
 func (j *judge) paused() {
 	var bad list
-	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+	for _, d := range []*status.Doc{j.Status, j.Peer} {
 		if d != nil && d.Publication.PausedUntil != nil {
 			bad.add(true, "the agent of %s is paused until %s: the record would not follow", d.Node, d.Publication.PausedUntil.Format(time.RFC3339))
 		}
@@ -301,8 +301,8 @@ func (j *judge) constraints() {
 		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource), "%s draws %s to %s: it would not move, or come back", l.ID, l.Resource, l.Node)
 	}
 	j.check("constraints", "no constraint speaks against "+j.plan.To, bad, "remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
-	if len(j.Config.Glued) > 0 {
-		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " + strings.Join(j.Config.Glued, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
+	if len(j.Config.InfiniteStickiness) > 0 {
+		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " + strings.Join(j.Config.InfiniteStickiness, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
 	}
 }
 
@@ -337,7 +337,7 @@ func (j *judge) replication() {
 
 func (j *judge) episodes() {
 	var bad list
-	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+	for _, d := range []*status.Doc{j.Status, j.Peer} {
 		if d != nil && d.Episode != nil {
 			bad.add(d.Episode.Outcome == "open", "episode %d of %s is not over", d.Episode.ID, d.Node)
 		}
@@ -348,15 +348,15 @@ func (j *judge) episodes() {
 // record wants that the record will follow: it names the promoted node now, and no agent reports what would hold it up.
 func (j *judge) record() {
 	var bad list
-	for _, d := range []*agent.StatusDoc{j.Status, j.Peer} {
+	for _, d := range []*status.Doc{j.Status, j.Peer} {
 		if d == nil {
 			continue
 		}
 		for _, f := range d.Problems {
 			known := f.Code == "fencing_disabled" || f.Code == "paused" || f.Code == "maintenance"
-			bad.add(!known && (f.Severity == agent.Critical || f.Code == "source_route53"), "%s: %s", d.Node, f.Text)
+			bad.add(!known && (f.Severity == status.Critical || f.Code == "source_route53"), "%s: %s", d.Node, f.Text)
 		}
-		bad.add(d.Node == j.plan.From && d.Publication.State != agent.PubObserved, "the record does not name %s now: publication is %s", d.Node, d.Publication.State)
+		bad.add(d.Node == j.plan.From && d.Publication.State != status.PubObserved, "the record does not name %s now: publication is %s", d.Node, d.Publication.State)
 	}
 	j.check("record", "the record names "+j.plan.From+", and the agents have no problem", unique(bad), "pgha-agent explain, on that node")
 }

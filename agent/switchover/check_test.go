@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -24,12 +24,12 @@ func connection(peer string, role drbd.Role) []drbd.DumpConnection {
 		PeerDevices: []drbd.DumpPeerDevice{{Replication: "Established", PeerDisk: "UpToDate"}}}}
 }
 
-func statusOf(node, addr string, state agent.Publication, role, peerRole drbd.Role) *agent.StatusDoc {
-	return &agent.StatusDoc{
-		Node: node, Time: noon, Ready: true, Publication: agent.PublicationDoc{State: state},
+func statusOf(node, addr string, state status.Publication, role, peerRole drbd.Role) *status.Doc {
+	return &status.Doc{
+		Node: node, Time: noon, Ready: true, Publication: status.PublicationDoc{State: state},
 		Drbd:    &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{}, Devices: []drbd.DumpDevice{{Disk: "UpToDate"}}, Connections: connection("peer", peerRole)},
-		Record:  agent.RecordDoc{Name: "db.pgha.internal", OwnAddr: addr, Addr: fromAddr, ResolverAddr: new(fromAddr)},
-		Episode: &agent.EpisodeDoc{ID: 4, Outcome: "complete"},
+		Record:  status.RecordDoc{Name: "db.pgha.internal", OwnAddr: addr, Addr: fromAddr, ResolverAddr: new(fromAddr)},
+		Episode: &status.EpisodeDoc{ID: 4, Outcome: "complete"},
 	}
 }
 
@@ -57,8 +57,8 @@ func cluster() *crm.Status {
 func healthy() Facts {
 	return Facts{
 		Node: "pg-b", Clone: clone, Now: noon, Cluster: cluster(), Config: &crm.Configuration{},
-		Status: statusOf("pg-b", toAddr, agent.PubIdle, drbd.RoleSecondary, drbd.RolePrimary),
-		Peer:   statusOf("pg-a", fromAddr, agent.PubObserved, drbd.RolePrimary, drbd.RoleSecondary),
+		Status: statusOf("pg-b", toAddr, status.PubIdle, drbd.RoleSecondary, drbd.RolePrimary),
+		Peer:   statusOf("pg-a", fromAddr, status.PubObserved, drbd.RolePrimary, drbd.RoleSecondary),
 	}
 }
 
@@ -112,7 +112,7 @@ func TestChecks(t *testing.T) {
 		"target is preferred":      {location(crm.Location{ID: "home", Resource: clone, Node: "pg-b", Score: 50}), nil, nil},
 		"another switchover":       {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a", Score: crm.Infinity, Until: noon.Add(time.Minute)}), []string{"leftover"}, nil},
 		"an expired one":           {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a", Score: crm.Infinity, Until: noon}), nil, nil},
-		"glued":                    {func(f *Facts) { f.Config.Glued = []string{"rsc-defaults"} }, []string{"stickiness"}, nil},
+		"glued":                    {func(f *Facts) { f.Config.InfiniteStickiness = []string{"rsc-defaults"} }, []string{"stickiness"}, nil},
 		"DRBD unknown":             {func(f *Facts) { f.Status.Drbd = nil }, []string{"drbd"}, nil},
 		"not connected":            {func(f *Facts) { f.Status.Drbd.Connections[0].Connection = "Connecting" }, []string{"drbd"}, nil},
 		"no connection":            {func(f *Facts) { f.Status.Drbd.Connections = nil }, []string{"drbd"}, nil},
@@ -124,10 +124,12 @@ func TestChecks(t *testing.T) {
 		"open episode":             {func(f *Facts) { f.Status.Episode.Outcome = "open" }, []string{"episode"}, nil},
 		"open episode there":       {func(f *Facts) { f.Peer.Episode.Outcome = "open" }, []string{"episode"}, nil},
 		"no episode yet":           {func(f *Facts) { f.Status.Episode = nil }, nil, nil},
-		"record held":              {func(f *Facts) { f.Peer.Publication.State = agent.PubHeld }, []string{"record"}, nil},
-		"critical finding":         {func(f *Facts) { f.Status.Problems = []agent.Finding{{Code: "source_drbd", Severity: agent.Critical}} }, []string{"record"}, nil},
-		"API away on the target":   {func(f *Facts) { f.Status.Problems = []agent.Finding{{Code: "source_route53", Severity: agent.Warning}} }, []string{"record"}, nil},
-		"warnings do not refuse":   {func(f *Facts) { f.Status.Problems = []agent.Finding{{Code: "http", Severity: agent.Warning}} }, nil, nil},
+		"record held":              {func(f *Facts) { f.Peer.Publication.State = status.PubHeld }, []string{"record"}, nil},
+		"critical finding":         {func(f *Facts) { f.Status.Problems = []status.Problem{{Code: "source_drbd", Severity: status.Critical}} }, []string{"record"}, nil},
+		"API away on the target": {func(f *Facts) {
+			f.Status.Problems = []status.Problem{{Code: "source_route53", Severity: status.Warning}}
+		}, []string{"record"}, nil},
+		"warnings do not refuse": {func(f *Facts) { f.Status.Problems = []status.Problem{{Code: "http", Severity: status.Warning}} }, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := healthy()

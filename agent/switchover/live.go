@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
@@ -30,7 +30,7 @@ type Live struct {
 func NewLive(cfg *config.Config) (*Live, error) {
 	w := &Live{cfg: cfg, mon: crm.Mon{Command: cfg.Cluster.CrmMon}}
 	var err error
-	w.resolver, w.client, err = agent.NameView(cfg)
+	w.resolver, w.client, err = cfg.NameView()
 	return w, err
 }
 
@@ -63,20 +63,20 @@ func Standing(ctx context.Context) ([]crm.Location, error) {
 
 // Prefer implements World.
 func (w *Live) Prefer(ctx context.Context, l crm.Location, pacemaker string) error {
-	return w.cib.Prefer(ctx, l, pacemaker)
+	return w.cib.AddPreference(ctx, l, pacemaker)
 }
 
 // Withdraw implements World.
-func (w *Live) Withdraw(ctx context.Context, id string) error { return w.cib.Withdraw(ctx, id) }
+func (w *Live) Withdraw(ctx context.Context, id string) error { return w.cib.RemoveConstraint(ctx, id) }
 
 // Look implements World.
 func (w *Live) Look(ctx context.Context) (*crm.Status, error) { return w.mon.Look(ctx) }
 
 // Status implements World. Another node's daemon is looked for where DRBD's peer is (9 says so), under the node's name, and where the name
 // points, on the port of this node's http.listen. What answers must call itself by that node's name.
-func (w *Live) Status(ctx context.Context, node string) (*agent.StatusDoc, error) {
+func (w *Live) Status(ctx context.Context, node string) (*status.Doc, error) {
 	if node == w.cfg.Node.Name {
-		d, err := agent.FetchStatus(ctx, w.cfg.State.ControlSocket)
+		d, err := status.Fetch(ctx, w.cfg.State.ControlSocket)
 		if err == nil {
 			w.hosts = peerHosts(d)
 		}
@@ -90,7 +90,7 @@ func (w *Live) Status(ctx context.Context, node string) (*agent.StatusDoc, error
 		return nil, fmt.Errorf("http.listen: %w", err)
 	}
 	for _, host := range append([]string{node}, w.hosts...) {
-		d, ferr := agent.FetchStatusOf(ctx, net.JoinHostPort(host, port))
+		d, ferr := status.FetchOf(ctx, net.JoinHostPort(host, port))
 		if ferr == nil && d.Node == node {
 			return d, nil
 		}
@@ -105,7 +105,7 @@ func (w *Live) Status(ctx context.Context, node string) (*agent.StatusDoc, error
 }
 
 // peerHosts are the addresses in a status that may be another node's.
-func peerHosts(d *agent.StatusDoc) (hosts []string) {
+func peerHosts(d *status.Doc) (hosts []string) {
 	add := func(host string) {
 		if a, err := netip.ParseAddr(host); err == nil && host != d.Record.OwnAddr && !a.IsUnspecified() {
 			hosts = append(hosts, host)

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -19,10 +19,10 @@ type World interface {
 	Prefer(ctx context.Context, l crm.Location, pacemaker string) error
 	Withdraw(ctx context.Context, id string) error
 	Look(ctx context.Context) (*crm.Status, error)
-	Status(ctx context.Context, node string) (*agent.StatusDoc, error) // of the daemon of this or another node
-	Resolve(ctx context.Context) (string, error)                       // the address of the name, "" when it has none
-	Connect(ctx context.Context) pg.View                               // one attempt of a client
-	HasClient() bool                                                   // whether Connect may be called
+	Status(ctx context.Context, node string) (*status.Doc, error) // of the daemon of this or another node
+	Resolve(ctx context.Context) (string, error)                  // the address of the name, "" when it has none
+	Connect(ctx context.Context) pg.View                          // one attempt of a client
+	HasClient() bool                                              // whether Connect may be called
 }
 
 // State is how a switchover ended.
@@ -38,15 +38,15 @@ const (
 
 // Result is what came of a move.
 type Result struct {
-	State    State             `json:"state"`
-	Why      string            `json:"why,omitempty"` // of anything but moved
-	Promoted []string          `json:"promoted"`      // nodes that Pacemaker shows as promoted at the end
-	Began    time.Time         `json:"began"`
-	Seconds  float64           `json:"seconds"`
-	Outage   *float64          `json:"client_outage_seconds"` // what a client of the name saw; null when none was seen, or nobody looked
-	Episode  *agent.EpisodeDoc `json:"episode"`               // of the target's agent; null when it was not reached
-	Left     *crm.Location     `json:"leftover,omitempty"`
-	Command  string            `json:"command,omitempty"` // the next one to run
+	State    State              `json:"state"`
+	Why      string             `json:"why,omitempty"` // of anything but moved
+	Promoted []string           `json:"promoted"`      // nodes that Pacemaker shows as promoted at the end
+	Began    time.Time          `json:"began"`
+	Seconds  float64            `json:"seconds"`
+	Outage   *float64           `json:"client_outage_seconds"` // what a client of the name saw; null when none was seen, or nobody looked
+	Episode  *status.EpisodeDoc `json:"episode"`               // of the target's agent; null when it was not reached
+	Left     *crm.Location      `json:"leftover,omitempty"`
+	Command  string             `json:"command,omitempty"` // the next one to run
 }
 
 // Timing of a move.

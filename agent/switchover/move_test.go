@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -90,7 +90,7 @@ func (w *fakeWorld) Look(context.Context) (*crm.Status, error) {
 	return st, nil
 }
 
-func (w *fakeWorld) Status(_ context.Context, node string) (*agent.StatusDoc, error) {
+func (w *fakeWorld) Status(_ context.Context, node string) (*status.Doc, error) {
 	if node != w.here && w.hidden {
 		return nil, errors.New("refused")
 	}
@@ -103,14 +103,14 @@ func (w *fakeWorld) Status(_ context.Context, node string) (*agent.StatusDoc, er
 		b = drbd.RolePrimary
 	}
 	if node == "pg-a" {
-		return statusOf("pg-a", fromAddr, agent.PubIdle, a, b), nil
+		return statusOf("pg-a", fromAddr, status.PubIdle, a, b), nil
 	}
-	d := statusOf("pg-b", toAddr, agent.PubIdle, b, a)
+	d := statusOf("pg-b", toAddr, status.PubIdle, b, a)
 	if at > 4*time.Second {
-		d.Episode = &agent.EpisodeDoc{ID: 5, Cause: "operator", Outcome: "open", Phases: []agent.PhaseDoc{{Phase: "promoted", After: 2}}}
+		d.Episode = &status.EpisodeDoc{ID: 5, Cause: "operator", Outcome: "open", Phases: []status.PhaseDoc{{Phase: "promoted", After: 2}}}
 	}
 	if at > 8*time.Second {
-		d.Episode.Phases = append(d.Episode.Phases, agent.PhaseDoc{Phase: "writable", After: 6})
+		d.Episode.Phases = append(d.Episode.Phases, status.PhaseDoc{Phase: "writable", After: 6})
 	}
 	return d, nil
 }

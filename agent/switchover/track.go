@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -15,9 +15,9 @@ import (
 // seen is one look at what moves. What was not asked, or did not answer, is nil.
 type seen struct {
 	cluster      *crm.Status
-	local, there *agent.StatusDoc // of this node's daemon, and of the target's (the same one when this is the target)
-	resolver     string           // the address that the name has, "" when not known
-	view         *pg.View         // of a client that connects through the name
+	local, there *status.Doc // of this node's daemon, and of the target's (the same one when this is the target)
+	resolver     string      // the address that the name has, "" when not known
+	view         *pg.View    // of a client that connects through the name
 }
 
 // tracker folds looks into how far the move is. It is pure: the same looks give the same story.
@@ -27,7 +27,7 @@ type tracker struct {
 
 	done    map[string]bool // what was said
 	addr    string          // of the target, as far as it is known
-	episode *agent.EpisodeDoc
+	episode *status.EpisodeDoc
 
 	demoted, promoted, running bool // the role left; it is on the target; and PostgreSQL accepts writes there
 	named, connected           bool // the name answers the target's address; a client reaches it there
@@ -80,7 +80,7 @@ func (t *tracker) observe(s seen) (news []string) {
 }
 
 // roles are DRBD's, as the local daemon sees them, of the two nodes of the plan.
-func roles(d *agent.StatusDoc, p *Plan) (from, to drbd.Role) {
+func roles(d *status.Doc, p *Plan) (from, to drbd.Role) {
 	var peer drbd.Role
 	for _, c := range d.Drbd.Connections {
 		peer = c.PeerRole
@@ -119,7 +119,7 @@ func (t *tracker) watchCluster(st *crm.Status, say func(string, string, ...any))
 }
 
 // watchTarget follows the episode of the promotion, which the target's agent keeps.
-func (t *tracker) watchTarget(d *agent.StatusDoc, say func(string, string, ...any)) {
+func (t *tracker) watchTarget(d *status.Doc, say func(string, string, ...any)) {
 	p := t.plan
 	if d.Record.OwnAddr != "" {
 		t.addr = d.Record.OwnAddr
@@ -136,19 +136,14 @@ func (t *tracker) watchTarget(d *agent.StatusDoc, say func(string, string, ...an
 			t.running = true
 			fallthrough
 		case "mounted", "pg_started", "dns_accepted", "dns_insync":
-			say(ph.Phase, "%s", phaseWords[ph.Phase])
+			say(ph.Phase, "%s", status.PhaseText(ph.Phase))
 		}
 	}
 	for _, f := range d.Problems {
-		if name, held := strings.CutPrefix(f.Code, "held_"); held && slices.ContainsFunc(d.Publication.Holds, func(h agent.HoldDoc) bool { return h.Name == name }) {
+		if name, held := strings.CutPrefix(f.Code, "held_"); held && slices.ContainsFunc(d.Publication.Holds, func(h status.HoldDoc) bool { return h.Name == name }) {
 			say(f.Code, "the agent of %s does not publish yet: %s", p.To, f.Text)
 		}
 	}
-}
-
-var phaseWords = map[string]string{
-	"mounted": "filesystem mounted", "pg_started": "PostgreSQL answers", "writable": "PostgreSQL accepts writes",
-	"dns_accepted": "record accepted by Route 53", "dns_insync": "record in sync on all name servers",
 }
 
 // settled reports that the database works on the target, so that the constraint has nothing to hold any more. Without a word about PostgreSQL
@@ -169,7 +164,7 @@ func (t *tracker) missing() string {
 }
 
 // outage is what a client saw, the longer of what was measured here and what the target's agent has in its episode.
-func outage(here time.Duration, e *agent.EpisodeDoc) *float64 {
+func outage(here time.Duration, e *status.EpisodeDoc) *float64 {
 	longest := here.Seconds()
 	if e != nil && e.Outage != nil {
 		longest = max(longest, *e.Outage)

@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/explain"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // FuzzExplainStatus gives `explain` and `status` any document for the daemon's: one of another version, or of another program at the socket.
 func FuzzExplainStatus(f *testing.F) {
-	for _, d := range []*agent.StatusDoc{{}, standby(), promoted()} {
+	for _, d := range []*status.Doc{{}, standby(), promoted()} {
 		data, err := json.Marshal(d)
 		if err != nil {
 			f.Fatal(err)
@@ -20,11 +21,11 @@ func FuzzExplainStatus(f *testing.F) {
 	}
 	f.Add([]byte(`{"cluster":{"nodes":[{}]},"drbd":{"connections":[{}]},"episode":{},"client":{},"sources":[{}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var doc agent.StatusDoc
+		var doc status.Doc
 		if json.Unmarshal(data, &doc) != nil {
 			return
 		}
-		x := explain(&doc, time.Unix(1_800_000_000, 0), 10*time.Second)
+		x := explain.Status(&doc, time.Unix(1_800_000_000, 0), 10*time.Second)
 		if x.Verdict == "" {
 			t.Fatal("no verdict")
 		}

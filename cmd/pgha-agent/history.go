@@ -13,9 +13,9 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 func newHistory(file *string) *cobra.Command {
@@ -33,9 +33,9 @@ func newHistory(file *string) *cobra.Command {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // before the first episode there is no journal
 				return err
 			}
-			docs := []*agent.EpisodeDoc{}
+			docs := []*status.EpisodeDoc{}
 			for _, e := range entries {
-				docs = append(docs, agent.EntryDoc(&e))
+				docs = append(docs, status.EntryDoc(&e))
 			}
 			out := cmd.OutOrStdout()
 			if len(args) == 1 {
@@ -60,7 +60,7 @@ func newHistory(file *string) *cobra.Command {
 	return cmd
 }
 
-func find(docs []*agent.EpisodeDoc, arg string) (*agent.EpisodeDoc, error) {
+func find(docs []*status.EpisodeDoc, arg string) (*status.EpisodeDoc, error) {
 	if arg == "last" {
 		if len(docs) == 0 {
 			return nil, errors.New("no episodes yet")
@@ -79,7 +79,7 @@ func find(docs []*agent.EpisodeDoc, arg string) (*agent.EpisodeDoc, error) {
 	return nil, fmt.Errorf("no episode %d: see `pgha-agent history`", id)
 }
 
-func printHistory(w io.Writer, docs []*agent.EpisodeDoc) {
+func printHistory(w io.Writer, docs []*status.EpisodeDoc) {
 	if len(docs) == 0 {
 		fmt.Fprintln(w, "no episodes yet")
 		return
@@ -99,7 +99,7 @@ func printHistory(w io.Writer, docs []*agent.EpisodeDoc) {
 	t.Render()
 }
 
-func after(d *agent.EpisodeDoc, phase string) string {
+func after(d *status.EpisodeDoc, phase string) string {
 	for _, p := range d.Phases {
 		if p.Phase == phase {
 			return fmt.Sprintf("+%.1f s", p.After)
@@ -108,17 +108,10 @@ func after(d *agent.EpisodeDoc, phase string) string {
 	return "-"
 }
 
-// phaseText says each phase in an operator's words.
-var phaseText = map[string]string{
-	"peer_lost": "peer lost", "fence_requested": "fencing requested", "fenced": "peer fenced", "promoted": "DRBD promoted here", "mounted": "filesystem mounted",
-	"pg_started": "PostgreSQL answers", "writable": "PostgreSQL accepts writes", "dns_accepted": "record accepted by Route 53", "dns_insync": "record in sync",
-	"dns_observed": "resolver answers the new address", "complete": "complete",
-}
-
 const barWidth = 40
 
 // printTimeline prints one episode, with a bar for when each phase came.
-func printTimeline(w io.Writer, d *agent.EpisodeDoc) {
+func printTimeline(w io.Writer, d *status.EpisodeDoc) {
 	fmt.Fprintf(w, "episode %d on %s: %s, %s", d.ID, d.Node, d.Cause, d.Outcome)
 	if d.Peer != "" {
 		fmt.Fprintf(w, ", before: %s", d.Peer)
@@ -137,9 +130,9 @@ func printTimeline(w io.Writer, d *agent.EpisodeDoc) {
 			note = fmt.Sprintf("epoch %d, %d write(s)", d.Epoch, d.Writes)
 		}
 		n := int(p.After / total * barWidth)
-		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), phaseText[p.Phase], barWidth, strings.Repeat("─", n)+"●", note)
+		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), status.PhaseText(p.Phase), barWidth, strings.Repeat("─", n)+"●", note)
 	}
 	if d.Outage != nil {
-		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage, orDash(d.Answered))
+		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage, status.OrDash(d.Answered))
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 //go:embed ocf-metadata.xml
@@ -145,9 +145,9 @@ func (o ocf) trouble(ctx context.Context, wait time.Duration) error {
 	defer cancel()
 	var last error
 	for {
-		doc, err := agent.FetchStatus(ctx, cfg.State.ControlSocket)
+		doc, err := status.Fetch(ctx, cfg.State.ControlSocket)
 		if err == nil {
-			if err = unpublished(doc); err == nil || doc.Publication.State == agent.PubContested {
+			if err = unpublished(doc); err == nil || doc.Publication.State == status.PubContested {
 				return err // contested is final
 			}
 		}
@@ -163,14 +163,14 @@ func (o ocf) trouble(ctx context.Context, wait time.Duration) error {
 }
 
 // unpublished says why the record does not name this node, as its daemon knows it.
-func unpublished(d *agent.StatusDoc) error {
+func unpublished(d *status.Doc) error {
 	p := &d.Publication
 	switch {
-	case (p.State == agent.PubPublished || p.State == agent.PubObserved) && d.Record.Drift:
+	case (p.State == status.PubPublished || p.State == status.PubObserved) && d.Record.Drift:
 		return fmt.Errorf("the record was changed by somebody else: %s", d.Record.Addr)
-	case p.State == agent.PubPublished, p.State == agent.PubObserved:
+	case p.State == status.PubPublished, p.State == status.PubObserved:
 		return nil
-	case p.State == agent.PubHeld && len(p.Holds) > 0:
+	case p.State == status.PubHeld && len(p.Holds) > 0:
 		var holds []string
 		for _, h := range p.Holds {
 			holds = append(holds, h.Name)

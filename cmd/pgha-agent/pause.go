@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 func newPause(file *string) *cobra.Command {
@@ -41,7 +41,7 @@ func setPause(cmd *cobra.Command, file string, length time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := agent.Pause(cmd.Context(), cfg.State.ControlSocket, length); err != nil {
+	if err := status.Pause(cmd.Context(), cfg.State.ControlSocket, length); err != nil {
 		return err
 	}
 	if length == 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -28,7 +28,7 @@ func newStatus(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			doc, err := agent.FetchStatus(cmd.Context(), cfg.State.ControlSocket)
+			doc, err := status.Fetch(cmd.Context(), cfg.State.ControlSocket)
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func newTable(w io.Writer) table.Writer {
 	return t
 }
 
-func printStatus(w io.Writer, d *agent.StatusDoc) {
+func printStatus(w io.Writer, d *status.Doc) {
 	t := newTable(w)
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 110}})
 	row := func(name, format string, args ...any) { t.AppendRow(table.Row{name, fmt.Sprintf(format, args...)}) }
@@ -73,14 +73,14 @@ func printStatus(w io.Writer, d *agent.StatusDoc) {
 	row("node", "%s  (pgha-agent %s, %s)", d.Node, d.Version, d.Time.Format(time.RFC3339))
 	row("publication", "%s%s", d.Publication.State, publicationNote(d))
 	for _, h := range d.Publication.Holds {
-		if d.Publication.State != agent.PubIdle {
+		if d.Publication.State != status.PubIdle {
 			row("  held by", "%s: %s", h.Name, h.Text)
 		}
 	}
-	row("record", "%s  zone %s  resolver %s  own %s", d.Record.Name, orDash(d.Record.Addr), resolverAnswer(d), orDash(d.Record.OwnAddr))
-	row("  owner", "%s  epoch %d", orDash(d.Record.Owner), d.Record.Epoch)
+	row("record", "%s  zone %s  resolver %s  own %s", d.Record.Name, status.OrDash(d.Record.Addr), resolverAnswer(d), status.OrDash(d.Record.OwnAddr))
+	row("  owner", "%s  epoch %d", status.OrDash(d.Record.Owner), d.Record.Epoch)
 	if c := d.Cluster; c != nil {
-		row("cluster", "promoted %s  dc %s  fencing %s  maintenance %s", orDash(strings.Join(c.Promoted, ",")), orDash(c.DC), yesNo(c.FencingEnabled), yesNo(c.Maintenance))
+		row("cluster", "promoted %s  dc %s  fencing %s  maintenance %s", status.OrDash(strings.Join(c.Promoted, ",")), status.OrDash(c.DC), yesNo(c.FencingEnabled), yesNo(c.Maintenance))
 		for _, n := range c.Nodes {
 			row("  "+n.Name, "online %s  unclean %s  standby %s", yesNo(n.Online), yesNo(n.Unclean), yesNo(n.Standby))
 		}
@@ -113,7 +113,7 @@ func printStatus(w io.Writer, d *agent.StatusDoc) {
 	}
 }
 
-func printDrbd(row func(string, string, ...any), d *agent.StatusDoc) {
+func printDrbd(row func(string, string, ...any), d *status.Doc) {
 	if d.Drbd == nil {
 		row("drbd", "not known")
 		return
@@ -125,26 +125,12 @@ func printDrbd(row func(string, string, ...any), d *agent.StatusDoc) {
 	row("drbd", "%s  %s  disk %s", d.Drbd.Name, d.Drbd.Role, strings.Join(disks, ","))
 	for _, c := range d.Drbd.Connections {
 		for _, v := range c.PeerDevices {
-			row("  "+c.Name, "%s  peer %s  disk %s  %s%s", c.Connection, c.PeerRole, v.PeerDisk, v.Replication, syncNote(v.Done, v.ETASeconds, v.Stalled))
+			row("  "+c.Name, "%s  peer %s  disk %s  %s%s", c.Connection, c.PeerRole, v.PeerDisk, v.Replication, status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
 		}
 	}
 }
 
-func syncNote(done, eta *float64, stalled bool) string {
-	if done == nil {
-		return ""
-	}
-	note := fmt.Sprintf("  %.1f %% done", *done)
-	if eta != nil {
-		note += fmt.Sprintf(", %s left", (time.Duration(*eta) * time.Second).String())
-	}
-	if stalled {
-		note += ", STALLED"
-	}
-	return note
-}
-
-func publicationNote(d *agent.StatusDoc) string {
+func publicationNote(d *status.Doc) string {
 	p := &d.Publication
 	var notes []string
 	if p.LastFailure != "" && p.Attempts > 0 {
@@ -162,10 +148,10 @@ func publicationNote(d *agent.StatusDoc) string {
 	return "  (" + strings.Join(notes, "; ") + ")"
 }
 
-func clientNote(c *agent.ClientDoc) string {
+func clientNote(c *status.ClientDoc) string {
 	note := string(c.State)
 	if c.OK {
-		note = "ok, answered by " + orDash(c.Answered)
+		note = "ok, answered by " + status.OrDash(c.Answered)
 	} else if c.Error != "" {
 		note += "  " + c.Error
 	}
@@ -175,18 +161,11 @@ func clientNote(c *agent.ClientDoc) string {
 	return note
 }
 
-func resolverAnswer(d *agent.StatusDoc) string {
+func resolverAnswer(d *status.Doc) string {
 	if d.Record.ResolverAddr == nil {
 		return "?"
 	}
-	return orDash(*d.Record.ResolverAddr)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	return status.OrDash(*d.Record.ResolverAddr)
 }
 
 func yesNo(b *bool) string {

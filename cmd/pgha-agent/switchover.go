@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/crm"
 )
@@ -219,7 +220,7 @@ func printResult(w io.Writer, p *switchover.Plan, r *switchover.Result) {
 	case len(r.Promoted) == 1:
 		fmt.Fprintf(w, "Pacemaker shows %s as promoted.\n", r.Promoted[0])
 	default:
-		fmt.Fprintf(w, "Pacemaker shows no single promoted node now (%s).\n", orDash(strings.Join(r.Promoted, ", ")))
+		fmt.Fprintf(w, "Pacemaker shows no single promoted node now (%s).\n", status.OrDash(strings.Join(r.Promoted, ", ")))
 	}
 	if r.Outage != nil {
 		fmt.Fprintf(w, "A client of the name was without a server for %.1f s.\n", *r.Outage)

@@ -16,10 +16,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
 )
@@ -31,9 +32,9 @@ func TestVisibleNames(t *testing.T) {
 	section := func(title string, lines []string) {
 		fmt.Fprintf(&b, "# %s\n%s\n\n", title, strings.Join(lines, "\n"))
 	}
-	section("JSON: status", jsonNames(reflect.TypeFor[agent.StatusDoc]()))
-	section("JSON: history", jsonNames(reflect.TypeFor[agent.EpisodeDoc]()))
-	section("JSON: explain", jsonNames(reflect.TypeFor[explanation]()))
+	section("JSON: status", jsonNames(reflect.TypeFor[status.Doc]()))
+	section("JSON: history", jsonNames(reflect.TypeFor[status.EpisodeDoc]()))
+	section("JSON: explain", jsonNames(reflect.TypeFor[explain.Explanation]()))
 	section("JSON: doctor", jsonNames(reflect.TypeFor[doctor.Result]()))
 	section("JSON: switchover", jsonNames(reflect.TypeFor[switchoverDoc]()))
 	section("configuration", configNames())
@@ -51,7 +52,7 @@ func TestVisibleNames(t *testing.T) {
 	section("phases", phases)
 	section("causes", words(fsm.Causes))
 	section("outcomes", words(fsm.Outcomes))
-	section("publications", words(agent.Publications))
+	section("publications", words(status.Publications))
 	section("reasons of Route 53", words(route53.Reasons))
 	section("states of PostgreSQL", words(pg.States))
 	var checks []string

@@ -15,8 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/explain"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 func newWatch(file *string) *cobra.Command {
@@ -37,8 +38,8 @@ func newWatch(file *string) *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
-			fetch := func(ctx context.Context) (*agent.StatusDoc, error) {
-				return agent.FetchStatus(ctx, cfg.State.ControlSocket)
+			fetch := func(ctx context.Context) (*status.Doc, error) {
+				return status.Fetch(ctx, cfg.State.ControlSocket)
 			}
 			out := cmd.OutOrStdout()
 			if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -58,12 +59,12 @@ const minInterval = 100 * time.Millisecond
 // viewer shows one look at the daemon after the other. Either doc or fail is nil.
 type viewer interface {
 	open() error
-	show(now time.Time, doc *agent.StatusDoc, fail error) error
+	show(now time.Time, doc *status.Doc, fail error) error
 	close() error
 }
 
 // watch looks until ctx ends.
-func watch(ctx context.Context, interval time.Duration, fetch func(context.Context) (*agent.StatusDoc, error), v viewer) (err error) {
+func watch(ctx context.Context, interval time.Duration, fetch func(context.Context) (*status.Doc, error), v viewer) (err error) {
 	if err := v.open(); err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ const (
 type screen struct {
 	out  io.Writer
 	size func() (width, height int, err error)
-	last *agent.StatusDoc // the last good one
+	last *status.Doc // the last good one
 }
 
 func (s *screen) open() error { return s.write(enterScreen) }
@@ -115,12 +116,12 @@ func (s *screen) write(text string) error {
 	return err
 }
 
-func (s *screen) show(now time.Time, doc *agent.StatusDoc, fail error) error {
+func (s *screen) show(now time.Time, doc *status.Doc, fail error) error {
 	var body bytes.Buffer
 	if fail != nil {
 		fmt.Fprintf(&body, "%s  THE DAEMON DOES NOT ANSWER; the cluster goes on without it\n%v\n\n", now.Format(time.TimeOnly), fail)
 		if doc = s.last; doc != nil {
-			fmt.Fprintf(&body, "What it said last, %s ago:\n", ago(now.Sub(doc.Time)))
+			fmt.Fprintf(&body, "What it said last, %s ago:\n", status.Ago(now.Sub(doc.Time)))
 		}
 	} else {
 		s.last = doc
@@ -129,8 +130,8 @@ func (s *screen) show(now time.Time, doc *agent.StatusDoc, fail error) error {
 			word = "NOT READY"
 		}
 		fmt.Fprintf(&body, "%s  %s  (Ctrl-C ends)\n\n", now.Format(time.TimeOnly), word)
-		if age := now.Sub(doc.Time); age > oldAnswer {
-			fmt.Fprintf(&body, "THE DAEMON HANGS: its last step was %s ago\n\n", ago(age))
+		if age := now.Sub(doc.Time); age > explain.OldAnswer {
+			fmt.Fprintf(&body, "THE DAEMON HANGS: its last step was %s ago\n\n", status.Ago(age))
 		}
 	}
 	if doc != nil {
@@ -182,7 +183,7 @@ func (c *changes) open() error { return nil }
 
 func (c *changes) close() error { return nil }
 
-func (c *changes) show(now time.Time, doc *agent.StatusDoc, fail error) error {
+func (c *changes) show(now time.Time, doc *status.Doc, fail error) error {
 	var lines []string
 	if fail != nil {
 		lines = append(lines, "no daemon: "+fail.Error())
@@ -206,7 +207,7 @@ func (c *changes) show(now time.Time, doc *agent.StatusDoc, fail error) error {
 }
 
 // news returns a line for each phase that was not printed yet.
-func (c *changes) news(e *agent.EpisodeDoc) (lines []string) {
+func (c *changes) news(e *status.EpisodeDoc) (lines []string) {
 	first := !c.started
 	c.started = true
 	if e == nil {
@@ -225,7 +226,7 @@ func (c *changes) news(e *agent.EpisodeDoc) (lines []string) {
 	for _, p := range e.Phases {
 		if !c.phases[p.Phase] {
 			c.phases[p.Phase] = true
-			lines = append(lines, fmt.Sprintf("episode %d: T+%.2fs %s", e.ID, p.After, phaseText[p.Phase]))
+			lines = append(lines, fmt.Sprintf("episode %d: T+%.2fs %s", e.ID, p.After, status.PhaseText(p.Phase)))
 		}
 	}
 	if e.Outcome != c.outcome {
@@ -236,23 +237,23 @@ func (c *changes) news(e *agent.EpisodeDoc) (lines []string) {
 }
 
 // summary is what a change is measured by: nothing that moves all the time.
-func summary(d *agent.StatusDoc) string {
+func summary(d *status.Doc) string {
 	words := []string{"ready"}
 	if !d.Ready {
 		words[0] = "not-ready"
 	}
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	add("publication=%s", d.Publication.State)
-	if d.Publication.State != agent.PubIdle && len(d.Publication.Holds) > 0 {
+	if d.Publication.State != status.PubIdle && len(d.Publication.Holds) > 0 {
 		var holds []string
 		for _, h := range d.Publication.Holds {
 			holds = append(holds, h.Name)
 		}
 		add("held-by=%s", strings.Join(holds, ","))
 	}
-	add("zone=%s owner=%s epoch=%d resolver=%s", orDash(d.Record.Addr), orDash(d.Record.Owner), d.Record.Epoch, resolverAnswer(d))
+	add("zone=%s owner=%s epoch=%d resolver=%s", status.OrDash(d.Record.Addr), status.OrDash(d.Record.Owner), d.Record.Epoch, resolverAnswer(d))
 	if d.Cluster != nil {
-		add("promoted=%s", orDash(strings.Join(d.Cluster.Promoted, ",")))
+		add("promoted=%s", status.OrDash(strings.Join(d.Cluster.Promoted, ",")))
 	}
 	if d.Drbd != nil {
 		add("drbd=%s", d.Drbd.Role)

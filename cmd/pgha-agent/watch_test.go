@@ -14,12 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // look is what a fetch gives.
 type look struct {
-	doc *agent.StatusDoc
+	doc *status.Doc
 	err error
 }
 
@@ -30,7 +30,7 @@ func failover() []look {
 	second := held(5*time.Second, "peer_unclean")
 	second.Episode.Phases = second.Episode.Phases[:1]
 	third := promoted()
-	third.Publication.State, third.Episode = agent.PubPublished, episode(9*time.Second, "open")
+	third.Publication.State, third.Episode = status.PubPublished, episode(9*time.Second, "open")
 	late := third.Episode.Phases[1]
 	third.Episode.Phases = append(third.Episode.Phases[:1:1], third.Episode.Phases[2:]...)
 	fourth := promoted()
@@ -44,7 +44,7 @@ func play(t *testing.T, looks []look, v viewer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	fetch := func(context.Context) (*agent.StatusDoc, error) {
+	fetch := func(context.Context) (*status.Doc, error) {
 		next := looks[0]
 		if looks = looks[1:]; len(looks) == 0 {
 			time.AfterFunc(time.Second/2, cancel)
@@ -188,7 +188,7 @@ func TestWatchEndsWhenNobodyReads(t *testing.T) {
 	}
 	r.Close()
 	defer w.Close()
-	fetch := func(context.Context) (*agent.StatusDoc, error) { return standby(), nil }
+	fetch := func(context.Context) (*status.Doc, error) { return standby(), nil }
 	if err := watch(t.Context(), time.Second, fetch, &changes{out: w}); err == nil {
 		t.Error("no error")
 	}

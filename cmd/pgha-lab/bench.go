@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -52,17 +52,17 @@ func (v view) String() string {
 
 // benchRun is what one run measured. Times are seconds since the power cut, by the host's clock.
 type benchRun struct {
-	Mode     string           `json:"mode"`
-	At       time.Time        `json:"at"`
-	DRBD     string           `json:"drbd"`
-	Promoted float64          `json:"promoted"`
-	Accepted float64          `json:"accepted"`
-	Writable float64          `json:"writable"` // first commit over a direct connection, without the name
-	Started  float64          `json:"started"`  // the DNS resource's start had ended; shell only
-	CPU      float64          `json:"cpu"`      // seconds of the survivor's processor, of the agent or the aws commands
-	Calls    int              `json:"calls"`    // of the Route 53 API
-	Views    []benchView      `json:"views"`
-	Phases   []agent.PhaseDoc `json:"phases,omitempty"` // of the agent's episode; after_seconds since the power cut
+	Mode     string            `json:"mode"`
+	At       time.Time         `json:"at"`
+	DRBD     string            `json:"drbd"`
+	Promoted float64           `json:"promoted"`
+	Accepted float64           `json:"accepted"`
+	Writable float64           `json:"writable"` // first commit over a direct connection, without the name
+	Started  float64           `json:"started"`  // the DNS resource's start had ended; shell only
+	CPU      float64           `json:"cpu"`      // seconds of the survivor's processor, of the agent or the aws commands
+	Calls    int               `json:"calls"`    // of the Route 53 API
+	Views    []benchView       `json:"views"`
+	Phases   []status.PhaseDoc `json:"phases,omitempty"` // of the agent's episode; after_seconds since the power cut
 }
 
 type benchView struct {
@@ -333,7 +333,7 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 	r.Promoted = survivor.history.primarySince().Sub(cut).Seconds()
 	r.Writable = opened.at().Sub(cut).Seconds()
 	if mode != modeShell {
-		var d agent.StatusDoc
+		var d status.Doc
 		out, err := survivor.run(ctx, "pgha-agent status --json")
 		if out == "" {
 			return nil, err

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 func TestScenariosAreChosenByNumber(t *testing.T) {
@@ -151,9 +151,9 @@ func TestRoleIsReadFromTheEventsOfBothVersions(t *testing.T) {
 }
 
 func TestPhasesOutOfOrderAreNoticed(t *testing.T) {
-	phases := func(names ...string) (list []agent.PhaseDoc) {
+	phases := func(names ...string) (list []status.PhaseDoc) {
 		for _, n := range names {
-			list = append(list, agent.PhaseDoc{Phase: n})
+			list = append(list, status.PhaseDoc{Phase: n})
 		}
 		return list
 	}

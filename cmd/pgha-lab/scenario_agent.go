@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -85,7 +85,7 @@ func (t *trial) fencings(n *node) (count int) {
 }
 
 // episodes is what the journal of a node has of this trial.
-func (t *trial) episodes(ctx context.Context, n *node) (list []agent.EpisodeDoc, err error) {
+func (t *trial) episodes(ctx context.Context, n *node) (list []status.EpisodeDoc, err error) {
 	out, err := n.run(ctx, "pgha-agent history --json")
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (t *trial) episodes(ctx context.Context, n *node) (list []agent.EpisodeDoc,
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		return nil, fmt.Errorf("read the history of %s: %w", n.name, err)
 	}
-	return slices.DeleteFunc(list, func(d agent.EpisodeDoc) bool { return d.Start.Before(t.start) }), nil
+	return slices.DeleteFunc(list, func(d status.EpisodeDoc) bool { return d.Start.Before(t.start) }), nil
 }
 
 // journaledOnce checks that the journal has one episode of this trial, and how it ended.
@@ -168,7 +168,7 @@ func hookPublishes(ctx context.Context, t *trial) error {
 	t.say("%s: agent started again", s.name)
 	if err := t.await(ctx, time.Minute, s.name+": the agent knows the publication as its own", func() bool {
 		d, _ := t.status(ctx, s)
-		return d != nil && d.Publication.State == agent.PubObserved && d.Publication.Promotion == d.Record.Claim &&
+		return d != nil && d.Publication.State == status.PubObserved && d.Publication.Promotion == d.Record.Claim &&
 			d.Record.Owner == s.name
 	}); err != nil {
 		return err
@@ -339,7 +339,7 @@ func route53Rough(ctx context.Context, t *trial) error {
 		if err := t.moves(ctx, s, patience); err != nil {
 			return err
 		}
-		var d *agent.StatusDoc
+		var d *status.Doc
 		if err := t.await(ctx, time.Minute, s.name+": the episode is complete", func() bool {
 			d, _ = t.status(ctx, s)
 			return d != nil && d.Episode != nil && d.Episode.Outcome == "complete"
@@ -400,7 +400,7 @@ systemctl start --no-block pgha-agent`); err != nil {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(d.Problems, func(f agent.Finding) bool { return f.Code == "journal" })
+	i := slices.IndexFunc(d.Problems, func(f status.Problem) bool { return f.Code == "journal" })
 	t.expect(i >= 0 && strings.Contains(d.Problems[i].Text, "no space") && d.Problems[i].Remedy != "",
 		"the status says so: %s", asJSON(d.Problems))
 	t.expect(t.value(s, "pgha_journal_failures_total") >= 1, "%g failures to save were counted",
@@ -416,7 +416,7 @@ systemctl start --no-block pgha-agent`); err != nil {
 		list, err := t.episodes(ctx, s)
 		d, _ := t.status(ctx, s)
 		return err == nil && len(list) == 1 && list[0].Outcome == "complete" &&
-			d != nil && !slices.ContainsFunc(d.Problems, func(f agent.Finding) bool { return f.Code == "journal" })
+			d != nil && !slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return f.Code == "journal" })
 	}); err != nil {
 		return err
 	}

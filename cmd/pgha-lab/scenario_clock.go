@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 )
 
@@ -97,17 +97,17 @@ func (t *trial) restartAgent(ctx context.Context, n *node) error {
 	}
 	return t.await(ctx, patience, n.name+": agent restarted", func() bool {
 		d, _ := t.status(ctx, n)
-		return d != nil && d.Cluster != nil && d.Publication.State != agent.PubUnknown
+		return d != nil && d.Cluster != nil && d.Publication.State != status.PubUnknown
 	})
 }
 
 // heldByNothing waits until a promoted node's agent is content: were its peer unfenced in its eyes, it would hold the
 // record back and say so.
 func (t *trial) heldByNothing(ctx context.Context, n *node) error {
-	var d *agent.StatusDoc
+	var d *status.Doc
 	err := t.await(ctx, patience, n.name+": observed, and nothing is held back", func() bool {
 		d, _ = t.status(ctx, n)
-		return d != nil && d.Publication.State == agent.PubObserved && len(d.Publication.Holds) == 0
+		return d != nil && d.Publication.State == status.PubObserved && len(d.Publication.Holds) == 0
 	})
 	if d != nil && err != nil {
 		err = fmt.Errorf("%w: %s", err, asJSON(d.Publication))

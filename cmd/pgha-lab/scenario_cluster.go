@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 var clusterScenarios = []scenario{
@@ -38,7 +38,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 				for _, n := range t.nodes {
 					d, _ := t.status(ctx, n)
 					if d == nil || slices.ContainsFunc(d.Problems,
-						func(f agent.Finding) bool { return f.Code == "maintenance" }) != on {
+						func(f status.Problem) bool { return f.Code == "maintenance" }) != on {
 						return false
 					}
 				}
@@ -86,7 +86,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		t.expect(d.Publication.State == agent.PubObserved && d.Publication.Promotion == before.Publication.Promotion &&
+		t.expect(d.Publication.State == status.PubObserved && d.Publication.Promotion == before.Publication.Promotion &&
 			d.Record.Epoch == before.Record.Epoch,
 			"%s: the publication was %s, is %s", step.what, asJSON(before.Publication), asJSON(d.Publication))
 	}
@@ -96,7 +96,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 	for _, n := range t.nodes {
 		t.expect(t.calls(t.start, n)["ChangeResourceRecordSets"] == 0, "%s tried to write: %v", n.name, t.calls(t.start, n))
 		list, err := t.episodes(ctx, n)
-		t.expect(err == nil && !slices.ContainsFunc(list, func(d agent.EpisodeDoc) bool { return d.Promotion != "" }),
+		t.expect(err == nil && !slices.ContainsFunc(list, func(d status.EpisodeDoc) bool { return d.Promotion != "" }),
 			"%s saw a promotion: %s %v", n.name, asJSON(list), err)
 	}
 	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
@@ -143,7 +143,7 @@ func (t *trial) afterColdBoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == agent.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
+	t.expect(d.Publication.State == status.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
 	return t.finish(ctx, terms{publications: 1})
 }
 
@@ -223,10 +223,10 @@ func longRecovery(ctx context.Context, t *trial) error {
 		func() bool { return t.aws.record() == s.addr.String() }); err != nil {
 		return err
 	}
-	var said *agent.StatusDoc
+	var said *status.Doc
 	if err := t.await(ctx, 5*time.Minute, s.name+": observed, and PostgreSQL is starting up", func() bool {
 		d, _ := t.status(ctx, s)
-		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == agent.PubObserved {
+		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == status.PubObserved {
 			said = d
 		}
 		return said != nil && t.value(s, "pgha_postgres_state", "state", "starting_up") == 1 &&
@@ -234,8 +234,8 @@ func longRecovery(ctx context.Context, t *trial) error {
 	}); err != nil {
 		return err
 	}
-	t.expect(!said.Ready && slices.ContainsFunc(said.Problems, func(f agent.Finding) bool { return f.Code == "postgres" }),
-		"the status says so: %s", asJSON(said.Problems))
+	t.expect(!said.Ready && slices.ContainsFunc(said.Problems,
+		func(f status.Problem) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
 	starting := time.Now()
 	t.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
 	if err := t.moves(ctx, s, 10*time.Minute); err != nil {

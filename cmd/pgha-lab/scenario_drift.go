@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/route53"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -82,17 +82,17 @@ func (t *trial) settled(ctx context.Context, n *node) error {
 	return t.await(ctx, patience, n.name+": observed, and no drift", func() bool {
 		t.aws.resolver.Flush() // it remembers for a quarter of an hour that there was no address
 		d, _ := t.status(ctx, n)
-		return d != nil && d.Publication.State == agent.PubObserved && !slices.ContainsFunc(d.Problems, isDrift)
+		return d != nil && d.Publication.State == status.PubObserved && !slices.ContainsFunc(d.Problems, isDrift)
 	})
 }
 
-func isDrift(f agent.Finding) bool { return f.Code == "record_drift" }
+func isDrift(f status.Problem) bool { return f.Code == "record_drift" }
 
 // drift waits until an agent reports drift whose remedy contains some words.
 func (t *trial) drift(ctx context.Context, n *node, words string) error {
 	return t.await(ctx, patience, fmt.Sprintf("%s reports record_drift: %s", n.name, words), func() bool {
 		d, _ := t.status(ctx, n)
-		return d != nil && slices.ContainsFunc(d.Problems, func(f agent.Finding) bool {
+		return d != nil && slices.ContainsFunc(d.Problems, func(f status.Problem) bool {
 			return isDrift(f) && strings.Contains(f.Remedy, words)
 		})
 	})
@@ -170,7 +170,7 @@ func editedOwner(ctx context.Context, t *trial) error {
 	t.say("somebody writes a foreign ownership record: %s", foreign)
 	if err := t.await(ctx, patience, p.name+": contested", func() bool {
 		d, _ := t.status(ctx, p)
-		return d != nil && d.Publication.State == agent.PubContested
+		return d != nil && d.Publication.State == status.PubContested
 	}); err != nil {
 		return err
 	}

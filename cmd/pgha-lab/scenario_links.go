@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
 )
 
@@ -105,7 +105,7 @@ func (t *trial) unmoved(ctx context.Context, p *node, epoch float64) error {
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == agent.PubObserved && d.Ready, "%s is %s, not ready because of %v", p.name,
+	t.expect(d.Publication.State == status.PubObserved && d.Ready, "%s is %s, not ready because of %v", p.name,
 		d.Publication.State, d.Unready)
 	return t.finish(ctx, terms{publications: 0})
 }
@@ -197,7 +197,7 @@ func killPostgres(ctx context.Context, t *trial) error {
 // finds is whether a node's agent has a finding.
 func (t *trial) finds(ctx context.Context, n *node, code string) bool {
 	d, _ := t.status(ctx, n)
-	return d != nil && slices.ContainsFunc(d.Problems, func(f agent.Finding) bool { return f.Code == code })
+	return d != nil && slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return f.Code == code })
 }
 
 // loseDisk detaches the promoted node's disk, as on-io-error does. DRBD goes on with the peer's, and the database
@@ -324,8 +324,8 @@ func lateFencing(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == agent.PubIdle && slices.ContainsFunc(d.Publication.Holds,
-		func(h agent.HoldDoc) bool { return h.Name == "not_promoted" }),
+	t.expect(d.Publication.State == status.PubIdle && slices.ContainsFunc(d.Publication.Holds,
+		func(h status.HoldDoc) bool { return h.Name == "not_promoted" }),
 		"the survivor's publication is %s", asJSON(d.Publication))
 	t.expect(d.Episode != nil && d.Episode.Outcome == "open" && d.Episode.Writes == 0, "the survivor's episode is %s",
 		asJSON(d.Episode))

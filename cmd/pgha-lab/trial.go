@@ -14,8 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
 )
 
@@ -215,10 +215,10 @@ func (t *trial) cut(n *node) error {
 }
 
 // status is what the agent of a node says.
-func (t *trial) status(ctx context.Context, n *node) (*agent.StatusDoc, error) {
+func (t *trial) status(ctx context.Context, n *node) (*status.Doc, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	var d agent.StatusDoc
+	var d status.Doc
 	body, err := fetch(ctx, http.DefaultClient, "http://"+n.addr.String()+":9668/status")
 	if err == nil {
 		err = json.Unmarshal(body, &d)
@@ -289,7 +289,7 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 		want.outcome = "complete"
 	}
 	if want.outcome != "any" {
-		var d *agent.StatusDoc
+		var d *status.Doc
 		err := t.await(ctx, time.Minute, "the agent's episode is "+want.outcome, func() bool {
 			d, _ = t.status(ctx, p)
 			return d != nil && d.Episode != nil && d.Episode.Outcome == want.outcome
@@ -370,7 +370,7 @@ func longestOutage(w *appload.Writer) (longest time.Duration) {
 const clockFormat = "15:04:05.000"
 
 // inOrder is whether the phases that cannot come before others did not.
-func inOrder(phases []agent.PhaseDoc) bool {
+func inOrder(phases []status.PhaseDoc) bool {
 	order := []string{"fenced", "promoted", "dns_accepted", "dns_insync"}
 	last := -1
 	for _, p := range phases {

@@ -55,8 +55,8 @@ func Read(file string) (*Config, error) {
 }
 
 // Parse reads the text of a file with the given name: `section {`, `key: value`, `}`. As in Corosync
-// (exec/coroparse.c) a line with an opening brace begins a section whatever follows, and what follows a closing brace is
-// not looked at.
+// (exec/coroparse.c) a line with an opening brace begins a section whatever follows, and what follows a closing brace
+// is not looked at.
 func Parse(name, text string) (*Config, error) {
 	c := &Config{}
 	values := settings{}

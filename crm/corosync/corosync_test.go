@@ -27,20 +27,29 @@ func TestParse(t *testing.T) {
 		token, consensus, membership int // milliseconds
 		rest                         conf
 	}{
-		"the lab's":                     {string(text), 10000, 12000, 22000, conf{TokenGiven: true, Nodes: 2, TwoNode: true, WaitForAll: true}},
-		"the version decides":           {"totem {\n}\nquorum {\n}\n", 3000, 3600, 0, conf{}},
-		"0 is the default":              {"totem {\n token: 0\n consensus: 0\n}\n", 3000, 3600, 0, conf{}},
-		"a consensus without a token":   {"totem {\n consensus: 9000\n}\n", 3000, 9000, 0, conf{}},
-		"consensus follows the token":   {"totem {\n token: 1000\n}\n", 1000, 1200, 2200, conf{TokenGiven: true}},
-		"as AWS recommends":             {"totem {\n token: 30000\n consensus: 36000\n}\n", 30000, 36000, 66000, conf{TokenGiven: true}},
+		"the lab's": {
+			string(text), 10000, 12000, 22000, conf{TokenGiven: true, Nodes: 2, TwoNode: true, WaitForAll: true},
+		},
+		"the version decides":         {"totem {\n}\nquorum {\n}\n", 3000, 3600, 0, conf{}},
+		"0 is the default":            {"totem {\n token: 0\n consensus: 0\n}\n", 3000, 3600, 0, conf{}},
+		"a consensus without a token": {"totem {\n consensus: 9000\n}\n", 3000, 9000, 0, conf{}},
+		"consensus follows the token": {"totem {\n token: 1000\n}\n", 1000, 1200, 2200, conf{TokenGiven: true}},
+		"as AWS recommends": {
+			"totem {\n token: 30000\n consensus: 36000\n}\n", 30000, 36000, 66000, conf{TokenGiven: true},
+		},
 		"wait_for_all against two_node": {"quorum {\n two_node: 1\n wait_for_all: 0\n}", 3000, 3600, 0, conf{TwoNode: true}},
-		"the last one counts":           {"totem {\n token: 1000\n token: 2000\n}\n", 2000, 2400, 4400, conf{TokenGiven: true}},
-		"a third node adds":             {"totem {\n token: 1000\n}\n" + nodes(3), 1650, 1980, 3630, conf{TokenGiven: true, Nodes: 3}},
+		"the last one counts": {
+			"totem {\n token: 1000\n token: 2000\n}\n", 2000, 2400, 4400, conf{TokenGiven: true},
+		},
+		"a third node adds": {
+			"totem {\n token: 1000\n}\n" + nodes(3), 1650, 1980, 3630, conf{TokenGiven: true, Nodes: 3},
+		},
 		"a coefficient of 0": {
 			"totem {\n token: 1000\n token_coefficient: 0\n}\n" + nodes(4), 1000, 1200, 2200, conf{TokenGiven: true, Nodes: 4},
 		},
 		"no coefficient with two": {
-			"totem {\n token: 1000\n token_coefficient: 5000\n}\n" + nodes(2), 1000, 1200, 2200, conf{TokenGiven: true, Nodes: 2},
+			"totem {\n token: 1000\n token_coefficient: 5000\n}\n" + nodes(2),
+			1000, 1200, 2200, conf{TokenGiven: true, Nodes: 2},
 		},
 		"a device, and a token elsewhere": {
 			"# c\ntotem {\n token: 1000\n consensus: 2000\n interface {\n token: 9\n }\n}\n" +

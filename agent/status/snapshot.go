@@ -1,8 +1,11 @@
-package agent
+// Package status is what an agent knows, and how that is told: the snapshot of one moment, what is wrong in it, the JSON
+// documents made of it, the tables of holds and phases in an operator's words, and the client that asks a daemon for them.
+package status
 
 import (
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
@@ -13,6 +16,10 @@ import (
 
 // Snapshot is what the agent knows after one step of the loop. It is never changed after it was published.
 type Snapshot struct {
+	Config  *config.Config
+	Version string
+	Client  bool // whether there is a client's view
+
 	At    fsm.Time  // CLOCK_BOOTTIME of the step
 	Wall  time.Time // the same moment by the wall clock
 	State fsm.State
@@ -27,8 +34,10 @@ type Snapshot struct {
 	View     pg.View
 	ViewGap  fsm.Gap          // the client's last finished outage
 	Served   state.ClientSeen // the client's last success
+	Number   uint64           // of State.Episode, in the journal
+	Earlier  state.Entry      // the last episode, when it is of another boot: what its times count from
 
-	Sources [numSources]SourceState
+	Sources [NumSources]SourceState
 
 	FenceBans map[string]fsm.Time // constraints of the DRBD fence-peer handler, and when each was first seen; never changed
 
@@ -48,16 +57,16 @@ const (
 	SourceRoute53
 	SourceResolver
 	SourceClient
-	numSources
+	NumSources
 )
 
 // String returns the source's name, which is also its metric label.
 func (s Source) String() string {
-	return [numSources]string{"drbd", "crm", "postgres", "route53", "resolver", "client"}[s]
+	return [NumSources]string{"drbd", "crm", "postgres", "route53", "resolver", "client"}[s]
 }
 
-// asks reports whether the agent uses a source at all.
-func (a *Agent) asks(s Source) bool { return s != SourceClient || a.src.Client != nil }
+// Enabled reports whether the agent uses a source at all.
+func (s *Snapshot) Enabled(src Source) bool { return src != SourceClient || s.Client }
 
 // SourceState says how fresh a source is.
 type SourceState struct {
@@ -70,3 +79,30 @@ type SourceState struct {
 
 // WallOf converts a time of this boot to the wall clock, by the offset at the snapshot.
 func (s *Snapshot) WallOf(t fsm.Time) time.Time { return s.Wall.Add(t - s.At) }
+
+// FindResource returns the resource with a name.
+func FindResource(st drbd.Status, name string) (drbd.Resource, bool) {
+	for _, r := range st.Resources {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return drbd.Resource{}, false
+}
+
+// Resource returns the DRBD resource under the database.
+func (s *Snapshot) Resource() (drbd.Resource, bool) {
+	return FindResource(s.Drbd.Status, s.Config.Drbd.Resource)
+}
+
+// Asked records how a source answered.
+func (s *Snapshot) Asked(src Source, now fsm.Time, err error) {
+	st := &s.Sources[src]
+	st.Up, st.Err = err == nil, ""
+	if err != nil {
+		st.Failures++
+		st.Err = err.Error()
+		return
+	}
+	st.LastSuccess = now
+}

@@ -1,4 +1,4 @@
-package main
+package explain
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -22,13 +22,13 @@ func (e *explainer) explainRecord() {
 	case r.Drift:
 		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name, r.OwnAddr, e.published(), zoneHas(r))
 		e.out.WaitsFor = "a person: the agent does not take back what somebody changed"
-		e.raise(verdictProblem, "Find out who changed the zone: a person or another program. Then write the record again, on the promoted node:", "pgha-agent publish --once")
-	case p.State == agent.PubContested:
-		words = fmt.Sprintf("CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name, orDash(r.Addr), orDash(r.Owner), r.Epoch, p.Epoch)
+		e.raise(Problem, "Find out who changed the zone: a person or another program. Then write the record again, on the promoted node:", "pgha-agent publish --once")
+	case p.State == status.PubContested:
+		words = fmt.Sprintf("CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name, status.OrDash(r.Addr), status.OrDash(r.Owner), r.Epoch, p.Epoch)
 	case r.Addr == "":
 		words = fmt.Sprintf("%s has no address yet: nobody has published it. The promoted node's agent makes it.", r.Name)
 	case p.Promotion != "" && r.Claim == p.Promotion:
-		words = fmt.Sprintf("%s points at %s, because %s published it%s.", r.Name, r.Addr, orDash(r.Owner), e.published())
+		words = fmt.Sprintf("%s points at %s, because %s published it%s.", r.Name, r.Addr, status.OrDash(r.Owner), e.published())
 	case r.Owner == e.Node:
 		words = fmt.Sprintf("%s points at %s, because this node published it in an earlier promotion (epoch %d).", r.Name, r.Addr, r.Epoch)
 	case r.Owner != "":
@@ -38,17 +38,17 @@ func (e *explainer) explainRecord() {
 	}
 	if r.Read != nil {
 		if age := e.now.Sub(*r.Read); age > time.Minute {
-			words += fmt.Sprintf(" The zone was read %s ago.", ago(age))
+			words += fmt.Sprintf(" The zone was read %s ago.", status.Ago(age))
 		}
 	}
 	e.out.Record = words + e.resolver()
 }
 
-func zoneHas(r *agent.RecordDoc) string {
+func zoneHas(r *status.RecordDoc) string {
 	if r.Addr == "" {
 		return "no address"
 	}
-	return fmt.Sprintf("%s, owner %s, epoch %d", r.Addr, orDash(r.Owner), r.Epoch)
+	return fmt.Sprintf("%s, owner %s, epoch %d", r.Addr, status.OrDash(r.Owner), r.Epoch)
 }
 
 // published says when and by which promotion this node published, as far as it is known.
@@ -58,7 +58,7 @@ func (e *explainer) published() string {
 		words = fmt.Sprintf(" (epoch %d)", e.Publication.Epoch)
 	}
 	if at, ok := e.phase("dns_accepted"); ok {
-		words += fmt.Sprintf(" at %s, %s ago, in episode %d (%s)", at.Format(time.RFC3339), ago(e.now.Sub(at)), e.Episode.ID, e.Episode.Cause)
+		words += fmt.Sprintf(" at %s, %s ago, in episode %d (%s)", at.Format(time.RFC3339), status.Ago(e.now.Sub(at)), e.Episode.ID, e.Episode.Cause)
 	}
 	if id := e.Publication.Promotion; id != "" {
 		words += ", promotion " + id[:min(8, len(id))]
@@ -93,7 +93,7 @@ func (e *explainer) resolver() string {
 	if *r.ResolverAddr == "" {
 		words = " The resolver answers that there is no address"
 	}
-	if e.Publication.State != agent.PubPublished || r.Drift {
+	if e.Publication.State != status.PubPublished || r.Drift {
 		return words + ": one of the two is older."
 	}
 	const stale = "Ask the resolver yourself. If it stays, check the zone's association with this VPC and the TTL of the record before."
@@ -102,7 +102,7 @@ func (e *explainer) resolver() string {
 	insync, synced := e.phase("dns_insync")
 	switch {
 	case !known:
-		e.raise(verdictAttention, stale, dig)
+		e.raise(Attention, stale, dig)
 		return words + fmt.Sprintf(": longer than one TTL (%s) after the write that is wrong.", e.ttl)
 	case !synced && e.now.Sub(accepted) < patience+e.ttl:
 		e.wait("Route 53 to bring the record to all its servers, then one TTL for the resolver")
@@ -112,38 +112,38 @@ func (e *explainer) resolver() string {
 	}
 	left := insync.Add(e.ttl).Sub(e.now)
 	if left > 0 {
-		e.wait(fmt.Sprintf("the resolver to forget the old address, %s at most", ago(left)))
-		return words + fmt.Sprintf(", the old address: for %s more at most (TTL %s).", ago(left), e.ttl)
+		e.wait(fmt.Sprintf("the resolver to forget the old address, %s at most", status.Ago(left)))
+		return words + fmt.Sprintf(", the old address: for %s more at most (TTL %s).", status.Ago(left), e.ttl)
 	}
-	e.raise(verdictAttention, stale, dig)
-	return words + fmt.Sprintf(", and should have stopped %s ago (TTL %s).", ago(-left), e.ttl)
+	e.raise(Attention, stale, dig)
+	return words + fmt.Sprintf(", and should have stopped %s ago (TTL %s).", status.Ago(-left), e.ttl)
 }
 
 // explainNode says why this node publishes or not.
 func (e *explainer) explainNode() {
-	e.out.Holds = []agent.HoldDoc{}
+	e.out.Holds = []status.HoldDoc{}
 	switch e.Publication.State {
-	case agent.PubIdle:
+	case status.PubIdle:
 		e.explainIdle()
-	case agent.PubWriting:
+	case status.PubWriting:
 		e.out.Node = e.Node + " is promoted, and its write is on the way to Route 53."
 		e.wait("the answer of Route 53" + e.since())
-	case agent.PubPublished:
+	case status.PubPublished:
 		e.out.Node = e.Node + " is promoted and has published its address."
 		if e.Record.ResolverAddr == nil && !e.Record.Drift {
 			e.wait("the resolver's first answer")
 		}
-	case agent.PubObserved:
+	case status.PubObserved:
 		e.out.Node = e.Node + " is promoted and has published its address, and the resolver answers it."
-	case agent.PubContested:
+	case status.PubContested:
 		e.out.Node = "This node published, and another one claimed the record later. It does not take the record back: it waits until it is demoted, or promoted anew."
 		next := "Compare on both nodes which one is promoted. If it is the other, all is well. If it is this one alone, move the database once."
 		e.out.WaitsFor = "a new promotion, of this node or of the other"
-		e.raise(verdictProblem, next, "crm_mon -1")
+		e.raise(Problem, next, "crm_mon -1")
 	default: // held, unknown
 		holds, first := e.holdsInOrder()
 		e.out.Holds = holds
-		if e.Publication.State == agent.PubHeld {
+		if e.Publication.State == status.PubHeld {
 			e.out.Node = e.Node + " is promoted and does not publish."
 		} else {
 			e.out.Node = "It is not known whether " + e.Node + " is promoted, so it publishes nothing. If it is the standby, then DRBD not Primary and PostgreSQL not running are as they should be."
@@ -152,11 +152,11 @@ func (e *explainer) explainNode() {
 			e.note("Failed writes in a row: %d. The last reason of the API: %s.", n, e.Publication.LastFailure)
 		}
 		if first.name == "" || e.passing(first) {
-			e.wait(first.waits + e.since())
+			e.wait(first.WaitsFor + e.since())
 			return
 		}
-		e.out.WaitsFor = first.waits + e.since()
-		e.raise(verdictProblem, first.next, first.command)
+		e.out.WaitsFor = first.WaitsFor + e.since()
+		e.raise(Problem, first.Next, first.Command)
 	}
 }
 
@@ -168,7 +168,7 @@ func (e *explainer) explainIdle() {
 		return
 	}
 	lost := func(name string) bool {
-		return slices.ContainsFunc(c.Nodes, func(n agent.NodeDoc) bool { return n.Name == name && (isFalse(n.Online) || isTrue(n.Unclean)) })
+		return slices.ContainsFunc(c.Nodes, func(n status.NodeDoc) bool { return n.Name == name && (isFalse(n.Online) || isTrue(n.Unclean)) })
 	}
 	switch promoted := strings.Join(c.Promoted, ", "); {
 	case promoted == "" && e.young():
@@ -177,7 +177,7 @@ func (e *explainer) explainIdle() {
 	case promoted == "":
 		e.out.Node = "No node is promoted: the database is down. Pacemaker has to promote one; this agent only publishes it then."
 		e.out.WaitsFor = "Pacemaker to promote a node" + e.since()
-		e.raise(verdictProblem, "See why Pacemaker promotes no node: failures, fencing, constraints, promotion scores.", "crm_mon -1rfA")
+		e.raise(Problem, "See why Pacemaker promotes no node: failures, fencing, constraints, promotion scores.", "crm_mon -1rfA")
 	case lost(c.Promoted[0]):
 		e.out.Node = fmt.Sprintf("%s is not promoted. %s was, and is lost; Pacemaker promotes this node when %s has been fenced.", e.Node, promoted, promoted)
 		if e.young() {
@@ -185,7 +185,7 @@ func (e *explainer) explainIdle() {
 			return
 		}
 		e.out.WaitsFor = "the fencing of " + promoted + e.since()
-		e.raise(verdictProblem, "Find out why "+promoted+" is not fenced, and mend the fence device.", "stonith_admin --history '*'")
+		e.raise(Problem, "Find out why "+promoted+" is not fenced, and mend the fence device.", "stonith_admin --history '*'")
 	default:
 		e.out.Node = fmt.Sprintf("%s is not promoted, %s is: nothing to publish here.", e.Node, promoted)
 		r := &e.Record
@@ -193,7 +193,7 @@ func (e *explainer) explainIdle() {
 		moved := r.ResolverAddr != nil && *r.ResolverAddr != r.Addr // since the zone was read, which a standby does rarely
 		if (missing || r.Owner == e.Node) && !moved {
 			e.out.Node += " But the record, as it was read here, does not say so."
-			e.raise(verdictAttention, "See on "+promoted+" why it does not publish.", "pgha-agent explain")
+			e.raise(Attention, "See on "+promoted+" why it does not publish.", "pgha-agent explain")
 		}
 	}
 }
@@ -207,25 +207,25 @@ var standing = []string{"fencing_disabled", "http", "journal", "config", "config
 // explainRest has a line for each of the other things that matter.
 func (e *explainer) explainRest() {
 	if until := e.Publication.PausedUntil; until != nil {
-		e.raise(verdictAttention, "End the pause when the record may move.", "pgha-agent resume")
-		e.note("Paused until %s (%s more): a promotion of this node would not be published.", until.Format(time.RFC3339), ago(until.Sub(e.now)))
+		e.raise(Attention, "End the pause when the record may move.", "pgha-agent resume")
+		e.note("Paused until %s (%s more): a promotion of this node would not be published.", until.Format(time.RFC3339), status.Ago(until.Sub(e.now)))
 	}
 	for _, p := range e.Problems {
 		e.explainFinding(p)
 	}
-	for _, why := range e.Unready { // those of the sources; the rest are findings
-		if name, _, ok := strings.Cut(why, ": no answer for too long"); ok && e.source(name).Error == "" && !e.neverAsked(name) {
-			e.raise(verdictProblem, "See why "+name+" is silent.", "journalctl -u pgha-agent -n 50")
-			e.note("%s", why+".")
+	for _, s := range e.Sources {
+		if s.Stale && s.Error == "" && !e.neverAsked(s.Name) {
+			e.raise(Problem, "See why "+s.Name+" is silent.", "journalctl -u pgha-agent -n 50")
+			e.note("%s: no answer for too long.", s.Name)
 		}
 	}
 	e.explainDrbd()
-	if !e.Ready && e.out.Verdict == verdictOK {
-		e.raise(verdictAttention, "See what makes this node not ready.", "pgha-agent status")
+	if !e.Ready && e.out.Verdict == OK {
+		e.raise(Attention, "See what makes this node not ready.", "pgha-agent status")
 		e.note("Not ready: %s.", strings.Join(e.Unready, "; "))
 	}
-	if c := e.Client; c != nil && !c.OK && c.Error != "" && e.Publication.State == agent.PubObserved {
-		e.raise(verdictAttention, "Try it as a client does.", "psql -h "+e.Record.Name)
+	if c := e.Client; c != nil && !c.OK && c.Error != "" && e.Publication.State == status.PubObserved {
+		e.raise(Attention, "Try it as a client does.", "psql -h "+e.Record.Name)
 		e.note("A client of the name gets no server from here: %s.", c.Error)
 	}
 }
@@ -239,13 +239,13 @@ var sourceStep = map[string]string{
 	"resolver": "journalctl -u pgha-agent -n 50",
 }
 
-func (e *explainer) explainFinding(p agent.Finding) {
+func (e *explainer) explainFinding(p status.Problem) {
 	name, isSource := strings.CutPrefix(p.Code, "source_")
 	if strings.HasPrefix(p.Code, "held_") || slices.Contains(explained, p.Code) || p.Code == "paused" {
 		return
 	}
 	heldBy := func(name string) bool {
-		return slices.ContainsFunc(e.out.Holds, func(h agent.HoldDoc) bool { return h.Name == name })
+		return slices.ContainsFunc(e.out.Holds, func(h status.HoldDoc) bool { return h.Name == name })
 	}
 	words := p.Text + "."
 	if !isSource {
@@ -258,26 +258,26 @@ func (e *explainer) explainFinding(p agent.Finding) {
 		e.note("%s", words) // part of every failover: what it waits for has been said
 		return
 	}
-	v := verdictAttention
-	if p.Severity == agent.Critical && !slices.Contains(standing, p.Code) {
-		v = verdictProblem
+	v := Attention
+	if p.Severity == status.Critical && !slices.Contains(standing, p.Code) {
+		v = Problem
 	}
 	next, command := words, ""
 	switch {
 	case isSource:
 		if age := e.source(name).Age; age != nil {
-			words += fmt.Sprintf(" It last answered %s ago.", ago(time.Duration(*age*float64(time.Second))))
+			words += fmt.Sprintf(" It last answered %s ago.", status.Ago(time.Duration(*age*float64(time.Second))))
 		}
 		next, command = "See why "+name+" does not answer.", sourceStep[name]
 		if e.young() {
-			v = verdictAttention
+			v = Attention
 		}
 	case p.Code == "split_brain" || p.Code == "maintenance":
 		if heldBy(p.Code) {
 			return
 		}
-		_, a := e.adviceFor(agent.HoldDoc{Name: p.Code})
-		next, command = a.next, a.command
+		_, a := e.adviceFor(status.HoldDoc{Name: p.Code})
+		next, command = a.Next, a.Command
 	case p.Code == "crm_slow" && heldBy("crm_unknown"), p.Code == "fence_history" && heldBy("peer_unfenced"):
 		return // said with the hold
 	case p.Code == "crm_slow":
@@ -308,13 +308,13 @@ func (e *explainer) explainDrbd() {
 	const see = "drbdsetup status"
 	for _, v := range e.Drbd.Devices {
 		if v.Disk != "UpToDate" {
-			e.raise(verdictAttention, "See what DRBD says. This node cannot take over until its disk is UpToDate.", see)
+			e.raise(Attention, "See what DRBD says. This node cannot take over until its disk is UpToDate.", see)
 			e.note("The local disk of DRBD is %s.", v.Disk)
 		}
 	}
 	for _, c := range e.Drbd.Connections {
 		if c.Connection != "Connected" {
-			e.raise(verdictAttention, "Bring "+c.Name+" back, or the connection to it: now there is one copy of the data.", see)
+			e.raise(Attention, "Bring "+c.Name+" back, or the connection to it: now there is one copy of the data.", see)
 			words := fmt.Sprintf("DRBD is not connected to %s (%s): nothing is replicated.", c.Name, c.Connection)
 			if c.SplitBrain == "suspected" {
 				words += " It may be a split brain."
@@ -324,8 +324,8 @@ func (e *explainer) explainDrbd() {
 		}
 		for _, v := range c.PeerDevices {
 			if v.PeerDisk != "UpToDate" {
-				e.raise(verdictAttention, "Wait until both disks are UpToDate: until then there is one good copy.", see)
-				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication, syncNote(v.Done, v.ETASeconds, v.Stalled))
+				e.raise(Attention, "Wait until both disks are UpToDate: until then there is one good copy.", see)
+				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication, status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package agent
+package status
 
 import (
 	"fmt"
@@ -35,9 +35,9 @@ func (s *Snapshot) unreadHistory() string {
 
 const unreadHistoryRemedy = "`sudo -u pgha stonith_admin --history '*'` and `journalctl -t pacemaker-fenced` say why"
 
-// holdDoc says what a condition means and what to do about it, as exactly as what is known allows.
-func (s *Snapshot) holdDoc(h fsm.Hold) HoldDoc {
-	d := holdDoc(h)
+// HoldDoc says what a condition means and what to do about it, as exactly as what is known allows.
+func (s *Snapshot) HoldDoc(h fsm.Hold) HoldDoc {
+	d := NewHoldDoc(h)
 	switch h {
 	case fsm.HoldCrmUnknown:
 		if s.LookTook > fsm.MaxLookAge {
@@ -87,4 +87,41 @@ func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 		d.Remedy = fmt.Sprintf("see the fence device. A history that was cleaned up, or lost in a restart of Pacemaker, "+
 			"does not come back: only when %s is off for certain (EC2 says stopped), `stonith_admin --confirm %[1]s`", name)
 	}
+}
+
+// Ago says a duration as a person would: no more than two units.
+func Ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", max(0, d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%d days", int(d.Hours())/24)
+	}
+}
+
+// SyncNote says how far a resync is, "" when there is none.
+func SyncNote(done, eta *float64, stalled bool) string {
+	if done == nil {
+		return ""
+	}
+	note := fmt.Sprintf("  %.1f %% done", *done)
+	if eta != nil {
+		note += fmt.Sprintf(", %s left", (time.Duration(*eta) * time.Second).String())
+	}
+	if stalled {
+		note += ", STALLED"
+	}
+	return note
+}
+
+// OrDash stands in for a text that is empty.
+func OrDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

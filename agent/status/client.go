@@ -1,4 +1,4 @@
-package agent
+package status
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// FetchStatus asks the daemon for its status over the control socket.
-func FetchStatus(ctx context.Context, socket string) (*StatusDoc, error) {
+// Fetch asks the daemon for its status over the control socket.
+func Fetch(ctx context.Context, socket string) (*Doc, error) {
 	body, err := control(ctx, socket, http.MethodGet, "/status", nil)
 	if err != nil {
 		return nil, err
@@ -21,16 +21,16 @@ func FetchStatus(ctx context.Context, socket string) (*StatusDoc, error) {
 	return readStatus(body)
 }
 
-func readStatus(body []byte) (*StatusDoc, error) {
-	var doc StatusDoc
+func readStatus(body []byte) (*Doc, error) {
+	var doc Doc
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("read status: %w", err)
 	}
 	return &doc, nil
 }
 
-// FetchStatusOf asks another node's daemon for its status, where it serves metrics: address is host:port.
-func FetchStatusOf(ctx context.Context, address string) (*StatusDoc, error) {
+// FetchOf asks another node's daemon for its status, where it serves metrics: address is host:port.
+func FetchOf(ctx context.Context, address string) (*Doc, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	// A transport of its own: no proxy between the nodes.

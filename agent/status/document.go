@@ -1,4 +1,4 @@
-package agent
+package status
 
 import (
 	"time"
@@ -27,7 +27,8 @@ const (
 // Publications lists every Publication.
 var Publications = []Publication{PubUnknown, PubIdle, PubHeld, PubWriting, PubPublished, PubObserved, PubContested}
 
-func publicationOf(s *Snapshot) Publication {
+// Publication says how far the promotion has come.
+func (s *Snapshot) Publication() Publication {
 	st := &s.State
 	switch {
 	case st.Contested:
@@ -47,14 +48,14 @@ func publicationOf(s *Snapshot) Publication {
 	}
 }
 
-// StatusDoc is the JSON of /status and of `pgha-agent status --json`. Fields are only ever added. What is not known is null or absent.
-type StatusDoc struct {
+// Doc is the JSON of /status and of `pgha-agent status --json`. Fields are only ever added. What is not known is null or absent.
+type Doc struct {
 	Version     string             `json:"version"`
 	Node        string             `json:"node"`
 	Time        time.Time          `json:"time"`
 	Ready       bool               `json:"ready"`
 	Unready     []string           `json:"unready"`
-	Problems    []Finding          `json:"problems"`
+	Problems    []Problem          `json:"problems"`
 	Publication PublicationDoc     `json:"publication"`
 	Cluster     *ClusterDoc        `json:"cluster"`
 	Drbd        *drbd.DumpResource `json:"drbd"`
@@ -165,6 +166,7 @@ type SourceDoc struct {
 	Age      *float64 `json:"age_seconds"` // since the last success; null when there was none
 	Failures uint64   `json:"failures"`
 	Error    string   `json:"error,omitempty"`
+	Stale    bool     `json:"stale"` // no answer for too long: the node is not ready
 }
 
 // EpisodeDoc is the story of one promotion.
@@ -215,34 +217,34 @@ func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *
 // EntryDoc makes the document of a journal entry.
 func EntryDoc(e *state.Entry) *EpisodeDoc { return NewEpisodeDoc(&e.Episode, e.Node, e.Wall) }
 
-// episodeDoc makes the document of the agent's present or last episode, as the journal has it.
-func (a *Agent) episodeDoc(e fsm.Episode, s *Snapshot) *EpisodeDoc {
+// EpisodeDoc makes the document of the present or last episode, under its number in the journal.
+func (s *Snapshot) EpisodeDoc(e fsm.Episode, number uint64) *EpisodeDoc {
 	wall := s.WallOf
-	if e.ID == a.earlier.Episode.ID {
-		wall = a.earlier.Wall
+	if e.ID == s.Earlier.Episode.ID {
+		wall = s.Earlier.Wall
 	}
-	e.ID = a.journal.Number(e.ID)
-	return NewEpisodeDoc(&e, a.id.node, wall)
+	e.ID = number
+	return NewEpisodeDoc(&e, s.Config.Node.Name, wall)
 }
 
-// Status makes the document of a snapshot.
-func (a *Agent) Status(s *Snapshot) *StatusDoc {
+// Doc makes the document of a snapshot.
+func (s *Snapshot) Doc() *Doc {
 	st := &s.State
-	unready := a.unready(s)
-	d := &StatusDoc{
-		Version: a.opts.Version, Node: a.id.node, Time: s.Wall, Ready: len(unready) == 0, Unready: append([]string{}, unready...),
-		Problems:    append([]Finding{}, a.Problems(s)...),
-		Publication: a.publicationDoc(s),
-		Cluster:     a.clusterDoc(s),
+	unready := s.Unready()
+	d := &Doc{
+		Version: s.Version, Node: s.Config.Node.Name, Time: s.Wall, Ready: len(unready) == 0, Unready: append([]string{}, unready...),
+		Problems:    append([]Problem{}, s.Problems()...),
+		Publication: s.publicationDoc(),
+		Cluster:     s.clusterDoc(),
 		Postgres: PostgresDoc{
 			State: s.Postgres.State, Error: s.Postgres.Err, Version: s.Postgres.Version, Timeline: s.Postgres.Timeline,
 			LSN: s.Postgres.LSN, Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
 		},
 		Record: RecordDoc{
-			Name: a.cfg.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
+			Name: s.Config.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
 			Claim: st.Zone.Claim, Drift: st.Drift(),
 		},
-		Episode: a.episodeDoc(st.Episode, s),
+		Episode: s.EpisodeDoc(st.Episode, s.Number),
 	}
 	if d.Postgres.State == "" {
 		d.Postgres.State = pg.StateUnknown
@@ -256,10 +258,10 @@ func (a *Agent) Status(s *Snapshot) *StatusDoc {
 	if st.Resolved.OK {
 		d.Record.ResolverAddr = &st.Resolved.Addr
 	}
-	if res, ok := findResource(s.Drbd.Status, a.cfg.Drbd.Resource); ok && s.Drbd.Live {
+	if res, ok := s.Resource(); ok && s.Drbd.Live {
 		d.Drbd = &drbd.NewDump(drbd.Status{Resources: []drbd.Resource{res}}).Resources[0]
 	}
-	if a.src.Client != nil {
+	if s.Client {
 		d.Client = &ClientDoc{OK: s.View.OK, State: s.View.State, Error: s.View.Err}
 		if s.View.Answered.IsValid() {
 			d.Client.Answered = s.View.Answered.String()
@@ -268,29 +270,29 @@ func (a *Agent) Status(s *Snapshot) *StatusDoc {
 			d.Client.LastOutage = new((s.ViewGap.To - s.ViewGap.From).Seconds())
 		}
 	}
-	for src, state := range s.Sources {
-		if !a.asks(Source(src)) {
+	for src, source := range s.Sources {
+		if !s.Enabled(Source(src)) {
 			continue
 		}
-		doc := SourceDoc{Name: Source(src).String(), Up: state.Up, Failures: state.Failures, Error: state.Err}
-		if state.LastSuccess != 0 {
-			doc.Age = new(max(0, (s.At - state.LastSuccess).Seconds()))
+		doc := SourceDoc{Name: Source(src).String(), Up: source.Up, Failures: source.Failures, Error: source.Err, Stale: s.stale(Source(src))}
+		if source.LastSuccess != 0 {
+			doc.Age = new(max(0, (s.At - source.LastSuccess).Seconds()))
 		}
 		d.Sources = append(d.Sources, doc)
 	}
 	return d
 }
 
-func (a *Agent) publicationDoc(s *Snapshot) PublicationDoc {
+func (s *Snapshot) publicationDoc() PublicationDoc {
 	st := &s.State
 	d := PublicationDoc{
-		State: publicationOf(s), Promotion: st.Promotion, Epoch: st.Epoch, Attempts: st.Retry.N, LastFailure: st.Retry.Reason, Holds: []HoldDoc{},
+		State: s.Publication(), Promotion: st.Promotion, Epoch: st.Epoch, Attempts: st.Retry.N, LastFailure: st.Retry.Reason, Holds: []HoldDoc{},
 	}
 	if d.State == PubIdle {
-		d.Holds = append(d.Holds, s.holdDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
+		d.Holds = append(d.Holds, s.HoldDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
 	} else if !st.Settled() {
 		for _, h := range s.Holds.List() {
-			d.Holds = append(d.Holds, s.holdDoc(h))
+			d.Holds = append(d.Holds, s.HoldDoc(h))
 		}
 	}
 	if st.PausedUntil > s.At {
@@ -299,15 +301,16 @@ func (a *Agent) publicationDoc(s *Snapshot) PublicationDoc {
 	return d
 }
 
-func holdDoc(h fsm.Hold) HoldDoc { return HoldDoc{h.String(), holdHelp[h][0], holdHelp[h][1]} }
+// NewHoldDoc makes the document of a hold, as the table of holds has it.
+func NewHoldDoc(h fsm.Hold) HoldDoc { return HoldDoc{h.String(), HoldOf(h).Text, HoldOf(h).Remedy} }
 
-func (a *Agent) clusterDoc(s *Snapshot) *ClusterDoc {
+func (s *Snapshot) clusterDoc() *ClusterDoc {
 	if s.Crm == nil {
 		return nil
 	}
 	d := &ClusterDoc{
 		Seen: s.WallOf(s.State.Cluster.At), LookSeconds: s.LookTook.Seconds(), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum), FencingEnabled: known(s.Crm.FencingEnabled),
-		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(a.id.clone), Nodes: []NodeDoc{},
+		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(s.Config.Cluster.Promotable), Nodes: []NodeDoc{},
 	}
 	if d.Promoted == nil {
 		d.Promoted = []string{}

@@ -1,4 +1,4 @@
-package agent
+package status
 
 import (
 	"fmt"
@@ -8,61 +8,29 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// Finding is something that an operator should know, with what to do about it.
-type Finding struct {
+// Problem is something that an operator should know, with what to do about it.
+type Problem struct {
 	Code     string `json:"code"`     // from a closed set
 	Severity string `json:"severity"` // warning or critical
 	Text     string `json:"text"`
 	Remedy   string `json:"remedy,omitempty"`
 }
 
-// Severities of a Finding.
+// Severities of a Problem.
 const (
 	Warning  = "warning"
 	Critical = "critical"
 )
 
-// holdHelp says for each condition what it means and what the operator can do.
-var holdHelp = map[fsm.Hold][2]string{
-	fsm.HoldNotPromoted:      {"this node is not the promoted one", ""},
-	fsm.HoldCrmUnknown:       {"no fresh answer from crm_mon", "see `systemctl status pacemaker`; is user pgha in group haclient?"},
-	fsm.HoldNodeOffline:      {"Pacemaker does not count this node as online", "see `crm_mon -1` on both nodes"},
-	fsm.HoldNodeUnclean:      {"Pacemaker counts this node as unclean: it may be fenced", "see the fencing history: `stonith_admin --history '*'`"},
-	fsm.HoldNodeStandby:      {"this node is in standby", "`pcs node unstandby` when it should take part again"},
-	fsm.HoldNodePending:      {"this node is still joining the cluster", "wait; if it lasts, see the Pacemaker log"},
-	fsm.HoldMaintenance:      {"cluster, node or resource is in maintenance, or unmanaged", "nothing is written until maintenance ends, by hand or not"},
-	fsm.HoldManyPromoted:     {"more than one node is shown as promoted", "wait for fencing; if it lasts, find out which node has the data before anything else"},
-	fsm.HoldPromotionPending: {"a promote, demote, start or stop is in flight here", "wait"},
-	fsm.HoldPeerUnknown:      {"the cluster has no other node, or too many", "see `crm_mon -1`"},
-	fsm.HoldPeerUnclean:      {"the other node is lost and not fenced yet", "see the fence device: `stonith_admin --history '*'`, then `crm_resource --cleanup -r <fence device>`"},
-	fsm.HoldPeerUnfenced:     {"the other node was lost while it was promoted, and no fencing has succeeded since", "see the fence device; `stonith_admin --confirm <node>` only when that node is off for certain"},
-	fsm.HoldDrbdUnknown:      {"no live answer from drbdsetup", "is the DRBD module loaded? `drbdsetup status`"},
-	fsm.HoldDrbdNotPrimary:   {"DRBD is not Primary here", "see `drbdsetup status`"},
-	fsm.HoldDrbdNotUpToDate:  {"the local disk is not UpToDate", "see `drbdsetup status`; the peer may have newer data"},
-	fsm.HoldDrbdSuspended:    {"DRBD has suspended I/O", "a fence-peer handler that runs is the usual reason; see `drbdsetup status --verbose`"},
-	fsm.HoldDrbdNoQuorum:     {"DRBD has lost its own quorum: writes fail or wait", "see `drbdsetup status --verbose`; connect the nodes that vote again"},
-	fsm.HoldSplitBrain:       {"DRBD has detected a split brain", "decide which side keeps its data; see docs/operate.md"},
-	fsm.HoldPostgres:         {"PostgreSQL does not accept writes here yet (publish_on is writable)", "see the PostgreSQL log; crash recovery takes its time"},
-	fsm.HoldStalled:          {"this process stood still a moment ago", "wait; if it repeats, the machine is overloaded or was paused"},
-	fsm.HoldPaused:           {"publication is paused by an operator", "`pgha-agent resume`"},
-	fsm.HoldContested:        {"another node claimed the record after this one did", "only one node may be promoted: compare `crm_mon -1` on both nodes"},
-	fsm.HoldLostRace:         {"another node's claim came first; waiting 30 s, then looking again", "wait"},
-	fsm.HoldIdentityUnknown:  {"Pacemaker's history does not show which promotion this is, and the record is another node's", "after a cleanup or refresh with the agent down: a planned move makes a new promotion"},
-	fsm.HoldAddressUnknown:   {"this node's own address is not known", "set node.address, or enable instance metadata (IMDSv2)"},
-	fsm.HoldRecordUnknown:    {"the record has not been read yet", "see the last error of the route53 source: network, credentials, permissions"},
-	fsm.HoldRecordRefused:    {"what stands under the name is not a simple record of ours, and is never overwritten", "remove that record in Route 53 by hand, or choose another name"},
-	fsm.HoldBackoff:          {"the API refused or did not answer; trying again shortly", "see the last failure"},
-}
-
 // banIsOld is how long a fence-peer constraint may stay while the peers are connected: a resync of that length is worth a word too.
 const banIsOld = 5 * time.Minute
 
 // Problems derives from a snapshot what an operator should know.
-func (a *Agent) Problems(s *Snapshot) []Finding {
-	var list []Finding
+func (s *Snapshot) Problems() []Problem {
+	var list []Problem
 	add := func(cond bool, code, severity, text, remedy string) {
 		if cond {
-			list = append(list, Finding{code, severity, text, remedy})
+			list = append(list, Problem{code, severity, text, remedy})
 		}
 	}
 	st := &s.State
@@ -84,15 +52,15 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		add(late, "crm_slow", Critical, "no picture of the cluster is young enough to publish by: "+slow, slowCrmRemedy)
 		add(!late, "crm_slow", Warning, "the picture of the cluster comes late: "+slow, slowCrmRemedy)
 	}
-	if publicationOf(s) == PubHeld {
+	if s.Publication() == PubHeld {
 		for _, h := range s.Holds.List() {
-			help := s.holdDoc(h)
+			help := s.HoldDoc(h)
 			add(true, "held_"+help.Name, Critical, "not published: "+help.Text, help.Remedy)
 		}
 	}
-	add(st.Contested, "contested", Critical, holdHelp[fsm.HoldContested][0], holdHelp[fsm.HoldContested][1])
+	add(st.Contested, "contested", Critical, HoldOf(fsm.HoldContested).Text, HoldOf(fsm.HoldContested).Remedy)
 	if st.Drift() {
-		f := driftFinding(st)
+		f := driftProblem(st)
 		if st.Zone.Refused && s.Refusal != "" {
 			f.Text += ": " + s.Refusal
 		}
@@ -102,7 +70,7 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
 	add(st.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
-	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, holdHelp[fsm.HoldSplitBrain][0], holdHelp[fsm.HoldSplitBrain][1])
+	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, HoldOf(fsm.HoldSplitBrain).Text, HoldOf(fsm.HoldSplitBrain).Remedy)
 	const link = "is that node up? `drbdsetup status`; the network between the nodes, DRBD's port"
 	apart := st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby
 	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected: the other node does not get the data", link)
@@ -116,13 +84,13 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+unread, unreadHistoryRemedy)
 	}
 	if s.Crm != nil {
-		add(len(s.Crm.Instances(a.id.clone)) == 0, "clone_missing", Critical,
-			fmt.Sprintf("crm_mon shows no promotable clone %q", a.id.clone), "check cluster.promotable against `crm_mon -1`")
-		_, known := s.Crm.Node(a.id.node)
-		add(!known, "node_missing", Critical, fmt.Sprintf("crm_mon shows no node %q", a.id.node), "check node.name against `crm_mon -1`")
+		add(len(s.Crm.Instances(s.Config.Cluster.Promotable)) == 0, "clone_missing", Critical,
+			fmt.Sprintf("crm_mon shows no promotable clone %q", s.Config.Cluster.Promotable), "check cluster.promotable against `crm_mon -1`")
+		_, known := s.Crm.Node(s.Config.Node.Name)
+		add(!known, "node_missing", Critical, fmt.Sprintf("crm_mon shows no node %q", s.Config.Node.Name), "check node.name against `crm_mon -1`")
 		for _, n := range s.Crm.Nodes {
-			add(n.Name != a.id.node && n.Unclean == crm.Yes, "peer_unclean", Critical,
-				fmt.Sprintf("%s is lost and not fenced yet: Pacemaker promotes nothing before it is", n.Name), holdHelp[fsm.HoldPeerUnclean][1])
+			add(n.Name != s.Config.Node.Name && n.Unclean == crm.Yes, "peer_unclean", Critical,
+				fmt.Sprintf("%s is lost and not fenced yet: Pacemaker promotes nothing before it is", n.Name), HoldOf(fsm.HoldPeerUnclean).Remedy)
 		}
 		for _, b := range s.Crm.FenceBans() {
 			add(st.Drbd.Live && st.PeersConnected() && s.At-s.FenceBans[b.ID] > banIsOld, "fence_constraint", Warning,
@@ -136,15 +104,15 @@ func (a *Agent) Problems(s *Snapshot) []Finding {
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr, "free space or mend permissions of the state directory")
 	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
 		"mend what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the configuration")
-	for _, w := range a.cfg.Warnings() {
+	for _, w := range s.Config.Warnings() {
 		add(true, "config_warning", Warning, w, "")
 	}
 	return list
 }
 
-// driftFinding says what somebody else has done to the record, and who does what about it.
-func driftFinding(st *fsm.State) Finding {
-	f := Finding{
+// driftProblem says what somebody else has done to the record, and who does what about it.
+func driftProblem(st *fsm.State) Problem {
+	f := Problem{
 		"record_drift", Critical, fmt.Sprintf("the record was changed by somebody else: it holds %q, owner %q", st.Zone.Addr, st.Zone.Owner),
 		"`pgha-agent publish --once` on the promoted node writes it again",
 	}
@@ -163,30 +131,36 @@ func driftFinding(st *fsm.State) Finding {
 }
 
 // staleAfter is how old the last success of a source may be until /readyz is red.
-var staleAfter = [numSources]time.Duration{
+var staleAfter = [NumSources]time.Duration{
 	SourceDrbd: fsm.MaxDrbdAge, SourceCrm: 30 * time.Second, SourcePostgres: 30 * time.Second, SourceRoute53: 15 * time.Minute,
 	SourceResolver: 2 * time.Minute,
 }
 
-// unready lists why the agent could not do its job now; nil when it could.
-func (a *Agent) unready(s *Snapshot) []string {
+// stale reports a source that has not answered for so long that the node is not ready.
+func (s *Snapshot) stale(src Source) bool {
+	limit, st := staleAfter[src], &s.Sources[src]
+	switch src {
+	case SourceRoute53:
+		limit = max(limit, 2*s.Config.Record.DriftCheck)
+	case SourceResolver:
+		if st.LastSuccess == 0 && st.Failures == 0 {
+			return false // not asked before there is a record
+		}
+	case SourceClient:
+		return false
+	}
+	return st.LastSuccess == 0 || s.At-st.LastSuccess > limit
+}
+
+// Unready lists why the agent could not do its job now; nil when it could.
+func (s *Snapshot) Unready() []string {
 	var why []string
-	for src, limit := range staleAfter {
-		if limit == 0 {
-			continue
-		}
-		if src == int(SourceRoute53) {
-			limit = max(limit, 2*a.cfg.Record.DriftCheck)
-		}
-		st := s.Sources[src]
-		if src == int(SourceResolver) && st.LastSuccess == 0 && st.Failures == 0 {
-			continue // not asked before there is a record
-		}
-		if st.LastSuccess == 0 || s.At-st.LastSuccess > limit {
-			why = append(why, fmt.Sprintf("%s: no answer for too long (%s)", Source(src), st.Err))
+	for src := range NumSources {
+		if s.stale(src) {
+			why = append(why, fmt.Sprintf("%s: no answer for too long (%s)", src, s.Sources[src].Err))
 		}
 	}
-	for _, p := range a.Problems(s) {
+	for _, p := range s.Problems() {
 		if p.Severity == Critical {
 			why = append(why, p.Code+": "+p.Text)
 		}

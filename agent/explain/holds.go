@@ -1,0 +1,124 @@
+package explain
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
+)
+
+// advice is a hold with its name, and what is known here: the waiting, the next step and the command may be more exact than the
+// table's.
+type advice struct {
+	name string
+	status.Hold
+}
+
+// adviceFor returns the place of a hold in the order of what to fix first, and its advice. One that only a newer daemon knows
+// comes after the faults that are known.
+func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
+	i, known := status.FindHold(h.Name)
+	if !known {
+		i, _ = status.FindHold(fsm.HoldMaintenance.String())
+		return i, advice{h.Name, status.Hold{WaitsFor: "the end of hold " + h.Name, Next: "See: " + h.Text + "."}}
+	}
+	a := advice{h.Name, status.Holds[i]}
+	switch {
+	case a.Is == fsm.HoldMaintenance && e.Cluster != nil && isTrue(e.Cluster.Maintenance):
+		a.Next, a.Command = "End maintenance when the work is done.", "pcs property set maintenance-mode=false"
+	case a.Is == fsm.HoldNodeStandby:
+		a.Command += " " + e.Node
+	case a.Is == fsm.HoldCrmUnknown && e.slowCrm():
+		a.WaitsFor, a.Next, a.Command = "a crm_mon that is quicker", slowCrmStep[0], slowCrmStep[1]
+	case a.Is == fsm.HoldPeerUnfenced && e.found("fence_history", status.Warning):
+		a.WaitsFor, a.Next = "a fencing history that can be read", "See why the fencing history cannot be read here."
+		a.Command = "sudo -u pgha stonith_admin --history '*'"
+	}
+	return i, a
+}
+
+// apiNeedsPerson are reasons of the API that no retry mends.
+var apiNeedsPerson = []string{"denied", "credentials", "no_zone", "invalid"}
+
+// passing reports whether a hold needs nobody yet.
+func (e *explainer) passing(a advice) bool {
+	if a.Next == "" || a.Is.String() != a.name { // only a newer daemon knows it
+		return false
+	}
+	switch a.Is {
+	case fsm.HoldBackoff:
+		return e.Publication.Attempts < 5 && !slices.Contains(apiNeedsPerson, e.Publication.LastFailure)
+	case fsm.HoldStalled, fsm.HoldLostRace: // end by the clock
+		return true
+	case fsm.HoldPostgres:
+		return e.recovering() || e.young()
+	case fsm.HoldCrmUnknown:
+		return (e.neverAsked("crm") || e.young()) && !e.slowCrm()
+	case fsm.HoldDrbdUnknown:
+		return e.neverAsked("drbd") || e.young()
+	case fsm.HoldRecordUnknown:
+		return e.neverAsked("route53") || e.young() && e.source("route53").Error == ""
+	}
+	return a.Passes && e.young()
+}
+
+// found reports a finding of the daemon.
+func (e *explainer) found(code, severity string) bool {
+	return slices.ContainsFunc(e.Problems, func(p status.Problem) bool { return p.Code == code && p.Severity == severity })
+}
+
+// slowCrm reports a crm_mon that is too slow for any picture of the cluster to count.
+func (e *explainer) slowCrm() bool { return e.found("crm_slow", status.Critical) }
+
+// neverAsked reports a source that has neither answered nor failed: the daemon has just started.
+func (e *explainer) neverAsked(name string) bool {
+	s := e.source(name)
+	return s.Age == nil && s.Failures == 0
+}
+
+// source is empty when the agent does not use it.
+func (e *explainer) source(name string) status.SourceDoc {
+	for _, s := range e.Sources {
+		if s.Name == name {
+			return s
+		}
+	}
+	return status.SourceDoc{}
+}
+
+// young reports whether a failover is going on that began lately.
+func (e *explainer) young() bool {
+	ep := e.Episode
+	return ep != nil && ep.Outcome == "open" && e.Time.Sub(ep.Start) < patience
+}
+
+// holdsInOrder sorts the holds by what to fix first; what passes of itself is last. The second result is the advice of the first.
+func (e *explainer) holdsInOrder() ([]status.HoldDoc, advice) {
+	rank := func(h status.HoldDoc) int {
+		i, a := e.adviceFor(h)
+		if e.passing(a) {
+			i += 1000
+		}
+		return i
+	}
+	holds := slices.Clone(e.Publication.Holds)
+	slices.SortStableFunc(holds, func(a, b status.HoldDoc) int { return rank(a) - rank(b) })
+	if len(holds) == 0 {
+		return []status.HoldDoc{}, advice{"", status.Hold{WaitsFor: "the write, any moment now"}}
+	}
+	_, first := e.adviceFor(holds[0])
+	return holds, first
+}
+
+// since says how long a failover has been going on, or nothing.
+func (e *explainer) since() string {
+	if ep := e.Episode; ep != nil && ep.Outcome == "open" {
+		return " (the failover began " + status.Ago(e.Time.Sub(ep.Start).Round(time.Second)) + " ago)"
+	}
+	return ""
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+func isFalse(b *bool) bool { return b != nil && !*b }
