@@ -3,6 +3,7 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -224,8 +225,7 @@ func TestRulesNameMetricsThatExist(t *testing.T) {
 
 // The label values that docs/metrics.md does not list come from the code.
 func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
-	code := read(t, "../agent/metrics_state.go") + read(t, "../agent/snapshot.go") + read(t, "../route53/record.go") +
-		read(t, "../agent/metrics.go")
+	code := read(t, "../route53/record.go") + agentCode(t)
 	text := read(t, rules)
 	for _, file := range dashboards(t) {
 		text += strings.ReplaceAll(read(t, file), `\"`, `"`)
@@ -237,6 +237,21 @@ func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// agentCode is the source of the agent without its tests.
+func agentCode(t *testing.T) string {
+	t.Helper()
+	var code strings.Builder
+	if err := filepath.WalkDir("../agent", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			code.WriteString(read(t, path))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return code.String()
 }
 
 func TestRulesAndScrapeConfigurationUseOneJob(t *testing.T) {
