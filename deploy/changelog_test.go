@@ -59,7 +59,8 @@ func TestPackagesHaveTheChangelogOfThisRepository(t *testing.T) {
 	} {
 		got := packageChangelog(t, c.version)
 		if len(got) != c.all || got[0].Semver != c.top.Semver || c.notes >= 0 && len(got[0].Changes) != c.notes {
-			t.Errorf("%s: %d entries, the first %s with %d notes; want %d, %d", c.version, len(got), got[0].Semver, len(got[0].Changes), c.all, c.notes)
+			t.Errorf("%s: %d entries, the first %s with %d notes; want %d, %d", c.version, len(got), got[0].Semver,
+				len(got[0].Changes), c.all, c.notes)
 		}
 		for _, e := range got {
 			for _, change := range e.Changes {

@@ -13,7 +13,8 @@ import (
 	"github.com/pgha/pgha-agent/agent"
 )
 
-// TestAlarmsUseWhatTheAgentSends compares the template's metrics with the figures, and its references with its parameters.
+// TestAlarmsUseWhatTheAgentSends compares the template's metrics with the figures, and its references with its
+// parameters.
 func TestAlarmsUseWhatTheAgentSends(t *testing.T) {
 	data, err := os.ReadFile("cloudwatch/alarms.yaml")
 	if err != nil {
@@ -48,7 +49,8 @@ func TestAlarmsUseWhatTheAgentSends(t *testing.T) {
 	used := map[string]bool{}
 	for name, r := range template.Resources {
 		p := r.Properties
-		if r.Type != "AWS::CloudWatch::Alarm" || p.AlarmDescription == "" || p.TreatMissingData == "" || p.EvaluationPeriods == 0 {
+		if r.Type != "AWS::CloudWatch::Alarm" || p.AlarmDescription == "" || p.TreatMissingData == "" ||
+			p.EvaluationPeriods == 0 {
 			t.Errorf("%s: no whole alarm: %+v", name, p)
 		}
 		if p.Metric.MetricName != "" {
@@ -73,7 +75,8 @@ func TestAlarmsUseWhatTheAgentSends(t *testing.T) {
 	if want := slices.Sorted(slices.Values(agent.Figures)); !slices.Equal(ours, want) {
 		t.Errorf("the alarms use %v, the agent sends %v", ours, want)
 	}
-	if want := []string{"AWS/EC2 CPUUtilization", "AWS/EC2 StatusCheckFailed", "CWAgent disk_used_percent"}; !slices.Equal(others, want) {
+	if want := []string{"AWS/EC2 CPUUtilization", "AWS/EC2 StatusCheckFailed",
+		"CWAgent disk_used_percent"}; !slices.Equal(others, want) {
 		t.Errorf("of others the alarms use %v, want %v", others, want)
 	}
 	for _, ref := range regexp.MustCompile(`!Ref (\w+)|\$\{(\w+)\}`).FindAllStringSubmatch(string(data), -1) {

@@ -32,7 +32,8 @@ func TestDocumentedClusterIsValid(t *testing.T) {
 	if len(commands) < 10 || strings.Count(script, "pcs -f cluster.xml") != len(commands) {
 		t.Fatalf("%d commands found: has the form of %s changed?", len(commands), clusterDoc)
 	}
-	for _, tool := range []string{"pcs", "crm_verify", "cibadmin", "fence_aws", "/usr/lib/ocf/resource.d/linbit/drbd", "/usr/lib/ocf/resource.d/heartbeat/pgsql"} {
+	for _, tool := range []string{"pcs", "crm_verify", "cibadmin", "fence_aws", "/usr/lib/ocf/resource.d/linbit/drbd",
+		"/usr/lib/ocf/resource.d/heartbeat/pgsql"} {
 		need(t, tool, "that pcs takes the commands of docs/cluster.md and Pacemaker what they make")
 	}
 	dir := t.TempDir()
@@ -42,7 +43,8 @@ func TestDocumentedClusterIsValid(t *testing.T) {
 		t.Fatalf("cibadmin --empty: %v\n%s", err, empty)
 	}
 	cib := strings.Replace(empty[strings.Index(empty, "<cib"):], "<cib", `<cib have-quorum="1"`, 1)
-	write(t, path, strings.Replace(cib, "<nodes/>", `<nodes><node id="1" uname="pg-1"/><node id="2" uname="pg-2"/></nodes>`, 1), 0o600)
+	write(t, path, strings.Replace(cib, "<nodes/>",
+		`<nodes><node id="1" uname="pg-1"/><node id="2" uname="pg-2"/></nodes>`, 1), 0o600)
 	for _, command := range commands {
 		if out, err := output(t, nil, "sh", "-c", "cd "+dir+" && "+command); err != nil {
 			t.Errorf("%s\n%v\n%s", command, err, out)
@@ -51,7 +53,8 @@ func TestDocumentedClusterIsValid(t *testing.T) {
 	if out, err := output(t, nil, "crm_verify", "--verbose", "--xml-file", path); err != nil {
 		t.Errorf("crm_verify: %v\n%s", err, out)
 	}
-	for _, want := range []string{`name="stonith-max-attempts" value="1000"`, `name="priority-fencing-delay" value="10s"`, `name="priority" value="10"`, `name="promotable" value="true"`, `with-rsc-role="Promoted"`, `first-action="promote"`} {
+	for _, want := range []string{`name="stonith-max-attempts" value="1000"`, `name="priority-fencing-delay" value="10s"`,
+		`name="priority" value="10"`, `name="promotable" value="true"`, `with-rsc-role="Promoted"`, `first-action="promote"`} {
 		if got := read(t, path); !strings.Contains(got, want) {
 			t.Errorf("no %s in\n%s", want, got)
 		}

@@ -34,14 +34,16 @@ func queries(t *testing.T) []query {
 		for _, p := range board.Panels {
 			for _, target := range p.Targets {
 				expr := strings.NewReplacer("$__rate_interval", "5m", "$cluster", "lab").Replace(target.Expr)
-				all = append(all, query{fmt.Sprintf("%s: panel %d %q", filepath.Base(file), p.ID, p.Title), expr, target.LegendFormat})
+				all = append(all, query{fmt.Sprintf("%s: panel %d %q", filepath.Base(file), p.ID, p.Title), expr,
+					target.LegendFormat})
 			}
 		}
 	}
 	return all
 }
 
-// Labels that are no matchers: a misspelled one in a grouping or a legend is no error for Prometheus or Grafana, only an empty answer or name.
+// Labels that are no matchers: a misspelled one in a grouping or a legend is no error for Prometheus or Grafana, only
+// an empty answer or name.
 func TestDashboardsGroupByLabelsThatExist(t *testing.T) {
 	d := documentedMetrics(t)
 	for _, q := range queries(t) {
@@ -74,7 +76,8 @@ var comparison = regexp.MustCompile(` (?:==|!=|>=|<=|>|<)(?: bool)? [0-9.]+`)
 func TestDashboardsFindSomethingInALabRun(t *testing.T) {
 	dir := os.Getenv(scrapesEnv)
 	if dir == "" {
-		t.Skip(scrapesEnv + " names no directory with the scrapes of a lab run: that each query of the dashboards finds something was not tested")
+		t.Skip(scrapesEnv + " names no directory with the scrapes of a lab run: that each query of the dashboards finds " +
+			"something was not tested")
 	}
 	for _, tool := range []string{"prometheus", "promtool"} {
 		need(t, tool, "that each query of the dashboards finds something")
@@ -98,7 +101,8 @@ func TestDashboardsFindSomethingInALabRun(t *testing.T) {
 		}
 		t.Errorf("%s: finds nothing: %s", q.where, q.expr)
 	}
-	t.Logf("%d queries found something, %d more without their comparison, in scrapes from %s to %s", whole, stripped, from, to)
+	t.Logf("%d queries found something, %d more without their comparison, in scrapes from %s to %s", whole, stripped, from,
+		to)
 }
 
 // serve loads the scrapes into a Prometheus on loopback and returns their times and its address.
@@ -117,7 +121,8 @@ func serve(t *testing.T, dir string) (from, to time.Time, base string) {
 	_ = l.Close()
 	config := filepath.Join(t.TempDir(), "prometheus.yml")
 	write(t, config, "", 0o644)
-	server := exec.CommandContext(t.Context(), "prometheus", "--config.file="+config, "--storage.tsdb.path="+data, "--storage.tsdb.retention.time=100y",
+	server := exec.CommandContext(t.Context(), "prometheus", "--config.file="+config, "--storage.tsdb.path="+data,
+		"--storage.tsdb.retention.time=100y",
 		"--web.listen-address="+addr, "--log.level=error")
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
@@ -187,7 +192,8 @@ func openMetrics(t *testing.T, dir, path string) (from, to time.Time) {
 func ask(t *testing.T, base, expr string, from, to time.Time) int {
 	t.Helper()
 	resp, err := http.PostForm(base+"/api/v1/query_range", url.Values{
-		"query": {expr}, "step": {strconv.Itoa(max(15, int(to.Sub(from).Seconds())/5000))}, "start": {strconv.FormatInt(from.Unix(), 10)}, "end": {strconv.FormatInt(to.Unix(), 10)},
+		"query": {expr}, "step": {strconv.Itoa(max(15, int(to.Sub(from).Seconds())/5000))},
+		"start": {strconv.FormatInt(from.Unix(), 10)}, "end": {strconv.FormatInt(to.Unix(), 10)},
 	})
 	if err != nil {
 		t.Fatal(err)

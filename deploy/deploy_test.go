@@ -113,7 +113,8 @@ func TestUnitsVerify(t *testing.T) {
 func TestServiceIsConfined(t *testing.T) {
 	need(t, "systemd-analyze", "how confined the service is")
 	threshold := strings.ReplaceAll(maxExposure, ".", "") // in tenths
-	out, err := output(t, nil, "systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold="+threshold, "--root="+root(t), service)
+	out, err := output(t, nil, "systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold="+threshold,
+		"--root="+root(t), service)
 	figure := regexp.MustCompile(`exposure level for \S+: ([0-9.]+)`).FindStringSubmatch(out)
 	if figure == nil && strings.Contains(out, "unrecognized option") {
 		t.Skipf("this systemd-analyze cannot judge a unit file: how confined the service is was not tested: %s", out)
@@ -144,8 +145,10 @@ func TestPathsAreTheAgentsDefaults(t *testing.T) {
 	for _, c := range []struct{ what, got, want string }{
 		{"alert socket", strings.Join(sock["Socket.ListenStream"], " "), state.AlertSocket},
 		{"state directory", "/var/lib/" + strings.Join(svc["Service.StateDirectory"], " "), state.Dir},
-		{"control socket", "/run/" + strings.Join(svc["Service.RuntimeDirectory"], " ") + "/control.sock", state.ControlSocket},
-		{"group of both", strings.Join(slices.Concat(svc["Service.Group"], sock["Socket.SocketGroup"]), " "), "haclient haclient"},
+		{"control socket", "/run/" + strings.Join(svc["Service.RuntimeDirectory"], " ") + "/control.sock",
+			state.ControlSocket},
+		{"group of both", strings.Join(slices.Concat(svc["Service.Group"], sock["Socket.SocketGroup"]), " "),
+			"haclient haclient"},
 		{"user of both", strings.Join(slices.Concat(svc["Service.User"], sock["Socket.SocketUser"]), " "), "pgha pgha"},
 	} {
 		if c.got != c.want {
@@ -157,7 +160,8 @@ func TestPathsAreTheAgentsDefaults(t *testing.T) {
 	}
 	for _, name := range []string{service, socket} {
 		for key, values := range options(t, name) {
-			link := slices.Contains([]string{"Unit.Requires", "Unit.BindsTo", "Unit.PartOf", "Unit.Wants", "Unit.Conflicts", "Unit.OnFailure"}, key)
+			link := slices.Contains([]string{"Unit.Requires", "Unit.BindsTo", "Unit.PartOf", "Unit.Wants", "Unit.Conflicts",
+				"Unit.OnFailure"}, key)
 			if link && strings.Contains(strings.Join(values, " "), "pacemaker") {
 				t.Errorf("%s: %s=%q: neither may start, stop or fail the other", name, key, values)
 			}
@@ -207,7 +211,8 @@ func TestUserAndDirectoriesAreMade(t *testing.T) {
 			}
 		}
 	}
-	if group := read(t, filepath.Join(dir, "etc/group")); !regexp.MustCompile(`(?m)^haclient:x:189:pgha$`).MatchString(group) {
+	if group := read(t, filepath.Join(dir,
+		"etc/group")); !regexp.MustCompile(`(?m)^haclient:x:189:pgha$`).MatchString(group) {
 		t.Errorf("groups are\n%swant pgha in Pacemaker's own haclient", group)
 	}
 	info, err := os.Stat(filepath.Join(dir, config.Default().State.Dir))
@@ -239,7 +244,8 @@ func TestPolicyAllowsWhatTheClientDoesAndNoMore(t *testing.T) {
 	var allowed []string
 	for _, s := range policy.Statement {
 		allowed = append(allowed, s.Action...)
-		if s.Effect != "Allow" || !strings.HasPrefix(s.Resource, "arn:aws:route53:::") || s.Resource == "arn:aws:route53:::*" {
+		if s.Effect != "Allow" || !strings.HasPrefix(s.Resource, "arn:aws:route53:::") ||
+			s.Resource == "arn:aws:route53:::*" {
 			t.Errorf("%s: effect %q, resource %q", s.Sid, s.Effect, s.Resource)
 		}
 		if !slices.Contains(s.Action, "route53:ChangeResourceRecordSets") {
@@ -320,7 +326,8 @@ func TestHookIsRegisteredOnce(t *testing.T) {
 	}
 	dir := t.TempDir()
 	cib := filepath.Join(dir, "cib.xml")
-	if out, err := output(t, nil, "sh", "register-alert.sh", filepath.Join(dir, "nothing")); err == nil || !strings.Contains(out, "install pgha-agent") {
+	if out, err := output(t, nil, "sh", "register-alert.sh", filepath.Join(dir, "nothing")); err == nil ||
+		!strings.Contains(out, "install pgha-agent") {
 		t.Errorf("with no hook: %v, %q", err, out)
 	}
 	need(t, "cibadmin", "the alert in a CIB")
@@ -355,7 +362,8 @@ func TestHookIsRegisteredOnce(t *testing.T) {
 		}
 		// cibadmin checks each change against Pacemaker's schema and refuses what does not fit.
 		after := read(t, cib)
-		if n := strings.Count(after, fmt.Sprintf("<alert id=\"pgha-agent\" path=%q>", hook)); n != 1 || strings.Count(after, "<alerts>") != 1 {
+		if n := strings.Count(after, fmt.Sprintf("<alert id=\"pgha-agent\" path=%q>", hook)); n != 1 ||
+			strings.Count(after, "<alerts>") != 1 {
 			t.Errorf("registered %d times:\n%s", n, after)
 		}
 		// Pacemaker goes by the one and the hook by the other: the same time.

@@ -3,6 +3,7 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -29,7 +30,8 @@ func promtool(t *testing.T, args ...string) {
 	if _, err := exec.LookPath("promtool"); err != nil && os.Getenv("PGHA_REQUIRE_PROMTOOL") == "1" {
 		t.Fatalf("promtool is not installed (package prometheus), and PGHA_REQUIRE_PROMTOOL=1 asks for it: %v", err)
 	}
-	need(t, "promtool", "that Prometheus reads the rules and the scrape configuration, and that each alert fires when it should")
+	need(t, "promtool", "that Prometheus reads the rules and the scrape configuration, and that each alert fires when "+
+		"it should")
 	if out, err := output(t, nil, append([]string{"promtool"}, args...)...); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -102,7 +104,8 @@ func TestEveryAlertHasATestThatFiresAndOneThatDoesNot(t *testing.T) {
 			for _, name := range submatches(`^count by \(alertname, cluster\) \(ALERTS\{alertname="(\w+)"`, c) {
 				found := strings.Contains(c, `labels: '{alertname="`+name+`"`)
 				fires[name] = fires[name] || found
-				silent[name] = silent[name] || !found || strings.Contains(test, `cluster="good"`) && !strings.Contains(c, `cluster="good"`)
+				silent[name] = silent[name] || !found || strings.Contains(test, `cluster="good"`) &&
+					!strings.Contains(c, `cluster="good"`)
 			}
 		}
 	}
@@ -140,14 +143,17 @@ func documentedMetrics(t *testing.T) documented {
 	t.Helper()
 	d := documented{map[string][]string{}, map[string][]string{}}
 	text := read(t, metricsDoc)
-	for _, m := range regexp.MustCompile("(?m)^\\| `(pgha_\\w+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(pgha_\\w+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(text,
+		-1) {
 		labels := strings.Fields(strings.ReplaceAll(m[3], ",", " "))
 		d.labels[m[1]] = labels
 		if m[2] == "histogram" {
-			d.labels[m[1]+"_sum"], d.labels[m[1]+"_count"], d.labels[m[1]+"_bucket"] = labels, labels, append(slices.Clone(labels), "le")
+			d.labels[m[1]+"_sum"], d.labels[m[1]+"_count"], d.labels[m[1]+"_bucket"] = labels, labels,
+				append(slices.Clone(labels), "le")
 		}
 	}
-	for _, m := range regexp.MustCompile("(?m)^- \\*\\*(\\w+) of `(pgha_\\w+)`\\*\\*: (.*)$").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^- \\*\\*(\\w+) of `(pgha_\\w+)`\\*\\*: (.*)$").FindAllStringSubmatch(text,
+		-1) {
 		values := strings.Split(m[3], ", ")
 		for _, suffix := range []string{"", "_bucket", "_count", "_sum"} {
 			d.values[m[2]+suffix+"/"+m[1]] = values
@@ -183,7 +189,8 @@ func (d documented) check(expr string) []string {
 				wrong = append(wrong, fmt.Sprintf("%s has no label %s", m[1], label))
 			}
 			for value := range strings.SplitSeq(l[3], "|") {
-				if list, ok := d.values[m[1]+"/"+label]; ok && value != "" && !strings.HasPrefix(value, "$") && !slices.Contains(list, value) {
+				if list, ok := d.values[m[1]+"/"+label]; ok && value != "" && !strings.HasPrefix(value, "$") &&
+					!slices.Contains(list, value) {
 					wrong = append(wrong, fmt.Sprintf("%s: %s is never %q", m[1], label, value))
 				}
 			}
@@ -195,8 +202,9 @@ func (d documented) check(expr string) []string {
 func TestCheckFindsWhatIsNotDocumented(t *testing.T) {
 	d := documentedMetrics(t)
 	for expr, want := range map[string]int{
-		`pgha_local_writer == 1`: 0, `pgha_locl_writer`: 1, `pgha_publication{state="held"}`: 0, `pgha_publication{state=~"held|writeing"}`: 1,
-		`pgha_publication{stat="held"}`: 1, `pgha_failover_phase_seconds_bucket{phase="complete",le="60"}`: 0,
+		`pgha_local_writer == 1`: 0, `pgha_locl_writer`: 1, `pgha_publication{state="held"}`: 0,
+		`pgha_publication{state=~"held|writeing"}`: 1,
+		`pgha_publication{stat="held"}`:            1, `pgha_failover_phase_seconds_bucket{phase="complete",le="60"}`: 0,
 		`cluster:pgha_local_writer:sum > 1`: 0, `pgha_episodes_total{cause!="nobody"}`: 1,
 	} {
 		if got := d.check(expr); len(got) != want {
@@ -217,7 +225,7 @@ func TestRulesNameMetricsThatExist(t *testing.T) {
 
 // The label values that docs/metrics.md does not list come from the code.
 func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
-	code := read(t, "../agent/metrics/state.go") + read(t, "../agent/status/snapshot.go") + read(t, "../route53/record.go") + read(t, "../agent/metrics/metrics.go")
+	code := read(t, "../route53/record.go") + agentCode(t)
 	text := read(t, rules)
 	for _, file := range dashboards(t) {
 		text += strings.ReplaceAll(read(t, file), `\"`, `"`)
@@ -231,9 +239,25 @@ func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
 	}
 }
 
+// agentCode is the source of the agent without its tests.
+func agentCode(t *testing.T) string {
+	t.Helper()
+	var code strings.Builder
+	if err := filepath.WalkDir("../agent", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			code.WriteString(read(t, path))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return code.String()
+}
+
 func TestRulesAndScrapeConfigurationUseOneJob(t *testing.T) {
 	jobs := map[string]bool{}
-	for _, job := range append(submatches(`job="([^"]+)"`, read(t, rules)), submatches(`(?m)^ *- job_name: (\S+)`, read(t, scrape))...) {
+	for _, job := range append(submatches(`job="([^"]+)"`, read(t, rules)),
+		submatches(`(?m)^ *- job_name: (\S+)`, read(t, scrape))...) {
 		jobs[job] = true
 	}
 	if got := slices.Collect(maps.Keys(jobs)); len(got) != 1 {

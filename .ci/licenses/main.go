@@ -1,5 +1,5 @@
-// Command licenses lists the license of every module that is linked into the programs it is given, and fails when one is not on the list of
-// those that go with ours (Apache 2.0), or cannot be told.
+// Command licenses lists the license of every module that is linked into the programs it is given, and fails when one
+// is not on the list of those that go with ours (Apache 2.0), or cannot be told.
 package main
 
 import (
@@ -20,7 +20,8 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// allowed are licenses (SPDX) under which a program of ours may pass on somebody's code, if it passes on their text too.
+// allowed are licenses (SPDX) under which a program of ours may pass on somebody's code, if it passes on their text
+// too.
 var allowed = []string{"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD"}
 
 // leastCovered is how much of a license's file has to be known words, in percent. Copyright lines and headings are not.
@@ -65,7 +66,8 @@ func run(programs []string) error {
 	return errors.Join(append(bad, out.Flush())...)
 }
 
-// linked lists the modules of all packages that the programs are made of, but our own and the standard library (BSD-3-Clause).
+// linked lists the modules of all packages that the programs are made of, but our own and the standard library
+// (BSD-3-Clause).
 func linked(programs []string) ([]module, error) {
 	cmd := exec.Command("go", append([]string{"list", "-deps", "-json=Module"}, programs...)...)
 	cmd.Stderr = os.Stderr

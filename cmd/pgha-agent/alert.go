@@ -17,8 +17,8 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// Pacemaker kills an alert agent at the timeout of its registration, and does not tell it. So the registration says it once
-// more, as an option, which Pacemaker puts into the environment under its own name.
+// Pacemaker kills an alert agent at the timeout of its registration, and does not tell it. So the registration says it
+// once more, as an option, which Pacemaker puts into the environment under its own name.
 const (
 	alertTimeoutVar = "pgha_timeout"
 	// alertTimeout is Pacemaker's default, and that of a registration without the option.
@@ -31,7 +31,8 @@ const (
 func publishWait(option string) (time.Duration, error) {
 	limit, err := seconds(option, alertTimeout)
 	if err != nil || limit == 0 {
-		return alertTimeout - alertSpare, fmt.Errorf("option %s of the alert: %q is no number of seconds", alertTimeoutVar, option)
+		return alertTimeout - alertSpare, fmt.Errorf("option %s of the alert: %q is no number of seconds", alertTimeoutVar,
+			option)
 	}
 	return max(limit-alertSpare, limit/2), nil
 }
@@ -40,8 +41,10 @@ func newAlert(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "alert",
 		Short: "Pacemaker alert agent: hand one alert to the daemon",
-		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon does not take it, then on a promotion\n" +
-			"of this node this command publishes the record itself, until 5 s before the end of the alert's timeout: option pgha_timeout of its\n" +
+		Long: "alert reads the CRM_alert_* environment and hands it to the daemon. If the daemon does not take it, then " +
+			"on a promotion\n" +
+			"of this node this command publishes the record itself, until 5 s before the end of the alert's timeout: option " +
+			"pgha_timeout of its\n" +
 			"registration, 30 s without it. It always exits 0: DNS trouble is nothing that Pacemaker should act on.\n" +
 			"The socket is the alert's recipient when that is an absolute path, else the default one, else the configured one.",
 		Args: cobra.NoArgs,
@@ -63,8 +66,8 @@ func newAlert(file *string) *cobra.Command {
 	}
 }
 
-// deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is on the
-// failover path.
+// deliver hands the alert to the daemon. The configuration is read only if it is needed to find the socket: the hook is
+// on the failover path.
 func deliver(cmd *cobra.Command, file string, alert crm.Alert) error {
 	socket := alertsock.Path(alert)
 	if !filepath.IsAbs(alert.Recipient) && cmd.Flags().Changed("config") {
@@ -87,7 +90,8 @@ func deliver(cmd *cobra.Command, file string, alert crm.Alert) error {
 	return err
 }
 
-// fallBack publishes a promotion that the daemon cannot. Other alerts need nobody: a daemon that starts looks at once, and Pacemaker keeps what has happened.
+// fallBack publishes a promotion that the daemon cannot. Other alerts need nobody: a daemon that starts looks at once,
+// and Pacemaker keeps what has happened.
 func fallBack(ctx context.Context, file string, alert crm.Alert) {
 	cfg, err := config.Load(file)
 	if err != nil {

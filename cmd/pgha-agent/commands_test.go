@@ -22,7 +22,8 @@ func TestCommandsDocumented(t *testing.T) {
 	printFlags(&page, root.PersistentFlags())
 	fmt.Fprint(&page, "| `-h`, `--help` | help for the command | |\n")
 	printCommands(&page, root)
-	fmt.Fprint(&page, "\n`pgha-alert` is the alert hook: a small program that hands the alert to the daemon, and becomes `pgha-agent alert` when that fails. Called by that name, `pgha-agent` is the same.\n")
+	fmt.Fprint(&page, "\n`pgha-alert` is the alert hook: a small program that hands the alert to the daemon, and "+
+		"becomes `pgha-agent alert` when that fails. Called by that name, `pgha-agent` is the same.\n")
 
 	if *update {
 		if err := os.WriteFile(commandsPage, page.Bytes(), 0o644); err != nil {

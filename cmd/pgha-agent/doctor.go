@@ -19,9 +19,12 @@ func newDoctor(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this node and the cluster for what makes a failover slow, unsafe or impossible",
-		Long: "doctor looks at Pacemaker, Corosync, DRBD, PostgreSQL, AWS and this machine, and judges what it sees, check by check. It needs no running\n" +
-			"daemon and changes nothing: permissions are tried with requests that AWS must refuse. Run it as root on each node: as another user, or on\n" +
-			"the standby, some facts cannot be had, and the verdict is unknown or skip, never pass. docs/doctor.md lists the checks.\n\n" +
+		Long: "doctor looks at Pacemaker, Corosync, DRBD, PostgreSQL, AWS and this machine, and judges what it sees, " +
+			"check by check. It needs no running\n" +
+			"daemon and changes nothing: permissions are tried with requests that AWS must refuse. Run it as root on each " +
+			"node: as another user, or on\n" +
+			"the standby, some facts cannot be had, and the verdict is unknown or skip, never pass. docs/doctor.md lists the " +
+			"checks.\n\n" +
 			"Exit status by the worst verdict: 0 pass or skip, 2 fail, 3 warn, 4 unknown; 1 when doctor itself cannot run.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

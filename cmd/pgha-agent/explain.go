@@ -21,9 +21,11 @@ func newExplain(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain",
 		Short: "Say in plain words why the record points where it points, and the one next step",
-		Long: "explain asks the daemon over its control socket, as status does, and says in words why the record points where it points, why this node\n" +
+		Long: "explain asks the daemon over its control socket, as status does, and says in words why the record points " +
+			"where it points, why this node\n" +
 			"publishes or not, what it waits for, and what to do next. It changes nothing.\n\n" +
-			"The verdict is ok, waiting (it goes on by itself), attention (it works, and somebody should look) or problem. Exit status: 0 ready and no\n" +
+			"The verdict is ok, waiting (it goes on by itself), attention (it works, and somebody should look) or problem. " +
+			"Exit status: 0 ready and no\n" +
 			"problem, 2 not ready or a problem, 1 the daemon does not answer.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -32,27 +32,32 @@ var testNow = time.Date(2026, 11, 23, 5, 50, 0, 0, time.UTC)
 func before(d time.Duration) time.Time { return testNow.Add(-d) }
 
 func connection(name, state string) drbd.DumpConnection {
-	return drbd.DumpConnection{Name: name, Connection: state, PeerRole: "Secondary", SplitBrain: "none", PeerDevices: []drbd.DumpPeerDevice{{Replication: "Established", PeerDisk: "UpToDate"}}}
+	return drbd.DumpConnection{Name: name, Connection: state, PeerRole: "Secondary", SplitBrain: "none",
+		PeerDevices: []drbd.DumpPeerDevice{{Replication: "Established", PeerDisk: "UpToDate"}}}
 }
 
 // standby is the status of a healthy standby, pg-b.
 func standby() *status.Doc {
 	d := &status.Doc{
 		Version: "1.0", Node: "pg-b", Time: before(time.Second), Ready: true,
-		Publication: status.PublicationDoc{State: status.PubIdle, Holds: []status.HoldDoc{{Name: "not_promoted", Text: "this node is not the promoted one"}}},
+		Publication: status.PublicationDoc{State: status.PubIdle,
+			Holds: []status.HoldDoc{{Name: "not_promoted", Text: "this node is not the promoted one"}}},
 		Cluster: &status.ClusterDoc{
-			Seen: before(3 * time.Second), DC: "pg-b", Quorum: new(true), FencingEnabled: new(true), Maintenance: new(false), Promoted: []string{"pg-a"},
+			Seen: before(3 * time.Second), DC: "pg-b", Quorum: new(true), FencingEnabled: new(true), Maintenance: new(false),
+			Promoted: []string{"pg-a"},
 			Nodes: []status.NodeDoc{
 				{Name: "pg-a", Online: new(true), Unclean: new(false), Standby: new(false), Pending: new(false)},
 				{Name: "pg-b", Online: new(true), Unclean: new(false), Standby: new(false), Pending: new(false)},
 			},
 		},
 		Drbd: &drbd.DumpResource{
-			Name: "pg", Role: "Secondary", Devices: []drbd.DumpDevice{{Disk: "UpToDate"}}, Connections: []drbd.DumpConnection{connection("pg-a", "Connected")},
+			Name: "pg", Role: "Secondary", Devices: []drbd.DumpDevice{{Disk: "UpToDate"}},
+			Connections: []drbd.DumpConnection{connection("pg-a", "Connected")},
 		},
 		Postgres: status.PostgresDoc{State: pg.StateRefused},
 		Record: status.RecordDoc{
-			Name: testName, OwnAddr: ownAddr, Addr: peerAddr, Owner: "pg-a", Epoch: 3, Claim: peerClaim, Read: new(before(40 * time.Second)), ResolverAddr: new(peerAddr),
+			Name: testName, OwnAddr: ownAddr, Addr: peerAddr, Owner: "pg-a", Epoch: 3, Claim: peerClaim,
+			Read: new(before(40 * time.Second)), ResolverAddr: new(peerAddr),
 		},
 	}
 	for _, name := range []string{"drbd", "crm", "postgres", "route53", "resolver"} {
@@ -68,13 +73,15 @@ func promoted() *status.Doc {
 	d.Cluster.Promoted = []string{"pg-b"}
 	d.Drbd.Role = "Primary"
 	d.Postgres.State = pg.StateWritable
-	d.Record.Addr, d.Record.Owner, d.Record.Epoch, d.Record.Claim, d.Record.ResolverAddr = ownAddr, "pg-b", 4, ownClaim, new(ownAddr)
+	d.Record.Addr, d.Record.Owner, d.Record.Epoch, d.Record.Claim, d.Record.ResolverAddr = ownAddr, "pg-b", 4, ownClaim,
+		new(ownAddr)
 	d.Episode = episode(3*time.Minute, "complete")
 	return d
 }
 
 func episode(ago time.Duration, outcome string) *status.EpisodeDoc {
-	e := &status.EpisodeDoc{ID: 1, Node: "pg-b", Cause: "node_lost", Outcome: outcome, Peer: "pg-a", Start: before(ago), Promotion: ownClaim, Epoch: 4, Writes: 1}
+	e := &status.EpisodeDoc{ID: 1, Node: "pg-b", Cause: "node_lost", Outcome: outcome, Peer: "pg-a", Start: before(ago),
+		Promotion: ownClaim, Epoch: 4, Writes: 1}
 	for i, p := range []string{"peer_lost", "fenced", "promoted", "dns_accepted", "dns_insync"} {
 		after := time.Duration(i) * 2 * time.Second
 		e.Phases = append(e.Phases, status.PhaseDoc{Phase: p, After: after.Seconds(), At: e.Start.Add(after)})
@@ -144,7 +151,8 @@ var explainCases = []struct {
 		d.Cluster.Maintenance = new(true)
 		problem(d, "maintenance", status.Warning, "the cluster is in maintenance mode", "")
 	}), explain.Problem},
-	{"held_by_a_choice_behind_a_fault", held(5*time.Minute, "maintenance", "paused", "stalled", "drbd_not_uptodate"), explain.Problem},
+	{"held_by_a_choice_behind_a_fault", held(5*time.Minute, "maintenance", "paused", "stalled", "drbd_not_uptodate"),
+		explain.Problem},
 	{"held_by_api_backoff", change(held(20*time.Second, "api_backoff"), func(d *status.Doc) {
 		d.Publication.Attempts, d.Publication.LastFailure = 2, "throttled"
 	}), explain.Waiting},
@@ -157,10 +165,12 @@ var explainCases = []struct {
 	}), explain.Problem},
 	{"held_by_identity_unknown", held(10*time.Minute, "identity_unknown"), explain.Problem},
 	{"held_by_what_a_newer_daemon_says", held(10*time.Minute, "moon_phase", "paused"), explain.Problem},
-	{"writing", change(held(9*time.Second), func(d *status.Doc) { d.Publication.State = status.PubWriting }), explain.Waiting},
+	{"writing", change(held(9*time.Second), func(d *status.Doc) { d.Publication.State = status.PubWriting }),
+		explain.Waiting},
 	{"contested", change(promoted(), func(d *status.Doc) {
 		d.Publication.State = status.PubContested
-		d.Record.Addr, d.Record.Owner, d.Record.Epoch, d.Record.Claim, d.Record.ResolverAddr = peerAddr, "pg-a", 5, peerClaim, new(peerAddr)
+		d.Record.Addr, d.Record.Owner, d.Record.Epoch, d.Record.Claim, d.Record.ResolverAddr = peerAddr, "pg-a", 5, peerClaim,
+			new(peerAddr)
 		problem(d, "contested", status.Critical, "another node claimed the record after this one did", "compare")
 	}), explain.Problem},
 	{"drift_by_hand_edit", change(promoted(), func(d *status.Doc) {
@@ -170,16 +180,20 @@ var explainCases = []struct {
 	}), explain.Problem},
 	{"split_brain_on_promoted", change(promoted(), func(d *status.Doc) {
 		d.Drbd.Connections[0].Connection, d.Drbd.Connections[0].SplitBrain = "StandAlone", "latched"
-		problem(d, "split_brain", status.Critical, "DRBD has detected a split brain", "decide which side keeps its data; see docs/operate.md")
+		problem(d, "split_brain", status.Critical, "DRBD has detected a split brain",
+			"decide which side keeps its data; see docs/operate.md")
 	}), explain.Problem},
 	{"split_brain_holds", change(held(2*time.Minute, "split_brain"), func(d *status.Doc) {
-		problem(d, "split_brain", status.Critical, "DRBD has detected a split brain", "decide which side keeps its data; see docs/operate.md")
+		problem(d, "split_brain", status.Critical, "DRBD has detected a split brain",
+			"decide which side keeps its data; see docs/operate.md")
 	}), explain.Problem},
 	{"resolver_stale_within_ttl", change(promoted(), func(d *status.Doc) {
-		d.Publication.State, d.Episode, d.Record.ResolverAddr = status.PubPublished, episode(14*time.Second, "open"), new(peerAddr)
+		d.Publication.State, d.Episode, d.Record.ResolverAddr = status.PubPublished, episode(14*time.Second, "open"),
+			new(peerAddr)
 	}), explain.Waiting},
 	{"resolver_stale_not_in_sync", change(promoted(), func(d *status.Doc) {
-		d.Publication.State, d.Episode, d.Record.ResolverAddr = status.PubPublished, episode(14*time.Second, "open"), new(peerAddr)
+		d.Publication.State, d.Episode, d.Record.ResolverAddr = status.PubPublished, episode(14*time.Second, "open"),
+			new(peerAddr)
 		d.Episode.Phases = d.Episode.Phases[:4]
 	}), explain.Waiting},
 	{"resolver_stale_too_long", change(promoted(), func(d *status.Doc) {
@@ -197,7 +211,8 @@ var explainCases = []struct {
 	{"daemon_without_crm_mon", change(standby(), func(d *status.Doc) {
 		d.Cluster = nil
 		d.Publication = status.PublicationDoc{State: status.PubUnknown, Holds: []status.HoldDoc{
-			{Name: "crm_unknown", Text: "no fresh answer from crm_mon", Remedy: "see `systemctl status pacemaker`; is user pgha in group haclient?"},
+			{Name: "crm_unknown", Text: "no fresh answer from crm_mon",
+				Remedy: "see `systemctl status pacemaker`; is user pgha in group haclient?"},
 			{Name: "drbd_not_primary", Text: "DRBD is not Primary here", Remedy: "see `drbdsetup status`"},
 		}}
 		down(d, "crm", "crm_mon: Permission denied", nil)
@@ -213,7 +228,8 @@ var explainCases = []struct {
 	}), explain.Problem},
 	{"daemon_just_started", change(standby(), func(d *status.Doc) {
 		d.Cluster, d.Drbd, d.Record.Read, d.Record.Addr, d.Record.Owner, d.Record.ResolverAddr = nil, nil, nil, "", "", nil
-		d.Publication = status.PublicationDoc{State: status.PubUnknown, Holds: []status.HoldDoc{{Name: "crm_unknown"}, {Name: "drbd_unknown"}, {Name: "record_unknown"}}}
+		d.Publication = status.PublicationDoc{State: status.PubUnknown,
+			Holds: []status.HoldDoc{{Name: "crm_unknown"}, {Name: "drbd_unknown"}, {Name: "record_unknown"}}}
 		d.Ready = false
 		for i := range d.Sources {
 			d.Sources[i].Up, d.Sources[i].Age, d.Sources[i].Stale = false, nil, true
@@ -228,13 +244,16 @@ var explainCases = []struct {
 		d.Record.Addr, d.Record.Owner, d.Record.Epoch, d.Record.Claim, d.Record.ResolverAddr = "", "", 0, "", nil
 		d.Cluster.Promoted = []string{}
 	}), explain.Problem},
-	{"standby_while_peer_is_fenced", change(lost(standby(), 8*time.Second), func(d *status.Doc) { d.Cluster.Nodes[0].Unclean = new(true) }), explain.Waiting},
-	{"standby_and_fencing_fails", change(lost(standby(), 8*time.Minute), func(d *status.Doc) { d.Cluster.Nodes[0].Unclean = new(true) }), explain.Problem},
+	{"standby_while_peer_is_fenced", change(lost(standby(), 8*time.Second),
+		func(d *status.Doc) { d.Cluster.Nodes[0].Unclean = new(true) }), explain.Waiting},
+	{"standby_and_fencing_fails", change(lost(standby(), 8*time.Minute),
+		func(d *status.Doc) { d.Cluster.Nodes[0].Unclean = new(true) }), explain.Problem},
 	{"standby_out_of_date", change(standby(), func(d *status.Doc) {
 		d.Drbd.Devices[0].Disk = "Inconsistent"
 	}), explain.Attention},
 	{"peer_resyncs", change(promoted(), func(d *status.Doc) {
-		d.Drbd.Connections[0].PeerDevices[0] = drbd.DumpPeerDevice{Replication: "SyncSource", PeerDisk: "Inconsistent", Done: new(45.2), ETASeconds: new(190.0)}
+		d.Drbd.Connections[0].PeerDevices[0] = drbd.DumpPeerDevice{Replication: "SyncSource", PeerDisk: "Inconsistent",
+			Done: new(45.2), ETASeconds: new(190.0)}
 	}), explain.Attention},
 	{"postgres_in_crash_recovery", change(promoted(), func(d *status.Doc) {
 		d.Postgres = status.PostgresDoc{State: pg.StateStartingUp, Error: "the database system is starting up"}
@@ -253,7 +272,8 @@ var explainCases = []struct {
 	}), explain.Attention},
 	{"fencing_disabled", change(promoted(), func(d *status.Doc) {
 		d.Cluster.FencingEnabled = new(false)
-		problem(d, "fencing_disabled", status.Critical, "fencing is disabled", "configure fence_aws and set stonith-enabled=true")
+		problem(d, "fencing_disabled", status.Critical, "fencing is disabled",
+			"configure fence_aws and set stonith-enabled=true")
 	}), explain.Attention},
 	{"record_still_ours_after_switchover", change(standby(), func(d *status.Doc) {
 		d.Record.Addr, d.Record.Owner, d.Record.ResolverAddr = ownAddr, "pg-b", new(ownAddr)
@@ -345,7 +365,8 @@ func passesByClock(h fsm.Hold) bool {
 // A status of a daemon of another version, or one that knows next to nothing, is no reason to fail.
 func TestExplainNeedsNothing(t *testing.T) {
 	for _, state := range append(status.Publications, "", "nonsense") {
-		checkExplanation(t, explain.Status(&status.Doc{Time: testNow, Publication: status.PublicationDoc{State: state}}, testNow, 0))
+		checkExplanation(t, explain.Status(&status.Doc{Time: testNow, Publication: status.PublicationDoc{State: state}},
+			testNow, 0))
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// FuzzExplainStatus gives `explain` and `status` any document for the daemon's: one of another version, or of another program at the socket.
+// FuzzExplainStatus gives `explain` and `status` any document for the daemon's: one of another version, or of another
+// program at the socket.
 func FuzzExplainStatus(f *testing.F) {
 	for _, d := range []*status.Doc{{}, standby(), promoted()} {
 		data, err := json.Marshal(d)

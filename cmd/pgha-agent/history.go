@@ -92,7 +92,8 @@ func printHistory(w io.Writer, docs []*status.EpisodeDoc) {
 			outage = fmt.Sprintf("%.1f s", *d.Outage)
 		}
 		t.AppendRow(table.Row{
-			d.ID, d.Start.Format("2006-01-02 15:04:05"), d.Cause, d.Outcome, after(d, "promoted"), after(d, "writable"), after(d, "dns_accepted"),
+			d.ID, d.Start.Format("2006-01-02 15:04:05"), d.Cause, d.Outcome, after(d, "promoted"), after(d, "writable"),
+			after(d, "dns_accepted"),
 			after(d, "dns_observed"), outage,
 		})
 	}
@@ -130,9 +131,11 @@ func printTimeline(w io.Writer, d *status.EpisodeDoc) {
 			note = fmt.Sprintf("epoch %d, %d write(s)", d.Epoch, d.Writes)
 		}
 		n := int(p.After / total * barWidth)
-		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), status.PhaseText(p.Phase), barWidth, strings.Repeat("─", n)+"●", note)
+		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), status.PhaseText(p.Phase), barWidth,
+			strings.Repeat("─", n)+"●", note)
 	}
 	if d.Outage != nil {
-		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage, status.OrDash(d.Answered))
+		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage,
+			status.OrDash(d.Answered))
 	}
 }

@@ -44,9 +44,11 @@ func newHookWorld(t testing.TB) *hookWorld {
 	}
 	t.Cleanup(stop)
 	h := &hookWorld{
-		world: w, dir: dir, config: filepath.Join(dir, "config.toml"), socket: filepath.Join(dir, "alert.sock"), got: make(chan crm.Alert, 1),
+		world: w, dir: dir, config: filepath.Join(dir, "config.toml"), socket: filepath.Join(dir, "alert.sock"),
+		got: make(chan crm.Alert, 1),
 	}
-	h.env = append(os.Environ(), "CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_task=promote", "CRM_alert_rc=0", "CRM_alert_node=pg-b")
+	h.env = append(os.Environ(), "CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_task=promote",
+		"CRM_alert_rc=0", "CRM_alert_node=pg-b")
 	for k, v := range vars {
 		h.env = append(h.env, k+"="+v)
 	}
@@ -122,14 +124,16 @@ func TestDeliveredAlertReadsNoConfigurationAndOpensNoNetwork(t *testing.T) {
 	h := newHookWorld(t)
 	recipient := []string{"CRM_alert_recipient=" + h.socket}
 
-	// First that the two traps work: without a daemon the hook falls back, reads the configuration, and dies of the socket it opens.
+	// First that the two traps work: without a daemon the hook falls back, reads the configuration, and dies of the socket
+	// it opens.
 	var out string
 	var err error
 	names := opened(t, h.dir, func() { out, err = h.run(t, recipient, "unixonly", "pgha-alert", "--config", h.config) })
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() == 99:
-		t.Skipf("this kernel or container has no seccomp filters, so that it was not tested that the hook opens no network: %s", out)
+		t.Skipf("this kernel or container has no seccomp filters, so that it was not tested that the hook opens no "+
+			"network: %s", out)
 	case !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSYS:
 		t.Fatalf("hook without a daemon: %v, want it killed by SIGSYS\n%s", err, out)
 	case !slices.Contains(names, "config.toml"):
@@ -201,7 +205,8 @@ func TestHookEndsBeforePacemakerKillsIt(t *testing.T) {
 		}
 	}
 	// The option is named alike by whoever sets it, reads it and judges it.
-	for _, file := range []string{"../../deploy/register-alert.sh", "../../docs/install.md", "../../agent/doctor/checks_pacemaker.go"} {
+	for _, file := range []string{"../../deploy/register-alert.sh", "../../docs/install.md",
+		"../../agent/doctor/checks_pacemaker.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil || !strings.Contains(string(text), alertTimeoutVar) {
 			t.Errorf("%s does not name %s: %v", file, alertTimeoutVar, err)

@@ -1,4 +1,5 @@
-// Command pgha-agent moves a Route 53 record to the promoted node of a Pacemaker and DRBD cluster, and says how it went.
+// Command pgha-agent moves a Route 53 record to the promoted node of a Pacemaker and DRBD cluster, and says how it
+// went.
 package main
 
 import (
@@ -37,9 +38,9 @@ func main() {
 	}
 }
 
-// forbidDumps keeps what this process holds (AWS credentials, passwords of connection strings) out of core dumps, and from other processes of the
-// same user. LimitCORE= is not enough: the kernel does not apply it where core_pattern is a pipe, as it is with systemd-coredump. The
-// children that run crm_mon and drbdsetup get this back at their exec.
+// forbidDumps keeps what this process holds (AWS credentials, passwords of connection strings) out of core dumps, and
+// from other processes of the same user. LimitCORE= is not enough: the kernel does not apply it where core_pattern is a
+// pipe, as it is with systemd-coredump. The children that run crm_mon and drbdsetup get this back at their exec.
 func forbidDumps() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // fails on other values only (prctl(2))
 }
@@ -73,15 +74,18 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pgha-agent",
 		Short: "Node agent for PostgreSQL on Pacemaker, DRBD and Route 53",
-		Long: "pgha-agent runs on each node of a two-node PostgreSQL cluster. It follows DRBD and Pacemaker, probes PostgreSQL, points one\n" +
+		Long: "pgha-agent runs on each node of a two-node PostgreSQL cluster. It follows DRBD and Pacemaker, probes " +
+			"PostgreSQL, points one\n" +
 			"Route 53 record at the promoted node, and keeps the timeline of every failover.",
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	var file string
 	root.PersistentFlags().StringVarP(&file, "config", "c", defaultConfig, "configuration file")
 	root.AddCommand(
-		newRun(&file), newAlert(&file), newPublish(&file), newStatus(&file), newHistory(&file), newPause(&file), newResume(&file),
-		newExplain(&file), newWatch(&file), newSwitchover(&file), newDoctor(&file), newCheckConfig(&file), newOCF(&file), newVersion(), newDebug(),
+		newRun(&file), newAlert(&file), newPublish(&file), newStatus(&file), newHistory(&file), newPause(&file),
+		newResume(&file),
+		newExplain(&file), newWatch(&file), newSwitchover(&file), newDoctor(&file), newCheckConfig(&file), newOCF(&file),
+		newVersion(), newDebug(),
 	)
 	for _, add := range extras {
 		root.AddCommand(add(root))

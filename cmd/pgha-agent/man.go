@@ -22,7 +22,8 @@ func newMan(root *cobra.Command) *cobra.Command {
 			root.DisableAutoGenTag = true
 			// A fixed date keeps package builds reproducible.
 			date := time.Unix(0, 0)
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "PGHA-AGENT", Section: "8", Source: "pgha-agent", Date: &date}, args[0])
+			return doc.GenManTree(root, &doc.GenManHeader{Title: "PGHA-AGENT", Section: "8", Source: "pgha-agent", Date: &date},
+				args[0])
 		},
 	}
 }

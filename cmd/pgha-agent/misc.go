@@ -39,14 +39,16 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "pgha-agent %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintf(cmd.OutOrStdout(), "pgha-agent %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS,
+				runtime.GOARCH)
 		},
 	}
 }
 
 func newDebug() *cobra.Command {
 	debug := &cobra.Command{
-		Use: "debug", Short: "Show what the parsers make of real output (for support)", Args: cobra.NoArgs, // a wrong word is an error, not help
+		// a wrong word is an error, not help
+		Use: "debug", Short: "Show what the parsers make of real output (for support)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	debug.AddCommand(

@@ -23,7 +23,8 @@ import (
 //go:embed ocf-metadata.xml
 var ocfMetadata string
 
-// Exit codes of the OCF resource agent API 1.1. There is deliberately no "failed": whatever DNS does, Pacemaker must not move the database.
+// Exit codes of the OCF resource agent API 1.1. There is deliberately no "failed": whatever DNS does, Pacemaker must
+// not move the database.
 const (
 	ocfBroken       = 1 // OCF_ERR_GENERIC: this machine cannot keep a file in /run
 	ocfArgs         = 2 // OCF_ERR_ARGS: wrong on this machine
@@ -41,7 +42,8 @@ func newOCF(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ocf ACTION",
 		Short: "The actions of the resource agent ocf:pgha:route53",
-		Long: "ocf is what the resource agent ocf:pgha:route53 calls: start, stop, monitor, validate-all and meta-data, with the parameters in\n" +
+		Long: "ocf is what the resource agent ocf:pgha:route53 calls: start, stop, monitor, validate-all and meta-data, " +
+			"with the parameters in\n" +
 			"OCF_RESKEY_*. It asks the daemon and the configuration, never AWS, and exits with OCF's codes.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,7 +61,8 @@ func newOCF(file *string) *cobra.Command {
 			case "validate-all":
 				return o.validate()
 			}
-			return &exitError{ocfUnknown, fmt.Errorf("no action %q: want start, stop, monitor, validate-all or meta-data", args[0])}
+			return &exitError{ocfUnknown, fmt.Errorf("no action %q: want start, stop, monitor, validate-all or meta-data",
+				args[0])}
 		},
 	}
 }
@@ -102,15 +105,16 @@ func (o ocf) start(ctx context.Context) error {
 	return nil
 }
 
-// stop forgets the start. The record stays as it is: removing it would serve nobody. It succeeds whatever happens, because a stop that
-// fails has the node fenced.
+// stop forgets the start. The record stays as it is: removing it would serve nobody. It succeeds whatever happens,
+// because a stop that fails has the node fenced.
 func (o ocf) stop() error {
 	_ = os.Remove(o.marker())
 	return nil
 }
 
-// monitor says whether the resource was started here. If it was and the record is not right, the result is "degraded" for a Pacemaker
-// that takes this as running; before 2.0.5 it counted as a failure, and 2.1.0 is the first that says its version.
+// monitor says whether the resource was started here. If it was and the record is not right, the result is "degraded"
+// for a Pacemaker that takes this as running; before 2.0.5 it counted as a failure, and 2.1.0 is the first that says
+// its version.
 func (o ocf) monitor(ctx context.Context) error {
 	if _, err := os.Stat(o.marker()); errors.Is(err, fs.ErrNotExist) {
 		return &exitError{code: ocfNotRunning}
@@ -131,8 +135,8 @@ func (o ocf) monitor(ctx context.Context) error {
 	return nil
 }
 
-// trouble waits until the record is published, and returns what is in the way after that time. It leaves at least half of the time that
-// Pacemaker gives the action: being killed would be a failure.
+// trouble waits until the record is published, and returns what is in the way after that time. It leaves at least half
+// of the time that Pacemaker gives the action: being killed would be a failure.
 func (o ocf) trouble(ctx context.Context, wait time.Duration) error {
 	if ms, err := strconv.Atoi(o.env("OCF_RESKEY_CRM_meta_timeout")); err == nil && ms > 0 {
 		wait = min(wait, time.Duration(ms)*time.Millisecond/2)
@@ -209,12 +213,14 @@ func (o ocf) agree() (*config.Config, error) {
 		return cfg, fmt.Errorf("parameter ttl: %w", err)
 	}
 	for _, c := range []struct{ param, key, got, want string }{
-		{"hosted_zone_id", "zone_id", strings.TrimPrefix(strings.TrimPrefix(o.env("OCF_RESKEY_hosted_zone_id"), "/"), "hostedzone/"), cfg.Record.ZoneID},
+		{"hosted_zone_id", "zone_id", strings.TrimPrefix(strings.TrimPrefix(o.env("OCF_RESKEY_hosted_zone_id"), "/"),
+			"hostedzone/"), cfg.Record.ZoneID},
 		{"hostname", "name", strings.ToLower(strings.TrimSuffix(o.env("OCF_RESKEY_hostname"), ".")), cfg.Record.Name},
 		{"ttl", "ttl", ttl.String(), cfg.Record.TTL.String()},
 	} {
 		if c.got != c.want {
-			return cfg, fmt.Errorf("parameter %s is %q, record.%s in %s is %q: make them agree", c.param, c.got, c.key, o.file, c.want)
+			return cfg, fmt.Errorf("parameter %s is %q, record.%s in %s is %q: make them agree", c.param, c.got, c.key, o.file,
+				c.want)
 		}
 	}
 	return cfg, nil

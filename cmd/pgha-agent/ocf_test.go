@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestOCFMetadataSaysWhatThereIs holds the document to the code; `make packages-test` holds it to the published schemas.
+// TestOCFMetadataSaysWhatThereIs holds the document to the code; `make packages-test` holds it to the published
+// schemas.
 func TestOCFMetadataSaysWhatThereIs(t *testing.T) {
 	var doc struct {
 		Parameters []struct {
@@ -29,7 +30,8 @@ func TestOCFMetadataSaysWhatThereIs(t *testing.T) {
 	for _, p := range doc.Parameters {
 		defaults[p.Name] = p.Content.Default
 	}
-	want := map[string]string{"hosted_zone_id": "", "hostname": "", "ttl": "", "wait": fmt.Sprint(ocfDefaultWait.Seconds())}
+	want := map[string]string{"hosted_zone_id": "", "hostname": "", "ttl": "",
+		"wait": fmt.Sprint(ocfDefaultWait.Seconds())}
 	if diff := cmp.Diff(want, defaults); diff != "" {
 		t.Errorf("parameters (-want +got):\n%s", diff)
 	}

@@ -48,6 +48,7 @@ func setPause(cmd *cobra.Command, file string, length time.Duration) error {
 		fmt.Fprintln(cmd.OutOrStdout(), "publication is not paused")
 		return nil
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "publication on this node is paused until %s\n", time.Now().Add(length).Format(time.RFC3339))
+	fmt.Fprintf(cmd.OutOrStdout(), "publication on this node is paused until %s\n",
+		time.Now().Add(length).Format(time.RFC3339))
 	return nil
 }

@@ -25,7 +25,8 @@ func newRun(file *string) *cobra.Command {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			defer context.AfterFunc(ctx, func() { agent.Systemd{}.Notify(daemon.SdNotifyStopping) })()
-			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}, File: *file}, loader(*file), reloads(ctx))
+			return agent.Daemon(ctx, agent.Options{Version: version, Notify: agent.Systemd{}, File: *file}, loader(*file),
+				reloads(ctx))
 		},
 	}
 }

@@ -52,7 +52,8 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", Setup: setup, UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"append": cmdAppend, "await": cmdAwait, "record": cmdRecord, "writes": cmdWrites, "requests": cmdRequests, "notified": cmdNotified,
-			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "cut": cmdCut, "exits": cmdExits,
+			"hup": cmdHup, "term": cmdTerm, "killed": cmdKilled, "within": cmdWithin, "hostile": cmdHostile, "cut": cmdCut,
+			"exits": cmdExits,
 		},
 	})
 }
@@ -89,7 +90,8 @@ func (tr *transcript) all() string {
 	return strings.Join(tr.text, "\n")
 }
 
-// newWorld starts the fakes, writes testdata/world into dir, and returns the variables that its configuration and its programs need.
+// newWorld starts the fakes, writes testdata/world into dir, and returns the variables that its configuration and its
+// programs need.
 func newWorld(dir string) (w *world, vars map[string]string, stop func(), err error) {
 	w = &world{aws: route53test.New(route53test.Options{SyncDelay: 50 * time.Millisecond})}
 	if err := w.aws.Start("127.0.0.1:0"); err != nil {
@@ -101,10 +103,12 @@ func newWorld(dir string) (w *world, vars map[string]string, stop func(), err er
 	}
 	stop = func() { w.dns.Close(); w.aws.Close() }
 	w.aws.Set(route53test.Simple(testName, "A", 10, peerAddr))
-	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=3 owner=pg-a addr=10.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
+	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10,
+		`"v=1 epoch=3 owner=pg-a addr=10.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 	vars = map[string]string{
 		"WORLD": dir, "AWS_URL": w.aws.URL(), "DNS_ADDR": w.dns.Addr(), "NOTIFY": filepath.Join(dir, "notify.sock"),
-		"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-central-1",
+		"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_REGION":      "eu-central-1",
 		"GORACE":          "atexit_sleep_ms=0", // a second at the end of each of these programs is more than crm_mon may take
 		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
 	}
@@ -237,7 +241,8 @@ func cmdHup(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-// term DURATION sends SIGTERM to the program in the background, and kills it after that time, so that a wait that follows fails.
+// term DURATION sends SIGTERM to the program in the background, and kills it after that time, so that a wait that
+// follows fails.
 func cmdTerm(ts *testscript.TestScript, _ bool, args []string) {
 	most, err := time.ParseDuration(args[0])
 	ts.Check(err)
@@ -248,7 +253,8 @@ func cmdTerm(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// killed NAME SIGNAL sends a signal to one program in the background, which `wait NAME` then waits for; the script's own kill knows too few.
+// killed NAME SIGNAL sends a signal to one program in the background, which `wait NAME` then waits for; the script's
+// own kill knows too few.
 func cmdKilled(ts *testscript.TestScript, _ bool, args []string) {
 	sig := map[string]os.Signal{"HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "INT": syscall.SIGINT}[args[1]]
 	for _, cmd := range ts.BackgroundCmds() {
@@ -307,8 +313,10 @@ func cmdHostile(ts *testscript.TestScript, _ bool, args []string) {
 		{"CRM_alert_kind=resource", "CRM_alert_kind=node"},
 		{"CRM_alert_kind=\x00"[:15] + "\xff\xfe\xed", "CRM_alert_node=\x1b[2J\r\n\tpg-b\u202e"},
 		{"CRM_alert_kind=" + long, "CRM_alert_desc=" + strings.Repeat(`"<&\`, 20<<10)},
-		{"CRM_alert_kind=resource", "CRM_alert_rc=99999999999999999999", "CRM_alert_node_sequence=-1", "CRM_alert_timestamp_epoch=9e99", "CRM_alert_timestamp_usec=NaN"},
-		{"CRM_alert_kind=resource", "CRM_alert_task=promote", "CRM_alert_rc=0", "CRM_alert_node=$(reboot)", "CRM_alert_rsc=../../../etc/passwd"},
+		{"CRM_alert_kind=resource", "CRM_alert_rc=99999999999999999999", "CRM_alert_node_sequence=-1",
+			"CRM_alert_timestamp_epoch=9e99", "CRM_alert_timestamp_usec=NaN"},
+		{"CRM_alert_kind=resource", "CRM_alert_task=promote", "CRM_alert_rc=0", "CRM_alert_node=$(reboot)",
+			"CRM_alert_rsc=../../../etc/passwd"},
 		{"CRM_alert_kind=node", "CRM_alert_recipient=/"},
 		{"CRM_alert_kind=node", "CRM_alert_recipient=relative"},
 		{"CRM_alert_kind=node", "CRM_alert_recipient=/dev/zero"},
@@ -343,7 +351,8 @@ func standInCrmMon() {
 	_, _ = os.Stdout.Write(data)
 }
 
-// standInDrbdsetup follows the file that is its first argument until its stdin ends, as `drbdsetup events2 --poll` does.
+// standInDrbdsetup follows the file that is its first argument until its stdin ends, as `drbdsetup events2 --poll`
+// does.
 func standInDrbdsetup() {
 	go func() { _, _ = io.Copy(io.Discard, os.Stdin); os.Exit(0) }()
 	f, err := os.Open(os.Args[1])
@@ -359,8 +368,9 @@ func standInDrbdsetup() {
 	}
 }
 
-// standInCibadmin keeps the constraints in $WORLD/constraints, one in a line, as the real one does. Like Pacemaker, it acts on a preference: when
-// there is a file $WORLD/moves, the cluster looks as moved.xml and moved.events say, a moment later. Without the file cib-fails it always answers.
+// standInCibadmin keeps the constraints in $WORLD/constraints, one in a line, as the real one does. Like Pacemaker, it
+// acts on a preference: when there is a file $WORLD/moves, the cluster looks as moved.xml and moved.events say, a
+// moment later. Without the file cib-fails it always answers.
 func standInCibadmin() {
 	dir := os.Getenv("WORLD")
 	if why, err := os.ReadFile(filepath.Join(dir, "cib-fails")); err == nil {
@@ -404,7 +414,8 @@ func standInCibadmin() {
 	}
 }
 
-// activate SOCKET COMMAND... does what systemd does for a socket unit: it listens, and starts the command with the socket as file 3.
+// activate SOCKET COMMAND... does what systemd does for a socket unit: it listens, and starts the command with the
+// socket as file 3.
 func activate() {
 	l, err := net.Listen("unix", os.Args[1])
 	die(err)

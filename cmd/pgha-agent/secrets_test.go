@@ -42,7 +42,8 @@ var secrets = map[string]string{
 // leaks returns which secrets stand in a text, in any form that somebody could turn back.
 func leaks(text string) (which []string) {
 	for name, s := range secrets {
-		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s), base64.StdEncoding.EncodeToString([]byte("prometheus:" + s)), strconv.Quote(s)} {
+		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s),
+			base64.StdEncoding.EncodeToString([]byte("prometheus:" + s)), strconv.Quote(s)} {
 			if strings.Contains(text, form) {
 				which = append(which, name)
 				break
@@ -52,7 +53,8 @@ func leaks(text string) (which []string) {
 	return which
 }
 
-// tellTale is a PostgreSQL server that asks for the password in clear text and puts it into its answers, in turn in several ways.
+// tellTale is a PostgreSQL server that asks for the password in clear text and puts it into its answers, in turn in
+// several ways.
 type tellTale struct {
 	net.Listener
 	mu   sync.Mutex
@@ -98,7 +100,8 @@ func (tt *tellTale) answer(c net.Conn, n int) {
 	tt.mu.Unlock()
 	switch n % 3 {
 	case 0:
-		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "wrong password " + p.Password, Detail: p.Password, Hint: p.Password})
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "wrong password " + p.Password,
+			Detail: p.Password, Hint: p.Password})
 	case 1:
 		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "XX000", Message: p.Password + "\n" + p.Password})
 	default:
@@ -123,8 +126,8 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 
 func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
 
-// TestNoSecretLeavesTheDaemon lets every source fail in ways that repeat the secret that it was given, and looks for it in everything that
-// the daemon and the commands give away, to the last words of a crash.
+// TestNoSecretLeavesTheDaemon lets every source fail in ways that repeat the secret that it was given, and looks for it
+// in everything that the daemon and the commands give away, to the last words of a crash.
 func TestNoSecretLeavesTheDaemon(t *testing.T) {
 	h := newHookWorld(t)
 	server := newTellTale(t)
@@ -142,9 +145,12 @@ func TestNoSecretLeavesTheDaemon(t *testing.T) {
 	edit := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(string(text)) }
 	at := "sslmode=disable port=" + port
 	good := edit(
-		`dsn = "host=`+h.dir+` user=pgha dbname=postgres"`, fmt.Sprintf(`dsn = "host=127.0.0.1 %s user=pgha dbname=postgres password=%s"`, at, secrets["password of the probe"]),
-		`client = "off"`, fmt.Sprintf(`client = "%s user=pgha dbname=postgres password=%s"`, at, secrets["password of the client's view"]),
-		`listen = "127.0.0.1:0"`, fmt.Sprintf("listen = \"127.0.0.1:0\"\nweb_config_file = %q", filepath.Join(h.dir, "web.yml")),
+		`dsn = "host=`+h.dir+` user=pgha dbname=postgres"`,
+		fmt.Sprintf(`dsn = "host=127.0.0.1 %s user=pgha dbname=postgres password=%s"`, at, secrets["password of the probe"]),
+		`client = "off"`, fmt.Sprintf(`client = "%s user=pgha dbname=postgres password=%s"`, at,
+			secrets["password of the client's view"]),
+		`listen = "127.0.0.1:0"`, fmt.Sprintf("listen = \"127.0.0.1:0\"\nweb_config_file = %q",
+			filepath.Join(h.dir, "web.yml")),
 	) + "\n[log]\nlevel = \"debug\"\nformat = \"json\"\n"
 	bad := edit(`dsn = "host=`+h.dir, `dsn = "postgres://pgha:`+secrets["password in a bad configuration"]+`@[::1/x host=`)
 	for name, content := range map[string]string{
@@ -154,11 +160,14 @@ func TestNoSecretLeavesTheDaemon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.env = append(h.env, "AWS_SECRET_ACCESS_KEY="+secrets["AWS secret key"], "AWS_SESSION_TOKEN="+secrets["AWS session token"],
-		"PGPASSWORD="+secrets["password in the environment"], "GOTRACEBACK=crash", "NOTIFY_SOCKET="+filepath.Join(h.dir, "notify.sock"))
+	h.env = append(h.env, "AWS_SECRET_ACCESS_KEY="+secrets["AWS secret key"],
+		"AWS_SESSION_TOKEN="+secrets["AWS session token"],
+		"PGPASSWORD="+secrets["password in the environment"], "GOTRACEBACK=crash",
+		"NOTIFY_SOCKET="+filepath.Join(h.dir, "notify.sock"))
 
 	// The API quotes what was signed, as the real one does when a signature is wrong.
-	quoted := "The Canonical String was x-amz-security-token:" + secrets["AWS session token"] + " " + secrets["AWS secret key"]
+	quoted := "The Canonical String was x-amz-security-token:" + secrets["AWS session token"] + " " +
+		secrets["AWS secret key"]
 	h.aws.Inject(
 		route53test.Fault{Kind: route53test.Refuse, Status: 403, Code: "SignatureDoesNotMatch", Body: quoted},
 		route53test.Fault{Kind: route53test.Raw, Status: 500, Body: "<html>" + quoted},
@@ -229,7 +238,8 @@ func TestNoSecretLeavesTheDaemon(t *testing.T) {
 		t.Errorf("status %d of no page with the right password", code)
 	}
 	// Everything fails, and a bad configuration is loaded.
-	for name, content := range map[string]string{"crm.xml": "<crm_mon " + secrets["AWS secret key"][:3], "config.toml": bad} {
+	for name, content := range map[string]string{"crm.xml": "<crm_mon " + secrets["AWS secret key"][:3],
+		"config.toml": bad} {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -237,13 +247,17 @@ func TestNoSecretLeavesTheDaemon(t *testing.T) {
 	if err := daemon.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	wait("the bad configuration to be refused", func() bool { return strings.Contains(log.String(), "configuration not reloaded") })
+	wait("the bad configuration to be refused", func() bool {
+		return strings.Contains(log.String(), "configuration not reloaded")
+	})
 	if err := os.WriteFile(h.config, []byte(good), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, command := range [][]string{
-		{"status"}, {"status", "--json"}, {"explain"}, {"explain", "--json"}, {"history"}, {"history", "--json"}, {"check-config"},
-		{"check-config", "--config", filepath.Join(h.dir, "bad.toml")}, {"run", "--config", filepath.Join(h.dir, "bad.toml")}, {"publish", "--once", "--wait", "1s"}, {"version"},
+		{"status"}, {"status", "--json"}, {"explain"}, {"explain", "--json"}, {"history"}, {"history", "--json"},
+		{"check-config"},
+		{"check-config", "--config", filepath.Join(h.dir, "bad.toml")}, {"run", "--config", filepath.Join(h.dir, "bad.toml")},
+		{"publish", "--once", "--wait", "1s"}, {"version"},
 	} {
 		if len(command) < 3 || command[len(command)-2] != "--config" {
 			command = append(command, "--config", h.config)

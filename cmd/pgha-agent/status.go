@@ -21,8 +21,9 @@ func newStatus(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the daemon knows and does",
-		Long:  "status asks the daemon over its control socket. Exit status: 0 ready, 2 not ready, 1 the daemon does not answer.",
-		Args:  cobra.NoArgs,
+		Long: "status asks the daemon over its control socket. Exit status: 0 ready, 2 not ready, 1 the daemon does not " +
+			"answer.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(*file)
 			if err != nil {
@@ -36,7 +37,8 @@ func newStatus(file *string) *cobra.Command {
 				err = printJSON(cmd.OutOrStdout(), doc)
 			} else {
 				printStatus(cmd.OutOrStdout(), doc)
-				if left, err := leftover(cmd.Context()); err == nil && left != "" { // a cluster that does not answer has its own line
+				// a cluster that does not answer has its own line
+				if left, err := leftover(cmd.Context()); err == nil && left != "" {
 					fmt.Fprintf(cmd.OutOrStdout(), "\nWARNING switchover: %s\n  -> if none is: `%s`\n", left, switchover.Undo)
 				}
 			}
@@ -77,10 +79,12 @@ func printStatus(w io.Writer, d *status.Doc) {
 			row("  held by", "%s: %s", h.Name, h.Text)
 		}
 	}
-	row("record", "%s  zone %s  resolver %s  own %s", d.Record.Name, status.OrDash(d.Record.Addr), resolverAnswer(d), status.OrDash(d.Record.OwnAddr))
+	row("record", "%s  zone %s  resolver %s  own %s", d.Record.Name, status.OrDash(d.Record.Addr), resolverAnswer(d),
+		status.OrDash(d.Record.OwnAddr))
 	row("  owner", "%s  epoch %d", status.OrDash(d.Record.Owner), d.Record.Epoch)
 	if c := d.Cluster; c != nil {
-		row("cluster", "promoted %s  dc %s  fencing %s  maintenance %s", status.OrDash(strings.Join(c.Promoted, ",")), status.OrDash(c.DC), yesNo(c.FencingEnabled), yesNo(c.Maintenance))
+		row("cluster", "promoted %s  dc %s  fencing %s  maintenance %s", status.OrDash(strings.Join(c.Promoted, ",")),
+			status.OrDash(c.DC), yesNo(c.FencingEnabled), yesNo(c.Maintenance))
 		for _, n := range c.Nodes {
 			row("  "+n.Name, "online %s  unclean %s  standby %s", yesNo(n.Online), yesNo(n.Unclean), yesNo(n.Standby))
 		}
@@ -125,7 +129,8 @@ func printDrbd(row func(string, string, ...any), d *status.Doc) {
 	row("drbd", "%s  %s  disk %s", d.Drbd.Name, d.Drbd.Role, strings.Join(disks, ","))
 	for _, c := range d.Drbd.Connections {
 		for _, v := range c.PeerDevices {
-			row("  "+c.Name, "%s  peer %s  disk %s  %s%s", c.Connection, c.PeerRole, v.PeerDisk, v.Replication, status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
+			row("  "+c.Name, "%s  peer %s  disk %s  %s%s", c.Connection, c.PeerRole, v.PeerDisk, v.Replication,
+				status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
 		}
 	}
 }

@@ -40,14 +40,20 @@ func newSwitchover(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "switchover",
 		Short: "Move the database to the other node, as planned work",
-		Long: "switchover looks whether a move would be safe now, says what will happen, asks, and moves the promoted role by Pacemaker's own tools. It\n" +
-			"follows the move live, asks the name and PostgreSQL through it, removes its constraint, and says for how long clients were cut off. It runs on\n" +
+		Long: "switchover looks whether a move would be safe now, says what will happen, asks, and moves the promoted " +
+			"role by Pacemaker's own tools. It\n" +
+			"follows the move live, asks the name and PostgreSQL through it, removes its constraint, and says for how long " +
+			"clients were cut off. It runs on\n" +
 			"either node, as root or in group haclient. The daemon has no part in it.\n\n" +
-			"It acts by one location constraint, pgha-switchover-CLONE, which prefers the other node and ends by itself. Interrupted (Ctrl-C, a lost\n" +
-			"terminal, SIGTERM) it removes the constraint, and Pacemaker decides; killed with -9 it leaves the constraint until its time is over, and\n" +
+			"It acts by one location constraint, pgha-switchover-CLONE, which prefers the other node and ends by itself. " +
+			"Interrupted (Ctrl-C, a lost\n" +
+			"terminal, SIGTERM) it removes the constraint, and Pacemaker decides; killed with -9 it leaves the constraint " +
+			"until its time is over, and\n" +
 			"--undo removes it.\n\n" +
-			"Exit status: 0 moved and verified (with --dry-run: it would be safe); 1 an error before anything was changed; 2 refused, nothing was changed;\n" +
-			"3 not moved, the constraint is removed; 4 moved, but not all was verified, the constraint is removed; 5 the constraint stands.",
+			"Exit status: 0 moved and verified (with --dry-run: it would be safe); 1 an error before anything was changed; 2 " +
+			"refused, nothing was changed;\n" +
+			"3 not moved, the constraint is removed; 4 moved, but not all was verified, the constraint is removed; 5 the " +
+			"constraint stands.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.timeout < time.Second {
@@ -83,9 +89,11 @@ func newSwitchover(file *string) *cobra.Command {
 	cmd.Flags().StringVar(&f.to, "to", "", "node to move to; needed with more than one that could take it")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "check, say what would happen, and change nothing")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute, "give up, and remove the constraint, when the move is not verified by then")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute,
+		"give up, and remove the constraint, when the move is not verified by then")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the plan and the result as JSON; progress goes to stderr")
-	cmd.Flags().BoolVar(&f.undo, "undo", false, "remove the constraint of a switchover that was killed, and do nothing else")
+	cmd.Flags().BoolVar(&f.undo, "undo", false,
+		"remove the constraint of a switchover that was killed, and do nothing else")
 	return cmd
 }
 
@@ -95,7 +103,8 @@ type switchoverDoc struct {
 	Result *switchover.Result `json:"result"` // null when nothing was done
 }
 
-func (f *switchoverFlags) run(ctx context.Context, cmd *cobra.Command, cfg *config.Config, world *switchover.Live) error {
+func (f *switchoverFlags) run(ctx context.Context, cmd *cobra.Command, cfg *config.Config,
+	world *switchover.Live) error {
 	out, progress := cmd.OutOrStdout(), cmd.OutOrStdout()
 	if f.json {
 		progress = cmd.ErrOrStderr()
@@ -152,7 +161,8 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 }
 
 // move looks once more, since the question may have stood for long, and moves.
-func (f *switchoverFlags) move(ctx context.Context, progress io.Writer, cfg *config.Config, world *switchover.Live, doc *switchoverDoc) error {
+func (f *switchoverFlags) move(ctx context.Context, progress io.Writer, cfg *config.Config, world *switchover.Live,
+	doc *switchoverDoc) error {
 	if !f.yes {
 		doc.Plan = switchover.MakePlan(world.Gather(ctx, doc.Plan.To))
 		if refused := doc.Plan.Refused(); len(refused) > 0 {
@@ -160,9 +170,10 @@ func (f *switchoverFlags) move(ctx context.Context, progress io.Writer, cfg *con
 			return refusal(refused)
 		}
 	}
-	m := switchover.Mover{World: world, Node: cfg.Node.Name, Timeout: f.timeout, Say: func(after time.Duration, line string) {
-		fmt.Fprintf(progress, "T+%-7s %s\n", fmt.Sprintf("%.1fs", after.Seconds()), printable(line))
-	}}
+	m := switchover.Mover{World: world, Node: cfg.Node.Name, Timeout: f.timeout,
+		Say: func(after time.Duration, line string) {
+			fmt.Fprintf(progress, "T+%-7s %s\n", fmt.Sprintf("%.1fs", after.Seconds()), printable(line))
+		}}
 	fmt.Fprintln(progress)
 	var err error
 	if doc.Result, err = m.Move(ctx, doc.Plan); err != nil {
@@ -181,7 +192,8 @@ func outcome(r *switchover.Result) error {
 	case switchover.Unverified:
 		return &exitError{exitUnverified, fmt.Errorf("moved, but not verified: %s", r.Why)}
 	case switchover.Leftover:
-		return &exitError{exitLeftover, fmt.Errorf("%s stands until %s (%s): %s removes it", r.Left.ID, r.Left.Until.Format(time.RFC3339), r.Why, r.Command)}
+		return &exitError{exitLeftover, fmt.Errorf("%s stands until %s (%s): %s removes it", r.Left.ID,
+			r.Left.Until.Format(time.RFC3339), r.Why, r.Command)}
 	default:
 		return nil
 	}
@@ -261,7 +273,9 @@ func leftover(ctx context.Context) (string, error) {
 
 func describeLeftover(l crm.Location, now time.Time) string {
 	if !l.Applies(now) {
-		return fmt.Sprintf("%s is left of a switchover to %s; it ended to apply at %s and does nothing", l.ID, l.Node, l.Until.Format(time.RFC3339))
+		return fmt.Sprintf("%s is left of a switchover to %s; it ended to apply at %s and does nothing", l.ID, l.Node,
+			l.Until.Format(time.RFC3339))
 	}
-	return fmt.Sprintf("%s prefers %s until %s: a switchover is under way, or was killed", l.ID, l.Node, l.Until.Format(time.RFC3339))
+	return fmt.Sprintf("%s prefers %s until %s: a switchover is under way, or was killed", l.ID, l.Node,
+		l.Until.Format(time.RFC3339))
 }

@@ -25,8 +25,8 @@ import (
 	"github.com/pgha/pgha-agent/route53"
 )
 
-// TestVisibleNames freezes what scripts, dashboards, rules and configuration files of users are written with. A name may be
-// added, and with it a line here (-update). A line that changes or goes breaks somebody.
+// TestVisibleNames freezes what scripts, dashboards, rules and configuration files of users are written with. A name
+// may be added, and with it a line here (-update). A line that changes or goes breaks somebody.
 func TestVisibleNames(t *testing.T) {
 	var b strings.Builder
 	section := func(title string, lines []string) {

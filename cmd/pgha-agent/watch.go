@@ -25,7 +25,8 @@ func newWatch(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow the status live, until Ctrl-C",
-		Long: "watch shows what status shows again and again, and above it the open episode with its phases as they come. When the output is no terminal, it\n" +
+		Long: "watch shows what status shows again and again, and above it the open episode with its phases as they come. " +
+			"When the output is no terminal, it\n" +
 			"prints a line for each change instead. A daemon that goes away is waited for. Exit status: 0 after Ctrl-C.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +65,8 @@ type viewer interface {
 }
 
 // watch looks until ctx ends.
-func watch(ctx context.Context, interval time.Duration, fetch func(context.Context) (*status.Doc, error), v viewer) (err error) {
+func watch(ctx context.Context, interval time.Duration, fetch func(context.Context) (*status.Doc, error),
+	v viewer) (err error) {
 	if err := v.open(); err != nil {
 		return err
 	}
@@ -119,7 +121,8 @@ func (s *screen) write(text string) error {
 func (s *screen) show(now time.Time, doc *status.Doc, fail error) error {
 	var body bytes.Buffer
 	if fail != nil {
-		fmt.Fprintf(&body, "%s  THE DAEMON DOES NOT ANSWER; the cluster goes on without it\n%v\n\n", now.Format(time.TimeOnly), fail)
+		fmt.Fprintf(&body, "%s  THE DAEMON DOES NOT ANSWER; the cluster goes on without it\n%v\n\n",
+			now.Format(time.TimeOnly), fail)
 		if doc = s.last; doc != nil {
 			fmt.Fprintf(&body, "What it said last, %s ago:\n", status.Ago(now.Sub(doc.Time)))
 		}
@@ -135,7 +138,8 @@ func (s *screen) show(now time.Time, doc *status.Doc, fail error) error {
 		}
 	}
 	if doc != nil {
-		if doc.Episode != nil && doc.Episode.Outcome == "open" { // what one watches for goes first: a small window cuts the end
+		// what one watches for goes first: a small window cuts the end
+		if doc.Episode != nil && doc.Episode.Outcome == "open" {
 			printTimeline(&body, doc.Episode)
 			fmt.Fprintln(&body)
 		}
@@ -251,7 +255,8 @@ func summary(d *status.Doc) string {
 		}
 		add("held-by=%s", strings.Join(holds, ","))
 	}
-	add("zone=%s owner=%s epoch=%d resolver=%s", status.OrDash(d.Record.Addr), status.OrDash(d.Record.Owner), d.Record.Epoch, resolverAnswer(d))
+	add("zone=%s owner=%s epoch=%d resolver=%s", status.OrDash(d.Record.Addr), status.OrDash(d.Record.Owner),
+		d.Record.Epoch, resolverAnswer(d))
 	if d.Cluster != nil {
 		add("promoted=%s", status.OrDash(strings.Join(d.Cluster.Promoted, ",")))
 	}

@@ -36,7 +36,8 @@ func failover() []look {
 	fourth := promoted()
 	fourth.Episode = episode(10*time.Second, "complete")
 	fourth.Episode.Phases[1] = late // found late
-	return []look{{doc: standby()}, {doc: standby()}, {doc: first}, {doc: second}, {err: gone}, {err: gone}, {doc: third}, {doc: fourth}, {doc: fourth}}
+	return []look{{doc: standby()}, {doc: standby()}, {doc: first}, {doc: second}, {err: gone}, {err: gone}, {doc: third},
+		{doc: fourth}, {doc: fourth}}
 }
 
 // play watches a list of looks, and ends as Ctrl-C does. Its clock is testNow when it starts.
@@ -123,7 +124,8 @@ func TestWatchSizeUnknown(t *testing.T) {
 func TestWatchInATerminal(t *testing.T) {
 	ptmx, tty := openTerminal(t)
 	config := filepath.Join(t.TempDir(), "config.toml")
-	text := "[cluster]\npromotable = \"c\"\n[drbd]\nresource = \"r\"\n[record]\nzone_id = \"Z1\"\nname = \"db.pgha.internal\"\n[state]\ncontrol_socket = \"" + config + ".sock\"\n"
+	text := "[cluster]\npromotable = \"c\"\n[drbd]\nresource = \"r\"\n[record]\nzone_id = \"Z1\"\n" +
+		"name = \"db.pgha.internal\"\n[state]\ncontrol_socket = \"" + config + ".sock\"\n"
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

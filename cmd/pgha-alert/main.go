@@ -1,6 +1,7 @@
-// Command pgha-alert is the Pacemaker alert agent: it hands one alert to the daemon. It is `pgha-agent alert` without everything that
-// only the daemon needs, because it starts once for each alert of a failover and every millisecond of its start is one of the outage. When
-// the daemon does not take the alert, the real one is called: it keeps the alert, and publishes a promotion by itself.
+// Command pgha-alert is the Pacemaker alert agent: it hands one alert to the daemon. It is `pgha-agent alert` without
+// everything that only the daemon needs, because it starts once for each alert of a failover and every millisecond of
+// its start is one of the outage. When the daemon does not take the alert, the real one is called: it keeps the alert,
+// and publishes a promotion by itself.
 package main
 
 import (
@@ -33,7 +34,8 @@ func main() {
 func handOver() {
 	self, err := os.Executable()
 	if err == nil {
-		err = syscall.Exec(filepath.Join(filepath.Dir(self), "pgha-agent"), append([]string{"pgha-agent", "alert"}, os.Args[1:]...), os.Environ())
+		err = syscall.Exec(filepath.Join(filepath.Dir(self), "pgha-agent"),
+			append([]string{"pgha-agent", "alert"}, os.Args[1:]...), os.Environ())
 	}
 	fmt.Fprintln(os.Stderr, "pgha-alert: call pgha-agent:", err)
 }

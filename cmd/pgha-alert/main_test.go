@@ -25,7 +25,8 @@ func build(t *testing.T) (dir string) {
 	if out, err := exec.Command("go", "build", "-o", dir+"/", ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "pgha-agent"), []byte("#!/bin/sh\necho \"called: $* ($CRM_alert_task)\"\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "pgha-agent"), []byte("#!/bin/sh\necho \"called: $* ($CRM_alert_task)\"\n"),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -34,7 +35,8 @@ func build(t *testing.T) (dir string) {
 func TestHookDeliversOrHandsOverAndNeverFails(t *testing.T) {
 	dir := build(t)
 	socket := filepath.Join(dir, "alert.sock")
-	promote := []string{"CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_task=promote", "CRM_alert_recipient=" + socket}
+	promote := []string{"CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_task=promote",
+		"CRM_alert_recipient=" + socket}
 	run := func(env []string, args ...string) string {
 		t.Helper()
 		cmd := exec.Command(filepath.Join(dir, "pgha-alert"), args...)
@@ -50,12 +52,14 @@ func TestHookDeliversOrHandsOverAndNeverFails(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nobody listens":     {promote, nil, "called: alert (promote)"},
-		"called by hand":     {nil, nil, "called: alert ()"},
-		"kind missing":       {promote[:1], nil, "called: alert ()"},
-		"with flags":         {promote, []string{"--config", "x"}, "called: alert --config x (promote)"},
-		"hostile":            {append([]string{"CRM_alert_desc=" + strings.Repeat("\n\x01", 20000)}, promote...), nil, "called: alert (promote)"},
-		"relative recipient": {[]string{"CRM_alert_version=3", "CRM_alert_kind=node", "CRM_alert_recipient=a/b"}, nil, "called: alert ()"},
+		"nobody listens": {promote, nil, "called: alert (promote)"},
+		"called by hand": {nil, nil, "called: alert ()"},
+		"kind missing":   {promote[:1], nil, "called: alert ()"},
+		"with flags":     {promote, []string{"--config", "x"}, "called: alert --config x (promote)"},
+		"hostile": {append([]string{"CRM_alert_desc=" + strings.Repeat("\n\x01", 20000)}, promote...), nil,
+			"called: alert (promote)"},
+		"relative recipient": {[]string{"CRM_alert_version=3", "CRM_alert_kind=node", "CRM_alert_recipient=a/b"}, nil,
+			"called: alert ()"},
 	} {
 		if got := run(c.env, c.args...); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

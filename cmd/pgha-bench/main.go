@@ -1,6 +1,7 @@
-// Command pgha-bench measures what docs/performance.md promises on the real agent: the way of an alert to Route 53, a scrape, and an idle
-// daemon. `pgha-bench soak` watches the daemon for an hour in which nothing stands still, and looks for what only grows. It needs nothing
-// but this machine (the soak wants PostgreSQL installed): Route 53, crm_mon and drbdsetup are stand-ins.
+// Command pgha-bench measures what docs/performance.md promises on the real agent: the way of an alert to Route 53, a
+// scrape, and an idle daemon. `pgha-bench soak` watches the daemon for an hour in which nothing stands still, and looks
+// for what only grows. It needs nothing but this machine (the soak wants PostgreSQL installed): Route 53, crm_mon and
+// drbdsetup are stand-ins.
 package main
 
 import (
@@ -42,7 +43,8 @@ func main() {
 }
 
 func agentFlag(flags *flag.FlagSet) *string {
-	return flags.String("agent", "", "binary to measure, with pgha-alert beside it; empty builds both as `make build` does")
+	return flags.String("agent", "",
+		"binary to measure, with pgha-alert beside it; empty builds both as `make build` does")
 }
 
 func run(ctx context.Context, agent string, rounds, series int, idle time.Duration) error {

@@ -45,7 +45,8 @@ func TestBenchmarkStillRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range []string{"| idle daemon, resident memory |", "| scrape of /metrics", "| processes started by 100 scrapes | 0 |", "| **alert hook exec to UPSERT at Route 53** |"} {
+	for _, row := range []string{"| idle daemon, resident memory |", "| scrape of /metrics",
+		"| processes started by 100 scrapes | 0 |", "| **alert hook exec to UPSERT at Route 53** |"} {
 		if !strings.Contains(string(table), row) {
 			t.Errorf("no row %q in:\n%s", row, table)
 		}

@@ -22,7 +22,8 @@ type usage struct {
 	rss            string
 }
 
-// usageOf reads /proc/PID/stat (proc(5): fields 11 and 14 to 17; the kernel's clock tick is 10 ms for every program) and VmRSS.
+// usageOf reads /proc/PID/stat (proc(5): fields 11 and 14 to 17; the kernel's clock tick is 10 ms for every program)
+// and VmRSS.
 func usageOf(pid int) (u usage, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -144,8 +145,10 @@ func (w *world) measureScrape(ctx context.Context, series int, t *table) error {
 
 // alertEnv is what Pacemaker sets for a promotion.
 func (w *world) alertEnv(socket string, n int) []string {
-	return append(slices.Clip(w.env), "CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_task=promote", "CRM_alert_rc=0",
-		"CRM_alert_node=pg-b", "CRM_alert_rsc=drbd_pg", "CRM_alert_recipient="+socket, "CRM_alert_node_sequence="+strconv.Itoa(n))
+	return append(slices.Clip(w.env), "CRM_alert_version=3.0.0", "CRM_alert_kind=resource", "CRM_alert_task=promote",
+		"CRM_alert_rc=0",
+		"CRM_alert_node=pg-b", "CRM_alert_rsc=drbd_pg", "CRM_alert_recipient="+socket,
+		"CRM_alert_node_sequence="+strconv.Itoa(n))
 }
 
 // measureHook times the hook alone, at a socket of our own, and a run of the crm_mon stand-in.
@@ -231,7 +234,8 @@ func (w *world) measureAlert(ctx context.Context, rounds, series int, t *table) 
 	return nil
 }
 
-// round makes one promotion and returns when the hook was started, its alert was taken, the promotion was seen and the request came.
+// round makes one promotion and returns when the hook was started, its alert was taken, the promotion was seen and the
+// request came.
 func (w *world) round(ctx context.Context, call int) (m [4]time.Time, err error) {
 	reads := w.aws.Count("ListResourceRecordSets")
 	for len(w.marks) > 0 {

@@ -31,7 +31,8 @@ func soak(ctx context.Context, agent string, length time.Duration) error {
 		return fmt.Errorf("make PostgreSQL: %w", err)
 	}
 	defer func() { _ = server.Remove() }()
-	err = errors.Join(server.WriteFile("pg_hba.conf", "local all all trust\nhost all all 127.0.0.0/8 trust\n"), server.Start())
+	err = errors.Join(server.WriteFile("pg_hba.conf", "local all all trust\nhost all all 127.0.0.0/8 trust\n"),
+		server.Start())
 	if err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
@@ -68,8 +69,10 @@ func soak(ctx context.Context, agent string, length time.Duration) error {
 			return err
 		}
 		cpu := 100 * used.own.Seconds() / time.Since(begin).Seconds()
-		fmt.Printf("%v, %d beats: %d promotions, %d alerts, %d scrapes, %d API faults, %d restarts of the DRBD stream, %d of PostgreSQL, %d reloads; %.1f %% of a core\n\n",
-			time.Since(begin).Round(time.Second), c.n, c.promotions, c.alerts, c.scrapes, c.faults, c.streams, c.servers, c.reloads, cpu)
+		fmt.Printf("%v, %d beats: %d promotions, %d alerts, %d scrapes, %d API faults, %d restarts of the DRBD stream, %d "+
+			"of PostgreSQL, %d reloads; %.1f %% of a core\n\n",
+			time.Since(begin).Round(time.Second), c.n, c.promotions, c.alerts, c.scrapes, c.faults, c.streams, c.servers,
+			c.reloads, cpu)
 		text, err := g.verdict(length)
 		fmt.Print(text)
 		return err
@@ -89,7 +92,8 @@ type churn struct {
 
 // faults are what the API does wrong, in turn.
 var apiFaults = []route53test.Fault{
-	{Kind: route53test.Throttle, Count: 3}, {Kind: route53test.LoseReply, Op: markRequest}, {Kind: route53test.Throttle, Op: "GetChange", Count: 2},
+	{Kind: route53test.Throttle, Count: 3}, {Kind: route53test.LoseReply, Op: markRequest},
+	{Kind: route53test.Throttle, Op: "GetChange", Count: 2},
 }
 
 func (c *churn) beat(ctx context.Context) error {
@@ -235,7 +239,8 @@ var watchedMetrics = [len(watched)]string{
 	"process_resident_memory_bytes", "go_gc_heap_live_bytes", "go_goroutines", "process_open_fds", "go_threads",
 }
 
-// look takes one sample from the daemon's own metrics. The daemon may be in the middle of a reload: then the next one has to do.
+// look takes one sample from the daemon's own metrics. The daemon may be in the middle of a reload: then the next one
+// has to do.
 func (g *growth) look(ctx context.Context, w *world, since time.Duration) error {
 	page, err := w.get(ctx, "/metrics")
 	if err != nil {
@@ -275,7 +280,8 @@ func (g *growth) verdict(length time.Duration) (string, error) {
 	for i, w := range watched {
 		s := g.series[i][from:]
 		slope := trend(g.at[from:], s)
-		fmt.Fprintf(&b, "| %s | %.1f | %.1f | %.1f | %.1f | %+.2f %s | %+g |\n", w.what, s[0], s[len(s)-1], slices.Min(s), slices.Max(s), slope, w.unit, w.most)
+		fmt.Fprintf(&b, "| %s | %.1f | %.1f | %.1f | %.1f | %+.2f %s | %+g |\n", w.what, s[0], s[len(s)-1], slices.Min(s),
+			slices.Max(s), slope, w.unit, w.most)
 		if slope > w.most {
 			errs = append(errs, fmt.Errorf("%s grows by %.2f %s an hour", w.what, slope, w.unit))
 		}
@@ -283,7 +289,8 @@ func (g *growth) verdict(length time.Duration) (string, error) {
 	return b.String(), errors.Join(errs...)
 }
 
-// trend is the median of the slopes between all pairs of samples (Theil and Sen): peaks do not count for more than that they are some.
+// trend is the median of the slopes between all pairs of samples (Theil and Sen): peaks do not count for more than that
+// they are some.
 func trend(x, y []float64) float64 {
 	var slopes []float64
 	for i := range x {

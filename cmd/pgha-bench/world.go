@@ -81,8 +81,8 @@ exists peer-device name:pg peer-node-id:1 conn-name:pg-a volume:0 replication:Es
 exists -
 `
 
-// cluster is crm_mon's document of two healthy nodes. DRBD stays Primary all the time, so that the alert alone tells of a promotion: a
-// change of DRBD's role would make the daemon look by itself.
+// cluster is crm_mon's document of two healthy nodes. DRBD stays Primary all the time, so that the alert alone tells of
+// a promotion: a change of DRBD's role would make the daemon look by itself.
 func cluster(promoteCall int) string {
 	role, history := "Unpromoted", ""
 	if promoteCall > 0 {
@@ -99,7 +99,8 @@ func cluster(promoteCall int) string {
 		fmt.Sprintf(node, "pg-a", 1, false) + fmt.Sprintf(node, "pg-b", 2, true) +
 		`</nodes><resources><clone id="drbd_pg-clone" multi_state="true" unique="false" managed="true" disabled="false" failed="false" failure_ignored="false">` +
 		fmt.Sprintf(instance, role, "pg-b") + fmt.Sprintf(instance, "Unpromoted", "pg-a") +
-		`</clone></resources><node_history>` + history + `</node_history><fence_history/><bans/><status code="0" message="OK"/></pacemaker-result>`
+		`</clone></resources><node_history>` + history +
+		`</node_history><fence_history/><bans/><status code="0" message="OK"/></pacemaker-result>`
 }
 
 // node is what differs between the benchmark's and the soak's node.
@@ -121,7 +122,8 @@ func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err err
 	if err != nil {
 		return w, err
 	}
-	w.http = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.http = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter,
+		r *http.Request) {
 		if r.Method == http.MethodPost {
 			w.marks <- mark{markRequest, time.Now()}
 		}
@@ -131,10 +133,11 @@ func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err err
 	if w.public, err = freeAddr(); err != nil {
 		return w, err
 	}
-	text := strings.NewReplacer("$DIR", dir, "$API", "http://"+api.Addr().String(), "$DNS", w.dns.Addr(), "$HTTP", w.public,
+	text := strings.NewReplacer("$DIR", dir, "$API", "http://"+api.Addr().String(), "$DNS", w.dns.Addr(), "$HTTP",
+		w.public,
 		"$ADDR", n.addr, "$DSN", n.dsn, "$CLIENT", n.client).Replace(config)
-	// The stand-ins are a shell that becomes cat or tail: one fork and two execs, which is less than the real programs need.
-	// A cat beside the tail reads the heartbeats.
+	// The stand-ins are a shell that becomes cat or tail: one fork and two execs, which is less than the real programs
+	// need. A cat beside the tail reads the heartbeats.
 	for name, body := range map[string]string{
 		"config.toml": text, "events": events,
 		"crm_mon": "#!/bin/sh\nexec cat '" + dir + "/crm.xml'\n",
@@ -145,10 +148,12 @@ func newWorld(ctx context.Context, dir, agent string, n node) (w *world, err err
 			return w, err
 		}
 	}
-	if err = errors.Join(w.promote(0), os.MkdirAll(filepath.Join(dir, "state"), 0o755), os.Symlink(filepath.Join(filepath.Dir(agent), "pgha-alert"), w.hook())); err != nil {
+	if err = errors.Join(w.promote(0), os.MkdirAll(filepath.Join(dir, "state"), 0o755),
+		os.Symlink(filepath.Join(filepath.Dir(agent), "pgha-alert"), w.hook())); err != nil {
 		return w, err
 	}
-	w.env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true", "AWS_REGION=eu-central-1",
+	w.env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=secret",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_REGION=eu-central-1",
 		"AWS_CONFIG_FILE=/nonexistent", "AWS_SHARED_CREDENTIALS_FILE=/nonexistent")
 	if err = w.start(); err != nil {
 		return w, err

@@ -6,8 +6,8 @@ import (
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
 )
 
-// newClient makes the application that writes through the service name. It resolves the name for each new connection, as an application
-// without a cache does, and calls wrote after each commit.
+// newClient makes the application that writes through the service name. It resolves the name for each new connection,
+// as an application without a cache does, and calls wrote after each commit.
 func newClient(name string, port int, dns string, wrote func(kib uint64)) (*appload.Writer, error) {
 	return appload.New(appload.Config{Host: name, Port: uint16(port), Resolver: dns, Name: "demo", Log: onWrite(wrote)})
 }

@@ -103,7 +103,8 @@ func TestClientLosesNoAcknowledgedRowWhenTheDatabaseMoves(t *testing.T) {
 		t.Errorf("%+v, %d errors, %v", l, failed, err)
 	}
 	now := time.Now()
-	if from, to := longest(c.Outages(now, 0), now); from.After(killed.Add(time.Second)) || !to.After(cut) { // a busy machine reads the last reply late
+	// a busy machine reads the last reply late
+	if from, to := longest(c.Outages(now, 0), now); from.After(killed.Add(time.Second)) || !to.After(cut) {
 		t.Errorf("outage from %v to %v, cut from %v to %v", from, to, cut, killed)
 	}
 }

@@ -47,7 +47,8 @@ func tf(b bool) string { return strconv.FormatBool(b) }
 
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
 
-// ctime is how Pacemaker prints a time in most places: without a zone, in that of the process, which the agent makes UTC.
+// ctime is how Pacemaker prints a time in most places: without a zone, in that of the process, which the agent makes
+// UTC.
 func ctime(t time.Time) string { return t.UTC().Format(time.ANSIC) }
 
 // crmMon is `crm_mon --output-as=xml` as it runs on node i, with its exit code.
@@ -88,13 +89,15 @@ func (c *cluster) summary(d *xmlDoc, me *node) {
 		d.leaf("current_dc", "present", "false")
 	} else {
 		dc := c.nodes[c.dc]
-		d.leaf("current_dc", "present", "true", "version", "3.0.0-3.0.0", "name", dc.name, "id", strconv.Itoa(dc.id), "with_quorum", "true", "mixed_version", "false")
+		d.leaf("current_dc", "present", "true", "version", "3.0.0-3.0.0", "name", dc.name, "id", strconv.Itoa(dc.id),
+			"with_quorum", "true", "mixed_version", "false")
 	}
 	d.leaf("last_update", "time", ctime(time.Now()), "origin", me.name)
 	d.leaf("last_change", "time", ctime(c.changed), "user", "root", "client", "root", "origin", c.changer)
 	d.leaf("nodes_configured", "number", "2")
 	d.leaf("resources_configured", "number", "6", "disabled", "0", "blocked", "0")
-	d.leaf("cluster_options", "stonith-enabled", "true", "symmetric-cluster", "true", "no-quorum-policy", "ignore", "maintenance-mode", "false",
+	d.leaf("cluster_options", "stonith-enabled", "true", "symmetric-cluster", "true", "no-quorum-policy", "ignore",
+		"maintenance-mode", "false",
 		"stop-all-resources", "false", "stonith-timeout-ms", "120000", "priority-fencing-delay-ms", "0")
 	d.close("summary")
 }
@@ -106,7 +109,8 @@ func (c *cluster) members(d *xmlDoc, me *node) {
 		if me.joining {
 			online, unclean, expected, running = false, true, false, 0
 		}
-		kv := []string{"name", n.name, "id", strconv.Itoa(n.id), "online", tf(online), "standby", "false", "standby_onfail", "false",
+		kv := []string{"name", n.name, "id", strconv.Itoa(n.id), "online", tf(online), "standby", "false", "standby_onfail",
+			"false",
 			"maintenance", "false", "pending", "false", "unclean", tf(unclean), "health", "green"}
 		if online {
 			kv = append(kv, "feature_set", "3.20.0")
@@ -135,7 +139,8 @@ func (c *cluster) resource(d *xmlDoc, me *node, id, agent string, p place) {
 		p = place{node: nobody, role: "Stopped"}
 	}
 	active := p.node != nobody
-	kv := []string{"id", id, "resource_agent", agent, "role", p.role, "active", tf(active), "orphaned", "false", "blocked", "false",
+	kv := []string{"id", id, "resource_agent", agent, "role", p.role, "active", tf(active), "orphaned", "false", "blocked",
+		"false",
 		"maintenance", "false", "managed", "true", "failed", "false", "failure_ignored", "false"}
 	if !active {
 		d.leaf("resource", append(kv, "nodes_running_on", "0")...)
@@ -156,7 +161,8 @@ func (c *cluster) resources(d *xmlDoc, me *node) {
 	for i := range c.fencers {
 		c.resource(d, me, fencePre+c.nodes[i].name, "stonith:fence_aws", c.fencers[i])
 	}
-	d.open("clone", "id", rscClone, "multi_state", "true", "unique", "false", "maintenance", "false", "managed", "true", "disabled", "false",
+	d.open("clone", "id", rscClone, "multi_state", "true", "unique", "false", "maintenance", "false", "managed", "true",
+		"disabled", "false",
 		"failed", "false", "failure_ignored", "false")
 	// Promoted instances come first, stopped ones last and without a node.
 	for _, rank := range []func(role string) bool{
@@ -176,7 +182,8 @@ func (c *cluster) resources(d *xmlDoc, me *node) {
 		}
 	}
 	d.close("clone")
-	d.open("group", "id", rscGroup, "number_resources", "2", "maintenance", "false", "managed", "true", "disabled", "false")
+	d.open("group", "id", rscGroup, "number_resources", "2", "maintenance", "false", "managed", "true", "disabled",
+		"false")
 	c.resource(d, me, rscFs, "ocf:heartbeat:Filesystem", c.fs)
 	c.resource(d, me, rscPg, "ocf:heartbeat:pgsql", c.pg)
 	d.close("group")
@@ -235,7 +242,8 @@ func (c *cluster) fenceHistory(d *xmlDoc) {
 	d.open("fence_history")
 	for _, e := range c.fencing {
 		origin := c.nodes[e.origin].name
-		kv := []string{"action", "off", "target", c.nodes[e.target].name, "client", "pacemaker-controld.860", "origin", origin, "status", e.status}
+		kv := []string{"action", "off", "target", c.nodes[e.target].name, "client", "pacemaker-controld.860", "origin",
+			origin, "status", e.status}
 		if e.status == "pending" {
 			kv = append(kv, "extended-status", "1")
 		} else {
@@ -250,11 +258,13 @@ func (c *cluster) bans(d *xmlDoc) {
 	d.open("bans")
 	for _, n := range c.nodes {
 		rsc := fencePre + n.name
-		d.leaf("ban", "id", "location-"+rsc+"-"+n.name+"--INFINITY", "resource", rsc, "node", n.name, "weight", strconv.Itoa(-infinity),
+		d.leaf("ban", "id", "location-"+rsc+"-"+n.name+"--INFINITY", "resource", rsc, "node", n.name, "weight",
+			strconv.Itoa(-infinity),
 			"promoted-only", "false", "master_only", "false")
 	}
 	if c.handler {
-		d.leaf("ban", "id", "drbd-fence-by-handler-"+drbdName+"-rule-"+rscClone, "resource", rscClone, "node", c.nodes[c.banned].name,
+		d.leaf("ban", "id", "drbd-fence-by-handler-"+drbdName+"-rule-"+rscClone, "resource", rscClone, "node",
+			c.nodes[c.banned].name,
 			"weight", strconv.Itoa(-infinity), "promoted-only", "true", "master_only", "true")
 	}
 	d.close("bans")
@@ -268,7 +278,8 @@ func (c *cluster) crmMonText(i int) (string, int) {
 		return "crm_mon: Connection to cluster failed: Connection refused\n", 102
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Cluster Summary:\n  * Stack: corosync (Pacemaker is running)\n  * Current DC: %s - partition with quorum\n\nNode List:\n", c.nodes[c.dc].name)
+	fmt.Fprintf(&b, "Cluster Summary:\n  * Stack: corosync (Pacemaker is running)\n"+
+		"  * Current DC: %s - partition with quorum\n\nNode List:\n", c.nodes[c.dc].name)
 	for _, n := range c.nodes {
 		state := map[bool]string{true: "online", false: "OFFLINE"}[n.online]
 		if n.unclean {
@@ -283,7 +294,8 @@ func (c *cluster) crmMonText(i int) (string, int) {
 	for _, r := range []struct {
 		id string
 		p  place
-	}{{fencePre + c.nodes[0].name, c.fencers[0]}, {fencePre + c.nodes[1].name, c.fencers[1]}, {rscFs, c.fs}, {rscPg, c.pg}} {
+	}{{fencePre + c.nodes[0].name, c.fencers[0]}, {fencePre + c.nodes[1].name, c.fencers[1]}, {rscFs, c.fs},
+		{rscPg, c.pg}} {
 		where := ""
 		if r.p.node != nobody {
 			where = c.nodes[r.p.node].name

@@ -26,7 +26,8 @@ func newDatabase(spawn *spawner, dir string, port int) (*database, error) {
 	d := &database{spawn: spawn}
 	err := spawn.do(func() (err error) {
 		// Everything as PostgreSQL ships it: the crash recovery of the demo is a real one.
-		d.server, err = pgtest.New(dir, pgtest.Options{Listen: "127.0.0.1", Port: port, Settings: map[string]string{"max_connections": "50"}})
+		d.server, err = pgtest.New(dir, pgtest.Options{Listen: "127.0.0.1", Port: port,
+			Settings: map[string]string{"max_connections": "50"}})
 		return err
 	})
 	if err != nil {
@@ -50,7 +51,8 @@ func (d *database) start(m *machine) error {
 		return err
 	}
 	return d.spawn.do(func() error {
-		err := d.server.Configure(map[string]string{"listen_addresses": m.addr, "unix_socket_directories": d.server.Dir + ", " + m.socketDir()})
+		err := d.server.Configure(map[string]string{"listen_addresses": m.addr,
+			"unix_socket_directories": d.server.Dir + ", " + m.socketDir()})
 		if err != nil {
 			return err
 		}
@@ -59,8 +61,8 @@ func (d *database) start(m *machine) error {
 	})
 }
 
-// removeStalePID does what a boot or the resource agent does after a crash: the file names a process of another machine.
-// Here that is this machine, so the process must be gone.
+// removeStalePID does what a boot or the resource agent does after a crash: the file names a process of another
+// machine. Here that is this machine, so the process must be gone.
 func (d *database) removeStalePID() error {
 	path := filepath.Join(d.server.Dir, "data", "postmaster.pid")
 	b, err := os.ReadFile(path)
@@ -90,26 +92,30 @@ func (d *database) stop() error {
 	return d.spawn.do(func() error { return d.server.Stop(pgtest.Fast) })
 }
 
-// installPostgres installs PostgreSQL's server if there is none, and says so. It neither makes nor touches the distribution's own cluster.
+// installPostgres installs PostgreSQL's server if there is none, and says so. It neither makes nor touches the
+// distribution's own cluster.
 func installPostgres(ctx context.Context, say func(format string, args ...any)) error {
 	if _, err := pgtest.BinDir(); err == nil || !errors.Is(err, pgtest.ErrNotInstalled) {
 		return err
 	}
 	apt, err := exec.LookPath("apt-get")
 	if err != nil || os.Geteuid() != 0 {
-		return errors.New("no PostgreSQL server found: install one (Debian: apt-get install postgresql), or run the demo as root")
+		return errors.New("no PostgreSQL server found: install one (Debian: apt-get install postgresql), or run the demo " +
+			"as root")
 	}
 	const conf = "/etc/postgresql-common/createcluster.conf"
 	if _, err := os.Stat(conf); errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(conf, []byte("# Written by pgha-demo: it brings its own data directory.\ncreate_main_cluster = false\n"), 0o644); err != nil {
+		if err := os.WriteFile(conf,
+			[]byte("# Written by pgha-demo: it brings its own data directory.\ncreate_main_cluster = false\n"), 0o644); err != nil {
 			return err
 		}
 		say("wrote %s, so that no PostgreSQL is started by the installation", conf)
 	}
-	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "postgresql"}} {
+	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "-o",
+		"Dpkg::Options::=--force-confold", "postgresql"}} {
 		say("apt-get %s", strings.Join(args, " "))
 		cmd := exec.CommandContext(ctx, apt, args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")

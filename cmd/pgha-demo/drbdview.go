@@ -94,7 +94,8 @@ func (c *cluster) objects(i int) []object {
 		ordering = "none"
 	}
 	pd := []field{
-		{key: "replication", val: s.repl}, {key: "peer-disk", val: s.peerDisk, group: "disk"}, {key: "peer-client", val: "no", group: "disk"},
+		{key: "replication", val: s.repl}, {key: "peer-disk", val: s.peerDisk, group: "disk"},
+		{key: "peer-client", val: "no", group: "disk"},
 		{key: "resync-suspended", val: "no"},
 	}
 	running := !s.resyncStart.IsZero()
@@ -102,7 +103,8 @@ func (c *cluster) objects(i int) []object {
 		pd = append(pd, field{key: "done", val: fmt.Sprintf("%.2f", s.done()), stat: true})
 	}
 	pd = append(pd, grouped(always,
-		field{key: "received", val: u(s.received), stat: true}, field{key: "sent", val: u(s.sent), stat: true}, field{key: "out-of-sync", val: u(s.oos), stat: true},
+		field{key: "received", val: u(s.received), stat: true}, field{key: "sent", val: u(s.sent), stat: true},
+		field{key: "out-of-sync", val: u(s.oos), stat: true},
 		field{key: "pending", val: u(s.pending), stat: true}, field{key: "unacked", val: u(s.unacked), stat: true})...)
 	if running && s.resyncTotal > 0 {
 		pd = append(pd, s.rates()...)
@@ -111,20 +113,25 @@ func (c *cluster) objects(i int) []object {
 		{"resource", "name:" + drbdName, []field{
 			{key: "role", val: s.role}, {key: "suspended", val: "no"}, {key: "force-io-failures", val: "no"},
 			{key: "write-ordering", val: ordering, stat: true},
-			{key: "may_promote", val: yes(s.mayPromote()), group: "score"}, {key: "promotion_score", val: strconv.Itoa(s.score()), group: "score"},
+			{key: "may_promote", val: yes(s.mayPromote()), group: "score"},
+			{key: "promotion_score", val: strconv.Itoa(s.score()), group: "score"},
 		}},
 		{"connection", peer, []field{
 			{key: "connection", val: s.conn}, {key: "role", val: s.peerRole},
-			{key: "congested", val: "no", stat: true}, {key: "ap-in-flight", val: "0", stat: true}, {key: "rs-in-flight", val: "0", stat: true},
+			{key: "congested", val: "no", stat: true}, {key: "ap-in-flight", val: "0", stat: true},
+			{key: "rs-in-flight", val: "0", stat: true},
 		}},
 		{"device", "name:" + drbdName + " volume:0 minor:0", append(append(
-			grouped("disk", field{key: "backing_dev", val: s.backing}, field{key: "disk", val: s.disk}, field{key: "client", val: "no"}, field{key: "quorum", val: "yes"}),
-			grouped("stats", field{key: "size", val: u(s.size), stat: true}, field{key: "read", val: u(s.read), stat: true}, field{key: "written", val: u(s.written), stat: true},
+			grouped("disk", field{key: "backing_dev", val: s.backing}, field{key: "disk", val: s.disk},
+				field{key: "client", val: "no"}, field{key: "quorum", val: "yes"}),
+			grouped("stats", field{key: "size", val: u(s.size), stat: true}, field{key: "read", val: u(s.read), stat: true},
+				field{key: "written", val: u(s.written), stat: true},
 				field{key: "al-writes", val: u(s.alWrites), stat: true}, field{key: "bm-writes", val: u(s.bmWrites), stat: true},
 				field{key: "upper-pending", val: "0", stat: true}, field{key: "lower-pending", val: "0", stat: true})...),
 			field{key: "al-suspended", val: "no", stat: true}, field{key: "blocked", val: "no", stat: true, once: true})},
 		{"peer-device", peer + " volume:0", pd},
-		{"path", fmt.Sprintf("%s local:ipv4:%s:7789 peer:ipv4:%s:7789", peer, n.addr, p.addr), []field{{key: "established", val: yes(s.path)}}},
+		{"path", fmt.Sprintf("%s local:ipv4:%s:7789 peer:ipv4:%s:7789", peer, n.addr, p.addr),
+			[]field{{key: "established", val: yes(s.path)}}},
 	}
 }
 
@@ -132,7 +139,8 @@ func (s *side) done() float64 {
 	return 100 * float64(s.resyncTotal-s.resyncLeft) / float64(s.resyncTotal)
 }
 
-// rates prints what --statistics adds during a resync: sectors and milliseconds since its start, MiB/s, and seconds to go.
+// rates prints what --statistics adds during a resync: sectors and milliseconds since its start, MiB/s, and seconds to
+// go.
 func (s *side) rates() []field {
 	took := time.Since(s.resyncStart)
 	synced := s.resyncTotal - s.resyncLeft
@@ -141,9 +149,12 @@ func (s *side) rates() []field {
 		rate = float64(synced) / 1024 / took.Seconds()
 		eta = strconv.Itoa(int(float64(s.resyncLeft) / 1024 / rate))
 	}
-	ms, sectors, mib := strconv.FormatInt(took.Milliseconds(), 10), strconv.FormatUint(2*synced, 10), fmt.Sprintf("%.2f", rate)
-	list := []field{{key: "rs-total", val: strconv.FormatUint(2*s.resyncTotal, 10)}, {key: "rs-dt-start-ms", val: ms}, {key: "rs-paused-ms", val: "0"},
-		{key: "rs-dt0-ms", val: ms}, {key: "rs-db0-sectors", val: sectors}, {key: "rs-dt1-ms", val: ms}, {key: "rs-db1-sectors", val: sectors},
+	ms, sectors, mib := strconv.FormatInt(took.Milliseconds(), 10), strconv.FormatUint(2*synced, 10),
+		fmt.Sprintf("%.2f", rate)
+	list := []field{{key: "rs-total", val: strconv.FormatUint(2*s.resyncTotal, 10)}, {key: "rs-dt-start-ms", val: ms},
+		{key: "rs-paused-ms", val: "0"},
+		{key: "rs-dt0-ms", val: ms}, {key: "rs-db0-sectors", val: sectors}, {key: "rs-dt1-ms", val: ms},
+		{key: "rs-db1-sectors", val: sectors},
 		{key: "rs-failed", val: "0"}, {key: "rs-same-csum", val: "0"},
 		{key: "dbdt", val: mib}, {key: "dbdt0", val: mib}, {key: "dbdt1", val: mib}, {key: "eta", val: eta}}
 	for i := range list {
@@ -201,8 +212,8 @@ func (st *stream) print(text string) {
 	}
 }
 
-// update prints what changed since the last time. Counters alone make a line only when withStats is set: the kernel does not
-// multicast them, `n` on standard input asks for them.
+// update prints what changed since the last time. Counters alone make a line only when withStats is set: the kernel
+// does not multicast them, `n` on standard input asks for them.
 func (st *stream) update(objects []object, fresh string, withStats bool) {
 	now := make(map[string]bool, len(objects))
 	for _, o := range objects {
@@ -261,7 +272,8 @@ func (st *stream) text(o object, old *object) string {
 	var b strings.Builder
 	for _, f := range o.fields {
 		switch {
-		case f.stat && !st.statistics && f.key != "done", f.full && !st.full, f.key == "write-ordering" && old != nil && !st.full:
+		case f.stat && !st.statistics && f.key != "done", f.full && !st.full, f.key == "write-ordering" && old != nil &&
+			!st.full:
 			continue
 		case old == nil, news(f), st.full && !f.once, groups[f.group]:
 			b.WriteString(" " + f.key + ":" + f.val)
@@ -342,7 +354,8 @@ func (c *cluster) drbdStatus(i int) string {
 	if !s.up {
 		return "# No currently configured DRBD found.\n"
 	}
-	text := fmt.Sprintf("%s role:%s\n  disk:%s open:%s\n  %s ", drbdName, s.role, s.disk, yes(s.role == "Primary"), c.nodes[1-i].name)
+	text := fmt.Sprintf("%s role:%s\n  disk:%s open:%s\n  %s ", drbdName, s.role, s.disk, yes(s.role == "Primary"),
+		c.nodes[1-i].name)
 	if s.conn != "Connected" {
 		return text + "connection:" + s.conn + "\n"
 	}

@@ -1,5 +1,5 @@
-// Command pgha-demo shows a failover on one machine: two real agents, a real PostgreSQL, a strict stand-in for Route 53 and a client
-// that never stops writing, over a model of Pacemaker and DRBD whose power is then cut.
+// Command pgha-demo shows a failover on one machine: two real agents, a real PostgreSQL, a strict stand-in for Route 53
+// and a client that never stops writing, over a model of Pacemaker and DRBD whose power is then cut.
 //
 // Everything happens on loopback addresses and in one temporary directory, and ends with the program.
 package main
@@ -32,7 +32,8 @@ func run() (code int) {
 	// A reader that leaves (`| head`) must end us in order, not by a signal that leaves our files behind.
 	signal.Ignore(syscall.SIGPIPE)
 
-	d := &demo{ui: newUI(os.Stdout, stop), once: *once, agentPath: *agentPath, port: *port, httpPort: *httpPort, keep: *keep}
+	d := &demo{ui: newUI(os.Stdout, stop), once: *once, agentPath: *agentPath, port: *port, httpPort: *httpPort,
+		keep: *keep}
 	defer func() {
 		// Before the stack is printed, and whatever happened.
 		p := recover()

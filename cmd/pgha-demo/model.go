@@ -106,11 +106,14 @@ type fenceEvent struct {
 
 // newCluster returns a healthy cluster whose first node is promoted and runs everything.
 func newCluster(names, addrs [2]string, fig figures) *cluster {
-	c := &cluster{fig: fig, dc: 1, changed: time.Now(), streams: map[*stream]struct{}{}, marks: map[string]time.Time{}, banned: nobody}
+	c := &cluster{fig: fig, dc: 1, changed: time.Now(), streams: map[*stream]struct{}{}, marks: map[string]time.Time{},
+		banned: nobody}
 	for i := range c.nodes {
-		c.nodes[i] = &node{name: names[i], addr: addrs[i], id: i + 1, stack: true, online: true, expectedUp: true, role: "Unpromoted", score: "10000", calls: 9}
-		c.drbd[i] = &side{up: true, role: "Secondary", disk: "UpToDate", backing: "/dev/nvme1n1", conn: "Connected", peerRole: "Secondary",
-			repl: "Established", peerDisk: "UpToDate", path: true, size: 20 << 20}
+		c.nodes[i] = &node{name: names[i], addr: addrs[i], id: i + 1, stack: true, online: true, expectedUp: true,
+			role: "Unpromoted", score: "10000", calls: 9}
+		c.drbd[i] = &side{up: true, role: "Secondary", disk: "UpToDate", backing: "/dev/nvme1n1", conn: "Connected",
+			peerRole: "Secondary",
+			repl:     "Established", peerDisk: "UpToDate", path: true, size: 20 << 20}
 		c.fencers[1-i] = place{node: i, role: "Started"}
 	}
 	c.changer = names[0]
@@ -139,7 +142,8 @@ func (c *cluster) record(i int, rsc, task string, rc int, exec time.Duration) in
 	n := c.nodes[i]
 	n.calls++
 	c.forget(i, rsc)
-	n.history = append(n.history, operation{rsc: rsc, task: task, call: n.calls, rc: rc, exec: exec, at: time.Now().Add(-exec)})
+	n.history = append(n.history, operation{rsc: rsc, task: task, call: n.calls, rc: rc, exec: exec,
+		at: time.Now().Add(-exec)})
 	return n.calls
 }
 
@@ -153,7 +157,8 @@ func (c *cluster) begin(i int, rsc, task string) {
 func (c *cluster) recur(i int, rsc string, rc int, interval time.Duration) {
 	n := c.nodes[i]
 	n.calls += 2
-	n.history = append(n.history, operation{rsc: rsc, task: "monitor", call: n.calls, rc: rc, interval: interval, exec: 40 * time.Millisecond, at: time.Now()})
+	n.history = append(n.history, operation{rsc: rsc, task: "monitor", call: n.calls, rc: rc, interval: interval,
+		exec: 40 * time.Millisecond, at: time.Now()})
 }
 
 func (c *cluster) forget(i int, rsc string) {
@@ -206,9 +211,11 @@ func (c *cluster) alertEnv(i int, kind string, kv map[string]string) map[string]
 	n.alerts++
 	now := time.Now()
 	env := map[string]string{
-		"CRM_alert_kind": kind, "CRM_alert_version": "3.0.0", "CRM_alert_recipient": "", "CRM_alert_node_sequence": strconv.Itoa(n.alerts),
-		"CRM_alert_timestamp": now.Format("15:04:05.000000"), "CRM_alert_timestamp_epoch": strconv.FormatInt(now.Unix(), 10),
-		"CRM_alert_timestamp_usec": fmt.Sprintf("%06d", now.Nanosecond()/1000),
+		"CRM_alert_kind": kind, "CRM_alert_version": "3.0.0", "CRM_alert_recipient": "",
+		"CRM_alert_node_sequence":   strconv.Itoa(n.alerts),
+		"CRM_alert_timestamp":       now.Format("15:04:05.000000"),
+		"CRM_alert_timestamp_epoch": strconv.FormatInt(now.Unix(), 10),
+		"CRM_alert_timestamp_usec":  fmt.Sprintf("%06d", now.Nanosecond()/1000),
 	}
 	for k, v := range kv {
 		env["CRM_alert_"+k] = v
@@ -232,13 +239,15 @@ func (c *cluster) alertNode(i, about int, desc string) {
 
 func (c *cluster) alertResource(i int, rsc, task string, exec time.Duration) {
 	c.alert(i, "resource", map[string]string{
-		"node": c.nodes[i].name, "rsc": rsc, "task": task, "desc": "OK", "rc": "0", "target_rc": "0", "status": "0", "interval": "0",
+		"node": c.nodes[i].name, "rsc": rsc, "task": task, "desc": "OK", "rc": "0", "target_rc": "0", "status": "0",
+		"interval":  "0",
 		"exec_time": strconv.FormatInt(exec.Milliseconds(), 10),
 	})
 }
 
 // run carries an operation out on a resource: in flight, then done.
-func (c *cluster) run(ctx context.Context, i int, rsc, task string, state func(role, pending string), during, after, phase string, work func(context.Context) error) error {
+func (c *cluster) run(ctx context.Context, i int, rsc, task string, state func(role, pending string), during, after,
+	phase string, work func(context.Context) error) error {
 	start := time.Now()
 	c.update(func() {
 		c.begin(i, rsc, task)

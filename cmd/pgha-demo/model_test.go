@@ -90,7 +90,8 @@ func (w *watcher) read() drbd.Resource {
 }
 
 func TestFailoverAndReturnAsBothToolsShowIt(t *testing.T) {
-	for _, options := range [][]string{{"--timestamps", "--statistics", "--full", "--poll", "pg"}, {"--timestamps", "--statistics"}, {"pg"}} {
+	for _, options := range [][]string{{"--timestamps", "--statistics", "--full", "--poll", "pg"},
+		{"--timestamps", "--statistics"}, {"pg"}} {
 		t.Run(strings.Join(options, " "), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { failover(t, options) })
 		})
@@ -102,7 +103,8 @@ func failover(t *testing.T, options []string) {
 	c := newCluster(testNames, testAddrs, defaultFigures)
 	var alerts []string
 	c.hooks.alert = func(node int, env map[string]string) {
-		alerts = append(alerts, testNames[node]+": "+strings.Join([]string{env["CRM_alert_kind"], env["CRM_alert_node"], env["CRM_alert_desc"], env["CRM_alert_rsc"], env["CRM_alert_task"]}, " "))
+		alerts = append(alerts, testNames[node]+": "+strings.Join([]string{env["CRM_alert_kind"], env["CRM_alert_node"],
+			env["CRM_alert_desc"], env["CRM_alert_rsc"], env["CRM_alert_task"]}, " "))
 		if env["CRM_alert_task"] == "promote" {
 			if st := look(t, c, node); roles(st, rscDrbd) != "Promoted@pg-secondary Stopped@" {
 				t.Errorf("at the promote alert crm_mon says %q", roles(st, rscDrbd))
@@ -128,15 +130,18 @@ func failover(t *testing.T, options []string) {
 		t.Errorf("DRBD noticed before its timeout: %+v", r.Connections[0])
 	}
 	at(1700 * time.Millisecond)
-	if r := w.read(); r.Connections[0].State != "Connecting" || r.Devices[0].Disk != "UpToDate" || r.MayPromote != drbd.Yes {
+	if r := w.read(); r.Connections[0].State != "Connecting" || r.Devices[0].Disk != "UpToDate" ||
+		r.MayPromote != drbd.Yes {
 		t.Errorf("after the ping timeout: %+v", r)
 	}
-	if all := strings.Join(w.lines, ""); !strings.Contains(all, "connection:NetworkFailure role:Unknown") || !strings.Contains(all, "disk:Consistent") {
+	if all := strings.Join(w.lines, ""); !strings.Contains(all, "connection:NetworkFailure role:Unknown") ||
+		!strings.Contains(all, "disk:Consistent") {
 		t.Errorf("the loss is not told:\n%s", all)
 	}
 	at(3100 * time.Millisecond)
 	st := look(t, c, 1)
-	if n, _ := st.Node(testNames[0]); n.Online != crm.No || n.Unclean != crm.Yes || roles(st, rscDrbd) != "Promoted@pg-primary Unpromoted@pg-secondary" {
+	if n, _ := st.Node(testNames[0]); n.Online != crm.No || n.Unclean != crm.Yes ||
+		roles(st, rscDrbd) != "Promoted@pg-primary Unpromoted@pg-secondary" {
 		t.Errorf("after the token: %+v, %s", n, roles(st, rscDrbd))
 	}
 	if _, code := c.crmMon(0, "crm_mon"); code != 102 {
@@ -166,7 +171,8 @@ func failover(t *testing.T, options []string) {
 		t.Errorf("DRBD at the end: %+v", r)
 	}
 	want := []string{
-		"pg-secondary: node pg-primary lost  ", "pg-secondary: resource pg-secondary OK drbd_pg promote", "pg-secondary: resource pg-secondary OK fs_pg start",
+		"pg-secondary: node pg-primary lost  ", "pg-secondary: resource pg-secondary OK drbd_pg promote",
+		"pg-secondary: resource pg-secondary OK fs_pg start",
 		"pg-secondary: resource pg-secondary OK pgsql start",
 	}
 	for _, a := range want {
@@ -192,7 +198,8 @@ func failover(t *testing.T, options []string) {
 	}
 	for name, r := range map[string]drbd.Resource{"survivor": w.read(), "returned": back.read()} {
 		con := r.Connections[0]
-		if r.Devices[0].Disk != "UpToDate" || con.State != "Connected" || con.Volumes[0].Replication != "Established" || con.Volumes[0].PeerDisk != "UpToDate" {
+		if r.Devices[0].Disk != "UpToDate" || con.State != "Connected" || con.Volumes[0].Replication != "Established" ||
+			con.Volumes[0].PeerDisk != "UpToDate" {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}

@@ -45,16 +45,18 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 	if d.port, err = freePort(d.port, addrs[:]...); err != nil {
 		return err
 	}
-	d.zone = route53test.New(route53test.Options{ZoneID: zoneID, ZoneName: "pgha.internal", SyncDelay: dnsDelay, Rate: 5, Burst: 5})
+	d.zone = route53test.New(route53test.Options{ZoneID: zoneID, ZoneName: "pgha.internal", SyncDelay: dnsDelay, Rate: 5,
+		Burst: 5})
 	if err := d.zone.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
-	// As in a zone that people kept by hand until now. The agent takes it over.
+	// A record that people made by hand. The agent takes it over.
 	d.zone.Set(route53test.Simple(recordName, "A", recordTTL, addrs[0]))
 	if d.dns, err = d.zone.DNS(route53test.DNSOptions{CacheTTL: true}); err != nil {
 		return err
 	}
-	d.ui.step("Route 53 stand-in at %s (5 requests a second, changes in sync after %v), resolver at %s (keeps answers for their TTL)", d.zone.URL(), dnsDelay, d.dns.Addr())
+	d.ui.step("Route 53 stand-in at %s (5 requests a second, changes in sync after %v), resolver at %s (keeps answers "+
+		"for their TTL)", d.zone.URL(), dnsDelay, d.dns.Addr())
 	if d.db, err = newDatabase(d.spawn, filepath.Join(d.dir, "volume"), d.port); err != nil {
 		return err
 	}
@@ -68,12 +70,15 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 			}
 		}
 		m := &machine{
-			index: i, name: names[i], addr: addrs[i], dir: filepath.Join(d.dir, names[i]), http: reserved.Addr().String(), reserved: reserved,
+			index: i, name: names[i], addr: addrs[i], dir: filepath.Join(d.dir, names[i]), http: reserved.Addr().String(),
+			reserved:  reserved,
 			agentPath: d.agentPath, spawn: d.spawn,
-			env: []string{"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true"},
+			env: []string{"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_REGION=eu-central-1",
+				"AWS_EC2_METADATA_DISABLED=true"},
 		}
 		d.nodes[i] = m
-		err = m.prepare(settings{Port: d.port, Zone: zoneID, Record: recordName, TTL: strconv.Itoa(recordTTL) + "s", Endpoint: d.zone.URL(), Resolver: d.dns.Addr()}, standin)
+		err = m.prepare(settings{Port: d.port, Zone: zoneID, Record: recordName, TTL: strconv.Itoa(recordTTL) + "s",
+			Endpoint: d.zone.URL(), Resolver: d.dns.Addr()}, standin)
 		if err != nil {
 			return err
 		}

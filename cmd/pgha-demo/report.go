@@ -13,7 +13,8 @@ import (
 
 // phases are those of a complete failover, in the order of the table.
 var phases = []string{
-	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted", "dns_insync", "dns_observed", "complete",
+	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted",
+	"dns_insync", "dns_observed", "complete",
 }
 
 // phaseText says what decided when a phase was reached.
@@ -34,7 +35,8 @@ func phaseText(fig figures) map[string]string {
 }
 
 // shell is the timeline of the shell version that the agent replaces, in seconds.
-var shell = map[string]string{"fence_requested": "10 (node lost)", "promoted": "20", "mounted": "25", "pg_started": "30", "dns_accepted": "35", "complete": "60 (TTL)"}
+var shell = map[string]string{"fence_requested": "10 (node lost)", "promoted": "20", "mounted": "25",
+	"pg_started": "30", "dns_accepted": "35", "complete": "60 (TTL)"}
 
 // report prints and checks the failover.
 func (d *demo) report(ctx context.Context) error {
@@ -64,7 +66,8 @@ func (d *demo) report(ctx context.Context) error {
 		rows = append(rows, row)
 	}
 	d.ui.table(table.Row{"phase", "agent T+s", "really T+s", "seen after", "decided by", "shell version T+s"}, rows)
-	d.ui.print("The cluster's own part is modeled: measure your own. The agents, PostgreSQL and its crash recovery, the writes in Route 53's protocol\n" +
+	d.ui.print("The cluster's own part is modeled: measure your own. The agents, PostgreSQL and its crash recovery, " +
+		"the writes in Route 53's protocol\n" +
 		"and the name's way to the client are real. On loopback a dead node refuses connections; a real one is silent.")
 
 	history, err := d.nodes[1].history(e.ID)
@@ -78,9 +81,11 @@ func (d *demo) report(ctx context.Context) error {
 	from, to := longest(d.client.Outages(now, 0), now)
 	d.ui.title("Checks")
 	if said, ok := d.cluster.reached("pacemaker_promoted"); ok {
-		d.ui.print(fmt.Sprintf("         from Pacemaker's word that the node is promoted to the record accepted: %d ms", at["dns_accepted"].Sub(said).Milliseconds()))
+		d.ui.print(fmt.Sprintf("         from Pacemaker's word that the node is promoted to the record accepted: %d ms",
+			at["dns_accepted"].Sub(said).Milliseconds()))
 	}
-	d.ui.check(to.Sub(from) > 0 && !from.After(d.cut.Add(100*time.Millisecond)), "the client could not commit for %.1f s (T%+.1fs to T%+.1fs); the shell version took about 60 s",
+	d.ui.check(to.Sub(from) > 0 && !from.After(d.cut.Add(100*time.Millisecond)),
+		"the client could not commit for %.1f s (T%+.1fs to T%+.1fs); the shell version took about 60 s",
 		to.Sub(from).Seconds(), from.Sub(d.cut).Seconds(), to.Sub(d.cut).Seconds())
 	if e.Outage != nil {
 		d.ui.check(*e.Outage > 0, "the agent measured an outage of %.1f s as a client of the name", *e.Outage)
@@ -91,7 +96,8 @@ func (d *demo) report(ctx context.Context) error {
 			missing = append(missing, p)
 		}
 	}
-	d.ui.check(len(missing) == 0 && e.Outcome == "complete" && e.Cause == "node_lost", "the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(phases), list(" but ", missing))
+	d.ui.check(len(missing) == 0 && e.Outcome == "complete" && e.Cause == "node_lost",
+		"the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(phases), list(" but ", missing))
 	d.checkRecord(st)
 	_, _, server := d.client.Last()
 	host, _, _ := net.SplitHostPort(server)
@@ -127,7 +133,8 @@ func (d *demo) checkRows(ctx context.Context) error {
 		return err
 	}
 	failed, _ := d.client.Failed()
-	d.ui.check(len(l.Lost) == 0 && l.Acked > 0 && l.Stored >= l.Acked, "every acknowledged row is there: %d acknowledged, %d missing, %d stored (%d attempts failed)",
+	d.ui.check(len(l.Lost) == 0 && l.Acked > 0 && l.Stored >= l.Acked,
+		"every acknowledged row is there: %d acknowledged, %d missing, %d stored (%d attempts failed)",
 		l.Acked, len(l.Lost), l.Stored, failed)
 	return nil
 }
@@ -144,10 +151,13 @@ func (d *demo) checkRecord(st *statusDoc) {
 			}
 		}
 	}
-	d.ui.check(len(after) == 1 && moved == 1, "exactly one change of the address record: %d accepted, with %d address", len(after), moved)
+	d.ui.check(len(after) == 1 && moved == 1, "exactly one change of the address record: %d accepted, with %d address",
+		len(after), moved)
 	a, _ := d.zone.Get(recordName, "A")
-	d.ui.check(slices.Equal(a.Values, []string{d.nodes[1].addr}), "%s names %s (%s)", recordName, list("", a.Values), d.nodes[1].name)
+	d.ui.check(slices.Equal(a.Values, []string{d.nodes[1].addr}), "%s names %s (%s)", recordName, list("", a.Values),
+		d.nodes[1].name)
 	owner, _ := d.zone.Get("_pgha."+recordName, "TXT")
 	claim := list("", owner.Values)
-	d.ui.check(strings.Contains(claim, "epoch=2 ") && strings.Contains(claim, "owner="+d.nodes[1].name+" ") && st.Record.Epoch == 2, "the claim has the next epoch: %s", claim)
+	d.ui.check(strings.Contains(claim, "epoch=2 ") && strings.Contains(claim, "owner="+d.nodes[1].name+" ") &&
+		st.Record.Epoch == 2, "the claim has the next epoch: %s", claim)
 }

@@ -99,7 +99,8 @@ func (d *demo) begin(ctx context.Context) error {
 	}
 	err := d.until(ctx, 30*time.Second, "the record names "+d.nodes[0].name, func() (bool, error) {
 		st, err := d.nodes[0].status(ctx)
-		return err == nil && st.Record.Owner == d.nodes[0].name && st.Record.Addr == d.nodes[0].addr && (st.Episode == nil || st.Episode.Outcome != "open"), err
+		return err == nil && st.Record.Owner == d.nodes[0].name && st.Record.Addr == d.nodes[0].addr &&
+			(st.Episode == nil || st.Episode.Outcome != "open"), err
 	})
 	if err != nil {
 		return err
@@ -142,7 +143,8 @@ func (d *demo) begin(ctx context.Context) error {
 	failed, err := d.client.Failed()
 	d.ui.step("the client wrote %d rows over several connections in 3 s", acked)
 	if failed > 0 || acked == 0 {
-		return errors.Join(fmt.Errorf("the client could not write before anything was broken: %d rows, %d errors", acked, failed), err)
+		return errors.Join(fmt.Errorf("the client could not write before anything was broken: %d rows, %d errors", acked,
+			failed), err)
 	}
 	return nil
 }
@@ -304,16 +306,19 @@ func (d *demo) comeBack(ctx context.Context) error {
 	}
 	err = d.until(ctx, 10*time.Second, "the agent of "+back.name+" sees Secondary UpToDate", func() (bool, error) {
 		st, err := back.status(ctx)
-		return err == nil && st.Drbd != nil && st.Drbd.Role == "Secondary" && len(st.Drbd.Devices) == 1 && st.Drbd.Devices[0].Disk == "UpToDate", err
+		return err == nil && st.Drbd != nil && st.Drbd.Role == "Secondary" && len(st.Drbd.Devices) == 1 &&
+			st.Drbd.Devices[0].Disk == "UpToDate", err
 	})
 	if err != nil {
 		return err
 	}
-	d.ui.step("%s is Secondary and UpToDate; watching for three seconds whether its agent leaves the record alone", back.name)
+	d.ui.step("%s is Secondary and UpToDate; watching for three seconds whether its agent leaves the record alone",
+		back.name)
 	if err := sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
-	d.ui.check(len(d.accepted()) == writes, "the return of %s changed nothing in Route 53 (%d changes before and after)", back.name, writes)
+	d.ui.check(len(d.accepted()) == writes, "the return of %s changed nothing in Route 53 (%d changes before and after)",
+		back.name, writes)
 	a, _ := d.zone.Get(recordName, "A")
 	d.ui.check(len(a.Values) == 1 && a.Values[0] == d.nodes[1].addr, "%s still names %s", recordName, d.nodes[1].addr)
 	return d.checkRows(ctx)

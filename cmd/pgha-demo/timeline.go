@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// powerCut is what the cluster does by itself after the power of the promoted node is gone: it detects the loss, fences, and moves
-// everything to the other node. It returns when PostgreSQL runs there. Names and order of the steps are those of the recordings of
-// a real cluster; the durations are the model's figures, but for PostgreSQL's own.
+// powerCut is what the cluster does by itself after the power of the promoted node is gone: it detects the loss,
+// fences, and moves everything to the other node. It returns when PostgreSQL runs there. Names and order of the steps
+// are those of the recordings of a real cluster; the durations are the model's figures, but for PostgreSQL's own.
 func (c *cluster) powerCut(ctx context.Context, dead int) error {
 	alive := 1 - dead
 	c.update(func() {
@@ -82,7 +82,8 @@ func (c *cluster) fenceNode(ctx context.Context, dead, alive int) error {
 	name := c.nodes[alive].name
 	c.alert(alive, "fencing", map[string]string{
 		"node": c.nodes[dead].name, "task": "st_notify_fence", "rc": "0",
-		"desc": "Operation off of " + c.nodes[dead].name + " by " + name + " for pacemaker-controld.860@" + name + ": OK (ref=c1a43178-9d05-4680-9317-f18c285a4487)",
+		"desc": "Operation off of " + c.nodes[dead].name + " by " + name + " for pacemaker-controld.860@" + name +
+			": OK (ref=c1a43178-9d05-4680-9317-f18c285a4487)",
 	})
 	return nil
 }
@@ -101,7 +102,8 @@ func (c *cluster) takeOver(ctx context.Context, dead, i int) error {
 		c.update(func() { c.handler, c.banned, c.changed, c.changer = true, dead, time.Now(), c.nodes[i].name })
 		return sleep(ctx, c.fig.Promote/5)
 	}
-	if err := c.run(ctx, i, rscDrbd, "promote", c.nodes[i].set, "Promoting", "Promoted", "pacemaker_promoted", promote); err != nil {
+	if err := c.run(ctx, i, rscDrbd, "promote", c.nodes[i].set, "Promoting", "Promoted", "pacemaker_promoted",
+		promote); err != nil {
 		return err
 	}
 	c.update(func() {
@@ -126,7 +128,8 @@ func (c *cluster) takeOver(ctx context.Context, dead, i int) error {
 	return nil
 }
 
-// comeBack boots the lost node, which joins as Secondary and is resynced. The caller starts the node's own daemons when booted is called.
+// comeBack boots the lost node, which joins as Secondary and is resynced. The caller starts the node's own daemons when
+// booted is called.
 func (c *cluster) comeBack(ctx context.Context, i int, booted func() error, progress func(done float64)) error {
 	if err := sleep(ctx, c.fig.Boot); err != nil {
 		return err
@@ -158,7 +161,8 @@ func (c *cluster) comeBack(ctx context.Context, i int, booted func() error, prog
 		c.recur(i, fencer, 0, time.Minute)
 		c.nodes[i].calls += 12 // the probes
 	})
-	if err := c.run(ctx, i, rscDrbd, "start", c.nodes[i].set, "Starting", "Unpromoted", "", func(ctx context.Context) error { return c.attach(ctx, i) }); err != nil {
+	if err := c.run(ctx, i, rscDrbd, "start", c.nodes[i].set, "Starting", "Unpromoted", "",
+		func(ctx context.Context) error { return c.attach(ctx, i) }); err != nil {
 		return err
 	}
 	c.update(func() { c.nodes[i].score = "10" })
@@ -176,7 +180,8 @@ func (c *cluster) comeBack(ctx context.Context, i int, booted func() error, prog
 func (c *cluster) attach(ctx context.Context, i int) error {
 	steps := []func(s *side){
 		func(s *side) {
-			*s = side{up: true, role: "Secondary", disk: "Diskless", backing: "none", conn: "StandAlone", peerRole: "Unknown", repl: "Off",
+			*s = side{up: true, role: "Secondary", disk: "Diskless", backing: "none", conn: "StandAlone", peerRole: "Unknown",
+				repl:     "Off",
 				peerDisk: "DUnknown", noMetadata: true, oos: alExtents}
 		},
 		func(s *side) { s.disk = "Attaching" },

@@ -58,13 +58,15 @@ func TestToolsAnswerAsTheRealOnes(t *testing.T) {
 	if _, err := crm.Parse([]byte(doc)); code != 0 || err != nil {
 		t.Errorf("crm_mon: exit %d, %v", code, err)
 	}
-	if out, code := run("drbdsetup", "events2", "--now", "--statistics", "pg"); code != 0 || !strings.HasSuffix(out, "exists -\n") || !strings.Contains(out, "disk:UpToDate") {
+	if out, code := run("drbdsetup", "events2", "--now", "--statistics", "pg"); code != 0 ||
+		!strings.HasSuffix(out, "exists -\n") || !strings.Contains(out, "disk:UpToDate") {
 		t.Errorf("events2 --now: exit %d, %q", code, out)
 	}
 	if out, code := run("drbdsetup", "events2", "--diff"); code != 20 || !strings.Contains(out, "USAGE") {
 		t.Errorf("unknown option: exit %d, %q", code, out)
 	}
-	if out, code := run("drbdsetup", "events2", "--full", "--poll", "pg"); code != 0 || !strings.HasSuffix(out, "exists -\n") {
+	if out, code := run("drbdsetup", "events2", "--full", "--poll", "pg"); code != 0 ||
+		!strings.HasSuffix(out, "exists -\n") {
 		t.Errorf("--poll without standard input: exit %d, %q", code, out)
 	}
 	c.update(func() { c.nodes[1].stack = false })
@@ -127,7 +129,8 @@ func BenchmarkCrmMonProcess(b *testing.B) {
 	c := newCluster(testNames, testAddrs, defaultFigures)
 	dir, _ := installTools(b, c, 1)
 	for b.Loop() {
-		if out, err := exec.Command(filepath.Join(dir, "crm_mon"), "--output-as=xml").Output(); err != nil || len(out) < 1000 {
+		if out, err := exec.Command(filepath.Join(dir, "crm_mon"), "--output-as=xml").Output(); err != nil ||
+			len(out) < 1000 {
 			b.Fatalf("%v: %d bytes", err, len(out))
 		}
 	}

@@ -27,7 +27,8 @@ type ui struct {
 
 func newUI(out *os.File, unread func()) *ui {
 	st, err := out.Stat()
-	u := &ui{out: out, terminal: err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb", start: time.Now(), unread: unread}
+	u := &ui{out: out, terminal: err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb",
+		start: time.Now(), unread: unread}
 	if !u.terminal || os.Getenv("NO_COLOR") != "" {
 		text.DisableColors()
 	}

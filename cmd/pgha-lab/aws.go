@@ -20,8 +20,8 @@ const (
 	ownerName  = route53.OwnerPrefix + "." + recordName
 )
 
-// aws is what the machines use of it: Route 53 with the VPC's resolver, instance metadata and the power API. All of it is on
-// addresses of the lab's own namespace.
+// aws is what the machines use of it: Route 53 with the VPC's resolver, instance metadata and the power API. All of it
+// is on addresses of the lab's own namespace.
 type aws struct {
 	machines []*machine
 
@@ -42,7 +42,8 @@ func (a *aws) start() error {
 		return err
 	}
 	var err error
-	if a.resolver, err = a.zone.DNS(route53test.DNSOptions{Addr: resolverAddr.String() + ":53", CacheTTL: true}); err != nil {
+	if a.resolver, err = a.zone.DNS(route53test.DNSOptions{Addr: resolverAddr.String() + ":53",
+		CacheTTL: true}); err != nil {
 		return err
 	}
 	power := make([]cloud.Machine, len(a.machines))

@@ -30,8 +30,8 @@ const (
 
 var benchModes = []string{modeShell, modePromoted, modeWritable}
 
-// view is a population of clients: how long after the acceptance their resolver's authoritative server has a change, and for how
-// long the resolver keeps an answer. All of them look at the same failover.
+// view is a population of clients: how long after the acceptance their resolver's authoritative server has a change,
+// and for how long the resolver keeps an answer. All of them look at the same failover.
 type view struct {
 	Delay time.Duration `json:"delay"`
 	TTL   time.Duration `json:"ttl"`
@@ -108,7 +108,8 @@ func runBench(ctx context.Context, l *lab, runs int, modes []string, file string
 			if err != nil {
 				return err
 			}
-			fmt.Printf("  promoted %.1fs, accepted %.1fs, writable %.1fs, %d calls, outages", r.Promoted, r.Accepted, r.Writable, r.Calls)
+			fmt.Printf("  promoted %.1fs, accepted %.1fs, writable %.1fs, %d calls, outages", r.Promoted, r.Accepted, r.Writable,
+				r.Calls)
 			for _, v := range r.Views {
 				fmt.Printf(" %.1fs (%s)", v.Outage, v.view)
 			}
@@ -146,7 +147,8 @@ func readRuns(file string) (runs []benchRun, err error) {
 	return runs, nil
 }
 
-// awsTimed stands between the resource agent and the aws command: it leads to the lab's Route 53, and notes the processor time.
+// awsTimed stands between the resource agent and the aws command: it leads to the lab's Route 53, and notes the
+// processor time.
 const awsTimed = `#!/bin/bash
 export AWS_ENDPOINT_URL=http://10.0.0.2:8053 AWS_DEFAULT_REGION=us-east-1 AWS_DEFAULT_OUTPUT=text
 /usr/bin/aws "$@"
@@ -185,7 +187,9 @@ func (l *lab) prepareMode(ctx context.Context, mode string) error {
 
 // installShell adds the DNS resource to the database's group and waits until it has published.
 func (l *lab) installShell(ctx context.Context) error {
-	if err := l.both(func(n *node) error { return n.put(ctx, "/usr/local/bin/aws-timed", "755", []byte(awsTimed)) }); err != nil {
+	if err := l.both(func(n *node) error {
+		return n.put(ctx, "/usr/local/bin/aws-timed", "755", []byte(awsTimed))
+	}); err != nil {
 		return err
 	}
 	n := l.node(first)
@@ -227,7 +231,8 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 		}
 		addr := fmt.Sprintf("%s:%d", resolverAddr, 5300+i)
 		var err error
-		if resolvers[i], err = l.aws.zone.DNS(route53test.DNSOptions{Addr: addr, CacheTTL: true, Delay: delay, TTL: v.TTL}); err != nil {
+		if resolvers[i], err = l.aws.zone.DNS(route53test.DNSOptions{Addr: addr, CacheTTL: true, Delay: delay,
+			TTL: v.TTL}); err != nil {
 			return nil, err
 		}
 		defer resolvers[i].Close()
@@ -306,7 +311,8 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 	}
 	// The rest of the publication's calls: what follows the change until it is in sync.
 	if mode == modeShell {
-		if err := survivor.until(ctx, 5*time.Minute, "crm_resource -r dns -W -Q | grep -qx "+survivor.name+" && crm_resource --wait --timeout 120"); err != nil {
+		if err := survivor.until(ctx, 5*time.Minute,
+			"crm_resource -r dns -W -Q | grep -qx "+survivor.name+" && crm_resource --wait --timeout 120"); err != nil {
 			return nil, err
 		}
 		r.Started = time.Since(cut).Seconds()

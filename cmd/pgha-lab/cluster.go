@@ -18,7 +18,8 @@ import (
 	"time"
 )
 
-// The cluster's configuration, as docs/install.md recommends it. What is otherwise is so because emulated machines are slow.
+// The cluster's configuration, as docs/install.md recommends it. What is otherwise is so because emulated machines are
+// slow.
 
 //go:embed guest/corosync.conf
 var corosyncConf []byte
@@ -70,7 +71,8 @@ func fencePeer(drbd9 bool) string {
 
 const tunedTimeout = 5
 
-// useHandler lets the fence-peer handler of the running cluster have its own timeout, and puts the script in its place when there is one.
+// useHandler lets the fence-peer handler of the running cluster have its own timeout, and puts the script in its place
+// when there is one.
 func (l *lab) useHandler(ctx context.Context, script []byte) error {
 	return l.both(func(n *node) error {
 		if script != nil {
@@ -88,7 +90,8 @@ func (l *lab) useHandler(ctx context.Context, script []byte) error {
 }
 
 func clusterKey() string {
-	return shortHash(fmt.Sprintf("%s%s%s%s%s%s%s%s%d", corosyncConf, drbdTemplate, cibXML, fenceAgent, nodeSetup, dataSetup, databaseSetup, dataDisk, machineMemory))
+	return shortHash(fmt.Sprintf("%s%s%s%s%s%s%s%s%d", corosyncConf, drbdTemplate, cibXML, fenceAgent, nodeSetup,
+		dataSetup, databaseSetup, dataDisk, machineMemory))
 }
 
 const nodeSetup = `set -e
@@ -234,7 +237,8 @@ func (l *lab) installAgent(ctx context.Context) error {
 		return fmt.Errorf("pack the agent: %w", err)
 	}
 	if err := l.both(func(n *node) error {
-		if _, err := n.feed(ctx, bytes.NewReader(archive), "tar -C / -xz --no-same-owner --keep-directory-symlink"); err != nil {
+		if _, err := n.feed(ctx, bytes.NewReader(archive),
+			"tar -C / -xz --no-same-owner --keep-directory-symlink"); err != nil {
 			return err
 		}
 		if err := n.put(ctx, "/etc/pgha-agent/config.toml", "640", []byte(agentConfig)); err != nil {
@@ -255,11 +259,13 @@ sync`)
 	if _, err := n.run(ctx, "/usr/share/pgha-agent/register-alert.sh"); err != nil {
 		return err
 	}
-	if err := n.until(ctx, 2*time.Minute, `pgha-agent status --json | jq -e '.publication.state == "observed" and .ready'`); err != nil {
+	if err := n.until(ctx, 2*time.Minute,
+		`pgha-agent status --json | jq -e '.publication.state == "observed" and .ready'`); err != nil {
 		return err
 	}
 	// A standby reads the zone some seconds after its peer has published: then its own write has the right base.
-	return l.other(n).until(ctx, time.Minute, `pgha-agent status --json | jq -e '.publication.state == "idle" and .ready and .record.owner == "`+first+`"'`)
+	return l.other(n).until(ctx, time.Minute,
+		`pgha-agent status --json | jq -e '.publication.state == "idle" and .ready and .record.owner == "`+first+`"'`)
 }
 
 // pack makes a compressed archive of a directory tree, owned by root.

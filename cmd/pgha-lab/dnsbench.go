@@ -34,12 +34,15 @@ func benchDNS(ctx context.Context, l *lab, runs int, file string) error {
 	if err := os.MkdirAll(filepath.Join(home, ".aws"), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(home, ".aws/config"), []byte("[profile cluster]\nregion = us-east-1\noutput = text\naws_access_key_id = AKIALABLABLABLABLABL\naws_secret_access_key = lab\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(home, ".aws/config"),
+		[]byte("[profile cluster]\nregion = us-east-1\noutput = text\naws_access_key_id = AKIALABLABLABLABLABL\n"+
+			"aws_secret_access_key = lab\n"), 0o600); err != nil {
 		return err
 	}
 	// Debian 12's aws does not read an endpoint from its configuration.
 	wrapper := filepath.Join(home, "aws")
-	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec /usr/bin/aws --endpoint-url "+l.aws.zone.URL()+" \"$@\"\n"), 0o700); err != nil {
+	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nexec /usr/bin/aws --endpoint-url "+l.aws.zone.URL()+" \"$@\"\n"),
+		0o700); err != nil {
 		return err
 	}
 	var all []dnsRun
@@ -49,8 +52,10 @@ func benchDNS(ctx context.Context, l *lab, runs int, file string) error {
 			l.aws.zone.Set(route53test.Simple(recordName, "A", 10, "10.0.1.10"))
 			before, start := len(l.aws.zone.Calls()), time.Now()
 			cmd := exec.CommandContext(ctx, shellAgent, "start")
-			cmd.Env = append(os.Environ(), "HOME="+home, "OCF_ROOT=/usr/lib/ocf", "OCF_RESOURCE_INSTANCE=dns", "OCF_RESKEY_hostedzoneid="+zoneID,
-				"OCF_RESKEY_fullname="+recordName+".", "OCF_RESKEY_ip=10.0.2.10", "OCF_RESKEY_ttl=10", "OCF_RESKEY_profile=cluster", "OCF_RESKEY_awscli="+wrapper,
+			cmd.Env = append(os.Environ(), "HOME="+home, "OCF_ROOT=/usr/lib/ocf", "OCF_RESOURCE_INSTANCE=dns",
+				"OCF_RESKEY_hostedzoneid="+zoneID,
+				"OCF_RESKEY_fullname="+recordName+".", "OCF_RESKEY_ip=10.0.2.10", "OCF_RESKEY_ttl=10", "OCF_RESKEY_profile=cluster",
+				"OCF_RESKEY_awscli="+wrapper,
 				"HA_logfile="+filepath.Join(l.dir, "shell.log"))
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("run %s: %w: %s", shellAgent, err, tail(out))
@@ -64,7 +69,8 @@ func benchDNS(ctx context.Context, l *lab, runs int, file string) error {
 				return fmt.Errorf("%s changed nothing", shellAgent)
 			}
 			r.Accepted = accepted[len(accepted)-1].At.Sub(start).Seconds()
-			fmt.Printf("dns, delay %s, run %d: accepted %.2fs, returned %.2fs, %d calls, %.2fs of CPU\n", delay, i+1, r.Accepted, r.Returned, r.Calls, r.CPU)
+			fmt.Printf("dns, delay %s, run %d: accepted %.2fs, returned %.2fs, %d calls, %.2fs of CPU\n", delay, i+1, r.Accepted,
+				r.Returned, r.Calls, r.CPU)
 			all = append(all, r)
 		}
 	}

@@ -51,7 +51,8 @@ func (s *shell) session(ctx context.Context) (*ssh.Session, error) {
 	// The handshake of an emulated machine takes its time, most of all while it boots.
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	c, chans, reqs, err := ssh.NewClientConn(conn, s.target, &ssh.ClientConfig{
-		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), // in a namespace of our own
+		// in a namespace of our own
+		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
 		_ = conn.Close()
@@ -121,7 +122,8 @@ func (s *shell) feed(ctx context.Context, in io.Reader, script string) (string, 
 
 // put writes a file.
 func (s *shell) put(ctx context.Context, path, mode string, content []byte) error {
-	_, err := s.feed(ctx, bytes.NewReader(content), fmt.Sprintf("mkdir -p $(dirname %s) && cat >%s && chmod %s %s", path, path, mode, path))
+	_, err := s.feed(ctx, bytes.NewReader(content), fmt.Sprintf("mkdir -p $(dirname %s) && cat >%s && chmod %s %s", path,
+		path, mode, path))
 	return err
 }
 
@@ -174,7 +176,8 @@ func (s *shell) setClock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.run(ctx, fmt.Sprintf("date -s @$(date +%%s.%%N | awk '{ printf \"%%.3f\", $1 - %.3f }') >/dev/null", ahead.Seconds()))
+	_, err = s.run(ctx, fmt.Sprintf("date -s @$(date +%%s.%%N | awk '{ printf \"%%.3f\", $1 - %.3f }') >/dev/null",
+		ahead.Seconds()))
 	return err
 }
 

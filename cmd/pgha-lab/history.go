@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// history is what the lab itself saw of one node's DRBD role: the judge of who was promoted when. It does not use the agent's
-// code, and its times are the host's.
+// history is what the lab itself saw of one node's DRBD role: the judge of who was promoted when. It does not use the
+// agent's code, and its times are the host's.
 type history struct {
 	node string
 	file *os.File // everything that was said, for the records

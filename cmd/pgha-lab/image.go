@@ -24,9 +24,11 @@ const guestSuite = "trixie"
 
 // guestPackages is what a node of such a cluster has, and what the scenarios use to look at it and to break it.
 var guestPackages = []string{
-	"systemd-sysv", "e2fsprogs", "logsave", "udev", "dbus", "kmod", "iproute2", "iputils-ping", "procps", "openssh-server", "ca-certificates",
+	"systemd-sysv", "e2fsprogs", "logsave", "udev", "dbus", "kmod", "iproute2", "iputils-ping", "procps", "openssh-server",
+	"ca-certificates",
 	"linux-image-cloud-amd64", "busybox-static",
-	"pacemaker", "pacemaker-cli-utils", "corosync", "pcs", "resource-agents", "fence-agents-common", "drbd-utils", "postgresql-17",
+	"pacemaker", "pacemaker-cli-utils", "corosync", "pcs", "resource-agents", "fence-agents-common", "drbd-utils",
+	"postgresql-17",
 	"curl", "jq", "nftables", "bind9-dnsutils", "libxml2-utils", "strace",
 	"awscli", // for ocf:heartbeat:aws-vpc-route53
 }
@@ -53,7 +55,8 @@ $B umount /sys; $B umount /proc; $B mount --move /dev /mnt/dev
 exec $B switch_root /mnt /usr/lib/systemd/systemd
 `
 
-// imageKey names the content of an image: what it is made from, but not the versions of the distribution's packages on that day.
+// imageKey names the content of an image: what it is made from, but not the versions of the distribution's packages on
+// that day.
 func imageKey(modules string) (string, error) {
 	h := sha256.New()
 	fmt.Fprint(h, guestSuite, guestPackages, imageInit)
@@ -80,8 +83,8 @@ func moduleFiles(dir string) []string {
 	return m
 }
 
-// buildImage makes the image, or finds it in the cache. It needs the distribution's mirror, and so it runs outside of the lab's
-// network namespace.
+// buildImage makes the image, or finds it in the cache. It needs the distribution's mirror, and so it runs outside of
+// the lab's network namespace.
 func buildImage(ctx context.Context, cache, modules string) (image, error) {
 	if modules != "" && len(moduleFiles(modules)) == 0 {
 		return image{}, fmt.Errorf("LAB_MODULES=%s holds no *.ko file", modules)
@@ -153,12 +156,14 @@ func makeImage(ctx context.Context, dir, modules string) error {
 	args := []string{
 		"--variant=minbase", "--mode=root", "--format=directory", "--quiet",
 		`--aptopt=Apt::Install-Recommends "false"`, `--aptopt=Acquire::Languages "none"`,
-		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
+		"--dpkgopt=path-exclude=/usr/share/locale/*",
 		"--include=" + strings.Join(guestPackages, ","),
 		"--customize-hook=copy-in " + filepath.Join(work, "customize.sh") + " " + filepath.Join(work, "lab.pub") + " /root",
 	}
 	if files := moduleFiles(modules); len(files) > 0 {
-		args = append(args, `--customize-hook=mkdir -p "$1/root/modules"`, "--customize-hook=copy-in "+strings.Join(files, " ")+" /root/modules")
+		args = append(args, `--customize-hook=mkdir -p "$1/root/modules"`,
+			"--customize-hook=copy-in "+strings.Join(files, " ")+" /root/modules")
 	}
 	args = append(args, `--customize-hook=chroot "$1" bash /root/customize.sh`,
 		guestSuite, root, "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "+mirror+" "+guestSuite+" main")
@@ -186,7 +191,8 @@ func makeImage(ctx context.Context, dir, modules string) error {
 	if err := os.Truncate(raw, 6<<30); err != nil {
 		return err
 	}
-	if err := command(ctx, "mkfs.ext4", "-q", "-F", "-L", "root", "-J", "size=16", "-E", "lazy_itable_init=0,root_owner=0:0", "-d", root, raw); err != nil {
+	if err := command(ctx, "mkfs.ext4", "-q", "-F", "-L", "root", "-J", "size=16", "-E",
+		"lazy_itable_init=0,root_owner=0:0", "-d", root, raw); err != nil {
 		return err
 	}
 	return command(ctx, "qemu-img", "convert", "-O", "qcow2", raw, filepath.Join(dir, "base.qcow2"))
@@ -243,7 +249,8 @@ func hostMirror() (string, error) {
 			continue
 		}
 		for w := range strings.FieldsSeq(string(b)) {
-			if (strings.HasPrefix(w, "http://") || strings.HasPrefix(w, "https://")) && strings.Contains(w, "debian") && !strings.Contains(w, "security") && !strings.Contains(w, "snapshot") {
+			if (strings.HasPrefix(w, "http://") || strings.HasPrefix(w, "https://")) && strings.Contains(w, "debian") &&
+				!strings.Contains(w, "security") && !strings.Contains(w, "snapshot") {
 				return w, nil
 			}
 		}

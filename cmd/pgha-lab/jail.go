@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The lab runs in namespaces of its own for processes, network and mounts. When its process ends, however it ends, the kernel
-// ends everything in them: no machine, interface or address is left behind.
+// The lab runs in namespaces of its own for processes, network and mounts. When its process ends, however it ends, the
+// kernel ends everything in them: no machine, interface or address is left behind.
 
 const jailed = "PGHA_LAB_DIR"
 
@@ -129,7 +129,8 @@ func openShell(ctx context.Context, cache, node string, args []string) error {
 			return fmt.Errorf("no machine is called %q: node1 or node2", node)
 		}
 		argv := append([]string{"-t", string(pid), "-n", "ssh", "-q", "-i", filepath.Join(filepath.Dir(r), "id"),
-			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ServerAliveInterval=10", "root@" + addr.String()}, args...)
+			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ServerAliveInterval=10",
+			"root@" + addr.String()}, args...)
 		cmd := exec.CommandContext(ctx, "nsenter", argv...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		return cmd.Run()

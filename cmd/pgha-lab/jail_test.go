@@ -13,7 +13,8 @@ import (
 
 const jailTest = "PGHA_LAB_JAIL_TEST"
 
-// TestMain lets the test binary be the lab of TestNothingIsLeft: outside it enters the jail, inside it starts a process and waits.
+// TestMain lets the test binary be the lab of TestNothingIsLeft: outside it enters the jail, inside it starts a process
+// and waits.
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(jailTest) == "":

@@ -62,10 +62,12 @@ func newLab(ctx context.Context, dir, cache, stage string, img image, drbd9 bool
 	for i := range machines {
 		n := fmt.Sprint(i + 1)
 		machines[i] = &machine{
-			name: "node" + n, id: "i-0000000000000000" + n, addr: nodeAddr("node" + n), gateway: netip.MustParseAddr("10.0." + n + ".1"),
-			tap: "tap" + n, mac: "52:54:00:00:0" + n + ":10", img: img, dir: dir,
+			name: "node" + n, id: "i-0000000000000000" + n, addr: nodeAddr("node" + n),
+			gateway: netip.MustParseAddr("10.0." + n + ".1"),
+			tap:     "tap" + n, mac: "52:54:00:00:0" + n + ":10", img: img, dir: dir,
 		}
-		l.nodes = append(l.nodes, &node{machine: machines[i], shell: &shell{target: machines[i].addr.String() + ":22", key: key}, history: newHistory("node" + n)})
+		l.nodes = append(l.nodes, &node{machine: machines[i],
+			shell: &shell{target: machines[i].addr.String() + ":22", key: key}, history: newHistory("node" + n)})
 	}
 	if err := makeNetwork(ctx, machines); err != nil {
 		return nil, err
@@ -147,8 +149,8 @@ func (l *lab) ready(ctx context.Context, layer string) error {
 	return l.loadSound(ctx, dir)
 }
 
-// buildAgent installs the agent in the cluster. A machine that stands still right after it was thawed may be fenced, which
-// no installation survives: it begins once more, with the cluster as it was saved.
+// buildAgent installs the agent in the cluster. A machine that stands still right after it was thawed may be fenced,
+// which no installation survives: it begins once more, with the cluster as it was saved.
 func (l *lab) buildAgent(ctx context.Context) (err error) {
 	for range 2 {
 		if err = l.ready(ctx, clusterLayer); err != nil {
@@ -166,8 +168,8 @@ func (l *lab) buildAgent(ctx context.Context) (err error) {
 	return err
 }
 
-// loadSound loads a layer until both machines are well. On a busy host one of them may stand still for longer than Corosync waits, right after
-// it was thawed: then the other one fences it.
+// loadSound loads a layer until both machines are well. On a busy host one of them may stand still for longer than
+// Corosync waits, right after it was thawed: then the other one fences it.
 func (l *lab) loadSound(ctx context.Context, dir string) (err error) {
 	for range 3 {
 		if err = l.load(ctx, dir); err == nil || ctx.Err() != nil {
@@ -212,7 +214,8 @@ func (l *lab) save(ctx context.Context, dir string) error {
 			if err := q.do("migrate-set-parameters", map[string]any{"max-bandwidth": 8 << 30}, nil); err != nil {
 				return err
 			}
-			if err := q.do("migrate", map[string]any{"uri": "exec:zstd -1 -T1 -q -c >" + filepath.Join(dir, n.name+".ram")}, nil); err != nil {
+			if err := q.do("migrate", map[string]any{"uri": "exec:zstd -1 -T1 -q -c >" + filepath.Join(dir, n.name+".ram")},
+				nil); err != nil {
 				return err
 			}
 			for {
@@ -263,7 +266,8 @@ func (l *lab) load(ctx context.Context, dir string) error {
 		for _, disk := range []string{"root.qcow2", "data.qcow2"} {
 			_ = os.Remove(n.file(disk))
 		}
-		if err := n.makeDisks(ctx, filepath.Join(dir, n.name+"-root.qcow2"), filepath.Join(dir, n.name+"-data.qcow2")); err != nil {
+		if err := n.makeDisks(ctx, filepath.Join(dir, n.name+"-root.qcow2"),
+			filepath.Join(dir, n.name+"-data.qcow2")); err != nil {
 			return err
 		}
 		if err := n.start(filepath.Join(dir, n.name+".ram")); err != nil {
@@ -301,7 +305,8 @@ func (l *lab) load(ctx context.Context, dir string) error {
 	return l.nodes[0].until(ctx, 30*time.Second, `crm_mon -1 | grep -q 'Online: \[ node1 node2 \]'`)
 }
 
-// boot switches a machine on again and waits until it is up; the cluster's services are not enabled, so they are started.
+// boot switches a machine on again and waits until it is up; the cluster's services are not enabled, so they are
+// started.
 func (l *lab) boot(ctx context.Context, n *node) error {
 	n.drop()
 	if err := n.PowerOn(); err != nil {

@@ -58,7 +58,8 @@ func TestDRBDConfigurationHasTheFormOfItsVersion(t *testing.T) {
 		has  []string
 		not  []string
 	}{
-		{old, []string{"crm-fence-peer.sh --timeout 5", "on node1 { address", "after-resync-target"}, []string{"node-id", ".9.sh"}},
+		{old, []string{"crm-fence-peer.sh --timeout 5", "on node1 { address", "after-resync-target"},
+			[]string{"node-id", ".9.sh"}},
 		{now, []string{`crm-fence-peer.9.sh"`, "node-id 1", "unfence-peer", "connection {"}, []string{"--timeout"}},
 	} {
 		for _, h := range c.has {
@@ -235,7 +236,8 @@ func TestReportShowsEachModeAndView(t *testing.T) {
 	if err := report(&out, file, filepath.Join(dir, "none"), svg); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| 3 | 31.0 (30.0 to 32.0) |", "| delay 30 s, TTL 30 s | 65.0 (65.0 to 65.0) |", "aws-vpc-route53"} {
+	for _, want := range []string{"| 3 | 31.0 (30.0 to 32.0) |", "| delay 30 s, TTL 30 s | 65.0 (65.0 to 65.0) |",
+		"aws-vpc-route53"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("without %q:\n%s", want, &out)
 		}

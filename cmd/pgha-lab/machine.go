@@ -39,7 +39,8 @@ func (m *machine) file(name string) string { return filepath.Join(m.dir, m.name+
 
 // makeDisks makes the machine's disks as layers over the base's: the image and nothing, or a snapshot's disks.
 func (m *machine) makeDisks(ctx context.Context, root, data string) error {
-	if err := command(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", root, m.file("root.qcow2")); err != nil {
+	if err := command(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", root,
+		m.file("root.qcow2")); err != nil {
 		return err
 	}
 	if data == "" {
@@ -66,10 +67,12 @@ func (m *machine) start(incoming string) error {
 		"-smp", "1", "-m", fmt.Sprint(machineMemory), "-display", "none",
 		"-serial", "file:" + m.file("console"), "-qmp", "unix:" + m.file("qmp") + ",server=on,wait=off",
 		"-kernel", m.img.path("vmlinuz"), "-initrd", m.img.path("initrd"),
-		"-append", fmt.Sprintf("console=ttyS0 quiet loglevel=4 mitigations=off net.ifnames=0 panic=-1 audit=0 apparmor=0 random.trust_cpu=on systemd.show_status=0 lab.node=%s lab.ip=%s/24 lab.gw=%s",
+		"-append", fmt.Sprintf("console=ttyS0 quiet loglevel=4 mitigations=off net.ifnames=0 panic=-1 audit=0 apparmor=0 "+
+			"random.trust_cpu=on systemd.show_status=0 lab.node=%s lab.ip=%s/24 lab.gw=%s",
 			m.name, m.addr, m.gateway),
 		"-drive", disk("root.qcow2"), "-drive", disk("data.qcow2"), "-device", "virtio-rng-pci",
-		"-netdev", "tap,id=n0,ifname=" + m.tap + ",script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,mac=" + m.mac + ",romfile=",
+		"-netdev", "tap,id=n0,ifname=" + m.tap + ",script=no,downscript=no", "-device",
+		"virtio-net-pci,netdev=n0,mac=" + m.mac + ",romfile=",
 	}
 	if incoming != "" {
 		args = append(args, "-S", "-incoming", "exec:zstd -dc -q "+incoming)

@@ -1,5 +1,5 @@
-// pgha-lab runs the agent on a real cluster: two virtual machines with systemd, Corosync, Pacemaker, DRBD, PostgreSQL and fencing,
-// in two subnets, with a strict model of Route 53, instance metadata and EC2's power API. See docs/lab.md.
+// pgha-lab runs the agent on a real cluster: two virtual machines with systemd, Corosync, Pacemaker, DRBD, PostgreSQL
+// and fencing, in two subnets, with a strict model of Route 53, instance metadata and EC2's power API. See docs/lab.md.
 package main
 
 import (
@@ -18,12 +18,13 @@ import (
 )
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			a.Value = slog.StringValue(a.Value.Time().Format("15:04:05.000"))
-		}
-		return a
-	}})))
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr,
+		&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				a.Value = slog.StringValue(a.Value.Time().Format("15:04:05.000"))
+			}
+			return a
+		}})))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := newCommand().ExecuteContext(ctx); err != nil {
@@ -51,11 +52,14 @@ func newCommand() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&o.cache, "cache", envOr("LAB_CACHE", "/var/cache/pgha-lab"), "`directory` of images and snapshots ($LAB_CACHE)")
+	f.StringVar(&o.cache, "cache", envOr("LAB_CACHE", "/var/cache/pgha-lab"),
+		"`directory` of images and snapshots ($LAB_CACHE)")
 	f.StringVar(&o.stage, "stage", "dist/lab-root", "`directory` that `make install DESTDIR=` filled")
 	f.StringVar(&o.packages, "packages", "dist/packages", "`directory` that `make packages` filled")
-	f.StringVar(&o.modules, "modules", os.Getenv("LAB_MODULES"), "`directory` with drbd.ko and drbd_transport_tcp.ko of DRBD 9 for the guests' kernel ($LAB_MODULES)")
-	f.StringVar(&o.handler, "handler", os.Getenv("LAB_HANDLER"), "fence-peer handler of a newer drbd-utils, a `file`; it runs without --timeout ($LAB_HANDLER)")
+	f.StringVar(&o.modules, "modules", os.Getenv("LAB_MODULES"),
+		"`directory` with drbd.ko and drbd_transport_tcp.ko of DRBD 9 for the guests' kernel ($LAB_MODULES)")
+	f.StringVar(&o.handler, "handler", os.Getenv("LAB_HANDLER"),
+		"fence-peer handler of a newer drbd-utils, a `file`; it runs without --timeout ($LAB_HANDLER)")
 	var layer string
 	up := &cobra.Command{
 		Use: "up", Short: "Bring the cluster up and leave it running until Ctrl-C", Args: cobra.NoArgs,
@@ -63,7 +67,8 @@ func newCommand() *cobra.Command {
 	}
 	up.Flags().StringVar(&layer, "layer", agentLayer, "cluster: without the agent; agent: with it")
 	sh := &cobra.Command{
-		Use: "sh node1|node2 [command...]", Short: "A root shell in a machine of the running lab", Args: cobra.MinimumNArgs(1),
+		Use: "sh node1|node2 [command...]", Short: "A root shell in a machine of the running lab",
+		Args:               cobra.MinimumNArgs(1),
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return openShell(cmd.Context(), o.cache, args[0], args[1:])
@@ -78,8 +83,10 @@ func newCommand() *cobra.Command {
 			return runScenarios(ctx, l, list, out)
 		}),
 	}
-	test.Flags().BoolVar(&record, "record", false, "have the machines write down every alert and each change of crm_mon's output; slows them down")
-	test.Flags().StringVar(&list, "scenarios", os.Getenv("SCENARIOS"), "`numbers` of the scenarios, as in 1,2,4; empty means all ($SCENARIOS)")
+	test.Flags().BoolVar(&record, "record", false,
+		"have the machines write down every alert and each change of crm_mon's output; slows them down")
+	test.Flags().StringVar(&list, "scenarios", os.Getenv("SCENARIOS"),
+		"`numbers` of the scenarios, as in 1,2,4; empty means all ($SCENARIOS)")
 	test.Flags().StringVar(&out, "out", "dist/lab", "`directory` for what was recorded")
 	var runs int
 	var modes, file string
@@ -90,17 +97,22 @@ func newCommand() *cobra.Command {
 		}),
 	}
 	bench.Flags().IntVar(&runs, "runs", 5, "failovers of each mode")
-	bench.Flags().StringVar(&modes, "modes", strings.Join(benchModes, ","), "shell, promoted, writable, found (promoted, with the fence-peer handler as the distribution has it), or upgraded (promoted, with that of --handler)")
-	bench.Flags().StringVar(&file, "file", "dist/lab/bench.jsonl", "where the results are, and are added; runs that are there are not repeated")
+	bench.Flags().StringVar(&modes, "modes", strings.Join(benchModes, ","),
+		"shell, promoted, writable, found (promoted, with the fence-peer handler as the distribution has it), or upgraded "+
+			"(promoted, with that of --handler)")
+	bench.Flags().StringVar(&file, "file", "dist/lab/bench.jsonl",
+		"where the results are, and are added; runs that are there are not repeated")
 	var dnsFile, svg string
 	dns := &cobra.Command{
-		Use: "bench-dns", Short: "Measure the shell resource agent's DNS part on this machine, without emulation", Args: cobra.NoArgs,
+		Use: "bench-dns", Short: "Measure the shell resource agent's DNS part on this machine, without emulation",
+		Args: cobra.NoArgs,
 		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error { return benchDNS(ctx, l, runs, dnsFile) }),
 	}
 	dns.Flags().IntVar(&runs, "runs", 5, "starts for each propagation delay")
 	dns.Flags().StringVar(&dnsFile, "file", "dist/lab/dns.json", "where the results go")
 	rep := &cobra.Command{
-		Use: "report", Short: "Print the tables of what bench and bench-dns measured, and draw the picture", Args: cobra.NoArgs,
+		Use: "report", Short: "Print the tables of what bench and bench-dns measured, and draw the picture",
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return report(os.Stdout, file, dnsFile, svg) },
 	}
 	rep.Flags().StringVar(&file, "file", "dist/lab/bench.jsonl", "results of bench")
@@ -177,7 +189,8 @@ func up(ctx context.Context, l *lab, layer string) error {
 	if err := l.ready(ctx, layer); err != nil {
 		return err
 	}
-	out, err := l.node(first).run(ctx, map[string]string{agentLayer: "pgha-agent status", clusterLayer: "crm_mon -1"}[layer])
+	out, err := l.node(first).run(ctx, map[string]string{agentLayer: "pgha-agent status",
+		clusterLayer: "crm_mon -1"}[layer])
 	if err != nil && out == "" {
 		return err
 	}
@@ -187,7 +200,8 @@ func up(ctx context.Context, l *lab, layer string) error {
 	fmt.Printf("  %s sh node1 pgha-agent status\n", self)
 	fmt.Printf("  %s sh node1 curl -s 10.0.2.10:9668/metrics\n", self)
 	if pid, err := os.ReadFile(filepath.Join(l.dir, "pid")); err == nil { // ours, as the host counts
-		fmt.Printf("  sudo nsenter -t %s -n BROWSER http://10.0.1.10:9668/    the status page, from inside the lab's network\n", pid)
+		fmt.Printf("  sudo nsenter -t %s -n BROWSER http://10.0.1.10:9668/    the status page, from inside the lab's "+
+			"network\n", pid)
 	}
 	fmt.Print("\nCtrl-C ends it and leaves nothing behind.\n")
 	<-ctx.Done()

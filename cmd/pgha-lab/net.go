@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The lab's VPC: one subnet for each machine, joined by a router. The router is the lab process itself, in a network namespace that it
-// made: nothing of this can be seen from outside.
+// The lab's VPC: one subnet for each machine, joined by a router. The router is the lab process itself, in a network
+// namespace that it made: nothing of this can be seen from outside.
 var (
 	resolverAddr = netip.MustParseAddr("10.0.0.2")        // the VPC's resolver, and here all of AWS
 	metadataAddr = netip.MustParseAddr("169.254.169.254") // of the instances

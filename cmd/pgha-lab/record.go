@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// With --record, the machines write down what Pacemaker tells its alert agents and how crm_mon changes, besides what they do without.
-// It costs an emulated machine a third of its processor, so it is not on by itself.
+// With --record, the machines write down what Pacemaker tells its alert agents and how crm_mon changes, besides what
+// they do without. It costs an emulated machine a third of its processor, so it is not on by itself.
 
 const recordScript = `set -e
 install -d -m 1777 /var/lib/lab/alerts /var/lib/lab/crm_mon

@@ -71,12 +71,17 @@ func report(w io.Writer, file, dnsFile, svg string) error {
 	if len(modes) == 0 {
 		return fmt.Errorf("no runs in %s: `make lab-bench` makes them", file)
 	}
-	fmt.Fprint(w, "Seconds since the power cut: median (lowest to highest).\n\n| | runs | DRBD promoted | PostgreSQL writable | change accepted | promotion to accepted | API calls | CPU of the DNS part |\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprint(w, "Seconds since the power cut: median (lowest to highest).\n\n"+
+		"| | runs | DRBD promoted | PostgreSQL writable | change accepted | promotion to accepted | API calls | CPU of "+
+		"the DNS part |\n|---|---|---|---|---|---|---|---|\n")
 	for _, m := range modes {
 		fmt.Fprintf(w, "| %s | %d | %s | %s | %s | %s | %.0f | %.1f s |\n", modeNames[m], countMode(runs, m),
-			each(runs, m, func(r benchRun) float64 { return r.Promoted }), each(runs, m, func(r benchRun) float64 { return r.Writable }),
-			each(runs, m, func(r benchRun) float64 { return r.Accepted }), each(runs, m, func(r benchRun) float64 { return r.Accepted - r.Promoted }),
-			each(runs, m, func(r benchRun) float64 { return float64(r.Calls) }).median, each(runs, m, func(r benchRun) float64 { return r.CPU }).median)
+			each(runs, m, func(r benchRun) float64 { return r.Promoted }),
+			each(runs, m, func(r benchRun) float64 { return r.Writable }),
+			each(runs, m, func(r benchRun) float64 { return r.Accepted }),
+			each(runs, m, func(r benchRun) float64 { return r.Accepted - r.Promoted }),
+			each(runs, m, func(r benchRun) float64 { return float64(r.Calls) }).median,
+			each(runs, m, func(r benchRun) float64 { return r.CPU }).median)
 	}
 	for _, what := range []struct {
 		title string
@@ -99,7 +104,8 @@ func report(w io.Writer, file, dnsFile, svg string) error {
 		}
 	}
 	phases := []string{"peer_lost", "fence_requested", "fenced", "promoted", "dns_accepted", "mounted", "writable"}
-	fmt.Fprintf(w, "\nWhere the seconds go, by the agent's own episodes:\n\n| | %s |\n|---|%s\n", strings.Join(phases, " | "), strings.Repeat("---|", len(phases)))
+	fmt.Fprintf(w, "\nWhere the seconds go, by the agent's own episodes:\n\n| | %s |\n|---|%s\n",
+		strings.Join(phases, " | "), strings.Repeat("---|", len(phases)))
 	for _, m := range modes {
 		if m == modeShell {
 			continue
@@ -128,7 +134,8 @@ func reportDNS(w io.Writer, file string) error {
 	if err := json.Unmarshal(b, &runs); err != nil {
 		return fmt.Errorf("read %s: %w", file, err)
 	}
-	fmt.Fprint(w, "\nThe shell agent's start on this machine, without emulation:\n\n| propagation | start to accepted | start to its return | API calls | CPU |\n|---|---|---|---|---|\n")
+	fmt.Fprint(w, "\nThe shell agent's start on this machine, without emulation:\n\n"+
+		"| propagation | start to accepted | start to its return | API calls | CPU |\n|---|---|---|---|---|\n")
 	for _, delay := range []float64{0, 10, 30} {
 		of := func(f func(dnsRun) float64) spread {
 			var v []float64
@@ -139,13 +146,15 @@ func reportDNS(w io.Writer, file string) error {
 			}
 			return spreadOf(v)
 		}
-		fmt.Fprintf(w, "| %.0f s | %s s | %s s | %.0f | %.1f s |\n", delay, of(func(r dnsRun) float64 { return r.Accepted }), of(func(r dnsRun) float64 { return r.Returned }),
+		fmt.Fprintf(w, "| %.0f s | %s s | %s s | %.0f | %.1f s |\n", delay, of(func(r dnsRun) float64 { return r.Accepted }),
+			of(func(r dnsRun) float64 { return r.Returned }),
 			of(func(r dnsRun) float64 { return float64(r.Calls) }).median, of(func(r dnsRun) float64 { return r.CPU }).median)
 	}
 	return nil
 }
 
-// picture draws one row for each mode: what the cluster did, when the record was changed, and when the clients came back.
+// picture draws one row for each mode: what the cluster did, when the record was changed, and when the clients came
+// back.
 func picture(runs []benchRun, modes []string) []byte {
 	const width, left, rowHeight, top = 900, 20, 92, 70
 	longest := 0.0
@@ -172,7 +181,8 @@ func picture(runs []benchRun, modes []string) []byte {
 	}
 	fmt.Fprintf(&b, `<path d="M%d 34 l6 12 h-12 z" fill="%s"/><text x="%d" y="44" fill="#1c2733">record changed</text>`+"\n", at+6, colorDNS, at+18)
 	fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="4.5" fill="%s"/><text x="%d" y="44" fill="#1c2733">clients write again, TTL 5 s</text>`+"\n", at+126, colorShort, at+136)
-	fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="4.5" fill="%s"/><text x="%d" y="44" fill="#1c2733">TTL 30 s</text>`+"\n", at+306, colorLong, at+316)
+	fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="4.5" fill="%s"/><text x="%d" y="44" fill="#1c2733">TTL 30 s</text>`+"\n",
+		at+306, colorLong, at+316)
 	step := 10.0
 	if longest > 150 {
 		step = 20
@@ -187,9 +197,11 @@ func picture(runs []benchRun, modes []string) []byte {
 		writable := each(runs, m, func(r benchRun) float64 { return r.Writable }).median
 		accepted := each(runs, m, func(r benchRun) float64 { return r.Accepted }).median
 		bar := func(from, to float64, color string) {
-			fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="16" fill="%s"/>`+"\n", x(from), y+16, x(to)-x(from), color)
+			fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="16" fill="%s"/>`+"\n", x(from), y+16, x(to)-x(from),
+				color)
 		}
-		fmt.Fprintf(&b, `<text x="%d" y="%.1f" fill="#1c2733" font-weight="bold">%s</text>`+"\n", left, y+10, html.EscapeString(strings.ReplaceAll(modeNames[m], "`", "")))
+		fmt.Fprintf(&b, `<text x="%d" y="%.1f" fill="#1c2733" font-weight="bold">%s</text>`+"\n", left, y+10,
+			html.EscapeString(strings.ReplaceAll(modeNames[m], "`", "")))
 		bar(0, promoted, colorLost)
 		bar(promoted, writable, colorStart)
 		bar(writable, longest, colorUp)
@@ -200,7 +212,8 @@ func picture(runs []benchRun, modes []string) []byte {
 			if v.TTL.Seconds() > 5 {
 				color, line = colorLong, 68
 			}
-			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4.5" fill="%s"><title>%s: %.1f s</title></circle>`+"\n", x(out), y+line, color, v, out)
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="4.5" fill="%s"><title>%s: %.1f s</title></circle>`+"\n", x(out),
+				y+line, color, v, out)
 		}
 	}
 	b.WriteString("</svg>\n")

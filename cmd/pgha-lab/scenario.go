@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// scenario is one thing that happens to clusters, in one or more parts. Each part starts from the cached, healthy cluster.
+// scenario is one thing that happens to clusters, in one or more parts. Each part starts from the cached, healthy
+// cluster.
 type scenario struct {
 	number int
 	name   string
@@ -26,12 +27,14 @@ type part struct {
 var scenarios []scenario
 
 func init() {
-	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios, packageScenarios, doctorScenarios,
+	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios,
+		packageScenarios, doctorScenarios,
 		driftScenarios, clockScenarios)
 	slices.SortFunc(scenarios, func(a, b scenario) int { return a.number - b.number })
 }
 
-// choice is a part of a scenario with the name it goes by: the scenario's number, and a letter when it has several parts.
+// choice is a part of a scenario with the name it goes by: the scenario's number, and a letter when it has several
+// parts.
 type choice struct {
 	name     string
 	scenario scenario
@@ -62,7 +65,8 @@ func choose(list string) (chosen []choice, err error) {
 			}
 		}
 		if len(chosen) == n {
-			return nil, fmt.Errorf("no scenario %q: choose from 1 to %d, as in SCENARIOS=1,2,9c", w, scenarios[len(scenarios)-1].number)
+			return nil, fmt.Errorf("no scenario %q: choose from 1 to %d, as in SCENARIOS=1,2,9c", w,
+				scenarios[len(scenarios)-1].number)
 		}
 	}
 	return chosen, nil
@@ -88,7 +92,8 @@ func runScenarios(ctx context.Context, l *lab, list, out string) error {
 		took := time.Since(begun).Round(time.Second)
 		if len(errs) > 0 {
 			failed = append(failed, c.name)
-			fmt.Printf("scenario %s: FAILED after %s, %d standstills noticed\n  %s\n  records: %s\n", c.name, took, stood, strings.Join(errs, "\n  "), filepath.Join(out, c.name))
+			fmt.Printf("scenario %s: FAILED after %s, %d standstills noticed\n  %s\n  records: %s\n", c.name, took, stood,
+				strings.Join(errs, "\n  "), filepath.Join(out, c.name))
 		} else {
 			fmt.Printf("scenario %s: ok after %s, %d standstills noticed\n", c.name, took, stood)
 		}

@@ -23,11 +23,12 @@ var agentScenarios = []scenario{
 		{"down until 20 s after the promotion", route53Down},
 		{"throttled, slow, and one reply lost, each in a planned move", route53Rough},
 	}},
-	{15, "state directory full", []part{{"the record does not wait for the journal, and the journal catches up", stateFull}}},
+	{15, "state directory full", []part{{"the record does not wait for the journal, and the journal catches up",
+		stateFull}}},
 }
 
-// withoutDaemon is the bound for a promotion that finds no daemon: its start, or two of the hook's deliveries that time out after a second
-// each and the start of the whole agent in the hook, on an emulated processor.
+// withoutDaemon is the bound for a promotion that finds no daemon: its start, or two of the hook's deliveries that time
+// out after a second each and the start of the whole agent in the hook, on an emulated processor.
 const withoutDaemon = 20 * time.Second
 
 // patience is how long is waited for what is not what a part judges.
@@ -101,7 +102,8 @@ func (t *trial) journaledOnce(ctx context.Context, n *node, outcome string) erro
 	if err != nil {
 		return err
 	}
-	t.expect(len(list) == 1 && list[0].Outcome == outcome && list[0].Epoch > 0, "one %s episode in the journal: %s", outcome, asJSON(list))
+	t.expect(len(list) == 1 && list[0].Outcome == outcome && list[0].Epoch > 0, "one %s episode in the journal: %s",
+		outcome, asJSON(list))
 	return nil
 }
 
@@ -158,14 +160,16 @@ func hookPublishes(ctx context.Context, t *trial) error {
 		return err
 	}
 	active, _ := s.run(ctx, "systemctl is-active pgha-agent.service pgha-agent.socket")
-	t.expect(!strings.Contains(active, "\nactive") && !strings.HasPrefix(active, "active"), "nobody started the agent: %q", active)
+	t.expect(!strings.Contains(active, "\nactive") && !strings.HasPrefix(active, "active"), "nobody started the agent: %q",
+		active)
 	if _, err := s.run(ctx, "systemctl start --no-block pgha-agent.socket pgha-agent.service"); err != nil {
 		return err
 	}
 	t.say("%s: agent started again", s.name)
 	if err := t.await(ctx, time.Minute, s.name+": the agent knows the publication as its own", func() bool {
 		d, _ := t.status(ctx, s)
-		return d != nil && d.Publication.State == status.PubObserved && d.Publication.Promotion == d.Record.Claim && d.Record.Owner == s.name
+		return d != nil && d.Publication.State == status.PubObserved && d.Publication.Promotion == d.Record.Claim &&
+			d.Record.Owner == s.name
 	}); err != nil {
 		return err
 	}
@@ -192,9 +196,9 @@ func (t *trial) calls(since time.Time, n *node) map[string]int {
 	return count
 }
 
-// hungAgent stops the process and leaves its socket open: who connects is not refused, and gets no answer. The watchdog ends the agent 30 s
-// after its last word, systemd starts it 2 s later, the hook gives up on it after two seconds: one of them is first, whenever the
-// promotion comes.
+// hungAgent stops the process and leaves its socket open: who connects is not refused, and gets no answer. The watchdog
+// ends the agent 30 s after its last word, systemd starts it 2 s later, the hook gives up on it after two seconds: one
+// of them is first, whenever the promotion comes.
 func hungAgent(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -214,7 +218,8 @@ func hungAgent(ctx context.Context, t *trial) error {
 	if err := t.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
 		return err
 	}
-	log, err := s.run(ctx, "journalctl -u pgha-agent -o short-unix --no-pager --since=-10min | grep -m1 'Watchdog timeout'")
+	log, err := s.run(ctx, "journalctl -u pgha-agent -o short-unix --no-pager --since=-10min | grep -m1 'Watchdog "+
+		"timeout'")
 	if !t.expect(err == nil, "the watchdog did not end the agent: %v", err) {
 		return nil
 	}
@@ -255,7 +260,8 @@ func route53Down(ctx context.Context, t *trial) error {
 	if err := t.await(ctx, patience, s.name+": the write is held back", func() bool {
 		// After a write that may have arrived the zone must be read before the next one: the wait is that of the reads.
 		return t.value(s, "pgha_publication", "state", "held") == 1 &&
-			(t.value(s, "pgha_publication_held", "condition", "api_backoff") == 1 || t.value(s, "pgha_publication_held", "condition", "record_unknown") == 1)
+			(t.value(s, "pgha_publication_held", "condition", "api_backoff") == 1 ||
+				t.value(s, "pgha_publication_held", "condition", "record_unknown") == 1)
 	}); err != nil {
 		return err
 	}
@@ -263,7 +269,8 @@ func route53Down(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.aws.zone.ClearFaults()
-	t.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Status: 503, Code: "ServiceUnavailable", Body: "try later", Count: -1})
+	t.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Status: 503, Code: "ServiceUnavailable",
+		Body: "try later", Count: -1})
 	t.say("Route 53 answers 503")
 	if err := sleep(ctx, t.promotedFor(s, more)); err != nil {
 		return err
@@ -272,14 +279,16 @@ func route53Down(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.expect(!d.Ready && d.Publication.LastFailure != "" && d.Publication.Attempts > 0, "the status says why: %s", asJSON(d.Publication))
+	t.expect(!d.Ready && d.Publication.LastFailure != "" && d.Publication.Attempts > 0, "the status says why: %s",
+		asJSON(d.Publication))
 	// Only the first is a write: whether it arrived is not known, so the zone has to be read before the next.
 	failed := t.calls(s.history.primarySince(), s)
 	t.aws.zone.ClearFaults()
 	t.say("Route 53 works again, after failed requests: %v", failed)
 	t.expect(failed["ChangeResourceRecordSets"] == 1, "%d writes on what is not known", failed["ChangeResourceRecordSets"])
 	// Waits of at most 1, 2, 4, 8, 16, 30 s, each of random length: after 20 s the next one is over within 30.
-	t.expect(failed["ListResourceRecordSets"] >= 2 && failed["ListResourceRecordSets"] <= 20, "%d attempts in %s", failed["ListResourceRecordSets"], more)
+	t.expect(failed["ListResourceRecordSets"] >= 2 && failed["ListResourceRecordSets"] <= 20, "%d attempts in %s",
+		failed["ListResourceRecordSets"], more)
 	if err := t.moves(ctx, s, patience); err != nil {
 		return err
 	}
@@ -287,7 +296,8 @@ func route53Down(ctx context.Context, t *trial) error {
 		return err
 	}
 	fails, err := s.run(ctx, "crm_mon -1 --include=none,failures")
-	t.expect(err == nil && !strings.Contains(fails, "pgsql") && !strings.Contains(fails, "drbd"), "Pacemaker heard nothing of it: %s %v", fails, err)
+	t.expect(err == nil && !strings.Contains(fails, "pgsql") && !strings.Contains(fails, "drbd"),
+		"Pacemaker heard nothing of it: %s %v", fails, err)
 	return nil
 }
 
@@ -296,8 +306,8 @@ func (t *trial) promotedFor(n *node, d time.Duration) time.Duration {
 	return time.Until(n.history.primarySince().Add(d))
 }
 
-// route53Rough moves the database three times. The zone must take one change for each, and the requests stay within what
-// docs/performance.md promises, plus those that what went wrong must cost.
+// route53Rough moves the database three times. The zone must take one change for each, and the requests stay within
+// what docs/performance.md promises, plus those that what went wrong must cost.
 func route53Rough(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -314,7 +324,8 @@ func route53Rough(ctx context.Context, t *trial) error {
 		{"three writes throttled", func() {
 			t.aws.zone.Inject(route53test.Fault{Kind: route53test.Throttle, Op: change, Count: 3})
 		}, 4, 0, bound + 7*time.Second}, // waits of up to 1, 2 and 4 s
-		{"each request takes 1.5 s", func() { t.aws.zone.SetLatency("", 1500*time.Millisecond) }, 1, 0, bound + 1500*time.Millisecond},
+		{"each request takes 1.5 s", func() { t.aws.zone.SetLatency("", 1500*time.Millisecond) }, 1, 0,
+			bound + 1500*time.Millisecond},
 		{"the reply to the write is lost", func() {
 			t.aws.zone.Inject(route53test.Fault{Kind: route53test.LoseReply, Op: change})
 		}, 1, 1, bound},
@@ -390,8 +401,10 @@ systemctl start --no-block pgha-agent`); err != nil {
 		return err
 	}
 	i := slices.IndexFunc(d.Problems, func(f status.Problem) bool { return f.Code == "journal" })
-	t.expect(i >= 0 && strings.Contains(d.Problems[i].Text, "no space") && d.Problems[i].Remedy != "", "the status says so: %s", asJSON(d.Problems))
-	t.expect(t.value(s, "pgha_journal_failures_total") >= 1, "%g failures to save were counted", t.value(s, "pgha_journal_failures_total"))
+	t.expect(i >= 0 && strings.Contains(d.Problems[i].Text, "no space") && d.Problems[i].Remedy != "",
+		"the status says so: %s", asJSON(d.Problems))
+	t.expect(t.value(s, "pgha_journal_failures_total") >= 1, "%g failures to save were counted",
+		t.value(s, "pgha_journal_failures_total"))
 	if list, err := t.episodes(ctx, s); err == nil {
 		t.expect(len(list) == 0, "the journal has what it has no space for: %s", asJSON(list))
 	}
@@ -412,13 +425,15 @@ systemctl start --no-block pgha-agent`); err != nil {
 	if _, err := s.run(ctx, "crm_resource -r drbd_pg-clone -m -p target-role -v Unpromoted"); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+" is demoted", func() bool { return s.history.at(time.Now()) == "Secondary" }); err != nil {
+	if err := t.await(ctx, patience, s.name+" is demoted",
+		func() bool { return s.history.at(time.Now()) == "Secondary" }); err != nil {
 		return err
 	}
 	if _, err := s.run(ctx, "crm_resource -r drbd_pg-clone -m -d target-role"); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+" is promoted again", func() bool { return t.promoted() == s && len(t.aws.publications()) == 2 }); err != nil {
+	if err := t.await(ctx, patience, s.name+" is promoted again",
+		func() bool { return t.promoted() == s && len(t.aws.publications()) == 2 }); err != nil {
 		return err
 	}
 	if err := t.finish(ctx, terms{publications: 2}); err != nil {

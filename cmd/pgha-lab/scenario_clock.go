@@ -10,13 +10,15 @@ import (
 )
 
 var clockScenarios = []scenario{
-	{20, "clock step on the survivor", []part{{"it fences with its clock 26 h ahead, is set back, and fences again with an older stamp", clockStep}}},
+	{20, "clock step on the survivor",
+		[]part{{"it fences with its clock 26 h ahead, is set back, and fences again with an older stamp", clockStep}}},
 }
 
 // clockAhead is more than a day, so that no date is right either.
 const clockAhead = 26 * time.Hour
 
-// clockStep has the same node survive twice. In the history that its second fencing joins, the first one's stamp is ahead by a day.
+// clockStep has the same node survive twice. In the history that its second fencing joins, the first one's stamp is
+// ahead by a day.
 func clockStep(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -67,7 +69,8 @@ func clockStep(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.say("%s was fenced at %v, by %s's clock", p.name, stamps, s.name)
-	t.expect(len(stamps) == 2 && stamps[0].Sub(stamps[1]).Abs() > clockAhead/2, "the fencings of %s are stamped %v", p.name, stamps)
+	t.expect(len(stamps) == 2 && stamps[0].Sub(stamps[1]).Abs() > clockAhead/2, "the fencings of %s are stamped %v",
+		p.name, stamps)
 	if err := t.finish(ctx, terms{publications: 3}); err != nil {
 		return err
 	}
@@ -98,7 +101,8 @@ func (t *trial) restartAgent(ctx context.Context, n *node) error {
 	})
 }
 
-// heldByNothing waits until a promoted node's agent is content: were its peer unfenced in its eyes, it would hold the record back and say so.
+// heldByNothing waits until a promoted node's agent is content: were its peer unfenced in its eyes, it would hold the
+// record back and say so.
 func (t *trial) heldByNothing(ctx context.Context, n *node) error {
 	var d *status.Doc
 	err := t.await(ctx, patience, n.name+": observed, and nothing is held back", func() bool {

@@ -10,7 +10,8 @@ import (
 )
 
 var clusterScenarios = []scenario{
-	{12, "operator's hands", []part{{"maintenance, cleanup, refresh, unmanaged resources, Pacemaker stopped: no write", operatorsHands}}},
+	{12, "operator's hands", []part{{"maintenance, cleanup, refresh, unmanaged resources, Pacemaker stopped: no write",
+		operatorsHands}}},
 	{13, "cold boot", []part{
 		{"both machines lose power and come back together", coldBoot},
 		{"the same, and the other node is promoted", coldBootElsewhere},
@@ -36,7 +37,8 @@ func operatorsHands(ctx context.Context, t *trial) error {
 			return t.await(ctx, time.Minute, fmt.Sprintf("both agents say maintenance: %t", on), func() bool {
 				for _, n := range t.nodes {
 					d, _ := t.status(ctx, n)
-					if d == nil || slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return f.Code == "maintenance" }) != on {
+					if d == nil || slices.ContainsFunc(d.Problems,
+						func(f status.Problem) bool { return f.Code == "maintenance" }) != on {
 						return false
 					}
 				}
@@ -61,7 +63,8 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		{"cleanup", run(s, "crm_resource --cleanup")},
 		{"the group unmanaged", run(p, "crm_resource -r g_pg -m -p is-managed -v false")},
 		{"the clone unmanaged", run(p, "crm_resource -r drbd_pg-clone -m -p is-managed -v false")},
-		{"both managed again", run(p, "crm_resource -r drbd_pg-clone -m -d is-managed; crm_resource -r g_pg -m -d is-managed")},
+		{"both managed again", run(p,
+			"crm_resource -r drbd_pg-clone -m -d is-managed; crm_resource -r g_pg -m -d is-managed")},
 		{"maintenance again", maintenance(true)},
 		{"Pacemaker stopped on " + s.name, run(s, "systemctl stop pacemaker")},
 		{"Pacemaker started on " + s.name, run(s, "systemctl start pacemaker")},
@@ -83,7 +86,8 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		if err != nil {
 			return err
 		}
-		t.expect(d.Publication.State == status.PubObserved && d.Publication.Promotion == before.Publication.Promotion && d.Record.Epoch == before.Record.Epoch,
+		t.expect(d.Publication.State == status.PubObserved && d.Publication.Promotion == before.Publication.Promotion &&
+			d.Record.Epoch == before.Record.Epoch,
 			"%s: the publication was %s, is %s", step.what, asJSON(before.Publication), asJSON(d.Publication))
 	}
 	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
@@ -92,7 +96,8 @@ func operatorsHands(ctx context.Context, t *trial) error {
 	for _, n := range t.nodes {
 		t.expect(t.calls(t.start, n)["ChangeResourceRecordSets"] == 0, "%s tried to write: %v", n.name, t.calls(t.start, n))
 		list, err := t.episodes(ctx, n)
-		t.expect(err == nil && !slices.ContainsFunc(list, func(d status.EpisodeDoc) bool { return d.Promotion != "" }), "%s saw a promotion: %s %v", n.name, asJSON(list), err)
+		t.expect(err == nil && !slices.ContainsFunc(list, func(d status.EpisodeDoc) bool { return d.Promotion != "" }),
+			"%s saw a promotion: %s %v", n.name, asJSON(list), err)
 	}
 	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
 	t.expect(t.outage() < 10*time.Second, "the writer was out for %s", t.outage())
@@ -142,7 +147,8 @@ func (t *trial) afterColdBoot(ctx context.Context) error {
 	return t.finish(ctx, terms{publications: 1})
 }
 
-// coldBootElsewhere has the cluster come up in maintenance, with the operator's wish for the node that was not promoted.
+// coldBootElsewhere has the cluster come up in maintenance, with the operator's wish for the node that was not
+// promoted.
 func coldBootElsewhere(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -162,7 +168,8 @@ sleep 3`, s.name)); err != nil {
 	if err := t.bootBoth(ctx); err != nil {
 		return err
 	}
-	if err := s.until(ctx, takeover, `crm_mon -1 | grep -q 'Online: \[ node1 node2 \]' || crm_mon -1 | grep -c 'Node .*: online' | grep -qx 2`); err != nil {
+	if err := s.until(ctx, takeover,
+		`crm_mon -1 | grep -q 'Online: \[ node1 node2 \]' || crm_mon -1 | grep -c 'Node .*: online' | grep -qx 2`); err != nil {
 		return err
 	}
 	t.expect(t.promoted() == nil && t.aws.record() == p.addr.String(), "nothing happens in maintenance")
@@ -212,7 +219,8 @@ func longRecovery(ctx context.Context, t *trial) error {
 	if err := t.cut(p); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, "the record names "+s.name, func() bool { return t.aws.record() == s.addr.String() }); err != nil {
+	if err := t.await(ctx, patience, "the record names "+s.name,
+		func() bool { return t.aws.record() == s.addr.String() }); err != nil {
 		return err
 	}
 	var said *status.Doc
@@ -221,17 +229,20 @@ func longRecovery(ctx context.Context, t *trial) error {
 		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == status.PubObserved {
 			said = d
 		}
-		return said != nil && t.value(s, "pgha_postgres_state", "state", "starting_up") == 1 && t.value(s, "pgha_postgres_state", "state", "writable") == 0
+		return said != nil && t.value(s, "pgha_postgres_state", "state", "starting_up") == 1 &&
+			t.value(s, "pgha_postgres_state", "state", "writable") == 0
 	}); err != nil {
 		return err
 	}
-	t.expect(!said.Ready && slices.ContainsFunc(said.Problems, func(f status.Problem) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
+	t.expect(!said.Ready && slices.ContainsFunc(said.Problems,
+		func(f status.Problem) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
 	starting := time.Now()
 	t.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
 	if err := t.moves(ctx, s, 10*time.Minute); err != nil {
 		return err
 	}
-	t.expect(time.Since(starting) > 15*time.Second, "PostgreSQL recovered in %s: not long enough to tell", time.Since(starting))
+	t.expect(time.Since(starting) > 15*time.Second, "PostgreSQL recovered in %s: not long enough to tell",
+		time.Since(starting))
 	if err := t.finish(ctx, terms{publications: 1}); err != nil {
 		return err
 	}
@@ -243,8 +254,11 @@ func longRecovery(ctx context.Context, t *trial) error {
 	for _, p := range d.Episode.Phases {
 		at[p.Phase] = p.After
 	}
-	t.say("accepted %.1fs, mounted %.1fs, writable %.1fs after the loss", at["dns_accepted"], at["mounted"], at["writable"])
-	t.expect(at["dns_accepted"] > 0 && at["writable"]-at["dns_accepted"] > 30, "the record was only %.1fs ahead of the database", at["writable"]-at["dns_accepted"])
-	t.expect(at["complete"] >= at["writable"], "the episode was complete before the database: %s", asJSON(d.Episode.Phases))
+	t.say("accepted %.1fs, mounted %.1fs, writable %.1fs after the loss", at["dns_accepted"], at["mounted"],
+		at["writable"])
+	t.expect(at["dns_accepted"] > 0 && at["writable"]-at["dns_accepted"] > 30,
+		"the record was only %.1fs ahead of the database", at["writable"]-at["dns_accepted"])
+	t.expect(at["complete"] >= at["writable"], "the episode was complete before the database: %s",
+		asJSON(d.Episode.Phases))
 	return nil
 }

@@ -15,13 +15,16 @@ import (
 )
 
 var doctorScenarios = []scenario{
-	{16, "the doctor", []part{{"no complaint about a healthy cluster; each planted fault is found, and gone when it is mended", doctorFindsFaults}}},
+	{16, "the doctor", []part{{"no complaint about a healthy cluster; each planted fault is found, and gone when it is " +
+		"mended", doctorFindsFaults}}},
 }
 
-// labWarnings are what the doctor rightly says of the lab: nobody makes backups here, and nothing sets the machines' clocks but the lab.
+// labWarnings are what the doctor rightly says of the lab: nobody makes backups here, and nothing sets the machines'
+// clocks but the lab.
 var labWarnings = []string{"backups", "clock"}
 
-// fault is what is planted. One of cib, do and lab says how; in a CIB it is a sed command, and is undone by putting the old one back.
+// fault is what is planted. One of cib, do and lab says how; in a CIB it is a sed command, and is undone by putting the
+// old one back.
 type fault struct {
 	check string
 	want  doctor.Verdict
@@ -88,38 +91,60 @@ const insertConstraint = `s#<constraints>#<constraints><rsc_location id="%s" rsc
 
 var plantedFaults = []fault{
 	// In the CIB, while the cluster is in maintenance: nothing moves.
-	{check: "fencing-enabled", want: doctor.Fail, what: "false", cib: `s/name="stonith-enabled" value="true"/name="stonith-enabled" value="false"/`},
-	{check: "fence-device", want: doctor.Fail, what: "no device fences node2", cib: `s/name="pcmk_host_list" value="node2"/name="pcmk_host_list" value="node3"/`},
-	{check: "fence-device-place", want: doctor.Warn, what: "nothing keeps fence_node2 off", cib: `s/rsc="fence_node2" node="node2" score="-INFINITY"/rsc="fence_node2" node="node2" score="-5"/`},
-	{check: "fence-delay", want: doctor.Fail, what: "same delay", cib: `s/name="priority-fencing-delay" value="10s"/name="priority-fencing-delay" value="0s"/`},
-	{check: "fence-delay", want: doctor.Fail, what: "no resource has a priority", cib: `s/name="priority" value="10"/name="priority" value="0"/`},
-	{check: "drbd-handler-timeout", want: doctor.Fail, what: "must win the fence race", cib: `s/name="priority-fencing-delay" value="10s"/name="priority-fencing-delay" value="0s"/`},
-	{check: "fence-attempts", want: doctor.Warn, what: "5", cib: `s/name="stonith-max-attempts" value="1000"/name="stonith-max-attempts" value="5"/`},
-	{check: "fence-timeout", want: doctor.Warn, what: "Pacemaker waits 2m0s", cib: `/name="plug" value="i-00000000000000001"/s#$#<nvpair id="doctor-power" name="power_timeout" value="150"/>#`, after: doctor.Skip},
-	{check: "fence-instance", want: doctor.Fail, what: "i-0000000000000000", cib: `s/name="plug" value="i-0000000000000000./name="plug" value="i-0000000000000000f/`},
-	{check: "fence-permissions", want: doctor.Fail, what: "InvalidInstanceID.NotFound", cib: `s/name="plug" value="i-0000000000000000./name="plug" value="i-0000000000000000f/`},
-	{check: "quorum-policy", want: doctor.Fail, what: "ignore", cib: `s#\(<nvpair [^>]*name="stonith-action"\)#<nvpair id="doctor-quorum" name="no-quorum-policy" value="ignore"/>\1#`},
-	{check: "promotable-clone", want: doctor.Fail, what: "notify", cib: `s/name="notify" value="true"/name="notify" value="false"/`},
-	{check: "drbd-monitors", want: doctor.Fail, what: "only one runs", cib: `s/name="monitor" interval="13s"/name="monitor" interval="11s"/`},
+	{check: "fencing-enabled", want: doctor.Fail, what: "false",
+		cib: `s/name="stonith-enabled" value="true"/name="stonith-enabled" value="false"/`},
+	{check: "fence-device", want: doctor.Fail, what: "no device fences node2",
+		cib: `s/name="pcmk_host_list" value="node2"/name="pcmk_host_list" value="node3"/`},
+	{check: "fence-device-place", want: doctor.Warn, what: "nothing keeps fence_node2 off",
+		cib: `s/rsc="fence_node2" node="node2" score="-INFINITY"/rsc="fence_node2" node="node2" score="-5"/`},
+	{check: "fence-delay", want: doctor.Fail, what: "same delay",
+		cib: `s/name="priority-fencing-delay" value="10s"/name="priority-fencing-delay" value="0s"/`},
+	{check: "fence-delay", want: doctor.Fail, what: "no resource has a priority",
+		cib: `s/name="priority" value="10"/name="priority" value="0"/`},
+	{check: "drbd-handler-timeout", want: doctor.Fail, what: "must win the fence race",
+		cib: `s/name="priority-fencing-delay" value="10s"/name="priority-fencing-delay" value="0s"/`},
+	{check: "fence-attempts", want: doctor.Warn, what: "5",
+		cib: `s/name="stonith-max-attempts" value="1000"/name="stonith-max-attempts" value="5"/`},
+	{check: "fence-timeout", want: doctor.Warn, what: "Pacemaker waits 2m0s",
+		cib:   `/name="plug" value="i-00000000000000001"/s#$#<nvpair id="doctor-power" name="power_timeout" value="150"/>#`,
+		after: doctor.Skip},
+	{check: "fence-instance", want: doctor.Fail, what: "i-0000000000000000",
+		cib: `s/name="plug" value="i-0000000000000000./name="plug" value="i-0000000000000000f/`},
+	{check: "fence-permissions", want: doctor.Fail, what: "InvalidInstanceID.NotFound",
+		cib: `s/name="plug" value="i-0000000000000000./name="plug" value="i-0000000000000000f/`},
+	{check: "quorum-policy", want: doctor.Fail, what: "ignore",
+		cib: `s#\(<nvpair [^>]*name="stonith-action"\)#<nvpair id="doctor-quorum" name="no-quorum-policy" value="ignore"/>\1#`},
+	{check: "promotable-clone", want: doctor.Fail, what: "notify",
+		cib: `s/name="notify" value="true"/name="notify" value="false"/`},
+	{check: "drbd-monitors", want: doctor.Fail, what: "only one runs",
+		cib: `s/name="monitor" interval="13s"/name="monitor" interval="11s"/`},
 	{check: "colocation", want: doctor.Fail, what: "fs_pg", cib: `s/ with-rsc-role="Promoted"//`},
 	{check: "ordering", want: doctor.Fail, what: "fs_pg", cib: `s/first-action="promote"/first-action="start"/`},
-	{check: "stickiness", want: doctor.Warn, what: "is 0", cib: `s/name="resource-stickiness" value="1000"/name="resource-stickiness" value="0"/`},
-	{check: "stickiness", want: doctor.Warn, what: "prefers node1", cib: fmt.Sprintf(insertConstraint, "doctor-prefer", "g_pg", "INFINITY")},
-	{check: "dns-in-group", want: doctor.Fail, what: "doctor-dns", cib: `s#</group>#<primitive id="doctor-dns" class="ocf" provider="heartbeat" type="aws-vpc-route53"/></group>#;` +
-		// A probe of it would take half a minute.
-		`s#<constraints>#<constraints><rsc_location id="doctor-dns-1" rsc="doctor-dns" node="node1" score="0" resource-discovery="never"/>` +
-		`<rsc_location id="doctor-dns-2" rsc="doctor-dns" node="node2" score="0" resource-discovery="never"/>#`},
-	{check: "fence-constraint", want: doctor.Fail, what: "drbd-fence-by-handler-pg", cib: fmt.Sprintf(insertConstraint, "drbd-fence-by-handler-pg-drbd_pg-clone", "drbd_pg-clone", "-INFINITY")},
-	{check: "move-constraint", want: doctor.Warn, what: "cli-ban-g_pg", cib: fmt.Sprintf(insertConstraint, "cli-ban-g_pg-on-node1", "g_pg", "-INFINITY")},
+	{check: "stickiness", want: doctor.Warn, what: "is 0",
+		cib: `s/name="resource-stickiness" value="1000"/name="resource-stickiness" value="0"/`},
+	{check: "stickiness", want: doctor.Warn, what: "prefers node1",
+		cib: fmt.Sprintf(insertConstraint, "doctor-prefer", "g_pg", "INFINITY")},
+	{check: "dns-in-group", want: doctor.Fail, what: "doctor-dns",
+		cib: `s#</group>#<primitive id="doctor-dns" class="ocf" provider="heartbeat" type="aws-vpc-route53"/></group>#;` +
+			// A probe of it would take half a minute.
+			`s#<constraints>#<constraints><rsc_location id="doctor-dns-1" rsc="doctor-dns" node="node1" score="0" resource-discovery="never"/>` +
+			`<rsc_location id="doctor-dns-2" rsc="doctor-dns" node="node2" score="0" resource-discovery="never"/>#`},
+	{check: "fence-constraint", want: doctor.Fail, what: "drbd-fence-by-handler-pg",
+		cib: fmt.Sprintf(insertConstraint, "drbd-fence-by-handler-pg-drbd_pg-clone", "drbd_pg-clone", "-INFINITY")},
+	{check: "move-constraint", want: doctor.Warn, what: "cli-ban-g_pg",
+		cib: fmt.Sprintf(insertConstraint, "cli-ban-g_pg-on-node1", "g_pg", "-INFINITY")},
 	{check: "alert-hook", want: doctor.Warn, what: "no alert", cib: `s#path="` + hookFile + `"#path="/usr/bin/true"#`},
 	{
 		check: "promotion-score", want: doctor.Fail, what: "no promotion score",
-		do: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -D", undo: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -v 10000",
+		do:   "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -D",
+		undo: "crm_attribute -N $(uname -n) -l reboot -n master-drbd_pg -v 10000",
 	},
 
 	// In files.
-	{check: "alert-hook", want: doctor.Fail, what: "mode 0700", do: "chmod 700 " + hookFile, undo: "chmod 755 " + hookFile},
-	{check: "alert-hook", want: doctor.Fail, what: "mode 0600", do: "chmod 600 " + confFile, undo: "chmod 640 " + confFile},
+	{check: "alert-hook", want: doctor.Fail, what: "mode 0700", do: "chmod 700 " + hookFile,
+		undo: "chmod 755 " + hookFile},
+	{check: "alert-hook", want: doctor.Fail, what: "mode 0600", do: "chmod 600 " + confFile,
+		undo: "chmod 640 " + confFile},
 	inFile("corosync-token", doctor.Warn, "2.2s", coroFile, "s/token: 10000/token: 1000/").
 		and("crm_attribute -n stonith-enabled -v false", "crm_attribute -n stonith-enabled -v true"),
 	inFile("two-node", doctor.Fail, "not set", coroFile, "/two_node: 1/d"),
@@ -127,20 +152,29 @@ var plantedFaults = []fault{
 	inFile("drbd-handlers", doctor.Fail, "no fence-peer", drbdFile, "/ fence-peer /d"),
 	inFile("drbd-handler-timeout", doctor.Fail, "90 s", drbdFile, "s/ --timeout [0-9]*//"),
 	inFile("drbd-fencing", doctor.Fail, "dont-care", drbdFile, "/fencing resource-and-stonith;/d").andAdjust(),
-	{check: "drbd-agent", want: doctor.Fail, what: "cannot be run", do: "chmod -x /usr/lib/ocf/resource.d/linbit/drbd", undo: "chmod +x /usr/lib/ocf/resource.d/linbit/drbd"},
-	{check: "drbd-port", want: doctor.Warn, what: "7789", do: "sysctl -qw net.ipv4.ip_local_port_range='1024 60999'", undo: "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"},
-	{check: "multipath", want: doctor.Warn, what: "multipathd", // drbd-utils may bring a file that keeps multipath off its devices
-		do:   "touch /run/multipathd.pid; for f in $(grep -ls drbd /etc/multipath.conf /etc/multipath/conf.d/*.conf); do mv $f $f.away; done",
-		undo: "rm /run/multipathd.pid; for f in $(ls /etc/multipath.conf.away /etc/multipath/conf.d/*.away 2>/dev/null); do mv $f ${f%.away}; done"},
+	{check: "drbd-agent", want: doctor.Fail, what: "cannot be run", do: "chmod -x /usr/lib/ocf/resource.d/linbit/drbd",
+		undo: "chmod +x /usr/lib/ocf/resource.d/linbit/drbd"},
+	{check: "drbd-port", want: doctor.Warn, what: "7789", do: "sysctl -qw net.ipv4.ip_local_port_range='1024 60999'",
+		undo: "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"},
+	// drbd-utils may bring a file that keeps multipath off its devices
+	{check: "multipath", want: doctor.Warn, what: "multipathd",
+		do: "touch /run/multipathd.pid; for f in $(grep -ls drbd /etc/multipath.conf /etc/multipath/conf.d/*.conf); do " +
+			"mv $f $f.away; done",
+		undo: "rm /run/multipathd.pid; for f in $(ls /etc/multipath.conf.away /etc/multipath/conf.d/*.away 2>/dev/null); " +
+			"do mv $f ${f%.away}; done"},
 	unit("drbd-not-enabled", "drbd.service"),
 	unit("postgres-not-enabled", "postgresql.service"),
-	{check: "port-pcsd", want: doctor.Warn, what: "refuses", do: "mv /etc/systemd/system/pcsd.service /root/", undo: "mv /root/pcsd.service /etc/systemd/system/", after: doctor.Skip},
+	{check: "port-pcsd", want: doctor.Warn, what: "refuses", do: "mv /etc/systemd/system/pcsd.service /root/",
+		undo: "mv /root/pcsd.service /etc/systemd/system/", after: doctor.Skip},
 	{
 		check: "port-postgres", want: doctor.Fail, what: "no answer",
-		do:   "nft 'add table ip doctor; add chain ip doctor out { type filter hook output priority 0; }; add rule ip doctor out ip daddr { 10.0.1.10, 10.0.2.10 } oifname != \"lo\" tcp dport 5432 drop'",
+		do: "nft 'add table ip doctor; add chain ip doctor out { type filter hook output priority 0; }; add rule ip " +
+			"doctor out ip daddr { 10.0.1.10, 10.0.2.10 } oifname != \"lo\" tcp dport 5432 drop'",
 		undo: "nft delete table ip doctor",
 	},
-	{check: "backups", want: doctor.Pass, what: "newest dump", do: "mkdir -p /var/backups/postgresql && date >/var/backups/postgresql/app.dump", undo: "rm -r /var/backups/postgresql", after: doctor.Warn},
+	{check: "backups", want: doctor.Pass, what: "newest dump",
+		do:   "mkdir -p /var/backups/postgresql && date >/var/backups/postgresql/app.dump",
+		undo: "rm -r /var/backups/postgresql", after: doctor.Warn},
 
 	// In PostgreSQL. pg_hba_file_rules shows the file as it is, loaded or not.
 	inFile("hba-trust", doctor.Fail, "trusts 10.0.0.0", hbaFile, "$ a host all all 10.0.0.0/8 trust"),
@@ -150,7 +184,8 @@ var plantedFaults = []fault{
 	inSetting("full-page-writes", doctor.Fail, "full_page_writes", "off"),
 	inSetting("fsync", doctor.Fail, "fsync", "off"),
 	inSQL("postgres-role", doctor.Warn, "pg_monitor", "REVOKE pg_monitor FROM pgha", "GRANT pg_monitor TO pgha"),
-	inSQL("postgres-role", doctor.Fail, "default_transaction_read_only", "ALTER ROLE pgha SET default_transaction_read_only = on", "ALTER ROLE pgha RESET default_transaction_read_only"),
+	inSQL("postgres-role", doctor.Fail, "default_transaction_read_only",
+		"ALTER ROLE pgha SET default_transaction_read_only = on", "ALTER ROLE pgha RESET default_transaction_read_only"),
 
 	// In AWS.
 	{check: "fence-permissions", want: doctor.Fail, what: "UnauthorizedOperation", lab: func(t *trial, on bool) {
@@ -172,7 +207,8 @@ func deny(op string) func(*trial, bool) {
 	return func(t *trial, on bool) {
 		t.aws.zone.ClearFaults()
 		if on {
-			t.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Op: op, Status: 403, Code: "AccessDenied", Body: "not authorized", Count: -1})
+			t.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Op: op, Status: 403, Code: "AccessDenied",
+				Body: "not authorized", Count: -1})
 		}
 	}
 }
@@ -229,8 +265,8 @@ func (t *trial) examine(ctx context.Context, n *node, as, args string) ([]doctor
 	return list, nil
 }
 
-// noComplaint expects no fail, and warnings only where the lab deserves them. Only root may see everything. It asks again when something did
-// not answer in time.
+// noComplaint expects no fail, and warnings only where the lab deserves them. Only root may see everything. It asks
+// again when something did not answer in time.
 func (t *trial) noComplaint(ctx context.Context, n *node, who, as string) {
 	var complaints []string
 	for range 3 {
@@ -243,7 +279,8 @@ func (t *trial) noComplaint(ctx context.Context, n *node, who, as string) {
 		count := map[doctor.Verdict]int{}
 		for _, r := range list {
 			count[r.Verdict]++
-			if r.Verdict == doctor.Fail || r.Verdict == doctor.Warn && !slices.Contains(labWarnings, r.Check) || r.Verdict == doctor.Unknown && who == "root" {
+			if r.Verdict == doctor.Fail || r.Verdict == doctor.Warn && !slices.Contains(labWarnings, r.Check) ||
+				r.Verdict == doctor.Unknown && who == "root" {
 				complaints = append(complaints, fmt.Sprintf("%s is %s: %s", r.Check, r.Verdict, r.Evidence))
 			}
 		}
@@ -255,16 +292,19 @@ func (t *trial) noComplaint(ctx context.Context, n *node, who, as string) {
 	t.expect(false, "%s as %s: %s", n.name, who, strings.Join(complaints, "; "))
 }
 
-// plant makes one fault, expects its verdict, takes it away, and expects that it is gone. Whatever fails, the rest is tried.
+// plant makes one fault, expects its verdict, takes it away, and expects that it is gone. Whatever fails, the rest is
+// tried.
 func (t *trial) plant(ctx context.Context, n *node, f fault) {
 	do, undo := f.do, f.undo
 	if f.cib != "" {
-		do = "sed '" + f.cib + "' /root/doctor-cib.xml >/root/doctor-planted.xml && ! cmp -s /root/doctor-cib.xml /root/doctor-planted.xml && " +
+		do = "sed '" + f.cib + "' /root/doctor-cib.xml >/root/doctor-planted.xml && ! cmp -s /root/doctor-cib.xml " +
+			"/root/doctor-planted.xml && " +
 			"cibadmin --replace -o configuration --xml-file /root/doctor-planted.xml"
 		undo = "cibadmin --replace -o configuration --xml-file /root/doctor-cib.xml"
 	}
 	if f.conf != "" {
-		do, undo = "sed '"+f.conf+"' "+confFile+" >/root/doctor.toml && ! cmp -s "+confFile+" /root/doctor.toml", "rm /root/doctor.toml"
+		do, undo = "sed '"+f.conf+"' "+confFile+" >/root/doctor.toml && ! cmp -s "+confFile+" /root/doctor.toml",
+			"rm /root/doctor.toml"
 	}
 	planted := true
 	if f.lab != nil {

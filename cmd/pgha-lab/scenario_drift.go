@@ -55,7 +55,8 @@ func editedAddress(ctx context.Context, t *trial) error {
 // edit is somebody's hand on the address.
 func (t *trial) edit(addr string) { t.aws.zone.Set(route53test.Simple(recordName, "A", 5, addr)) }
 
-// repaired has somebody edit the address, and checks that the promoted node writes it again: the same claim, the next epoch, one change.
+// repaired has somebody edit the address, and checks that the promoted node writes it again: the same claim, the next
+// epoch, one change.
 func (t *trial) repaired(ctx context.Context, p *node, what string, edit func()) error {
 	was, err := t.aws.owner()
 	if err != nil {
@@ -64,7 +65,8 @@ func (t *trial) repaired(ctx context.Context, p *node, what string, edit func())
 	before := len(t.aws.publications())
 	edit()
 	t.say("somebody edits the zone: %s", what)
-	if err := t.await(ctx, patience, p.name+" has written it again", func() bool { return len(t.aws.publications()) > before }); err != nil {
+	if err := t.await(ctx, patience, p.name+" has written it again",
+		func() bool { return len(t.aws.publications()) > before }); err != nil {
 		return err
 	}
 	is, err := t.aws.owner()
@@ -90,7 +92,9 @@ func isDrift(f status.Problem) bool { return f.Code == "record_drift" }
 func (t *trial) drift(ctx context.Context, n *node, words string) error {
 	return t.await(ctx, patience, fmt.Sprintf("%s reports record_drift: %s", n.name, words), func() bool {
 		d, _ := t.status(ctx, n)
-		return d != nil && slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return isDrift(f) && strings.Contains(f.Remedy, words) })
+		return d != nil && slices.ContainsFunc(d.Problems, func(f status.Problem) bool {
+			return isDrift(f) && strings.Contains(f.Remedy, words)
+		})
 	})
 }
 
@@ -109,7 +113,8 @@ func (t *trial) leftAlone(ctx context.Context, n *node) error {
 func (t *trial) reads(ctx context.Context, times int, nodes ...*node) error {
 	since := time.Now()
 	for _, n := range nodes {
-		if err := t.await(ctx, patience, fmt.Sprintf("%s has read the zone (%dx)", n.name, times), func() bool { return t.calls(since, n)[listRecords] >= times }); err != nil {
+		if err := t.await(ctx, patience, fmt.Sprintf("%s has read the zone (%dx)", n.name, times),
+			func() bool { return t.calls(since, n)[listRecords] >= times }); err != nil {
 			return err
 		}
 	}
@@ -120,7 +125,8 @@ func (t *trial) reads(ctx context.Context, times int, nodes ...*node) error {
 func (t *trial) checkDrift(ctx context.Context, every string) error {
 	since := time.Now()
 	if err := t.both(func(n *node) error {
-		_, err := n.run(ctx, "echo 'drift_check = \""+every+"\"' >>/etc/pgha-agent/config.toml && pgha-agent check-config && systemctl reload pgha-agent")
+		_, err := n.run(ctx, "echo 'drift_check = \""+every+"\"' >>/etc/pgha-agent/config.toml && pgha-agent check-config "+
+			"&& systemctl reload pgha-agent")
 		return err
 	}); err != nil {
 		return err
@@ -158,7 +164,8 @@ func editedOwner(ctx context.Context, t *trial) error {
 	}
 
 	// Neither node's: the one that is promoted next bases its claim on a stranger's.
-	foreign := route53.Owner{Epoch: was.Epoch + 10, Node: "node9", Addr: s.addr, Claim: "7b1f0c1e-54a0-4c38-9a3d-2f0e5d6c7b8a"}
+	foreign := route53.Owner{Epoch: was.Epoch + 10, Node: "node9", Addr: s.addr,
+		Claim: "7b1f0c1e-54a0-4c38-9a3d-2f0e5d6c7b8a"}
 	t.aws.zone.Set(route53test.Simple(ownerName, "TXT", 5, foreign.String()))
 	t.say("somebody writes a foreign ownership record: %s", foreign)
 	if err := t.await(ctx, patience, p.name+": contested", func() bool {
@@ -168,7 +175,8 @@ func editedOwner(ctx context.Context, t *trial) error {
 		return err
 	}
 	_, err = p.run(ctx, "pgha-agent publish --once")
-	t.expect(err != nil && strings.Contains(err.Error(), "waiting for a new promotion"), "publish --once on a contested record: %v", err)
+	t.expect(err != nil && strings.Contains(err.Error(), "waiting for a new promotion"),
+		"publish --once on a contested record: %v", err)
 	if err := t.leftAlone(ctx, p); err != nil {
 		return err
 	}
@@ -186,7 +194,8 @@ func editedOwner(ctx context.Context, t *trial) error {
 	return t.finish(ctx, terms{publications: 2})
 }
 
-// publishOnce is the operator's remedy: it writes the claim again with the next epoch, and the daemon takes it for its own.
+// publishOnce is the operator's remedy: it writes the claim again with the next epoch, and the daemon takes it for its
+// own.
 func (t *trial) publishOnce(ctx context.Context, p *node, was route53.Owner) error {
 	before := len(t.aws.publications())
 	out, err := p.run(ctx, "pgha-agent publish --once")
@@ -236,13 +245,15 @@ func fightingEditor(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.expect(t.aws.record() == s.addr.String() && len(t.aws.publications()) == 1, "the record is %s after %v", t.aws.record(), t.aws.publications())
+	t.expect(t.aws.record() == s.addr.String() && len(t.aws.publications()) == 1, "the record is %s after %v",
+		t.aws.record(), t.aws.publications())
 	t.say("the editor is found and ended")
 	if err := t.publishOnce(ctx, p, was); err != nil {
 		return err
 	}
 	// What follows is another story.
-	if err := t.repaired(ctx, p, "the address is now "+s.name+"'s, by another hand", func() { t.edit(s.addr.String()) }); err != nil {
+	if err := t.repaired(ctx, p, "the address is now "+s.name+"'s, by another hand",
+		func() { t.edit(s.addr.String()) }); err != nil {
 		return err
 	}
 	return t.finish(ctx, terms{publications: 3})

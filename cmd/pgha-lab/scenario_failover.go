@@ -13,12 +13,14 @@ var failoverScenarios = []scenario{
 	{1, "power cut of the promoted node", []part{{"the other one takes over, once, after the fencing", powerCut}}},
 	{2, "its return", []part{{"it rejoins, resyncs and disturbs nothing", rejoin}}},
 	{3, "planned move", []part{{"by standby, there and back", plannedMove}}},
-	{4, "freeze of the promoted node", []part{{"fencing lies, the node wakes up after the peer took over and leaves the record alone", freeze}}},
+	{4, "freeze of the promoted node",
+		[]part{{"fencing lies, the node wakes up after the peer took over and leaves the record alone", freeze}}},
 }
 
 const takeover = 4 * time.Minute // patience, no promise: what a whole failover may take on emulated machines
 
-// failOver cuts the promoted node's power and waits until the other one has taken over. It returns the dead one and the survivor.
+// failOver cuts the promoted node's power and waits until the other one has taken over. It returns the dead one and the
+// survivor.
 func (t *trial) failOver(ctx context.Context) (p, s *node, err error) {
 	if p, s, err = t.roles(); err != nil {
 		return nil, nil, err
@@ -43,7 +45,8 @@ func powerCut(ctx context.Context, t *trial) error {
 	}
 	t.expect(d.Episode.Cause == "node_lost", "the episode's cause is %q", d.Episode.Cause)
 	t.expect(d.Episode.Writes == 1, "%d writes", d.Episode.Writes)
-	for _, phase := range []string{"peer_lost", "fenced", "promoted", "mounted", "writable", "dns_accepted", "dns_observed", "complete"} {
+	for _, phase := range []string{"peer_lost", "fenced", "promoted", "mounted", "writable", "dns_accepted",
+		"dns_observed", "complete"} {
 		found := false
 		for _, p := range d.Episode.Phases {
 			found = found || p.Phase == phase
@@ -60,7 +63,8 @@ func rejoin(ctx context.Context, t *trial) error {
 		return err
 	}
 	const size = 600 // MiB: the resync takes long enough to be watched
-	if _, err := s.run(ctx, fmt.Sprintf("dd if=/dev/urandom of=/srv/pg/filler bs=1M count=%d conv=fsync 2>/dev/null", size)); err != nil {
+	if _, err := s.run(ctx, fmt.Sprintf("dd if=/dev/urandom of=/srv/pg/filler bs=1M count=%d conv=fsync 2>/dev/null",
+		size)); err != nil {
 		return err
 	}
 	t.say("%d MiB written that %s does not have", size, p.name)
@@ -71,11 +75,14 @@ func rejoin(ctx context.Context, t *trial) error {
 	t.say("%s: power on, cluster started", p.name)
 	var seen []progress
 	err = t.await(ctx, 6*time.Minute, p.name+" is UpToDate again", func() bool {
-		if done := t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0"); done > 0 && (len(seen) == 0 || done != seen[len(seen)-1].done) {
-			seen = append(seen, progress{time.Now(), done, t.value(s, "pgha_drbd_sync_eta_seconds", "peer", t.peerName(s), "volume", "0")})
+		if done := t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0"); done > 0 &&
+			(len(seen) == 0 || done != seen[len(seen)-1].done) {
+			seen = append(seen, progress{time.Now(), done, t.value(s, "pgha_drbd_sync_eta_seconds", "peer", t.peerName(s),
+				"volume", "0")})
 		}
 		d, _ := t.status(ctx, p)
-		return d != nil && d.Drbd != nil && len(d.Drbd.Devices) == 1 && d.Drbd.Devices[0].Disk == "UpToDate" && t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0") == 0
+		return d != nil && d.Drbd != nil && len(d.Drbd.Devices) == 1 && d.Drbd.Devices[0].Disk == "UpToDate" &&
+			t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0") == 0
 	})
 	if err != nil {
 		return err
@@ -106,7 +113,8 @@ type progress struct {
 	eta  float64
 }
 
-// judgeProgress looks whether a resync was reported as it went: forward only, and with an end that came when it was foretold.
+// judgeProgress looks whether a resync was reported as it went: forward only, and with an end that came when it was
+// foretold.
 func (t *trial) judgeProgress(seen []progress, end time.Time) {
 	if !t.expect(len(seen) >= 3, "the resync was seen only %d times", len(seen)) {
 		return
@@ -211,7 +219,8 @@ func freeze(ctx context.Context, t *trial) error {
 	want := terms{publications: anyNumber, twoWriters: true}
 	runs := "crm_resource --wait --timeout 100 && crm_resource -r pgsql -W -Q | grep -qx " + s.name
 	if err := s.until(ctx, takeover, runs); err != nil {
-		// The woken node's return may have cost the survivor its promotion score: see docs/lab.md. Then it is an operator's turn.
+		// The woken node's return may have cost the survivor its promotion score: see docs/lab.md. Then it is an operator's
+		// turn.
 		if _, lost := s.run(ctx, "pgha-agent doctor --only promotion-score"); lost == nil {
 			return err
 		}
@@ -222,7 +231,8 @@ func freeze(ctx context.Context, t *trial) error {
 		if err := s.until(ctx, takeover, runs); err != nil {
 			return err
 		}
-		want.outcome = "any" // that episode begins minutes after the fencing, and learns of it from its first look, behind the promotion
+		// that episode begins minutes after the fencing, and learns of it from its first look, behind the promotion
+		want.outcome = "any"
 	}
 	if err := t.moves(ctx, s, takeover); err != nil {
 		return err

@@ -14,7 +14,8 @@ import (
 var linkScenarios = []scenario{
 	{5, "links", []part{
 		{"replication cut: I/O waits for the fence-peer handler, and nothing is published", cutReplication},
-		{"cluster cut: a fence race, and the promoted node survives", func(ctx context.Context, t *trial) error { return fenceRace(ctx, t, clusterLink) }},
+		{"cluster cut: a fence race, and the promoted node survives",
+			func(ctx context.Context, t *trial) error { return fenceRace(ctx, t, clusterLink) }},
 		{"both cut: the same", func(ctx context.Context, t *trial) error { return fenceRace(ctx, t, everyLink) }},
 	}},
 	{6, "PostgreSQL killed", []part{{"restarted in place twice, then moved", killPostgres}}},
@@ -26,8 +27,8 @@ var linkScenarios = []scenario{
 	{11, "split brain", []part{{"provoked, reported, and mended as docs/operate.md says", splitBrain}}},
 }
 
-// constraint is what the fence-peer handler leaves in the CIB to keep the other node from being promoted, by the name of its rule: so
-// crm_mon calls it.
+// constraint is what the fence-peer handler leaves in the CIB to keep the other node from being promoted, by the name
+// of its rule: so crm_mon calls it.
 const constraint = "drbd-fence-by-handler-pg-rule-drbd_pg-clone"
 
 func cutReplication(ctx context.Context, t *trial) error {
@@ -48,7 +49,8 @@ func cutReplication(ctx context.Context, t *trial) error {
 	if err := t.await(ctx, time.Minute, p.name+"'s I/O goes on", func() bool { return !suspended() }); err != nil {
 		return err
 	}
-	t.expect(t.handler != nil || time.Since(from) > (tunedTimeout-2)*time.Second, "I/O stood still for %s: the handler did not run its time", time.Since(from))
+	t.expect(t.handler != nil || time.Since(from) > (tunedTimeout-2)*time.Second,
+		"I/O stood still for %s: the handler did not run its time", time.Since(from))
 	if err := t.await(ctx, 30*time.Second, "the writer writes again", func() bool { return t.writesTo(p) }); err != nil {
 		return err
 	}
@@ -56,8 +58,10 @@ func cutReplication(ctx context.Context, t *trial) error {
 		return err
 	}
 	for _, n := range t.nodes {
-		t.expect(t.value(n, "pgha_drbd_connection", "peer", t.peerName(n), "state", "Connected") == 0, "%s's agent shows the cut connection as Connected", n.name)
-		t.expect(t.value(n, "pgha_fence_constraint_age_seconds", "constraint", constraint) > 0, "%s's agent does not show the constraint", n.name)
+		t.expect(t.value(n, "pgha_drbd_connection", "peer", t.peerName(n), "state", "Connected") == 0,
+			"%s's agent shows the cut connection as Connected", n.name)
+		t.expect(t.value(n, "pgha_fence_constraint_age_seconds", "constraint", constraint) > 0,
+			"%s's agent does not show the constraint", n.name)
 	}
 	t.expect(t.answers(ctx, s, "/replica") == 503, "%s calls itself a replica that could take over", s.name)
 	if err := healLinks(ctx); err != nil {
@@ -76,7 +80,8 @@ func cutReplication(ctx context.Context, t *trial) error {
 
 // constraintGoes waits until the handler's constraint is gone, in the CIB and for the agents.
 func (t *trial) constraintGoes(ctx context.Context) error {
-	if err := t.nodes[0].until(ctx, 30*time.Second, "! cibadmin --query --scope constraints | grep drbd-fence-by-handler"); err != nil {
+	if err := t.nodes[0].until(ctx, 30*time.Second,
+		"! cibadmin --query --scope constraints | grep drbd-fence-by-handler"); err != nil {
 		return err
 	}
 	return t.await(ctx, 30*time.Second, "the handler's constraint is gone", func() bool {
@@ -93,13 +98,15 @@ func (t *trial) unmoved(ctx context.Context, p *node, epoch float64) error {
 		if !n.Running() {
 			continue
 		}
-		t.expect(t.value(n, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g by %s's agent", epoch, t.value(n, "pgha_dns_epoch"), n.name)
+		t.expect(t.value(n, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g by %s's agent", epoch,
+			t.value(n, "pgha_dns_epoch"), n.name)
 	}
 	d, err := t.status(ctx, p)
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == status.PubObserved && d.Ready, "%s is %s, not ready because of %v", p.name, d.Publication.State, d.Unready)
+	t.expect(d.Publication.State == status.PubObserved && d.Ready, "%s is %s, not ready because of %v", p.name,
+		d.Publication.State, d.Unready)
 	return t.finish(ctx, terms{publications: 0})
 }
 
@@ -110,9 +117,9 @@ func (t *trial) answers(ctx context.Context, n *node, path string) (code int) {
 	return code
 }
 
-// fenceRace cuts a link that Corosync needs: each side wants to fence the other. priority-fencing-delay lets the promoted node win, which
-// matters for more than the outage: with the replication cut as well, DRBD may have let it go on alone, and what was committed then would
-// be lost with it.
+// fenceRace cuts a link that Corosync needs: each side wants to fence the other. priority-fencing-delay lets the
+// promoted node win, which matters for more than the outage: with the replication cut as well, DRBD may have let it go
+// on alone, and what was committed then would be lost with it.
 func fenceRace(ctx context.Context, t *trial, link string) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -151,7 +158,8 @@ func killPostgres(ctx context.Context, t *trial) error {
 			return err
 		}
 		t.say("%s: PostgreSQL killed", p.name)
-		if err := t.await(ctx, time.Minute, "its agent has the finding postgres", func() bool { return t.finds(ctx, p, "postgres") }); err != nil {
+		if err := t.await(ctx, time.Minute, "its agent has the finding postgres",
+			func() bool { return t.finds(ctx, p, "postgres") }); err != nil {
 			return err
 		}
 		if i == 2 {
@@ -159,17 +167,21 @@ func killPostgres(ctx context.Context, t *trial) error {
 		}
 		if err := t.await(ctx, takeover, "restarted in place, and the writer writes", func() bool {
 			d, _ := t.status(ctx, p)
-			return d != nil && d.Postgres.Started != nil && d.Postgres.Started.After(killed) && d.Postgres.State == "writable" && t.writesTo(p)
+			return d != nil && d.Postgres.Started != nil && d.Postgres.Started.After(killed) && d.Postgres.State == "writable" &&
+				t.writesTo(p)
 		}); err != nil {
 			return err
 		}
-		// PostgreSQL serves before its resource agent's start has seen it: killed then, it would be waited for until the start times out.
+		// PostgreSQL serves before its resource agent's start has seen it: killed then, it would be waited for until the
+		// start times out.
 		if err := p.until(ctx, takeover, "crm_resource --wait --timeout 60"); err != nil {
 			return err
 		}
-		t.expect(t.value(p, "pgha_cluster_resource_failcount", "node", p.name, "resource", "pgsql") == float64(i+1), "the agent shows the fail count as %g",
+		t.expect(t.value(p, "pgha_cluster_resource_failcount", "node", p.name, "resource", "pgsql") == float64(i+1),
+			"the agent shows the fail count as %g",
 			t.value(p, "pgha_cluster_resource_failcount", "node", p.name, "resource", "pgsql"))
-		t.expect(len(t.aws.publications()) == 0 && t.value(p, "pgha_dns_epoch") == epoch, "a restart was published: %v", t.aws.publications())
+		t.expect(len(t.aws.publications()) == 0 && t.value(p, "pgha_dns_epoch") == epoch, "a restart was published: %v",
+			t.aws.publications())
 	}
 	if err := t.moves(ctx, s, 2*takeover); err != nil {
 		return err
@@ -188,9 +200,9 @@ func (t *trial) finds(ctx context.Context, n *node, code string) bool {
 	return d != nil && slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return f.Code == code })
 }
 
-// loseDisk detaches the promoted node's disk, as on-io-error does. DRBD goes on with the peer's, and the database notices nothing.
-// The resource agent lowers the node's score from 10000 to 10, which is more than the stickiness: Pacemaker moves the database to the
-// node that has a disk, and attaches nothing by itself.
+// loseDisk detaches the promoted node's disk, as on-io-error does. DRBD goes on with the peer's, and the database
+// notices nothing. The resource agent lowers the node's score from 10000 to 10, which is more than the stickiness:
+// Pacemaker moves the database to the node that has a disk, and attaches nothing by itself.
 func loseDisk(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -202,7 +214,8 @@ func loseDisk(ctx context.Context, t *trial) error {
 	t.say("%s: disk detached", p.name)
 	if err := t.await(ctx, time.Minute, "both agents report it", func() bool {
 		d, _ := t.status(ctx, s)
-		return t.value(p, "pgha_drbd_disk", "volume", "0", "state", "Diskless") == 1 && d != nil && d.Drbd != nil && strings.Contains(asJSON(d.Drbd), `"peer_disk":"Diskless"`)
+		return t.value(p, "pgha_drbd_disk", "volume", "0", "state", "Diskless") == 1 && d != nil && d.Drbd != nil &&
+			strings.Contains(asJSON(d.Drbd), `"peer_disk":"Diskless"`)
 	}); err != nil {
 		return err
 	}
@@ -217,12 +230,14 @@ func loseDisk(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.say("resynced")
-	t.expect(t.value(p, "pgha_drbd_disk", "volume", "0", "state", "UpToDate") == 1, "%s's agent does not show its disk as UpToDate", p.name)
+	t.expect(t.value(p, "pgha_drbd_disk", "volume", "0", "state", "UpToDate") == 1,
+		"%s's agent does not show its disk as UpToDate", p.name)
 	return t.finish(ctx, terms{publications: 1})
 }
 
-// loseMount takes the filesystem away from the running database. Nobody can stop a database without its data directory: the resource
-// agent's stop fails, so Pacemaker has the node fenced, and the other one takes over. The agents see a lost node.
+// loseMount takes the filesystem away from the running database. Nobody can stop a database without its data directory:
+// the resource agent's stop fails, so Pacemaker has the node fenced, and the other one takes over. The agents see a
+// lost node.
 func loseMount(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -259,7 +274,8 @@ func (t *trial) tookOver(ctx context.Context, n, old *node, cause string) error 
 		return c.Action == "StopInstances" && c.Code == "" && slices.Contains(c.Instances, old.id)
 	})
 	list := t.aws.publications()
-	t.expect(i >= 0 && len(list) > 0 && list[0].at.After(calls[i].At), "published %v, and the calls of the power API were %v", list, calls)
+	t.expect(i >= 0 && len(list) > 0 && list[0].at.After(calls[i].At),
+		"published %v, and the calls of the power API were %v", list, calls)
 	if err := t.finish(ctx, terms{publications: 1}); err != nil {
 		return err
 	}
@@ -288,11 +304,15 @@ func lateFencing(ctx context.Context, t *trial) error {
 	if err := sleep(ctx, 90*time.Second); err != nil {
 		return err
 	}
-	t.expect(t.value(s, "pgha_cluster_node", "node", p.name, "state", "unclean") == 1, "the lost node does not count as unclean any more")
+	t.expect(t.value(s, "pgha_cluster_node", "node", p.name, "state", "unclean") == 1,
+		"the lost node does not count as unclean any more")
 	// The fence agent tries for a minute and is then started again: no attempt has an end yet, as Pacemaker sees it.
-	t.expect(t.value(s, "pgha_fence_events", "target", p.name, "status", "pending") > 0, "the agent shows no fencing under way")
-	t.expect(t.value(s, "pgha_fence_events", "target", p.name, "status", "success") == 0, "the agent shows a fencing that succeeded")
-	t.expect(s.history.at(time.Now()) == "Secondary" && len(t.aws.publications()) == 0, "%s is %s before its peer was fenced, published %v", s.name, s.history.at(time.Now()), t.aws.publications())
+	t.expect(t.value(s, "pgha_fence_events", "target", p.name, "status", "pending") > 0,
+		"the agent shows no fencing under way")
+	t.expect(t.value(s, "pgha_fence_events", "target", p.name, "status", "success") == 0,
+		"the agent shows a fencing that succeeded")
+	t.expect(s.history.at(time.Now()) == "Secondary" && len(t.aws.publications()) == 0,
+		"%s is %s before its peer was fenced, published %v", s.name, s.history.at(time.Now()), t.aws.publications())
 	refused := 0
 	for _, c := range t.aws.ec2.Calls() {
 		if c.Action == "StopInstances" && c.Code != "" {
@@ -304,9 +324,11 @@ func lateFencing(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == status.PubIdle && slices.ContainsFunc(d.Publication.Holds, func(h status.HoldDoc) bool { return h.Name == "not_promoted" }),
+	t.expect(d.Publication.State == status.PubIdle && slices.ContainsFunc(d.Publication.Holds,
+		func(h status.HoldDoc) bool { return h.Name == "not_promoted" }),
 		"the survivor's publication is %s", asJSON(d.Publication))
-	t.expect(d.Episode != nil && d.Episode.Outcome == "open" && d.Episode.Writes == 0, "the survivor's episode is %s", asJSON(d.Episode))
+	t.expect(d.Episode != nil && d.Episode.Outcome == "open" && d.Episode.Writes == 0, "the survivor's episode is %s",
+		asJSON(d.Episode))
 	t.aws.ec2.SetFault(cloud.None)
 	t.say("the power API works again")
 	return t.tookOver(ctx, s, p, "node_lost")
@@ -342,15 +364,18 @@ drbdadm connect pg`); err != nil {
 	for _, n := range t.nodes {
 		out, _ := n.run(ctx, "drbdadm cstate pg")
 		t.expect(out == "StandAlone", "%s's connection is %s", n.name, out)
-		t.expect(t.value(n, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "latched") == 1, "%s's agent does not show the split brain in pgha_drbd_split_brain", n.name)
-		t.expect(t.value(n, "pgha_drbd_connection", "peer", t.peerName(n), "state", "StandAlone") == 1, "%s's agent does not show the connection as StandAlone in pgha_drbd_connection", n.name)
+		t.expect(t.value(n, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "latched") == 1,
+			"%s's agent does not show the split brain in pgha_drbd_split_brain", n.name)
+		t.expect(t.value(n, "pgha_drbd_connection", "peer", t.peerName(n), "state", "StandAlone") == 1,
+			"%s's agent does not show the connection as StandAlone in pgha_drbd_connection", n.name)
 		d, err := t.status(ctx, n)
 		if err != nil {
 			return err
 		}
 		t.expect(!d.Ready, "%s's agent says it is ready", n.name)
 	}
-	t.expect(t.writesTo(p) && len(t.aws.publications()) == 0, "the writer writes to %s: %t; published: %v", p.name, t.writesTo(p), t.aws.publications())
+	t.expect(t.writesTo(p) && len(t.aws.publications()) == 0, "the writer writes to %s: %t; published: %v", p.name,
+		t.writesTo(p), t.aws.publications())
 
 	// What docs/operate.md says, line by line. Nothing is mounted on the side that is thrown away.
 	for _, step := range []struct {
@@ -382,7 +407,8 @@ drbdadm connect pg`); err != nil {
 		return err
 	}
 	for _, n := range t.nodes {
-		t.expect(t.value(n, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "none") == 1, "%s's agent still shows a split brain in pgha_drbd_split_brain", n.name)
+		t.expect(t.value(n, "pgha_drbd_split_brain", "peer", t.peerName(n), "state", "none") == 1,
+			"%s's agent still shows a split brain in pgha_drbd_split_brain", n.name)
 		_, err := n.run(ctx, "test ! -e /var/lib/pgha-agent/split-brain")
 		t.expect(err == nil, "%s's agent still remembers the split brain in its file", n.name)
 	}

@@ -21,8 +21,9 @@ var packageScenarios = []scenario{{18, "packages and the resource agent", []part
 //go:embed guest/ocf-resource.xml
 var ocfResourceXML []byte
 
-// packageLife takes the deb through its life on the standby: over the agent that `make install` made, an upgrade while the alert hook runs
-// all the time and the node is promoted, removal, a second installation, purge. The promotion is published, and the cluster notices nothing.
+// packageLife takes the deb through its life on the standby: over the agent that `make install` made, an upgrade while
+// the alert hook runs all the time and the node is promoted, removal, a second installation, purge. The promotion is
+// published, and the cluster notices nothing.
 func packageLife(ctx context.Context, t *trial) error {
 	list, _ := filepath.Glob(filepath.Join(t.packages, "pgha-agent_*_amd64.deb"))
 	if len(list) != 1 {
@@ -60,8 +61,8 @@ func packageLife(ctx context.Context, t *trial) error {
 // dpkg is how an administrator's tools call it when nobody is there to answer.
 const dpkg = "DEBIAN_FRONTEND=noninteractive dpkg --force-confold "
 
-// installed is what has to hold whenever the package is there: its files unchanged, the lab's configuration kept with the hook's group able to
-// read it, and the program that runs is the one on the disk.
+// installed is what has to hold whenever the package is there: its files unchanged, the lab's configuration kept with
+// the hook's group able to read it, and the program that runs is the one on the disk.
 const installed = `set -e
 dpkg-query -W -f '${db:Status-Status}\n' pgha-agent | grep -qx installed
 test -z "$(dpkg --verify pgha-agent | grep -v '/etc/pgha-agent/config.toml$\|/usr/share/man/\|/usr/share/doc/')"
@@ -81,8 +82,8 @@ func installDeb(ctx context.Context, _ *trial, n *node) error {
 	return n.until(ctx, 2*time.Minute, installed)
 }
 
-// fire runs the hook as Pacemaker does, one call after the other, until its file is gone. A line for each: "ok" when the daemon
-// acknowledged the alert, else what the hook said.
+// fire runs the hook as Pacemaker does, one call after the other, until its file is gone. A line for each: "ok" when
+// the daemon acknowledged the alert, else what the hook said.
 const fire = `touch /run/fire
 while [ -e /run/fire ]; do
 	said=$(runuser -u hacluster -- env CRM_alert_version=3.0.0 CRM_alert_kind=node CRM_alert_desc=member CRM_alert_node=$(hostname) /usr/bin/pgha-alert 2>&1)
@@ -185,7 +186,8 @@ id pgha >/dev/null`)
 	return err
 }
 
-// resourceAgentStays is what ocf:heartbeat:aws-vpc-route53 fails: with it, a DNS trouble moved the database (docs/lab.md).
+// resourceAgentStays is what ocf:heartbeat:aws-vpc-route53 fails: with it, a DNS trouble moved the database
+// (docs/lab.md).
 func resourceAgentStays(ctx context.Context, t *trial) error {
 	p, s, err := t.roles()
 	if err != nil {
@@ -204,7 +206,8 @@ func resourceAgentStays(ctx context.Context, t *trial) error {
 		return err
 	}
 	t.say("the resource runs on %s", p.name)
-	out, err := p.run(ctx, "export OCF_RESKEY_hosted_zone_id=Z0LAB OCF_RESKEY_hostname=db.pgha.internal OCF_RESKEY_ttl=5; /usr/lib/ocf/resource.d/pgha/route53 validate-all")
+	out, err := p.run(ctx, "export OCF_RESKEY_hosted_zone_id=Z0LAB OCF_RESKEY_hostname=db.pgha.internal "+
+		"OCF_RESKEY_ttl=5; /usr/lib/ocf/resource.d/pgha/route53 validate-all")
 	t.expect(err == nil, "validate-all: %s %v", out, err)
 
 	t.aws.zone.Inject(route53test.Fault{Kind: route53test.DropRequest, Count: -1})
@@ -224,17 +227,20 @@ func resourceAgentStays(ctx context.Context, t *trial) error {
 		return err
 	}
 	// No crm_resource --wait here: with a degraded monitor it was seen not to return.
-	if err := s.until(ctx, takeover, "crm_mon -1 | grep -q 'Unpromoted: ' && drbdadm dstate pg | grep -qx UpToDate/UpToDate"); err != nil {
+	if err := s.until(ctx, takeover,
+		"crm_mon -1 | grep -q 'Unpromoted: ' && drbdadm dstate pg | grep -qx UpToDate/UpToDate"); err != nil {
 		return err
 	}
-	degraded := s.until(ctx, time.Minute, "crm_mon -1 --include=none,failures | grep -i 'dns.*\\(degraded\\|might fail soon\\)'")
+	degraded := s.until(ctx, time.Minute,
+		"crm_mon -1 --include=none,failures | grep -i 'dns.*\\(degraded\\|might fail soon\\)'")
 	t.expect(degraded == nil, "crm_mon says that the resource is degraded: %v", degraded)
 	if err := sleep(ctx, 45*time.Second); err != nil { // four monitors
 		return err
 	}
 	for _, n := range t.nodes {
 		count, err := s.run(ctx, "crm_failcount --query -r dns -N "+n.name)
-		t.expect(err == nil && strings.HasSuffix(strings.TrimSpace(count), "value=0"), "failures of dns on %s: %s %v", n.name, count, err)
+		t.expect(err == nil && strings.HasSuffix(strings.TrimSpace(count), "value=0"), "failures of dns on %s: %s %v", n.name,
+			count, err)
 	}
 	where, err := s.run(ctx, "crm_resource -r pgsql -W -Q")
 	t.expect(err == nil && where == s.name, "the database is on %q: %v", where, err)
@@ -246,7 +252,8 @@ func resourceAgentStays(ctx context.Context, t *trial) error {
 	if err := t.moves(ctx, s, patience); err != nil {
 		return err
 	}
-	if err := s.until(ctx, 2*time.Minute, "crm_resource --cleanup -r dns && sleep 20 && ! crm_mon -1 --include=none,failures | grep dns"); err != nil {
+	if err := s.until(ctx, 2*time.Minute,
+		"crm_resource --cleanup -r dns && sleep 20 && ! crm_mon -1 --include=none,failures | grep dns"); err != nil {
 		t.expect(false, "the monitor is content again: %v", err)
 	}
 	return t.finish(ctx, terms{publications: 1, bound: down + 30*time.Second + bound})

@@ -18,8 +18,8 @@ var switchoverScenarios = []scenario{
 	}},
 }
 
-// outageMargin is by how much the outage that the command reports may differ from the writer's: each has its own pauses and timeouts, and an
-// emulated machine takes a second to log somebody in.
+// outageMargin is by how much the outage that the command reports may differ from the writer's: each has its own pauses
+// and timeouts, and an emulated machine takes a second to log somebody in.
 const outageMargin = 6 * time.Second
 
 func switchoverAndBack(ctx context.Context, t *trial) error {
@@ -47,7 +47,8 @@ func switchoverAndBack(ctx context.Context, t *trial) error {
 			return fmt.Errorf("read the result of switchover: %w", err)
 		}
 		r := doc.Result
-		t.expect(r.State == switchover.Moved && len(r.Promoted) == 1 && r.Promoted[0] == s.name, "the result is %s", asJSON(r))
+		t.expect(r.State == switchover.Moved && len(r.Promoted) == 1 && r.Promoted[0] == s.name, "the result is %s",
+			asJSON(r))
 		t.expect(t.promoted() == s, "%s is not Primary after it", s.name)
 		if err := t.moves(ctx, s, time.Minute); err != nil {
 			return err
@@ -117,7 +118,8 @@ echo $pid`)
 		return nil, nil, err
 	}
 	t.say("%s: switchover to it, in the background", s.name)
-	if err := t.await(ctx, patience, p.name+" is demoted", func() bool { return p.history.at(time.Now()) != "Primary" }); err != nil {
+	if err := t.await(ctx, patience, p.name+" is demoted",
+		func() bool { return p.history.at(time.Now()) != "Primary" }); err != nil {
 		return nil, nil, err
 	}
 	if _, err := s.run(ctx, "kill -"+signal+" "+pid); err != nil {
@@ -136,7 +138,8 @@ func switchoverInterrupted(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.expect(strings.Contains(log, "is removed") && strings.Contains(log, "interrupt"), "it does not say what it did: %s", log)
+	t.expect(strings.Contains(log, "is removed") && strings.Contains(log, "interrupt"), "it does not say what it did: %s",
+		log)
 	t.expectNoConstraint(ctx, s)
 	if err := t.await(ctx, patience, "a node is Primary", func() bool { return t.promoted() != nil }); err != nil {
 		return err
@@ -170,7 +173,8 @@ func switchoverKilled(ctx context.Context, t *trial) error {
 	for _, n := range t.nodes {
 		for _, command := range []string{"explain", "status", "switchover --dry-run"} {
 			out, _ := n.run(ctx, "pgha-agent "+command+" 2>&1")
-			t.expect(strings.Contains(out, switchover.Undo), "%s on %s does not name %q: %s", command, n.name, switchover.Undo, out)
+			t.expect(strings.Contains(out, switchover.Undo), "%s on %s does not name %q: %s", command, n.name, switchover.Undo,
+				out)
 		}
 	}
 	if _, err := p.run(ctx, switchover.Undo); err != nil {

@@ -20,8 +20,8 @@ const (
 // resync is in a scrape while one runs.
 var resync = []byte("\npgha_drbd_sync_done_ratio{")
 
-// keepScrapes writes whole scrapes of each target (node -> URL) to dir until ctx ends: NODE-UNIXMILLISECONDS.prom, for deploy's test of the dashboards.
-// A node that does not answer in time leaves a gap.
+// keepScrapes writes whole scrapes of each target (node -> URL) to dir until ctx ends: NODE-UNIXMILLISECONDS.prom, for
+// deploy's test of the dashboards. A node that does not answer in time leaves a gap.
 func keepScrapes(ctx context.Context, dir string, targets map[string]string, every time.Duration) {
 	_ = os.RemoveAll(dir) // of an earlier run
 	if os.MkdirAll(dir, 0o755) != nil {

@@ -31,7 +31,8 @@ func TestScrapesAreKept(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	keepScrapes(ctx, dir, map[string]string{"node1": server.URL, "node2": "http://127.0.0.1:1/metrics"}, 20*time.Millisecond)
+	keepScrapes(ctx, dir, map[string]string{"node1": server.URL, "node2": "http://127.0.0.1:1/metrics"},
+		20*time.Millisecond)
 
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -48,7 +49,8 @@ func TestScrapesAreKept(t *testing.T) {
 		}
 		kept.Write(body)
 	}
-	const want = "pgha_episode_open 1\npgha_episode_open 0\npgha_drbd_sync_done_ratio{peer=\"peer\"} 0.4\npgha_episode_open 6\n"
+	const want = "pgha_episode_open 1\npgha_episode_open 0\npgha_drbd_sync_done_ratio{peer=\"peer\"} 0.4\n" +
+		"pgha_episode_open 6\n"
 	if got := kept.String(); got != want {
 		t.Errorf("kept:\n%s\nwant:\n%s", got, want)
 	}

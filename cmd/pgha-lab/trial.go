@@ -19,8 +19,8 @@ import (
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
 )
 
-// trial is one part of a scenario on the running lab: a writer outside of the cluster that writes through the name all the time, the
-// lab's own look at DRBD's roles, and the agents' metrics.
+// trial is one part of a scenario on the running lab: a writer outside of the cluster that writes through the name all
+// the time, the lab's own look at DRBD's roles, and the agents' metrics.
 type trial struct {
 	*lab
 	out    string // directory for what was recorded
@@ -96,17 +96,20 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 
 // watched are the series of the agents that the lab keeps.
 var watched = []string{
-	"pgha_publication", "pgha_dns_epoch", "pgha_drbd_sync_done_ratio", "pgha_drbd_sync_eta_seconds", "pgha_drbd_split_brain", "pgha_drbd_suspended",
+	"pgha_publication", "pgha_dns_epoch", "pgha_drbd_sync_done_ratio", "pgha_drbd_sync_eta_seconds",
+	"pgha_drbd_split_brain", "pgha_drbd_suspended",
 	"pgha_drbd_disk", "pgha_publication_held", "pgha_journal_failures_total", "pgha_episodes_total", "pgha_postgres_state",
-	"pgha_drbd_connection", "pgha_fence_constraint_age_seconds", "pgha_fence_events", "pgha_cluster_node", "pgha_cluster_resource_failcount",
+	"pgha_drbd_connection", "pgha_fence_constraint_age_seconds", "pgha_fence_events", "pgha_cluster_node",
+	"pgha_cluster_resource_failcount",
 	stallsSeries,
 }
 
-// stallsSeries counts how often an agent found that it had stood still. A machine that is emulated on a busy host does: with a smaller bound
-// for it more failovers would be held back.
+// stallsSeries counts how often an agent found that it had stood still. A machine that is emulated on a busy host does:
+// with a smaller bound for it more failovers would be held back.
 const stallsSeries = "pgha_stalls_total"
 
-// stalls is how often the agents noticed a standstill, and when. What a machine noticed just before it lost its power is not known.
+// stalls is how often the agents noticed a standstill, and when. What a machine noticed just before it lost its power
+// is not known.
 func (t *trial) stalls() (count int, moments []moment) {
 	for _, n := range t.nodes {
 		for _, g := range t.watch.Growths(n.name, stallsSeries, nil) {
@@ -125,8 +128,10 @@ func newWriter(name, resolver string) (*appload.Writer, error) {
 // writerConfig is what all of the lab's writers have in common: an emulated machine takes its time to log somebody in.
 func writerConfig(name, host, resolver string, connections int) appload.Config {
 	return appload.Config{
-		Host: host, Port: 5432, User: "app", Database: "app", Password: "lab", Resolver: resolver, Name: name, Connections: connections,
-		Pause: 150 * time.Millisecond, Retry: 200 * time.Millisecond, Timeout: 4 * time.Second, Connect: 2 * time.Second,
+		Host: host, Port: 5432, User: "app", Database: "app", Password: "lab", Resolver: resolver, Name: name,
+		Connections: connections,
+		Pause:       150 * time.Millisecond, Retry: 200 * time.Millisecond,
+		Timeout: 4 * time.Second, Connect: 2 * time.Second,
 	}
 }
 
@@ -270,8 +275,8 @@ type terms struct {
 	outcome      string        // of the promoted node's last episode; "" means complete, "any" is not looked at
 }
 
-// finish checks what has to hold after each part: nothing acknowledged is lost, there never were two writers, and the record names the
-// promoted node, written once for each promotion by the node that had it.
+// finish checks what has to hold after each part: nothing acknowledged is lost, there never were two writers, and the
+// record names the promoted node, written once for each promotion by the node that had it.
 func (t *trial) finish(ctx context.Context, want terms) error {
 	p, _, err := t.roles()
 	if err != nil {
@@ -296,7 +301,8 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 	}
 	t.expect(t.aws.record() == p.addr.String(), "the record is %s, promoted is %s (%s)", t.aws.record(), p.name, p.addr)
 	list := t.aws.publications()
-	t.expect(want.publications == anyNumber || len(list) == want.publications, "%d publications were accepted, expected %d: %v", len(list), want.publications, list)
+	t.expect(want.publications == anyNumber || len(list) == want.publications,
+		"%d publications were accepted, expected %d: %v", len(list), want.publications, list)
 	for _, pub := range list {
 		i := slices.IndexFunc(t.nodes, func(n *node) bool { return n.name == pub.by })
 		if !t.expect(i >= 0 && t.nodes[i].addr.String() == pub.addr, "a publication of %s by %q", pub.addr, pub.by) {
@@ -308,16 +314,19 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 	since := p.history.promotedAt()
 	// What follows in the same promotion is the repair of an edited record.
 	first := slices.IndexFunc(list, func(pub publication) bool { return !pub.at.Before(since) })
-	if len(list) > 0 && !since.IsZero() && t.expect(first >= 0, "nothing was published since the last promotion: %v", list) {
+	if len(list) > 0 && !since.IsZero() && t.expect(first >= 0, "nothing was published since the last promotion: %v",
+		list) {
 		limit := cmp.Or(want.bound, bound)
 		due := since.Add(limit)
 		if stood := t.stoodStill(p, list[first].at).Add(fsm.StallHold + limit); stood.After(due) {
 			due = stood
-			t.say("%s's agent stood still: this host is too busy for its machines; nothing is written for %s then", p.name, fsm.StallHold)
+			t.say("%s's agent stood still: this host is too busy for its machines; nothing is written for %s then", p.name,
+				fsm.StallHold)
 		}
 		after := list[first].at.Sub(since).Round(10 * time.Millisecond)
 		t.say("accepted %s after DRBD's promotion", after)
-		t.expect(!list[first].at.After(due), "the record was accepted %s after the promotion, due was %s", after, due.Sub(since).Round(10*time.Millisecond))
+		t.expect(!list[first].at.After(due), "the record was accepted %s after the promotion, due was %s", after,
+			due.Sub(since).Round(10*time.Millisecond))
 	}
 	if !want.twoWriters {
 		for _, two := range t.watch.TwoWriters() {
@@ -329,13 +338,15 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 	if err != nil {
 		return err
 	}
-	t.say("%d commits acknowledged, %d stored, %d lost; longest outage %.1fs", ledger.Acked, ledger.Stored, len(ledger.Lost), t.outage().Seconds())
+	t.say("%d commits acknowledged, %d stored, %d lost; longest outage %.1fs", ledger.Acked, ledger.Stored,
+		len(ledger.Lost), t.outage().Seconds())
 	t.expect(len(ledger.Lost) == 0, "acknowledged commits are lost: %v", ledger.Lost)
 	return nil
 }
 
-// stoodStill is when a node's agent noticed the last standstill of its own before that moment, at the latest; zero when it did not. It owes
-// nobody a write for StallHold then, and on a host that is busy with something else that is what an emulated machine does.
+// stoodStill is when a node's agent noticed the last standstill of its own before that moment, at the latest; zero when
+// it did not. It owes nobody a write for StallHold then, and on a host that is busy with something else that is what an
+// emulated machine does.
 func (t *trial) stoodStill(n *node, before time.Time) (last time.Time) {
 	for _, g := range t.watch.Growths(n.name, stallsSeries, nil) {
 		if g.From.Before(before) {
@@ -397,13 +408,15 @@ func (t *trial) write(ctx context.Context) {
 	}
 	for _, c := range t.aws.ec2.Calls() {
 		if c.Action != "DescribeInstances" {
-			story = append(story, moment{c.At, "ec2", fmt.Sprintf("%s %s %s from %s", c.Action, strings.Join(c.Instances, " "), c.Code, c.From)})
+			story = append(story, moment{c.At, "ec2", fmt.Sprintf("%s %s %s from %s", c.Action, strings.Join(c.Instances, " "),
+				c.Code, c.From)})
 		}
 	}
 	for _, o := range t.writer.Outages(time.Now(), time.Second) {
 		story = append(story, moment{o.From, "writer", "last commit on " + o.LastServer})
 		if !o.To.IsZero() {
-			story = append(story, moment{o.To, "writer", fmt.Sprintf("writes again on %s after %.1fs", o.NextServer, o.To.Sub(o.From).Seconds())})
+			story = append(story, moment{o.To, "writer", fmt.Sprintf("writes again on %s after %.1fs", o.NextServer,
+				o.To.Sub(o.From).Seconds())})
 		}
 	}
 	slices.SortStableFunc(story, func(a, b moment) int { return a.at.Compare(b.at) })
@@ -428,11 +441,12 @@ func (t *trial) write(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		for name, script := range map[string]string{
-			"agent.log":     "journalctl -u pgha-agent -o short-precise --no-pager -n 3000",
-			"pacemaker.log": "journalctl _SYSTEMD_UNIT=pacemaker.service + _SYSTEMD_UNIT=corosync.service + _TRANSPORT=kernel -o short-precise --no-pager -n 3000",
-			"status.json":   "pgha-agent status --json",
-			"history.txt":   "pgha-agent history",
-			"crm_mon.xml":   "crm_mon --output-as=xml",
+			"agent.log": "journalctl -u pgha-agent -o short-precise --no-pager -n 3000",
+			"pacemaker.log": "journalctl _SYSTEMD_UNIT=pacemaker.service + _SYSTEMD_UNIT=corosync.service + " +
+				"_TRANSPORT=kernel -o short-precise --no-pager -n 3000",
+			"status.json": "pgha-agent status --json",
+			"history.txt": "pgha-agent history",
+			"crm_mon.xml": "crm_mon --output-as=xml",
 		} {
 			if out, err := n.run(ctx, script); err == nil || out != "" {
 				_ = os.WriteFile(filepath.Join(t.out, n.name+"-"+name), []byte(out+"\n"), 0o644)

@@ -15,7 +15,8 @@ func TestExplore(t *testing.T) {
 		t.Errorf("no %q:\n%s", want, out.String())
 	}
 	err := runExplore(context.Background(), []string{"--budget", "unsave"}, &out)
-	if err == nil || !strings.Contains(err.Error(), `no budget "unsave"`) || !strings.Contains(err.Error(), "unsafe-power") {
+	if err == nil || !strings.Contains(err.Error(), `no budget "unsave"`) ||
+		!strings.Contains(err.Error(), "unsafe-power") {
 		t.Errorf("%v", err)
 	}
 }

@@ -46,12 +46,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("pgha-sim", flag.ContinueOnError)
 	flags.Uint64Var(&o.from, "from", 0, "the first of many seeds")
 	flags.Uint64Var(&o.seeds, "seeds", 1000, "how many")
-	flags.IntVar(&o.stories, "stories", 20, "things that happen to the cluster of one seed, each with what goes wrong beside it")
+	flags.IntVar(&o.stories, "stories", 20,
+		"things that happen to the cluster of one seed, each with what goes wrong beside it")
 	flags.IntVar(&o.jobs, "jobs", runtime.GOMAXPROCS(0), "simulations at a time")
 	seed := flags.Int64("seed", -1, "run this one and tell its story")
 	file := flags.String("scenario", "", "run the scenario of this file and tell its story")
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "pgha-sim [flags] plays seeds until one violates an invariant; pgha-sim explore and pgha-sim fleet have flags of their own.")
+		fmt.Fprintln(flags.Output(),
+			"pgha-sim [flags] plays seeds until one violates an invariant; pgha-sim explore and pgha-sim fleet have flags of "+
+				"their own.")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -129,8 +132,10 @@ func (o options) search(ctx context.Context, out io.Writer) error {
 	wg.Wait()
 	took := time.Since(began)
 	fmt.Fprintf(out, "%d seeds, %d promotions, %d episodes, %.0f hours of two nodes in %v: %.0f episodes a second\n",
-		done.Load(), sum.Promotions, sum.Episodes, sum.Virtual.Hours(), took.Round(time.Second), float64(sum.Episodes)/took.Seconds())
-	fmt.Fprintf(out, "slowest record %v after the last trouble (bound %v), %v without trouble (bound %v), %v of a standby that knew the latest claim (bound %v)\n",
+		done.Load(), sum.Promotions, sum.Episodes, sum.Virtual.Hours(), took.Round(time.Second),
+		float64(sum.Episodes)/took.Seconds())
+	fmt.Fprintf(out, "slowest record %v after the last trouble (bound %v), %v without trouble (bound %v), %v of a "+
+		"standby that knew the latest claim (bound %v)\n",
 		sum.Settle, sim.Settle, sum.Quick, sim.Quick, sum.Prompt, sim.Prompt)
 	fmt.Fprintf(out, "at most %d API calls of a node in a minute (bound %d)\n", sum.CallsPerMinute, sim.CallsPerMinute)
 	if bad == nil {

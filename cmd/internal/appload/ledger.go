@@ -24,8 +24,8 @@ const verifyLimit = 2 * time.Minute
 // patient is for what is done once: a slow server is no reason to fail there.
 const patient = 10
 
-// Prepare creates the table unless it is there, and starts the numbers above those that an earlier Writer of this name has stored.
-// Call it before Run.
+// Prepare creates the table unless it is there, and starts the numbers above those that an earlier Writer of this name
+// has stored. Call it before Run.
 func (w *Writer) Prepare(ctx context.Context) error {
 	s, err := w.connect(ctx, w.cfg.Host, w.cfg.Port, patient)
 	if err != nil {
@@ -40,7 +40,8 @@ func (w *Writer) Prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create table: %w", err)
 	}
-	res := s.pg.ExecParams(ctx, "SELECT coalesce(max(n), 0) FROM "+Table+" WHERE writer = $1", [][]byte{[]byte(w.cfg.Name)}, nil, nil, nil).Read()
+	res := s.pg.ExecParams(ctx, "SELECT coalesce(max(n), 0) FROM "+Table+" WHERE writer = $1",
+		[][]byte{[]byte(w.cfg.Name)}, nil, nil, nil).Read()
 	if res.Err != nil {
 		return fmt.Errorf("read the last number: %w", res.Err)
 	}
@@ -51,8 +52,8 @@ func (w *Writer) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Verify reads the table from the server at addr, which is a host, host:port or the directory of a unix socket; "" is the service name.
-// It may be called while Run runs.
+// Verify reads the table from the server at addr, which is a host, host:port or the directory of a unix socket; "" is
+// the service name. It may be called while Run runs.
 func (w *Writer) Verify(ctx context.Context, addr string) (Ledger, error) {
 	host, port := w.cfg.Host, w.cfg.Port
 	if addr != "" {
@@ -77,7 +78,8 @@ func (w *Writer) Verify(ctx context.Context, addr string) (Ledger, error) {
 	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
 	defer cancel()
 	stored := 0
-	rows := s.pg.ExecParams(ctx, "SELECT n FROM "+Table+" WHERE writer = $1 AND n > $2", [][]byte{[]byte(w.cfg.Name), strconv.AppendInt(nil, w.from, 10)}, nil, nil, nil)
+	rows := s.pg.ExecParams(ctx, "SELECT n FROM "+Table+" WHERE writer = $1 AND n > $2",
+		[][]byte{[]byte(w.cfg.Name), strconv.AppendInt(nil, w.from, 10)}, nil, nil, nil)
 	for rows.NextRow() {
 		n, err := strconv.ParseInt(string(rows.Values()[0]), 10, 64)
 		if err != nil {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Outage is the time from one acknowledged commit to the next. Both times have monotonic readings, taken when the answer was read.
+// Outage is the time from one acknowledged commit to the next. Both times have monotonic readings, taken when the
+// answer was read.
 type Outage struct {
 	From, To               time.Time // To is zero while it lasts
 	LastServer, NextServer string    // host:port of those who acknowledged at From and To

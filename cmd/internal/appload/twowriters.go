@@ -10,12 +10,14 @@ import (
 type Interval struct {
 	From, To time.Time
 	Nodes    []string // sorted
-	// Proven says that scrapes of one node before and after saw it as the writer while scrapes of another did so of that one. An interval
-	// that is not proven may come from the old node's last scrape before a change and the new node's first after it.
+	// Proven says that scrapes of one node before and after saw it as the writer while scrapes of another did so of that
+	// one. An interval that is not proven may come from the old node's last scrape before a change and the new node's
+	// first after it.
 	Proven bool
 }
 
-// TwoWriters are the times when, by the newest scrape of each node and none older than two intervals, the claims summed up to more than one.
+// TwoWriters are the times when, by the newest scrape of each node and none older than two intervals, the claims summed
+// up to more than one.
 func (w *Watcher) TwoWriters() []Interval {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,7 +57,9 @@ func twoWriters(samples map[string][]sample, interval time.Duration, now time.Ti
 	list := overlaps(claimed)
 	proven := overlaps(sure)
 	for i := range list {
-		list[i].Proven = slices.ContainsFunc(proven, func(p Interval) bool { return p.From.Before(list[i].To) && list[i].From.Before(p.To) })
+		list[i].Proven = slices.ContainsFunc(proven, func(p Interval) bool {
+			return p.From.Before(list[i].To) && list[i].From.Before(p.To)
+		})
 	}
 	return list
 }

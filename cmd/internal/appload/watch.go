@@ -35,18 +35,21 @@ type Watcher struct {
 // sample is one scrape. What it says was so at some moment between start and end.
 type sample struct {
 	start, end time.Time
-	values     map[string]float64 // by key; nil: unreachable. Shared by equal neighbors, so that hours of them fit into memory.
-	err        string
+	// by key; nil: unreachable. Shared by equal neighbors, so that hours of them fit into memory.
+	values map[string]float64
+	err    string
 }
 
-// Watch scrapes each target (node -> URL) now and at each interval until ctx ends, and keeps pgha_local_writer and the families named. A scrape
-// that takes longer than two intervals counts as unreachable. Of histograms it keeps NAME_sum and NAME_count.
+// Watch scrapes each target (node -> URL) now and at each interval until ctx ends, and keeps pgha_local_writer and the
+// families named. A scrape that takes longer than two intervals counts as unreachable. Of histograms it keeps NAME_sum
+// and NAME_count.
 func Watch(ctx context.Context, targets map[string]string, interval time.Duration, series ...string) *Watcher {
 	w := &Watcher{
 		interval: interval,
 		series:   append([]string{writerSeries}, series...),
-		client:   &http.Client{Transport: &http.Transport{}, Timeout: 2 * interval}, // a transport of its own: no proxy, no shared connections
-		samples:  map[string][]sample{},
+		// a transport of its own: no proxy, no shared connections
+		client:  &http.Client{Transport: &http.Transport{}, Timeout: 2 * interval},
+		samples: map[string][]sample{},
 	}
 	for node, url := range targets {
 		w.wg.Go(func() {
@@ -145,7 +148,8 @@ func (s sample) same(o sample) bool {
 	return s.err == o.err && (s.values == nil) == (o.values == nil) && maps.Equal(s.values, o.values)
 }
 
-// Value is what a node's newest scrape says of a series with exactly these labels; false when it does not, or when the node was unreachable.
+// Value is what a node's newest scrape says of a series with exactly these labels; false when it does not, or when the
+// node was unreachable.
 func (w *Watcher) Value(node, series string, labels map[string]string) (float64, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -163,8 +167,8 @@ type Growth struct {
 	By       float64
 }
 
-// Growths lists when a counter of a node, with exactly these labels, was seen to grow after the first scrape. A value below the one before
-// is of a process that began at 0.
+// Growths lists when a counter of a node, with exactly these labels, was seen to grow after the first scrape. A value
+// below the one before is of a process that began at 0.
 func (w *Watcher) Growths(node, series string, labels map[string]string) (list []Growth) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -217,7 +221,8 @@ func (w *Watcher) Dump(out io.Writer) error {
 					said = append(said, fmt.Sprintf("%s=%g", k, list[0].values[k]))
 				}
 			}
-			_, err := fmt.Fprintf(out, "%s %s %s %dx %s\n", list[0].start.Format(time.RFC3339Nano), list[n-1].end.Format(time.RFC3339Nano), node, n, strings.Join(said, " "))
+			_, err := fmt.Fprintf(out, "%s %s %s %dx %s\n", list[0].start.Format(time.RFC3339Nano),
+				list[n-1].end.Format(time.RFC3339Nano), node, n, strings.Join(said, " "))
 			if err != nil {
 				return err
 			}

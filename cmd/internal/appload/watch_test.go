@@ -15,7 +15,8 @@ import (
 
 func TestTwoWriters(t *testing.T) {
 	start := time.Now()
-	// A letter is a scrape at each full interval (of 1 s), which takes 0.1 s: 1 claims, 0 does not, x is unreachable, - there was none.
+	// A letter is a scrape at each full interval (of 1 s), which takes 0.1 s: 1 claims, 0 does not, x is unreachable, -
+	// there was none.
 	for name, tc := range map[string]struct{ a, b, want string }{
 		"one writer":                      {"1111", "0000", ""},
 		"nobody":                          {"0000", "0000", ""},
@@ -80,7 +81,8 @@ func TestWatcherSeesTwoWritersAndNodesThatAreAway(t *testing.T) {
 			default:
 				fmt.Fprintf(rw, "# TYPE pgha_local_writer gauge\npgha_local_writer %d\n"+
 					"# TYPE pgha_publication gauge\npgha_publication{state=\"held\"} 0\npgha_publication{state=\"observed\"} 1\n"+
-					"# TYPE pgha_client_outage_seconds histogram\npgha_client_outage_seconds_bucket{le=\"+Inf\"} 2\npgha_client_outage_seconds_sum 7.5\npgha_client_outage_seconds_count 2\n"+
+					"# TYPE pgha_client_outage_seconds histogram\npgha_client_outage_seconds_bucket{le=\"+Inf\"} 2\n"+
+					"pgha_client_outage_seconds_sum 7.5\npgha_client_outage_seconds_count 2\n"+
 					"# TYPE pgha_paused gauge\npgha_paused 1\n", m)
 			}
 		}))
@@ -137,7 +139,8 @@ func TestWatcherSeesTwoWritersAndNodesThatAreAway(t *testing.T) {
 	if err := w.Dump(&b); err != nil {
 		t.Error(err)
 	}
-	for _, part := range []string{" gone ", "unreachable: ", `pgha_publication{state="observed"}=1`, "503 Service Unavailable", "Client.Timeout", "parse http"} {
+	for _, part := range []string{" gone ", "unreachable: ", `pgha_publication{state="observed"}=1`,
+		"503 Service Unavailable", "Client.Timeout", "parse http"} {
 		if !strings.Contains(b.String(), part) {
 			t.Errorf("dump without %q:\n%s", part, b.String())
 		}

@@ -1,5 +1,6 @@
-// Package appload is what watches a cluster from outside: an application that writes numbered rows through the service name all the
-// time, knows to the moment when it could not, and compares what it was promised with what is stored; and a reader of the nodes' metrics.
+// Package appload is what watches a cluster from outside: an application that writes numbered rows through the service
+// name all the time, knows to the moment when it could not, and compares what it was promised with what is stored; and
+// a reader of the nodes' metrics.
 package appload
 
 import (
@@ -31,7 +32,8 @@ type Config struct {
 	Timeout        time.Duration // of a commit, and of a login; default 1 s
 	Connect        time.Duration // of name and TCP connection together; default 1 s
 	Name           string        // of this writer in the table, also its application_name; default "app"
-	Log            io.Writer     // optional: gets one Write per acknowledged commit, "RFC3339Nano writer n server\n"; it is waited for
+	// optional: gets one Write per acknowledged commit, "RFC3339Nano writer n server\n"; it is waited for
+	Log io.Writer
 }
 
 // Table is where all writers keep their rows.
@@ -85,7 +87,8 @@ func New(cfg Config) (*Writer, error) {
 	return &Writer{cfg: cfg, base: base}, nil
 }
 
-// Run writes until ctx ends, then lets commits under way end; all of that is over, at the latest, after Config.Timeout. Call it once.
+// Run writes until ctx ends, then lets commits under way end; all of that is over, at the latest, after Config.Timeout.
+// Call it once.
 func (w *Writer) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range w.cfg.Connections {
@@ -105,8 +108,8 @@ func (w *Writer) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// write uses one connection until it fails or ctx ends. After any error the connection is given up, as a careful application does: a
-// server that answers "read-only" is the wrong one.
+// write uses one connection until it fails or ctx ends. After any error the connection is given up, as a careful
+// application does: a server that answers "read-only" is the wrong one.
 func (w *Writer) write(ctx context.Context) error {
 	s, err := w.connect(ctx, w.cfg.Host, w.cfg.Port, 1)
 	if err != nil {
@@ -116,8 +119,9 @@ func (w *Writer) write(ctx context.Context) error {
 	server := s.raw.RemoteAddr().String()
 	for ctx.Err() == nil {
 		n := w.next.Add(1)
-		// Not ctx: a commit under way shall end, or its row would be stored and not known. The deadline ends it in a black hole. A
-		// commit without an answer may have happened; its number is never used again, and only what was acknowledged counts.
+		// Not ctx: a commit under way shall end, or its row would be stored and not known. The deadline ends it in a black
+		// hole. A commit without an answer may have happened; its number is never used again, and only what was acknowledged
+		// counts.
 		_ = s.raw.SetDeadline(time.Now().Add(w.cfg.Timeout)) // fails when closed: then Exec does too
 		res := s.pg.ExecParams(context.Background(), "INSERT INTO "+Table+" (writer, n) VALUES ($1, $2)",
 			[][]byte{[]byte(w.cfg.Name), strconv.AppendInt(nil, n, 10)}, nil, nil, nil).Read()
@@ -178,16 +182,17 @@ func (w *Writer) Failed() (int, error) {
 	return w.failed, w.err
 }
 
-// Last is the number of the newest acknowledged commit, the time of its acknowledgement, and the server's host:port; zero values
-// before the first.
+// Last is the number of the newest acknowledged commit, the time of its acknowledgement, and the server's host:port;
+// zero values before the first.
 func (w *Writer) Last() (n int64, at time.Time, server string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lastN, w.commits.last.at, w.commits.last.server
 }
 
-// Outages are the gaps between acknowledged commits over all connections, oldest first, that took least and Shortest or longer. One that
-// is still open at now, or was when Run was told to end, is the last and has a zero To. There is none before the first commit.
+// Outages are the gaps between acknowledged commits over all connections, oldest first, that took least and Shortest or
+// longer. One that is still open at now, or was when Run was told to end, is the last and has a zero To. There is none
+// before the first commit.
 func (w *Writer) Outages(now time.Time, least time.Duration) []Outage {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -203,12 +208,13 @@ type session struct {
 	pg  *pgconn.PgConn
 }
 
-// connect asks the resolver, dials and logs in. The driver gets the dialed connection and can make no other: it would send a cancel
-// request to a dead server for 15 seconds after each failure. The time limits are multiplied by patience.
+// connect asks the resolver, dials and logs in. The driver gets the dialed connection and can make no other: it would
+// send a cancel request to a dead server for 15 seconds after each failure. The time limits are multiplied by patience.
 func (w *Writer) connect(ctx context.Context, host string, port uint16, patience time.Duration) (*session, error) {
 	dialer := net.Dialer{Timeout: patience * w.cfg.Connect}
 	if w.cfg.Resolver != "" {
-		// A new one each time: one Resolver joins equal questions under way, and whoever leaves early leaves a goroutine behind.
+		// A new one each time: one Resolver joins equal questions under way, and whoever leaves early leaves a goroutine
+		// behind.
 		dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, w.cfg.Resolver)
 			if err == nil { // a question to a silent server would go on for 5 seconds after ctx ended

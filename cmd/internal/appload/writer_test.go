@@ -42,7 +42,8 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	w.proxy = startProxy(t, net.JoinHostPort(proxyAddr, strconv.Itoa(w.db.Port)), net.JoinHostPort(direct, strconv.Itoa(w.db.Port)))
+	w.proxy = startProxy(t, net.JoinHostPort(proxyAddr, strconv.Itoa(w.db.Port)),
+		net.JoinHostPort(direct, strconv.Itoa(w.db.Port)))
 	w.zone = route53test.New(route53test.Options{ZoneName: "pgha.internal"})
 	t.Cleanup(w.zone.Close)
 	var err error
@@ -57,7 +58,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) point(addr string) { w.zone.Set(route53test.Simple(name, "A", 1, addr)) }
 
 func (w *world) config() Config {
-	return Config{Host: name, Port: uint16(w.db.Port), Resolver: w.dns.Addr(), Timeout: 300 * time.Millisecond, Connect: 300 * time.Millisecond, Retry: 20 * time.Millisecond, Pause: 2 * time.Millisecond}
+	return Config{Host: name, Port: uint16(w.db.Port), Resolver: w.dns.Addr(), Timeout: 300 * time.Millisecond,
+		Connect: 300 * time.Millisecond, Retry: 20 * time.Millisecond, Pause: 2 * time.Millisecond}
 }
 
 func (w *world) writer(t *testing.T, cfg Config) *Writer {
@@ -100,7 +102,8 @@ func nothingRuns(t *testing.T) {
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		var left []string
 		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(stack, "(*Writer)") || strings.Contains(stack, "jackc/pgx") || strings.Contains(stack, "net.(*Resolver)") {
+			if strings.Contains(stack, "(*Writer)") || strings.Contains(stack, "jackc/pgx") ||
+				strings.Contains(stack, "net.(*Resolver)") {
 				left = append(left, stack)
 			}
 		}
@@ -114,8 +117,8 @@ func nothingRuns(t *testing.T) {
 	}
 }
 
-// patience is for what a busy machine may still have to do. It is shorter than the 5 s of a question to a silent resolver and the 15 s of the
-// driver's attempts to cancel, which must not go on.
+// patience is for what a busy machine may still have to do. It is shorter than the 5 s of a question to a silent
+// resolver and the 15 s of the driver's attempts to cancel, which must not go on.
 const patience = 3 * time.Second
 
 // until waits for what must come.
@@ -140,7 +143,10 @@ func more(t *testing.T, wr *Writer, n int) {
 func fails(t *testing.T, wr *Writer, n int, like func(error) bool) {
 	t.Helper()
 	before, _ := wr.Failed()
-	until(t, wr, fmt.Sprintf("%d more failures", n), func() bool { failed, err := wr.Failed(); return failed >= before+n && like(err) })
+	until(t, wr, fmt.Sprintf("%d more failures", n), func() bool {
+		failed, err := wr.Failed()
+		return failed >= before+n && like(err)
+	})
 }
 
 func anyhow(error) bool { return true }
@@ -205,7 +211,8 @@ func TestWriterSurvivesCrashesOfTheServer(t *testing.T) {
 	for _, line := range lines {
 		var stamp, who, server string
 		var n int64
-		if _, err := fmt.Sscan(line, &stamp, &who, &n, &server); err != nil || who != "app" || seen[n] || server != net.JoinHostPort(direct, strconv.Itoa(world.db.Port)) {
+		if _, err := fmt.Sscan(line, &stamp, &who, &n, &server); err != nil || who != "app" || seen[n] ||
+			server != net.JoinHostPort(direct, strconv.Itoa(world.db.Port)) {
 			t.Fatalf("line %q: %v", line, err)
 		}
 		seen[n] = true

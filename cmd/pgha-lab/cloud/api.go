@@ -51,7 +51,8 @@ func (e *EC2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Hang:
 		refused = &refusal{code: "Hang"}
 	case Unavailable:
-		refused = refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The service is unavailable. Please try again shortly.")
+		refused = refuse(http.StatusServiceUnavailable, "ServiceUnavailable",
+			"The service is unavailable. Please try again shortly.")
 	default:
 		doc, refused = e.dispatch(q, id, call.At)
 	}
@@ -87,7 +88,8 @@ func (e *EC2) dispatch(q url.Values, id string, now time.Time) (any, *refusal) {
 	case action == "":
 		return nil, refuse(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action")
 	case q.Get("Version") != version:
-		return nil, refuse(http.StatusBadRequest, "NoSuchVersion", "The requested version (%s) of service AmazonEC2 does not exist", q.Get("Version"))
+		return nil, refuse(http.StatusBadRequest, "NoSuchVersion",
+			"The requested version (%s) of service AmazonEC2 does not exist", q.Get("Version"))
 	}
 	switch action {
 	case "DescribeInstances":
@@ -150,17 +152,20 @@ func (e *EC2) describe(q url.Values, id string, now time.Time) (any, *refusal) {
 	doc := describeDoc{NS: namespace, RequestID: id}
 	for _, m := range list {
 		r := reservation{ID: "r-" + strings.TrimPrefix(m.InstanceID(), "i-"), Owner: "111122223333"}
-		r.Instance = describedInstance{ID: m.InstanceID(), State: m.state(now), Addr: m.Addr().String(), Tags: []tag{{"Name", m.Name()}}}
+		r.Instance = describedInstance{ID: m.InstanceID(), State: m.state(now), Addr: m.Addr().String(),
+			Tags: []tag{{"Name", m.Name()}}}
 		doc.Reservations = append(doc.Reservations, r)
 	}
 	return doc, nil
 }
 
 // power switches all instances of a request, or none of them.
-func (e *EC2) power(q url.Values, id string, now time.Time, do func(*instance, time.Time), from ...state) (any, *refusal) {
+func (e *EC2) power(q url.Values, id string, now time.Time, do func(*instance, time.Time), from ...state) (any,
+	*refusal) {
 	action := q.Get("Action")
 	if e.fault == Denied {
-		return nil, refuse(http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. No identity-based policy allows the ec2:%s action", action)
+		return nil, refuse(http.StatusForbidden, "UnauthorizedOperation",
+			"You are not authorized to perform this operation. No identity-based policy allows the ec2:%s action", action)
 	}
 	ids := numbered(q, "InstanceId")
 	if len(ids) == 0 {
@@ -176,8 +181,10 @@ func (e *EC2) power(q url.Values, id string, now time.Time, do func(*instance, t
 	before := make([]state, len(list))
 	for i, m := range list {
 		if before[i] = m.state(now); !slices.Contains(from, before[i]) {
-			verb := map[string]string{"StopInstances": "stopped", "StartInstances": "started", "RebootInstances": "rebooted"}[action]
-			return nil, refuse(http.StatusBadRequest, "IncorrectInstanceState", "The instance '%s' is not in a state from which it can be %s.", m.InstanceID(), verb)
+			verb := map[string]string{"StopInstances": "stopped", "StartInstances": "started",
+				"RebootInstances": "rebooted"}[action]
+			return nil, refuse(http.StatusBadRequest, "IncorrectInstanceState",
+				"The instance '%s' is not in a state from which it can be %s.", m.InstanceID(), verb)
 		}
 	}
 	doc := powerDoc{XMLName: xml.Name{Local: action + "Response"}, NS: namespace, RequestID: id}
@@ -196,7 +203,8 @@ func dryRun(q url.Values) *refusal {
 	if q.Get("DryRun") != "true" {
 		return nil
 	}
-	return refuse(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+	return refuse(http.StatusPreconditionFailed, "DryRunOperation",
+		"Request would have succeeded, but DryRun flag is set.")
 }
 
 // numbered gives the values of name.1, name.2 and so on, in that order.

@@ -186,14 +186,20 @@ func TestRequestsAreAnsweredInTheWordsOfTheAPI(t *testing.T) {
 	}{
 		{"all", "DescribeInstances", nil, 200, both},
 		{"by id", "DescribeInstances", []string{"InstanceId.1", id2}, 200, id2 + " 16 running 10.0.2.10 node2"},
-		{"by id filter", "DescribeInstances", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", id2, "Filter.1.Value.2", id1}, 200, both},
-		{"filter of an unknown id", "DescribeInstances", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", "i-0000000000000000f"}, 200, ""},
-		{"by tag and state", "DescribeInstances", []string{"Filter.1.Name", "tag:Name", "Filter.1.Value.1", "node1", "Filter.2.Name", "instance-state-name", "Filter.2.Value.1", "running"}, 200, id1 + " 16 running 10.0.1.10 node1"},
-		{"by state", "DescribeInstances", []string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped"}, 200, ""},
+		{"by id filter", "DescribeInstances", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1", id2,
+			"Filter.1.Value.2", id1}, 200, both},
+		{"filter of an unknown id", "DescribeInstances", []string{"Filter.1.Name", "instance-id", "Filter.1.Value.1",
+			"i-0000000000000000f"}, 200, ""},
+		{"by tag and state", "DescribeInstances", []string{"Filter.1.Name", "tag:Name", "Filter.1.Value.1", "node1",
+			"Filter.2.Name", "instance-state-name", "Filter.2.Value.1", "running"}, 200, id1 + " 16 running 10.0.1.10 node1"},
+		{"by state", "DescribeInstances", []string{"Filter.1.Name", "instance-state-name", "Filter.1.Value.1", "stopped"},
+			200, ""},
 		{"unknown filter", "DescribeInstances", []string{"Filter.1.Name", "color"}, 400, "InvalidParameterValue"},
 		{"dry run of a look", "DescribeInstances", []string{"DryRun", "true"}, 412, "DryRunOperation"},
-		{"dry run", "StopInstances", []string{"InstanceId.1", id1, "DryRun", "true", "Force", "true"}, 412, "DryRunOperation"},
-		{"unknown instance", "StopInstances", []string{"InstanceId.1", id1, "InstanceId.2", "i-0000000000000000f"}, 400, "InvalidInstanceID.NotFound"},
+		{"dry run", "StopInstances", []string{"InstanceId.1", id1, "DryRun", "true", "Force", "true"}, 412,
+			"DryRunOperation"},
+		{"unknown instance", "StopInstances", []string{"InstanceId.1", id1, "InstanceId.2", "i-0000000000000000f"}, 400,
+			"InvalidInstanceID.NotFound"},
 		{"no instance id", "StopInstances", []string{"InstanceId.1", "node1"}, 400, "InvalidInstanceID.Malformed"},
 		{"no instance", "StopInstances", nil, 400, "MissingParameter"},
 		{"unknown action", "FlyInstances", nil, 400, "InvalidAction"},
@@ -262,7 +268,8 @@ func TestStopTakesItsTimeAndStartGivesPowerBack(t *testing.T) {
 			calls = append(calls, fmt.Sprintf("%s %v %v %q %s", c.Action, c.Instances, c.Force, c.Code, c.From))
 		}
 	}
-	want := []string{"StopInstances [" + id2 + `] true "" 127.0.0.1`, "StartInstances [" + id2 + `] false "IncorrectInstanceState" 127.0.0.1`}
+	want := []string{"StopInstances [" + id2 + `] true "" 127.0.0.1`,
+		"StartInstances [" + id2 + `] false "IncorrectInstanceState" 127.0.0.1`}
 	if diff := cmp.Diff(want, []string{calls[0], calls[2]}); diff != "" {
 		t.Error(diff)
 	}
@@ -393,7 +400,8 @@ func TestEachClientHasItsOwnMetadata(t *testing.T) {
 		_, text := ask(from, "GET", "/latest/meta-data/"+path, "X-Aws-Ec2-Metadata-Token", token)
 		return text
 	}
-	if got := read("10.0.1.10", "instance-id") + " " + read("::ffff:10.0.2.10", "instance-id") + " " + read("10.0.2.10", "placement/availability-zone"); got != id1+" "+id2+" eu-central-1b" {
+	if got := read("10.0.1.10", "instance-id") + " " + read("::ffff:10.0.2.10", "instance-id") + " " +
+		read("10.0.2.10", "placement/availability-zone"); got != id1+" "+id2+" eu-central-1b" {
 		t.Error(got)
 	}
 	if code, _ := ask("10.0.3.10", "PUT", "/latest/api/token", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60"); code != 404 {
@@ -401,7 +409,8 @@ func TestEachClientHasItsOwnMetadata(t *testing.T) {
 	}
 	for _, m := range []*machine{l.node1, l.node2} {
 		key := cloud.AccessKey(m.name)
-		if got := read(m.addr, "iam/security-credentials/"+read(m.addr, "iam/security-credentials/")); len(key) != 20 || !strings.Contains(got, `"AccessKeyId":"`+key+`"`) {
+		if got := read(m.addr, "iam/security-credentials/"+read(m.addr, "iam/security-credentials/")); len(key) != 20 ||
+			!strings.Contains(got, `"AccessKeyId":"`+key+`"`) {
 			t.Errorf("%s: no %s in %s", m.name, key, got)
 		}
 	}

@@ -36,7 +36,8 @@ func fence(t *testing.T, stdin string, args ...string) (code int, stdout, stderr
 
 // stdin are the options as Pacemaker passes them.
 func (l *lab) stdin(action, plug string, more ...string) string {
-	lines := append([]string{"action=" + action, "plug=" + plug, "nodename=node2", "endpoint=" + l.url, "crm_feature_set=3.20.0"}, more...)
+	lines := append([]string{"action=" + action, "plug=" + plug, "nodename=node2", "endpoint=" + l.url,
+		"crm_feature_set=3.20.0"}, more...)
 	return strings.Join(lines, "\n") + "\n"
 }
 
@@ -91,7 +92,8 @@ func TestFenceAgentSwitchesPower(t *testing.T) {
 
 func TestFenceAgentTakesArguments(t *testing.T) {
 	l := newLab(t)
-	if code, _, stderr := fence(t, "", "-o", "off", "--plug="+id1, "-e", l.url+"/", "--power-timeout", "20"); code != 0 || l.node1.Running() {
+	if code, _, stderr := fence(t, "", "-o", "off", "--plug="+id1, "-e", l.url+"/", "--power-timeout", "20"); code != 0 ||
+		l.node1.Running() {
 		t.Errorf("off: %d %s", code, stderr)
 	}
 	if code, _, _ := fence(t, "", "--action=status", "-n", id1, "--endpoint", l.url); code != 2 {
@@ -100,7 +102,8 @@ func TestFenceAgentTakesArguments(t *testing.T) {
 	if code, out, stderr := fence(t, "", "-o", "list", "-e", l.url); code != 0 || out != id1+",node1\n"+id2+",node2\n" {
 		t.Errorf("list: %d %q %s", code, out, stderr)
 	}
-	for _, bad := range [][]string{{"-o", "off", "-e", l.url}, {"-o", "off", "-n", id1}, {"-o", "explode", "-n", id1, "-e", l.url}, {"-x"}, {"-o"},
+	for _, bad := range [][]string{{"-o", "off", "-e", l.url}, {"-o", "off", "-n", id1},
+		{"-o", "explode", "-n", id1, "-e", l.url}, {"-x"}, {"-o"},
 		{"-o", "off", "-n", id1, "-e", l.url, "-t", "soon"}} {
 		if code, _, stderr := fence(t, "", bad...); code != 1 || stderr == "" {
 			t.Errorf("%q: %d %q", bad, code, stderr)
@@ -143,7 +146,8 @@ func TestFenceAgentGivesUpInItsTime(t *testing.T) {
 			if took := time.Since(begin); took < 2*time.Second || took > 9*time.Second {
 				t.Errorf("took %v", took)
 			}
-			if code != 1 || !strings.Contains(stderr, tt.want) || !strings.Contains(stderr, "not stopped after 3 s") || !l.node2.Running() {
+			if code != 1 || !strings.Contains(stderr, tt.want) || !strings.Contains(stderr, "not stopped after 3 s") ||
+				!l.node2.Running() {
 				t.Errorf("exit code %d: %s", code, stderr)
 			}
 		})
@@ -165,7 +169,8 @@ func TestFenceAgentDoesNotInsistWhenRefused(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "StopInstances: UnauthorizedOperation: You are not") || !l.node2.Running() {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if code, stderr := l.fence("status", "i-0000000000000000f"); code != 1 || !strings.Contains(stderr, "InvalidInstanceID.NotFound") {
+	if code, stderr := l.fence("status", "i-0000000000000000f"); code != 1 ||
+		!strings.Contains(stderr, "InvalidInstanceID.NotFound") {
 		t.Errorf("unknown instance: %d %s", code, stderr)
 	}
 	if took := time.Since(begin); took > 5*time.Second {
@@ -215,7 +220,8 @@ func TestFenceAgentDescribesItself(t *testing.T) {
 	for _, a := range doc.Actions {
 		got += " " + a.Name
 	}
-	if want := "fence_lab: action plug port endpoint power_timeout; on off reboot status list monitor metadata validate-all"; got != want {
+	if want := "fence_lab: action plug port endpoint power_timeout; on off reboot status list monitor metadata " +
+		"validate-all"; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 }

@@ -27,8 +27,10 @@ func NewIMDS(nodes map[netip.Addr]*route53test.IMDS) http.Handler {
 // their access key, AccessKey(m.Name()), tells the fake of Route 53 who calls.
 func NodeIMDS(m Machine, zone string) *route53test.IMDS {
 	return &route53test.IMDS{
-		LocalIPv4: m.Addr().String(), InstanceID: m.InstanceID(), Zone: zone, VPC: "vpc-0pgha", // the default of the fake zone
-		Role: "pgha-" + m.Name(), AccessKey: AccessKey(m.Name()), SecretKey: "lab-secret-of-" + m.Name(), Session: "lab-session-of-" + m.Name(),
+		// the default of the fake zone
+		LocalIPv4: m.Addr().String(), InstanceID: m.InstanceID(), Zone: zone, VPC: "vpc-0pgha",
+		Role: "pgha-" + m.Name(), AccessKey: AccessKey(m.Name()), SecretKey: "lab-secret-of-" + m.Name(),
+		Session: "lab-session-of-" + m.Name(),
 		Expires: time.Now().Add(24 * time.Hour), // longer than any lab
 	}
 }

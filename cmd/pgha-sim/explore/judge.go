@@ -52,7 +52,8 @@ func numberOf(name string) uint8 {
 	panic("no such claim: " + name)
 }
 
-// lookAge is LookAge of docs/safety.md: how old a node's picture of the cluster may be when a change leaves it. The judge does not ask the core.
+// lookAge is LookAge of docs/safety.md: how old a node's picture of the cluster may be when a change leaves it. The
+// judge does not ask the core.
 const lookAge = 5 * time.Second
 
 // sends judges a change that leaves its node.

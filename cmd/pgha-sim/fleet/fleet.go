@@ -1,5 +1,6 @@
-// Package fleet asks how long many clusters in one AWS account need to correct their records when all of them fail over at once and share
-// the account's few requests a second to Route 53. Each of our nodes is a real core; the shell agent is a model of its loop.
+// Package fleet asks how long many clusters in one AWS account need to correct their records when all of them fail over
+// at once and share the account's few requests a second to Route 53. Each of our nodes is a real core; the shell agent
+// is a model of its loop.
 package fleet
 
 import (
@@ -19,7 +20,8 @@ type Account struct {
 	Burst    float64
 }
 
-// Outcome is when each record was right, in order, and what was asked of the API until then. A cluster that was not right at the end is missing.
+// Outcome is when each record was right, in order, and what was asked of the API until then. A cluster that was not
+// right at the end is missing.
 type Outcome struct {
 	Right              []time.Duration
 	Requests, Refused  int
@@ -124,7 +126,8 @@ func Ours(acc Account, end time.Duration) *Outcome {
 		for k, name := range []string{"a", "b"} {
 			n := &node{w: w, c: c, name: name, addr: fmt.Sprintf("10.0.%d.10", k+1)}
 			n.other = map[string]string{"a": "b", "b": "a"}[name]
-			n.st = fsm.New(fsm.Config{Node: name, Addr: n.addr, Ownership: true, DriftEvery: 5 * time.Minute}, uint64(2*i+k+1), fsm.Episode{}, false)
+			n.st = fsm.New(fsm.Config{Node: name, Addr: n.addr, Ownership: true, DriftEvery: 5 * time.Minute}, uint64(2*i+k+1),
+				fsm.Episode{}, false)
 			w.after(w.jitter(10*time.Minute), n.start)
 			c.nodes = append(c.nodes, n)
 		}
@@ -167,13 +170,15 @@ func (n *node) promotes() { n.primary = true; n.step(fsm.DrbdChanged{Drbd: n.drb
 
 func (n *node) drbd() fsm.Drbd {
 	return fsm.Drbd{
-		At: n.at(), Live: true, UpToDate: true, Primary: n.primary || n.name == "a", Connected: !n.lost, PeerPrimary: !n.lost && n.name == "b", LostWhy: "NetworkFailure",
+		At: n.at(), Live: true, UpToDate: true, Primary: n.primary || n.name == "a", Connected: !n.lost,
+		PeerPrimary: !n.lost && n.name == "b", LostWhy: "NetworkFailure",
 	}
 }
 
 func (n *node) look() fsm.Cluster {
 	here := n.primary || n.name == "a"
-	c := fsm.Cluster{At: n.at(), OK: true, Online: true, FencingEnabled: true, PromotedHere: here, FilesystemHere: here, PeerCount: 1}
+	c := fsm.Cluster{At: n.at(), OK: true, Online: true, FencingEnabled: true, PromotedHere: here, FilesystemHere: here,
+		PeerCount: 1}
 	p := &c.Peers[0]
 	*p = fsm.Peer{Name: n.other, Online: !n.lost}
 	switch {
@@ -227,7 +232,8 @@ func (n *node) perform(a fsm.Action) {
 			ev := fsm.Read{Zone: fsm.Zone{At: began}, Reason: "throttled"}
 			if w.allowed(&w.out.Lists) {
 				c := n.c
-				ev = fsm.Read{Zone: fsm.Zone{At: began, OK: true, Addr: "10.0.1.10", Epoch: c.epoch, Owner: c.owner, Claim: "claim of " + c.owner, Raw: c.raw(), OwnerTTL: 10 * time.Second}}
+				ev = fsm.Read{Zone: fsm.Zone{At: began, OK: true, Addr: "10.0.1.10", Epoch: c.epoch, Owner: c.owner,
+					Claim: "claim of " + c.owner, Raw: c.raw(), OwnerTTL: 10 * time.Second}}
 				if c.owner == "b" {
 					ev.Zone.Addr = "10.0.2.10"
 				}

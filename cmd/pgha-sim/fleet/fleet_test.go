@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// TestOursTakesLittleMoreThanTheAccountAllows: nothing can be faster than one change for each cluster at the account's rate.
+// TestOursTakesLittleMoreThanTheAccountAllows: nothing can be faster than one change for each cluster at the account's
+// rate.
 func TestOursTakesLittleMoreThanTheAccountAllows(t *testing.T) {
 	acc := Account{Clusters: 400, Rate: 1, Burst: 10}
 	o := Ours(acc, time.Hour)

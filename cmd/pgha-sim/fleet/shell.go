@@ -2,9 +2,10 @@ package fleet
 
 import "time"
 
-// What the shell agent does: a monitor each 30 s lists the zone and, when the record is wrong, sends an UPSERT and asks until the change is in
-// sync. Each of its calls is the AWS command line, which tries three times by itself (retry mode "standard", exponential with full jitter, at
-// most 20 s). A call that fails in the end fails the monitor, and the next one begins from the front.
+// What the shell agent does: a monitor each 30 s lists the zone and, when the record is wrong, sends an UPSERT and asks
+// until the change is in sync. Each of its calls is the AWS command line, which tries three times by itself (retry mode
+// "standard", exponential with full jitter, at most 20 s). A call that fails in the end fails the monitor, and the next
+// one begins from the front.
 const (
 	shellEvery = 30 * time.Second
 	shellTries = 3

@@ -15,7 +15,8 @@ const (
 	recordTTL  = 10 * time.Second
 )
 
-// cib is Pacemaker's picture of the cluster. Nodes that see each other share one; a node that is cut off or asleep has a copy of its own.
+// cib is Pacemaker's picture of the cluster. Nodes that see each other share one; a node that is cut off or asleep has
+// a copy of its own.
 type cib struct {
 	n           [2]member
 	maintenance bool
@@ -56,21 +57,25 @@ func (b *cib) status(w *world) *crm.Status {
 		return crm.No
 	}
 	st := &crm.Status{
-		FencingEnabled: tri(w.s.Fencing), MaintenanceMode: tri(b.maintenance), Quorum: crm.Yes, PromotableClones: []string{clone},
-		Nodes: make([]crm.Node, 0, 2), Resources: make([]crm.Resource, 0, 3),
+		FencingEnabled: tri(w.s.Fencing), MaintenanceMode: tri(b.maintenance), Quorum: crm.Yes,
+		PromotableClones: []string{clone},
+		Nodes:            make([]crm.Node, 0, 2), Resources: make([]crm.Resource, 0, 3),
 	}
 	for i := range b.n {
 		m, name := &b.n[i], w.nodes[i].name
 		st.Nodes = append(st.Nodes, crm.Node{
-			Name: name, Type: "member", Online: tri(m.online), Standby: tri(m.standby), StandbyOnFail: crm.No, Maintenance: crm.No,
-			Pending: tri(m.pending), Unclean: tri(m.unclean),
+			Name: name, Type: "member", Online: tri(m.online), Standby: tri(m.standby), StandbyOnFail: crm.No,
+			Maintenance: crm.No,
+			Pending:     tri(m.pending), Unclean: tri(m.unclean),
 		})
 		st.Resources = append(st.Resources, w.instances(b, i)...)
 		if m.mounted {
-			st.Resources = append(st.Resources, crm.Resource{ID: "fs_pg", Agent: "ocf:heartbeat:Filesystem", Node: name, Role: crm.RoleStarted, Active: crm.Yes, Managed: crm.Yes})
+			st.Resources = append(st.Resources, crm.Resource{ID: "fs_pg", Agent: "ocf:heartbeat:Filesystem", Node: name,
+				Role: crm.RoleStarted, Active: crm.Yes, Managed: crm.Yes})
 		}
 		if m.call != 0 {
-			st.Operations = append(st.Operations, crm.Operation{Node: name, Resource: primitive, Task: "promote", Call: m.call, LastChange: m.at})
+			st.Operations = append(st.Operations, crm.Operation{Node: name, Resource: primitive, Task: "promote", Call: m.call,
+				LastChange: m.at})
 		}
 		if !m.failed.IsZero() {
 			st.Failures = append(st.Failures, crm.Failure{Node: name, Resource: "pgsql", Task: "monitor", At: m.failed})
@@ -90,7 +95,8 @@ func (b *cib) status(w *world) *crm.Status {
 // instances are the clone's instances on a node, with what may be wrong with them.
 func (w *world) instances(b *cib, i int) []crm.Resource {
 	m, n := &b.n[i], w.nodes[i]
-	r := crm.Resource{ID: primitive, Agent: "ocf:linbit:drbd", Node: n.name, Clone: clone, Promotable: true, Role: m.role, Active: crm.Yes, Managed: crm.Yes}
+	r := crm.Resource{ID: primitive, Agent: "ocf:linbit:drbd", Node: n.name, Clone: clone, Promotable: true, Role: m.role,
+		Active: crm.Yes, Managed: crm.Yes}
 	if b.maintenance {
 		r.Managed = crm.No
 	}
@@ -181,7 +187,8 @@ func (w *world) plan(b *cib) {
 	first := w.nodes[w.prefer]
 	for _, n := range []*node{first, first.other()} {
 		m := &b.n[n.i]
-		if len(promoted) == 0 && n.cib == b && m.online && !m.pending && n.alive && n.good() && n.quorate() && m.role == crm.RoleUnpromoted {
+		if len(promoted) == 0 && n.cib == b && m.online && !m.pending && n.alive && n.good() && n.quorate() &&
+			m.role == crm.RoleUnpromoted {
 			w.promote(b, n)
 			return
 		}
@@ -240,7 +247,8 @@ func (w *world) promote(b *cib, n *node) {
 	w.edit(b, func() { b.busy, b.move, b.n[n.i].action = true, false, crm.RolePromoting })
 	w.after(w.usually(ms(50), 2*time.Second, 10*time.Second), func() {
 		lag := w.usually(0, ms(300), 3*time.Second)
-		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && n.up && n.quorate() && (!n.drbdSaid || !n.other().primary)
+		ok := n.alive && !n.frozen && n.boots == boot && n.cib == b && n.up && n.quorate() &&
+			(!n.drbdSaid || !n.other().primary)
 		if w.cut && n.other().cib == b {
 			ok = false // no news of it would come through: the cluster, which has not noticed yet, tries again
 		}
@@ -307,7 +315,8 @@ func (w *world) demote(b *cib, n *node) {
 // bounce demotes and promotes the node within one moment, which no look at the cluster can see.
 func (w *world) bounce(n *node) {
 	b := n.cib
-	if b == nil || b.busy || b.maintenance || !n.alive || n.frozen || !n.promoted || b.n[n.i].role != crm.RolePromoted || b.n[1-n.i].unclean || n.other().primary {
+	if b == nil || b.busy || b.maintenance || !n.alive || n.frozen || !n.promoted || b.n[n.i].role != crm.RolePromoted ||
+		b.n[1-n.i].unclean || n.other().primary {
 		return
 	}
 	w.story(n, "demoted")
@@ -426,10 +435,12 @@ func (w *world) fences(b *cib, n *node, tries int) {
 	})
 }
 
-// event is an entry of the fencing history, which bears the time of the node that fences, to the second, as crm_mon prints it.
+// event is an entry of the fencing history, which bears the time of the node that fences, to the second, as crm_mon
+// prints it.
 func (w *world) event(by, target *node, status string) crm.FenceEvent {
 	return crm.FenceEvent{
-		Target: target.name, Action: "off", Delegate: by.name, Client: "pacemaker-controld", Origin: by.name, Status: status, Completed: by.wall().Truncate(time.Second),
+		Target: target.name, Action: "off", Delegate: by.name, Client: "pacemaker-controld", Origin: by.name, Status: status,
+		Completed: by.wall().Truncate(time.Second),
 	}
 }
 
@@ -458,7 +469,8 @@ func (w *world) returns(n *node) {
 	})
 }
 
-// still makes the truth of a picture: a node that was taken for dead, and nobody switched off, is promoted again when it is seen so.
+// still makes the truth of a picture: a node that was taken for dead, and nobody switched off, is promoted again when
+// it is seen so.
 func (w *world) still(b *cib) {
 	for _, n := range w.nodes {
 		n.promoted = n.promoted || n.cib == b && n.primary && b.n[n.i].role == crm.RolePromoted

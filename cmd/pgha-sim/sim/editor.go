@@ -27,7 +27,8 @@ func (w *world) edits(k key, changes ...route53test.Change) {
 }
 
 func upsert(name, typ string, values ...string) route53test.Change {
-	return route53test.Change{Action: "UPSERT", Set: route53test.Simple(name, typ, recordTTL.Milliseconds()/1000, values...)}
+	return route53test.Change{Action: "UPSERT", Set: route53test.Simple(name, typ, recordTTL.Milliseconds()/1000,
+		values...)}
 }
 
 func (w *world) editAddress(k key) { w.edits(k, upsert(k.name, "A", stranger)) }
@@ -47,7 +48,8 @@ func (w *world) editDelete(k key, name, typ string) {
 // editOwner writes an ownership record that no node of this cluster made.
 func (w *world) editOwner(k key) {
 	claim := route53.Claim("elsewhere", "pg-9", fmt.Sprint(w.now))
-	w.edits(k, upsert(ownerName(k), "TXT", fmt.Sprintf(`"v=1 epoch=%d owner=pg-9 addr=%s claim=%s"`, w.zone.of(k).owner.Epoch+1, stranger, claim)))
+	w.edits(k, upsert(ownerName(k), "TXT", fmt.Sprintf(`"v=1 epoch=%d owner=pg-9 addr=%s claim=%s"`,
+		w.zone.of(k).owner.Epoch+1, stranger, claim)))
 }
 
 // editNonsense writes an ownership record that no agent can read.

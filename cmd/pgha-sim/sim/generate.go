@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// Generate makes the scenario of a seed: about as many stories of the cluster as asked for, and what goes wrong beside them.
+// Generate makes the scenario of a seed: about as many stories of the cluster as asked for, and what goes wrong beside
+// them.
 func Generate(seed uint64, stories int) *Scenario {
 	r := rand.New(rand.NewPCG(seed, 6))
 	once := func(n int) bool { return r.IntN(n) == 0 }
-	s := &Scenario{Seed: seed, Fencing: !once(4), Writable: once(4), View: once(4), StaysOff: once(4), Token: pick(r, 0, 0, 0, time.Second, 3*time.Second, 10*time.Second)}
+	s := &Scenario{Seed: seed, Fencing: !once(4), Writable: once(4), View: once(4), StaysOff: once(4),
+		Token: pick(r, 0, 0, 0, time.Second, 3*time.Second, 10*time.Second)}
 	if once(2) {
 		s.Deadly = 100 + r.IntN(1500)
 	}
@@ -40,7 +42,8 @@ func Generate(seed uint64, stories int) *Scenario {
 				d = span(10, 120)
 			}
 			if strings.HasPrefix(what, "clock") {
-				d = pick(r, time.Second, -time.Second, -span(20, 90).Truncate(time.Second), time.Hour, -time.Hour, 26*time.Hour, -26*time.Hour)
+				d = pick(r, time.Second, -time.Second, -span(20, 90).Truncate(time.Second), time.Hour, -time.Hour, 26*time.Hour,
+					-26*time.Hour)
 			}
 			what = strings.Replace(what, name, d.String(), 1)
 		}
@@ -57,7 +60,8 @@ func Generate(seed uint64, stories int) *Scenario {
 			trouble = once(3)
 		case once(3):
 			trouble = true
-			step(pick(r, "api throttled", "api off", "api prior", "api broken", "api denied", "api loses replies", "api late", "api late", "api slow",
+			step(pick(r, "api throttled", "api off", "api prior", "api broken", "api denied", "api loses replies", "api late",
+				"api late", "api slow",
 				"api behind", "api behind", "api expired", "api new words"))
 		}
 		if once(6) {
@@ -101,8 +105,10 @@ func Generate(seed uint64, stories int) *Scenario {
 			at = began + blind + span(-5, 25)
 			step("power off primary")
 		default:
-			step(pick(r, "move", "move", "move", "move", "bounce primary", "bounce primary", "power off primary", "power off primary", "power off primary",
-				"power off NODE", "freeze primary TIME", "freeze NODE TIME", "freeze primary with its clocks TIME", "partition TIME", "fail primary",
+			step(pick(r, "move", "move", "move", "move", "bounce primary", "bounce primary", "power off primary",
+				"power off primary", "power off primary",
+				"power off NODE", "freeze primary TIME", "freeze NODE TIME", "freeze primary with its clocks TIME",
+				"partition TIME", "fail primary",
 				"standby primary TIME", "standby NODE TIME", "stop cluster primary TIME", "stop cluster NODE TIME", "replace NODE"))
 		}
 		for once(2) {
@@ -126,13 +132,18 @@ func Generate(seed uint64, stories int) *Scenario {
 
 // asides are what goes wrong beside the stories, by what it concerns.
 var asides = [][]string{
-	{"kill NODE", "stop NODE TIME", "stall NODE TIME", "pause NODE TIME", "resume NODE", "clock NODE TIME", "clock NODE TIME", "publish NODE"},
-	{"events2 ends NODE TIME", "events2 hangs NODE TIME", "crm_mon fails NODE TIME", "crm_mon slow NODE TIME", "crm_mon crawls NODE TIME"},
+	{"kill NODE", "stop NODE TIME", "stall NODE TIME", "pause NODE TIME", "resume NODE", "clock NODE TIME",
+		"clock NODE TIME", "publish NODE"},
+	{"events2 ends NODE TIME", "events2 hangs NODE TIME", "crm_mon fails NODE TIME", "crm_mon slow NODE TIME",
+		"crm_mon crawls NODE TIME"},
 	{"alerts few", "alerts lost", "alerts work", "forge NODE", "forge NODE"},
-	{"cleanup", "maintenance TIME", "fence history cleaned", "fence history returns", "fence history hidden TIME", "instance failed NODE TIME", "instance blocked NODE TIME", "instance orphaned NODE TIME"},
+	{"cleanup", "maintenance TIME", "fence history cleaned", "fence history returns", "fence history hidden TIME",
+		"instance failed NODE TIME", "instance blocked NODE TIME", "instance orphaned NODE TIME"},
 	{"cut replication TIME", "cut replication TIME", "fail disk NODE TIME", "third down", "third up"},
-	{"insync TIME", "api works", "edit address", "edit delete address", "edit delete owner", "edit owner", "edit second value", "edit nonsense", "edit fights", "edit ends"},
-	{"journal unreadable NODE TIME", "disk hangs NODE TIME", "systemd hangs NODE TIME", "reload NODE", "rename", "rezone", "renumber NODE", "swap addresses"},
+	{"insync TIME", "api works", "edit address", "edit delete address", "edit delete owner", "edit owner",
+		"edit second value", "edit nonsense", "edit fights", "edit ends"},
+	{"journal unreadable NODE TIME", "disk hangs NODE TIME", "systemd hangs NODE TIME", "reload NODE", "rename", "rezone",
+		"renumber NODE", "swap addresses"},
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// kernel is virtual time: jobs run in order of their time, and those of the same time in the order in which they were made.
+// kernel is virtual time: jobs run in order of their time, and those of the same time in the order in which they were
+// made.
 type kernel struct {
 	now     time.Duration
 	rng     *rand.Rand
@@ -78,7 +79,8 @@ func (k *kernel) usually(lo, mid, hi time.Duration) time.Duration {
 	return k.between(lo, mid)
 }
 
-// task is one effect of an agent: the agent's own blocking code, which runs as a coroutine and gives control back where it waits.
+// task is one effect of an agent: the agent's own blocking code, which runs as a coroutine and gives control back where
+// it waits.
 type task struct {
 	p     *proc
 	next  func() (struct{}, bool)
@@ -132,7 +134,8 @@ func (k *kernel) waiting() (wake func(), wait func() bool) {
 		}
 }
 
-// cancels ends the wait when ctx is canceled. Only the agent's loop cancels, so that it is enough to look after each turn.
+// cancels ends the wait when ctx is canceled. Only the agent's loop cancels, so that it is enough to look after each
+// turn.
 func (t *task) cancels(ctx context.Context, wake func()) {
 	t.p.cancels = func() {
 		if ctx.Err() != nil {

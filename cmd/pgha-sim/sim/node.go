@@ -15,7 +15,8 @@ import (
 	"github.com/pgha/pgha-agent/pg"
 )
 
-// node is one machine: its kernel, its side of Pacemaker, and the processes on it. What it says of itself is the model's truth.
+// node is one machine: its kernel, its side of Pacemaker, and the processes on it. What it says of itself is the
+// model's truth.
 type node struct {
 	w     *world
 	i     int
@@ -78,31 +79,36 @@ type node struct {
 	lostPromoted bool          // and what it was then
 	diedPromoted bool          // what it was when it lost its power
 	woke         time.Duration
-	blurred      bool                    // it cannot know whether the other node, which is away, was fenced before its last promotion or after
-	joined       time.Duration           // when it last became a member of the other's cluster again
-	lonely       bool                    // it has been away like that, and is a cluster of its own still
-	spared       time.Duration           // until when a fencing that lied or was skipped explains what it does
-	asleep       time.Duration           // when it fell asleep, the last time that its clocks stopped as well
-	awake        time.Duration           // and woke up
-	kept         map[deed]bool           // what its journal must know to be accepted
-	keptLost     bool                    // and that the other node was lost while it was promoted, and nobody had fenced it
-	keptGone     bool                    // the same, fenced or not
-	keptLostAt   time.Duration           // and when
-	vague        bool                    // and that it may have come back while nobody saw the history
-	keptFenced   map[crm.FenceEvent]bool // the same of fencings that were seen
-	known        bool                    // the other node's daemon had read the record as it was when this one was promoted
-	calls        []time.Duration         // of the API in the last minute
-	starts       []time.Duration         // of a daemon in the place of another, in the last minute
-	byHand       time.Duration           // when a publication without the daemon was last accepted
-	rivals       rivals                  // what it has read
-	untold       time.Duration           // when a fencing of the other node was last erased before the daemon saw it
-	misled       time.Duration           // when the history last came back with one that the daemon does not know
-	noJournal    bool                    // it cannot be opened
-	blanks       int                     // processes that found it so
-	replaced     bool                    // by another machine, at least once
-	news         time.Duration           // when something last happened to its promotion, or to what it knows of the other node
-	blind        time.Duration           // until when its picture may be from before a sleep or a cut that nobody could end
-	upset        time.Duration           // when something last went wrong on it: see world.rough
+	// it cannot know whether the other node, which is away, was fenced before its last promotion or after
+	blurred bool
+	joined  time.Duration // when it last became a member of the other's cluster again
+	lonely  bool          // it has been away like that, and is a cluster of its own still
+	spared  time.Duration // until when a fencing that lied or was skipped explains what it does
+	asleep  time.Duration // when it fell asleep, the last time that its clocks stopped as well
+	awake   time.Duration // and woke up
+	kept    map[deed]bool // what its journal must know to be accepted
+	// and that the other node was lost while it was promoted, and nobody had fenced it
+	keptLost   bool
+	keptGone   bool                    // the same, fenced or not
+	keptLostAt time.Duration           // and when
+	vague      bool                    // and that it may have come back while nobody saw the history
+	keptFenced map[crm.FenceEvent]bool // the same of fencings that were seen
+	// the other node's daemon had read the record as it was when this one was promoted
+	known     bool
+	calls     []time.Duration // of the API in the last minute
+	starts    []time.Duration // of a daemon in the place of another, in the last minute
+	byHand    time.Duration   // when a publication without the daemon was last accepted
+	rivals    rivals          // what it has read
+	untold    time.Duration   // when a fencing of the other node was last erased before the daemon saw it
+	misled    time.Duration   // when the history last came back with one that the daemon does not know
+	noJournal bool            // it cannot be opened
+	blanks    int             // processes that found it so
+	replaced  bool            // by another machine, at least once
+	// when something last happened to its promotion, or to what it knows of the other node
+	news time.Duration
+	// until when its picture may be from before a sleep or a cut that nobody could end
+	blind time.Duration
+	upset time.Duration // when something last went wrong on it: see world.rough
 }
 
 // forever is longer than any simulation.
@@ -116,7 +122,9 @@ type rivals struct {
 }
 
 func (w *world) newNode(i int) *node {
-	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400), booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, spared: -time.Hour, boots: 1, kept: map[deed]bool{}, keptFenced: map[crm.FenceEvent]bool{}}
+	n := &node{w: w, i: i, name: []string{"pg-1", "pg-2"}[i], alive: true, upToDate: true, crmTakes: ms(400),
+		booted: -time.Hour, ended: -time.Hour, woke: -time.Hour, spared: -time.Hour, boots: 1,
+		kept: map[deed]bool{}, keptFenced: map[crm.FenceEvent]bool{}}
 	n.addr = netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 10})
 	cfg := config.Default()
 	cfg.Node.Name, cfg.Node.Address = n.name, n.addr.String()
@@ -142,7 +150,8 @@ func (n *node) key() key { return key{n.cfg.Record.ZoneID, n.cfg.Record.Name} }
 // deed is what it is to publish for a claim.
 func (n *node) deed(claim string) deed { return deed{n.key(), n.addr, n.moved, claim} }
 
-// configure changes the configuration, which a daemon that runs then loads again: the old agent in it ends in good order, and a new one begins.
+// configure changes the configuration, which a daemon that runs then loads again: the old agent in it ends in good
+// order, and a new one begins.
 func (n *node) configure(change func(*config.Config)) {
 	cfg := *n.cfg
 	change(&cfg)
@@ -248,7 +257,8 @@ func (n *node) powerOff() {
 	})
 }
 
-// tear damages the end of the journal as a power cut does that comes into the middle of an append: the line is not whole.
+// tear damages the end of the journal as a power cut does that comes into the middle of an append: the line is not
+// whole.
 func (n *node) tear() {
 	if !n.w.chance(4) {
 		return
@@ -290,7 +300,8 @@ func (n *node) restarts() {
 	})
 }
 
-// freeze makes the machine stand still until thaw. Its clocks may stand still as well, which no program on it can notice.
+// freeze makes the machine stand still until thaw. Its clocks may stand still as well, which no program on it can
+// notice.
 func (n *node) freeze(d time.Duration, clocks bool) {
 	if !n.alive || n.frozen {
 		return

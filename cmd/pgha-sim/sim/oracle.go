@@ -18,7 +18,8 @@ import (
 
 // Bounds of the model and of the invariants. docs/safety.md states the same, and says why.
 const (
-	// Membership is Corosync's token and consensus timeout, the least that it needs to go on without a node, unless the scenario has another token.
+	// Membership is Corosync's token and consensus timeout, the least that it needs to go on without a node, unless the
+	// scenario has another token.
 	Membership = 2 * time.Second
 	// Slowest is the longest that it needs, or that a node which was away needs to notice that.
 	Slowest = 10 * time.Second
@@ -30,24 +31,25 @@ const (
 	StreamAge = 60 * time.Second
 	// Behind is how old a reading of Route 53 may be when it lags behind what was changed.
 	Behind = 40 * time.Second
-	// Blind is how long after a sleep that stopped all clocks, or after a cut of the network, a node that nobody fenced may act on its old
-	// picture. It must be longer than Slowest.
+	// Blind is how long after a sleep that stopped all clocks, or after a cut of the network, a node that nobody fenced
+	// may act on its old picture. It must be longer than Slowest.
 	Blind = 30 * time.Second
 	// Settle is the longest that a promoted node needs to get its record, once nothing is in its way any more.
 	Settle = 150 * time.Second
-	// Quick is the same when nothing had been in its way for Settle before: the wait of a lost race, for a standby that did not know the latest
-	// claim, and what a look and a write take.
+	// Quick is the same when nothing had been in its way for Settle before: the wait of a lost race, for a standby that
+	// did not know the latest claim, and what a look and a write take.
 	Quick = 50 * time.Second
 	// Prompt is the same when the node had the time to read the latest claim as well, and waits for nothing else.
 	Prompt = 20 * time.Second
 	// Known is how long after a claim that followed its promotion at once a standby that is well has read it.
 	Known = 30 * time.Second
-	// Alone is how long a publication without the daemon needs at most, for a hold without fencing and what a look and a write take.
+	// Alone is how long a publication without the daemon needs at most, for a hold without fencing and what a look and a
+	// write take.
 	Alone = 40 * time.Second
 	// CallsPerMinute bounds the API calls of one node, whatever goes wrong.
 	CallsPerMinute = 60
-	// CallsOfStart is how many more each start of the daemon within that minute may bring, but for the first of the node: a new process does not
-	// know how often the last one asked in vain.
+	// CallsOfStart is how many more each start of the daemon within that minute may bring, but for the first of the node:
+	// a new process does not know how often the last one asked in vain.
 	CallsOfStart = 10
 	// MaxPolls bounds the questions whether one change is in sync.
 	MaxPolls = 10
@@ -55,15 +57,18 @@ const (
 	Kept = time.Minute
 	// Mended is how long after an agent wrote its record again it may not do so once more.
 	Mended = 10 * time.Minute
-	// Checked is how long a drift may show what was before: half of drift_check to three halves of it, and what a repair takes.
+	// Checked is how long a drift may show what was before: half of drift_check to three halves of it, and what a repair
+	// takes.
 	Checked = 10 * time.Minute
-	// blur is how long no look may succeed until what DRBD shows of a promotion may be one after a fencing that was not seen either.
+	// blur is how long no look may succeed until what DRBD shows of a promotion may be one after a fencing that was not
+	// seen either.
 	blur = 30 * time.Second
 	// Rest is how long a simulation goes on after everything has been mended.
 	Rest = 10 * time.Minute
 )
 
-// oracle judges. It looks at the model's truth, and at what the agents send and Route 53 accepts; it does not look into an agent.
+// oracle judges. It looks at the model's truth, and at what the agents send and Route 53 accepts; it does not look into
+// an agent.
 type oracle struct {
 	w         *world
 	violation string
@@ -91,7 +96,8 @@ type oracle struct {
 	episodes  int
 }
 
-// deed is a claim at a place, with an address: what an agent publishes. moved tells apart what a node is configured for now and then again.
+// deed is a claim at a place, with an address: what an agent publishes. moved tells apart what a node is configured for
+// now and then again.
 type deed struct {
 	key   key
 	addr  netip.Addr
@@ -102,13 +108,15 @@ type deed struct {
 type mark struct {
 	deed
 	epoch  uint64
-	during int    // the promotion in which it was sent
-	second bool   // another claim was accepted in it before: that of the daemon, when this is one of the hook for the promotion before
+	during int // the promotion in which it was sent
+	// another claim was accepted in it before: that of the daemon, when this is one of the hook for the promotion before
+	second bool
 	mended uint64 // the epoch with which it was last written again after an edit
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{}, repaired: map[key]time.Duration{}, mine: [2]map[key]mark{{}, {}}, accepted: [2]map[int]int{{}, {}}}
+	return &oracle{w: w, claims: map[deed]int{}, polls: map[string]int{}, edits: map[key][]time.Duration{},
+		repaired: map[key]time.Duration{}, mine: [2]map[key]mark{{}, {}}, accepted: [2]map[int]int{{}, {}}}
 }
 
 func (o *oracle) violated(number int, format string, args ...any) {
@@ -119,7 +127,8 @@ func (o *oracle) violated(number int, format string, args ...any) {
 	o.w.story(nil, "VIOLATION of %s", o.violation)
 }
 
-// sends judges a change request that passes its last check, and reports whether it only brings back what a stranger has changed.
+// sends judges a change request that passes its last check, and reports whether it only brings back what a stranger has
+// changed.
 func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	w, n := o.w, p.n
 	w.story(n, "sends the change")
@@ -237,7 +246,8 @@ func (o *oracle) looks(p *proc, began time.Duration, other member, hidden bool) 
 	p.saw = -1
 }
 
-// forgotten notes that a history which holds these fencings is cleaned: who has not seen one of the other node's never can.
+// forgotten notes that a history which holds these fencings is cleaned: who has not seen one of the other node's never
+// can.
 func (o *oracle) forgotten(n *node, events []crm.FenceEvent) {
 	for _, e := range events {
 		if e.Target == n.other().name && e.Status == "success" && !n.knows(e) {
@@ -249,7 +259,9 @@ func (o *oracle) forgotten(n *node, events []crm.FenceEvent) {
 // returned notes that a history shows to n what it did not: when n has not seen a fencing of the other node before, it
 // cannot know that it is old.
 func (o *oracle) returned(n *node) {
-	if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool { return e.Target == n.other().name && !n.knows(e) }) {
+	if slices.ContainsFunc(o.w.allFences, func(e crm.FenceEvent) bool {
+		return e.Target == n.other().name && !n.knows(e)
+	}) {
 		n.misled = o.w.now
 	}
 }
@@ -343,7 +355,8 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 	}
 	switch {
 	case mends || o.claims[d] == 1:
-	case o.claims[d] <= 2+len(o.edits[d.key])+n.blanks: // the node cannot know of the others, or sends would have condemned it
+	// the node cannot know of the others, or sends would have condemned it
+	case o.claims[d] <= 2+len(o.edits[d.key])+n.blanks:
 		o.again[n.i]++
 	default:
 		o.violated(3, "claim %s of %s was accepted %d times", d.claim, n.name, o.claims[d])
@@ -376,7 +389,8 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 		return // it may show what was before
 	}
 	if began < p.wrote+time.Minute && rec.Owner.Epoch < mine.epoch {
-		// It may take that for one that lags behind its own write. When that was of another process, it tells nothing new of the claim.
+		// It may take that for one that lags behind its own write. When that was of another process, it tells nothing new of
+		// the claim.
 		p.foreign = p.foreign || rec.Owner.Claim == mine.claim && rec.Addr != p.is.addr
 		return
 	}
@@ -385,7 +399,8 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	case mine.claim == "":
 	case rec.Owner.Claim == mine.claim:
 		o.mended(p, mine.deed, rec.Owner.Epoch)
-		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr && p.shown >= mine.during { // or it cannot know the claim for its own
+		// or it cannot know the claim for its own
+		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr && p.shown >= mine.during {
 			o.tells(p, mine.deed)
 		}
 	case rec.Owner.Node == p.n.other().name && rec.Owner.Epoch > mine.epoch && o.knows(p, mine.deed):
@@ -393,8 +408,8 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	}
 }
 
-// rival notes that a process has read a claim that is not its node's own. What another process of the node read before the promotion is new
-// to this one.
+// rival notes that a process has read a claim that is not its node's own. What another process of the node read before
+// the promotion is new to this one.
 func (p *proc) rival(is route53.Owner, mine mark) {
 	n := p.n
 	if n.rivals.during != n.promotions {
@@ -404,7 +419,8 @@ func (p *proc) rival(is route53.Owner, mine mark) {
 	if is.Claim != "" && is.Node != n.name && unread {
 		n.rivals.count++
 		n.rivals.counted = is.Claim
-		n.rivals.strange = n.rivals.strange || is.Node != n.other().name && mine.during == n.promotions && is.Epoch > mine.epoch
+		n.rivals.strange = n.rivals.strange || is.Node != n.other().name && mine.during == n.promotions &&
+			is.Epoch > mine.epoch
 	}
 	n.rivals.last, p.latest = is.Claim, is.Claim
 }
@@ -453,7 +469,8 @@ func (o *oracle) hears(p *proc) {
 	switch {
 	case !n.promoted && told && max(n.ended, n.upset, p.born) < now-while:
 		o.violated(8, "%s says that its record was changed, and has not been promoted for %v", n.name, now-n.ended)
-	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && settled < min(p.read, now-while) && mine.during == n.promotions && !mine.second:
+	case !r.edited && r.owner.Node == n.name && r.addr == n.addr && settled < min(p.read, now-while) &&
+		mine.during == n.promotions && !mine.second:
 		o.violated(8, "%s says that somebody else has changed the record, which is its own", n.name)
 	}
 }
@@ -498,7 +515,8 @@ func (o *oracle) compares() {
 		n.each(func(p *proc) { o.watches(p) })
 	}
 	n := w.writer()
-	if n == nil || n.daemon == nil || w.now < n.daemon.stalled || !o.entitled(n) || n != o.steadyN || n.promotions != o.steadyP || o.steadyD != n.deed("") {
+	if n == nil || n.daemon == nil || w.now < n.daemon.stalled || !o.entitled(n) || n != o.steadyN ||
+		n.promotions != o.steadyP || o.steadyD != n.deed("") {
 		o.steadyN, o.steady = n, w.now
 		if n != nil {
 			o.steadyP, o.steadyD = n.promotions, n.deed("")
@@ -520,9 +538,13 @@ func (o *oracle) compares() {
 	}
 	quick := o.steady-n.upset > Settle
 	between := func(t time.Duration) bool { return t >= r.since && t <= r.settled }
-	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" && (w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
-		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled && n.daemon.seenSince == r.since && // nothing tells the standby of another
-		!between(n.daemon.born) && !between(n.daemon.met) // one that starts, or looks for the first time, between the two takes the claim before for it
+	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" &&
+		(w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
+		// nothing tells the standby of another
+		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled &&
+		n.daemon.seenSince == r.since &&
+		// one that starts, or looks for the first time, between the two takes the claim before for it
+		!between(n.daemon.born) && !between(n.daemon.met)
 	switch {
 	case prompt:
 		o.promptest = max(o.promptest, age)
@@ -541,7 +563,8 @@ func (o *oracle) compares() {
 func (o *oracle) watches(p *proc) {
 	w, n := o.w, p.n
 	if p.once {
-		if !o.entitled(n) || o.excused(n, w.zone.of(p.is.key)) || n.upset > w.now-time.Second || w.now < max(p.paused, n.pauseFound(), p.stalled) {
+		if !o.entitled(n) || o.excused(n, w.zone.of(p.is.key)) || n.upset > w.now-time.Second ||
+			w.now < max(p.paused, n.pauseFound(), p.stalled) {
 			p.free = w.now
 		}
 		return
@@ -563,7 +586,8 @@ func (o *oracle) gaveUp(p *proc) {
 	if p.n.rivals.during == p.n.promotions && p.n.rivals.count > 0 {
 		limit += Blind // a lost race is waited out
 	}
-	if free := o.w.now - p.free; free > limit && (r.addr != p.n.addr || r.owner.Node != p.n.name) && !o.excused(p.n, r) && o.w.waits() == 0 {
+	if free := o.w.now - p.free; free > limit && (r.addr != p.n.addr || r.owner.Node != p.n.name) && !o.excused(p.n, r) &&
+		o.w.waits() == 0 {
 		o.violated(2, "%s publishes by itself, and has not done so in %v with every right to it", p.n.name, free)
 	}
 }
@@ -581,9 +605,11 @@ func (o *oracle) entitled(n *node) bool {
 	case peer.unclean || peer.role == "Promoted" || peer.skipped || peer.twin:
 	case !peer.online && w.noHistory != 0:
 	case !peer.online && (n.untold > peer.lost || n.blurred):
-	case peer.left && (n.daemon != nil && n.daemon.gone || n.daemon == nil && n.keptGone): // nothing told it of the demotion before
+	// nothing told it of the demotion before
+	case peer.left && (n.daemon != nil && n.daemon.gone || n.daemon == nil && n.keptGone):
 	case z.of(n.key()).edited && n.daemon != nil && n.daemon.throttled > 0: // it gives way to the writes of others
-	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds || w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:
+	case w.now < n.crmFails || w.now < n.crmCrawls || n.crmTakes > time.Second || w.now < n.streamEnds ||
+		w.now < n.streamHangs || w.now < n.paused && w.now >= n.pausedAt:
 	case z.fault != "" && z.fault != "behind" && z.fault != "new words" || z.flying[1-n.i] > 0:
 	case w.s.Writable && n.postgres() != "writable":
 	default:
@@ -594,9 +620,9 @@ func (o *oracle) entitled(n *node) bool {
 
 // excused reports whether the record is another's by right, as far as this node can know: strangers have left what no
 // agent may overwrite; they have changed the claim of this promotion, or once more what was just mended; too many
-// foreign claims were read; both nodes were promoted at once, and the other's claim is the later one; the history
-// that names this promotion was erased before anybody looked; or its own claim has arrived with an address that it no longer has,
-// after it read what a stranger had left, and it checks the record only now and then.
+// foreign claims were read; both nodes were promoted at once, and the other's claim is the later one; the history that
+// names this promotion was erased before anybody looked; or its own claim has arrived with an address that it no longer
+// has, after it read what a stranger had left, and it checks the record only now and then.
 func (o *oracle) excused(n *node, r *record) bool {
 	mine := o.mine[n.i][n.key()]
 	published := mine.during == n.promotions
@@ -611,7 +637,8 @@ func (o *oracle) excused(n *node, r *record) bool {
 	case n.rivals.during == n.promotions && (n.rivals.count > races || n.rivals.strange):
 	case o.apart(n) && r.owner.Node == n.other().name && (published || n.other().since > n.since):
 	case o.erased[n.i] == n.promotions && !published:
-	case r.owner.Node == n.name && r.strayed != 0 && o.w.now-r.strayed < Checked && n.daemon != nil && n.daemon.d.Snapshot().State.Drift():
+	case r.owner.Node == n.name && r.strayed != 0 && o.w.now-r.strayed < Checked && n.daemon != nil &&
+		n.daemon.d.Snapshot().State.Drift():
 	default:
 		return false
 	}
@@ -686,6 +713,8 @@ func (o *oracle) judgeJournal(n *node, lines *bufio.Scanner) {
 
 // phaseOrder lists which phase cannot be without an earlier one.
 var phaseOrder = [][2]string{
-	{"fence_requested", "fenced"}, {"promoted", "mounted"}, {"promoted", "pg_started"}, {"pg_started", "writable"}, {"promoted", "dns_accepted"},
-	{"dns_accepted", "dns_insync"}, {"dns_accepted", "dns_observed"}, {"writable", "complete"}, {"dns_observed", "complete"},
+	{"fence_requested", "fenced"}, {"promoted", "mounted"}, {"promoted", "pg_started"}, {"pg_started", "writable"},
+	{"promoted", "dns_accepted"},
+	{"dns_accepted", "dns_insync"}, {"dns_accepted", "dns_observed"}, {"writable", "complete"},
+	{"dns_observed", "complete"},
 }

@@ -45,21 +45,23 @@ type proc struct {
 
 // memory is what a process was told: what the oracle judges it by.
 type memory struct {
-	born      time.Duration
-	looked    time.Duration // by the node's clock: when its last good look began
-	sight     time.Duration // when that began
-	met       time.Duration // and when the first one did
-	shown     int           // the promotion of its own that this look showed
-	heard     time.Duration // when the events2 stream last said something
-	said      drbd.Report   // what that was
-	demoted   time.Duration // since when DRBD, connected, has called the other node Secondary; -1: it does not
-	primary   time.Duration // when DRBD last began to show the other node connected and Primary
-	vague     bool          // the other node may have come back since it last saw the history
-	away      bool          // it was in the last look
-	relinked  time.Duration // and when it may have, for a new stream shows it
-	saw       time.Duration // when the last look began that showed the other node promoted and well; -1: the last one did not
-	blank     bool          // it could not read its journal
-	lost      bool          // the other node was promoted and well in one look, and gone in the next, or the journal says so
+	born     time.Duration
+	looked   time.Duration // by the node's clock: when its last good look began
+	sight    time.Duration // when that began
+	met      time.Duration // and when the first one did
+	shown    int           // the promotion of its own that this look showed
+	heard    time.Duration // when the events2 stream last said something
+	said     drbd.Report   // what that was
+	demoted  time.Duration // since when DRBD, connected, has called the other node Secondary; -1: it does not
+	primary  time.Duration // when DRBD last began to show the other node connected and Primary
+	vague    bool          // the other node may have come back since it last saw the history
+	away     bool          // it was in the last look
+	relinked time.Duration // and when it may have, for a new stream shows it
+	// when the last look began that showed the other node promoted and well; -1: the last one did not
+	saw   time.Duration
+	blank bool // it could not read its journal
+	// the other node was promoted and well in one look, and gone in the next, or the journal says so
+	lost      bool
 	lostAt    time.Duration
 	gone      bool          // and, for all that it was shown, has not been back
 	unfenced  bool          // and nobody had fenced it in the last look
@@ -85,14 +87,16 @@ var errDead = errors.New("the process has died")
 func (n *node) spawn(once bool) {
 	w := n.w
 	p := &proc{w: w, n: n, once: once, is: n.deed(""), free: w.now}
-	p.memory = memory{born: w.now, latest: n.rivals.last, demoted: -1, saw: -1, mended: -time.Hour, told: map[deed]time.Duration{}, quiet: map[deed]bool{}, fenced: map[crm.FenceEvent]time.Duration{}}
+	p.memory = memory{born: w.now, latest: n.rivals.last, demoted: -1, saw: -1, mended: -time.Hour,
+		told: map[deed]time.Duration{}, quiet: map[deed]bool{}, fenced: map[crm.FenceEvent]time.Duration{}}
 	w.oracle.remembers(p)
 	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{p}}
 	if w.s.View && !once {
 		src.Client = client{p}
 	}
 	d, err := agent.NewDriver(agent.Options{Config: n.cfg, Version: "sim", Logger: w.logger(n)},
-		agent.Simulation{Clock: clock{n}, Boot: n.bootID(), Sources: src, Once: once, Start: p.start, Notify: n.notifier(p), Membership: w.membership()})
+		agent.Simulation{Clock: clock{n}, Boot: n.bootID(), Sources: src, Once: once, Start: p.start, Notify: n.notifier(p),
+			Membership: w.membership()})
 	if err != nil {
 		panic(err) // the state directory is ours: a fault of the simulator
 	}

@@ -27,8 +27,8 @@ import (
 //	stalling 900              and stands still at one of 900
 //	+30s power off pg-1       and so on: see Steps
 //
-// The name primary stands for the node that is promoted at that time, standby for the other. An order that makes no sense at its time is
-// passed over.
+// The name primary stands for the node that is promoted at that time, standby for the other. An order that makes no
+// sense at its time is passed over.
 type Scenario struct {
 	Seed                    uint64
 	Fencing, Writable, View bool
@@ -55,7 +55,8 @@ func (s *Scenario) String() string {
 		text string
 	}{
 		{!s.Fencing, "fencing disabled"}, {s.Writable, "publish_on writable"}, {s.View, "client view"},
-		{s.StaysOff, "fencing leaves off"}, {s.Token > 0, fmt.Sprintf("token %v", s.Token)}, {s.Third != "", "third " + s.Third},
+		{s.StaysOff, "fencing leaves off"}, {s.Token > 0, fmt.Sprintf("token %v", s.Token)},
+		{s.Third != "", "third " + s.Third},
 		{s.Quorum != "", "quorum " + s.Quorum}, {s.Volumes > 0, fmt.Sprintf("volumes %d", s.Volumes)}, {s.DRBD84, "drbd 8.4"},
 		{s.Deadly > 0, fmt.Sprintf("deadly %d", s.Deadly)}, {s.Stalling > 0, fmt.Sprintf("stalling %d", s.Stalling)},
 	} {
@@ -166,11 +167,12 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 		}
 	},
 	// The fence device.
-	"fencing works":         func(w *world, _ *node, _ time.Duration) { w.fence = "" },
-	"fencing slow":          func(w *world, _ *node, _ time.Duration) { w.fence = "slow" },
-	"fencing fails":         func(w *world, _ *node, _ time.Duration) { w.fence = "fails" },
-	"fencing lies":          func(w *world, _ *node, _ time.Duration) { w.fence = "lies" },
-	"fencing skips":         func(w *world, _ *node, _ time.Duration) { w.fence = "skips" }, // lost nodes count as clean without it
+	"fencing works": func(w *world, _ *node, _ time.Duration) { w.fence = "" },
+	"fencing slow":  func(w *world, _ *node, _ time.Duration) { w.fence = "slow" },
+	"fencing fails": func(w *world, _ *node, _ time.Duration) { w.fence = "fails" },
+	"fencing lies":  func(w *world, _ *node, _ time.Duration) { w.fence = "lies" },
+	// lost nodes count as clean without it
+	"fencing skips":         func(w *world, _ *node, _ time.Duration) { w.fence = "skips" },
 	"fence history cleaned": func(w *world, _ *node, _ time.Duration) { w.history(nil) },
 	"fence history returns": func(w *world, _ *node, _ time.Duration) {
 		events := slices.Clone(w.allFences)

@@ -18,7 +18,8 @@ func Shrink(s *Scenario) *Scenario {
 		}
 	}
 	for _, change := range []func(*Scenario){
-		func(s *Scenario) { s.Deadly = 0 }, func(s *Scenario) { s.Stalling = 0 }, func(s *Scenario) { s.View = false }, func(s *Scenario) { s.Writable = false },
+		func(s *Scenario) { s.Deadly = 0 }, func(s *Scenario) { s.Stalling = 0 },
+		func(s *Scenario) { s.View = false }, func(s *Scenario) { s.Writable = false },
 	} {
 		try := small
 		if change(&try); fails(&try) {

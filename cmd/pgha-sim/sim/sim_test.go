@@ -20,9 +20,9 @@ import (
 // seeds is small, so that `go test ./...` stays quick; `make sim` runs as many as one has time for.
 var seeds = flag.Int("seeds", 40, "random scenarios to run")
 
-// TestScenarios runs what is kept in testdata: scenarios that once were wrong, and those that docs/safety.md leans on. Each says in its
-// comment what to look at. Whatever is changed changes how long everything takes, and what a seed means: so each runs with some seeds, one
-// of which has to tell the story.
+// TestScenarios runs what is kept in testdata: scenarios that violated an invariant, and those that docs/safety.md
+// leans on. Each says in its comment what to look at. Whatever is changed changes how long everything takes, and what a
+// seed means: so each runs with some seeds, one of which has to tell the story.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -49,7 +49,8 @@ func TestScenarios(t *testing.T) {
 				s.Seed++
 			}
 			for line := range strings.Lines(string(text)) {
-				if want, is := strings.CutPrefix(line, "# tells: "); is && !strings.Contains(stories.String(), strings.TrimSpace(want)) {
+				if want, is := strings.CutPrefix(line, "# tells: "); is &&
+					!strings.Contains(stories.String(), strings.TrimSpace(want)) {
 					t.Errorf("no story tells %q:\n%s", strings.TrimSpace(want), stories.String())
 				}
 			}
@@ -105,7 +106,8 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestTheOracleSees tells the oracle of each wrong deed directly: a judge that never condemns would make every simulation a success.
+// TestTheOracleSees tells the oracle of each wrong deed directly: a judge that never condemns would make every
+// simulation a success.
 func TestTheOracleSees(t *testing.T) {
 	for name, c := range map[string]struct {
 		deed func(w *world, p *proc)
@@ -118,18 +120,31 @@ func TestTheOracleSees(t *testing.T) {
 			p.looked, p.heard = p.n.clock(), p.n.clock()
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 1"},
-		"a write in maintenance": {func(w *world, p *proc) { p.n.cib.maintenance = true; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
-		"a write while paused":   {func(w *world, p *proc) { p.n.paused = w.now + time.Minute; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
+		"a write in maintenance": {func(w *world, p *proc) {
+			p.n.cib.maintenance = true
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
+		"a write while paused": {func(w *world, p *proc) {
+			p.n.paused = w.now + time.Minute
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
 		"a write by itself that a daemon's pause ends": {func(w *world, p *proc) {
 			p.once, p.n.pauseFile = true, p.n.wall().Add(time.Minute)
 			w.now += time.Second
 			p.looked, p.heard = p.n.clock(), p.n.clock()
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 6"},
-		"a write on an old look":       {func(w *world, p *proc) { p.looked -= LookAge + 1; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
-		"a write on a dead stream":     {func(w *world, p *proc) { p.said.Live = false; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
-		"a write with an unclean peer": {func(w *world, p *proc) { p.n.cib.n[1].unclean = true; w.oracle.sends(p, claim(p.n, "c1")) }, "invariant 6"},
-		"a claim made three times":     {func(w *world, p *proc) { claims(w, p.n, "c1", "c1", "c1") }, "invariant 3"},
+		"a write on an old look": {func(w *world, p *proc) {
+			p.looked -= LookAge + 1
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
+		"a write on a dead stream": {func(w *world, p *proc) { p.said.Live = false; w.oracle.sends(p, claim(p.n, "c1")) },
+			"invariant 6"},
+		"a write with an unclean peer": {func(w *world, p *proc) {
+			p.n.cib.n[1].unclean = true
+			w.oracle.sends(p, claim(p.n, "c1"))
+		}, "invariant 6"},
+		"a claim made three times": {func(w *world, p *proc) { claims(w, p.n, "c1", "c1", "c1") }, "invariant 3"},
 		"a claim sent again, unknown": {func(w *world, p *proc) {
 			claims(w, p.n, "c1")
 			w.oracle.sends(p, claim(p.n, "c1"))
@@ -525,11 +540,13 @@ func claim(n *node, name string) deed { return n.deed(name) }
 
 func claims(w *world, n *node, names ...string) {
 	for i, name := range names {
-		w.oracle.accepts(n, claim(n, name), route53.Owner{Epoch: uint64(i + 1), Node: n.name, Claim: name}, n.promotions, false)
+		w.oracle.accepts(n, claim(n, name), route53.Owner{Epoch: uint64(i + 1), Node: n.name, Claim: name}, n.promotions,
+			false)
 	}
 }
 
-// unfenced makes the other node one that was promoted, as a look of p has shown, and is gone without a fencing. DRBD has called it demoted then.
+// unfenced makes the other node one that was promoted, as a look of p has shown, and is gone without a fencing. DRBD
+// has called it demoted then.
 func unfenced(w *world, p *proc, demoted time.Duration) {
 	o := p.n.other()
 	o.lostPromoted, p.demoted = true, demoted
@@ -538,7 +555,8 @@ func unfenced(w *world, p *proc, demoted time.Duration) {
 	w.oracle.looks(p, w.now, p.n.cib.n[o.i], false)
 }
 
-// leaves shows p that the other node is promoted, and that it has left the cluster in good order. DRBD called it demoted then, or never.
+// leaves shows p that the other node is promoted, and that it has left the cluster in good order. DRBD called it
+// demoted then, or never.
 func leaves(w *world, p *proc, demoted time.Duration) {
 	p.demoted = demoted
 	w.oracle.looks(p, w.now, member{online: true, role: crm.RolePromoted}, false)
@@ -555,7 +573,8 @@ func gives(w *world, p *proc) {
 	w.oracle.gaveUp(once)
 }
 
-// claimed lets the record stay, for longer than Prompt, on the claim of a promotion of the other node that began after one minute.
+// claimed lets the record stay, for longer than Prompt, on the claim of a promotion of the other node that began after
+// one minute.
 func claimed(w *world, p *proc) {
 	r := w.zone.of(p.n.key())
 	r.usual, r.since, r.settled, p.seen = true, time.Minute, time.Minute+time.Second, 3*time.Minute
@@ -625,10 +644,13 @@ func calls(w *world, n *node, times int) {
 func TestTheOracleReadsJournals(t *testing.T) {
 	line := func(episode string) string { return `00000000 {"boot":"b","episode":` + episode + "}\n" }
 	for name, c := range map[string]struct{ journal, want string }{
-		"in order":             {line(`{"id":1,"start":5,"phases":{"promoted":5}}`) + line(`{"id":1,"outcome":"demoted","start":5,"phases":{"promoted":5}}`) + line(`{"id":2,"start":9}`), ""},
-		"never ended":          {line(`{"id":1,"start":5}`) + line(`{"id":2,"start":9}`), "has no end"},
-		"of two boots":         {line(`{"id":1,"start":5}`) + strings.Replace(line(`{"id":1,"start":5,"outcome":"lost"}`), `"b"`, `"c"`, 1), "boot"},
-		"ended twice":          {line(`{"id":1,"start":5,"outcome":"demoted"}`) + line(`{"id":1,"start":5,"outcome":"complete"}`), "ended as"},
+		"in order": {line(`{"id":1,"start":5,"phases":{"promoted":5}}`) +
+			line(`{"id":1,"outcome":"demoted","start":5,"phases":{"promoted":5}}`) + line(`{"id":2,"start":9}`), ""},
+		"never ended": {line(`{"id":1,"start":5}`) + line(`{"id":2,"start":9}`), "has no end"},
+		"of two boots": {line(`{"id":1,"start":5}`) +
+			strings.Replace(line(`{"id":1,"start":5,"outcome":"lost"}`), `"b"`, `"c"`, 1), "boot"},
+		"ended twice": {line(`{"id":1,"start":5,"outcome":"demoted"}`) +
+			line(`{"id":1,"start":5,"outcome":"complete"}`), "ended as"},
 		"one is missing":       {line(`{"id":1,"start":5,"outcome":"demoted"}`) + line(`{"id":3,"start":5}`), "follows"},
 		"before its beginning": {line(`{"id":1,"start":5,"phases":{"promoted":4}}`), "began at"},
 		"mounted, unpromoted":  {line(`{"id":1,"start":5,"phases":{"mounted":7}}`), "mounted"},

@@ -1,6 +1,7 @@
-// Package sim runs the agents of a two-node cluster in virtual time against a model of everything around them: Pacemaker, DRBD, PostgreSQL,
-// Route 53, clocks, and what can go wrong with each. The agents are the real ones: loop, core, guard, facts, journal. A simple oracle, which
-// knows the model's truth and not the agents' mind, judges what they do.
+// Package sim runs the agents of a two-node cluster in virtual time against a model of everything around them:
+// Pacemaker, DRBD, PostgreSQL, Route 53, clocks, and what can go wrong with each. The agents are the real ones: loop,
+// core, guard, facts, journal. A simple oracle, which knows the model's truth and not the agents' mind, judges what
+// they do.
 package sim
 
 import (
@@ -126,8 +127,8 @@ func (w *world) allWell() {
 	w.zone.pending = 5 * time.Second
 }
 
-// membership is Corosync's token and consensus timeout: sooner it does not go on without a node. slowest is when it has done so at the latest,
-// or a node that is back has noticed that it was away.
+// membership is Corosync's token and consensus timeout: sooner it does not go on without a node. slowest is when it has
+// done so at the latest, or a node that is back has noticed that it was away.
 func (w *world) membership() time.Duration { return cmp.Or(w.s.Token*22/10, Membership) }
 
 func (w *world) slowest() time.Duration { return max(Slowest, w.membership()+3*time.Second) }
@@ -300,8 +301,10 @@ func (w *world) forge(n *node) {
 			return
 		}
 		a := crm.Alert{
-			Kind: pick(w.rng, crm.AlertResource, crm.AlertNode, crm.AlertFencing, "nonsense"), Task: pick(w.rng, "promote", "demote", "off"),
-			Node: pick(w.rng, "pg-1", "pg-2", "pg-3"), Resource: primitive, Desc: pick(w.rng, "lost", "member", "ok"), Sequence: w.rng.IntN(1 << 30),
+			Kind: pick(w.rng, crm.AlertResource, crm.AlertNode, crm.AlertFencing, "nonsense"),
+			Task: pick(w.rng, "promote", "demote", "off"),
+			Node: pick(w.rng, "pg-1", "pg-2", "pg-3"), Resource: primitive, Desc: pick(w.rng, "lost", "member", "ok"),
+			Sequence: w.rng.IntN(1 << 30),
 		}
 		p.tell(w.between(0, 20*time.Second), func() { p.d.Alert(a) })
 	}

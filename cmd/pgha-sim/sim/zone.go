@@ -28,7 +28,8 @@ func builder(k key) *route53.Client {
 	if c, ok := builders.Load(k); ok {
 		return c.(*route53.Client)
 	}
-	c, err := route53.New(context.Background(), route53.Options{ZoneID: k.zone, Name: k.name, TTL: recordTTL, Ownership: true, Region: "us-east-1"})
+	c, err := route53.New(context.Background(), route53.Options{ZoneID: k.zone, Name: k.name, TTL: recordTTL,
+		Ownership: true, Region: "us-east-1"})
 	if err != nil {
 		panic(err)
 	}
@@ -36,7 +37,8 @@ func builder(k key) *route53.Client {
 	return c
 }
 
-// zone is Route 53: the strict rules of route53test for what a batch does, and a network and a service that can go wrong.
+// zone is Route 53: the strict rules of route53test for what a batch does, and a network and a service that can go
+// wrong.
 type zone struct {
 	w       *world
 	sets    map[string]*route53test.Zone
@@ -77,8 +79,10 @@ type state struct {
 }
 
 func newZone(w *world) *zone {
-	sets := map[string]*route53test.Zone{"Z1SIM": route53test.NewZone("pgha.internal"), "Z2SIM": route53test.NewZone("pgha.internal")}
-	return &zone{w: w, sets: sets, records: map[key]*record{}, pending: 5 * time.Second, insync: map[string]time.Duration{}}
+	sets := map[string]*route53test.Zone{"Z1SIM": route53test.NewZone("pgha.internal"),
+		"Z2SIM": route53test.NewZone("pgha.internal")}
+	return &zone{w: w, sets: sets, records: map[key]*record{}, pending: 5 * time.Second,
+		insync: map[string]time.Duration{}}
 }
 
 func (z *zone) of(k key) *record {
@@ -109,7 +113,8 @@ func fail(op string, reason route53.Reason, sent bool) error {
 	return &route53.Error{Op: op, Reason: reason, Sent: sent, Err: errors.New(string(reason))}
 }
 
-// call is the way of one request: to the API, where serve runs, and back. guard is asked right before the first byte, and sends told of it.
+// call is the way of one request: to the API, where serve runs, and back. guard is asked right before the first byte,
+// and sends told of it.
 func (a api) call(ctx context.Context, op, id string, guard func() error, sends func(), serve func() error) error {
 	w, p := a.p.w, a.p
 	z := w.zone
@@ -120,7 +125,8 @@ func (a api) call(ctx context.Context, op, id string, guard func() error, sends 
 	switch {
 	case ctx.Err() != nil:
 		return fail(op, route53.ReasonOther, false)
-	case w.now-began >= attemptTimeout && w.rng.IntN(2) == 0: // the sender and the timer of its timeout wake together: either may be first
+	// the sender and the timer of its timeout wake together: either may be first
+	case w.now-began >= attemptTimeout && w.rng.IntN(2) == 0:
 		return fail(op, route53.ReasonTimeout, false)
 	case z.fault == "expired" && w.rng.IntN(100) < z.percent:
 		return fail(op, route53.ReasonCredentials, false)
@@ -246,7 +252,8 @@ func (a api) Write(ctx context.Context, write route53.Write) (string, error) {
 		s := c.ResourceRecordSet
 		changes[i] = route53test.Change{
 			Action: string(c.Action),
-			Set:    route53test.Simple(aws.ToString(s.Name), string(s.Type), aws.ToInt64(s.TTL), aws.ToString(s.ResourceRecords[0].Value)),
+			Set: route53test.Simple(aws.ToString(s.Name), string(s.Type), aws.ToInt64(s.TTL),
+				aws.ToString(s.ResourceRecords[0].Value)),
 		}
 	}
 	var id string
@@ -316,7 +323,8 @@ func (z *zone) changed(k key) string {
 }
 
 // change makes a batch or refuses it.
-func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends bool, changes []route53test.Change) (string, error) {
+func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends bool,
+	changes []route53test.Change) (string, error) {
 	w, n := z.w, p.n
 	if messages := z.sets[d.key.zone].Change(changes); messages != nil {
 		if z.fault == "new words" {
