@@ -394,6 +394,34 @@ exists -
 	}
 }
 
+// More split brains of one connection than are told apart: those above the bound stand for each volume.
+func TestSplitBrainsAboveTheBound(t *testing.T) {
+	var dump, calls, same, ends, gone strings.Builder
+	dump.WriteString("exists resource name:pg\nexists connection name:pg peer-node-id:1 connection:Connected\n")
+	for i := range maxLatches + 1 {
+		of := fmt.Sprintf("name:pg peer-node-id:1 volume:%d", i)
+		fmt.Fprintf(&dump, "exists peer-device %s replication:Off\n", of)
+		fmt.Fprintf(&calls, "call helper %s helper:split-brain\n", of)
+		if i < maxLatches {
+			fmt.Fprintf(&same, "change peer-device %s replication:Off\n", of)
+			fmt.Fprintf(&ends, "change peer-device %s replication:SyncTarget\n", of)
+			fmt.Fprintf(&gone, "destroy peer-device %s\n", of)
+		}
+	}
+	dump.WriteString("exists -\n")
+	for then, want := range map[string]SplitBrain{
+		"":            SplitBrainLatched,
+		same.String(): SplitBrainLatched,
+		ends.String(): SplitBrainNone,
+		gone.String(): SplitBrainLatched, // the one above the bound
+	} {
+		s := folder(t, dump.String()+calls.String()+then).Status(time.Unix(0, 0))
+		if got := s.Resources[0].Connections[0].SplitBrain; got != want {
+			t.Errorf("%s, want %s after %.60q", got, want, then)
+		}
+	}
+}
+
 // Quorum, and what identifies a peer, as each version prints them: 8.4 prints no quorum and no client, and one name for
 // whatever peer. The last is a tiebreaker without a disk. DRBD prints quorum:yes when quorum is off.
 func TestQuorumAndPeers(t *testing.T) {
