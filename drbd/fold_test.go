@@ -614,7 +614,7 @@ func TestStatusJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ParseStatusJSON(b)
+	s, err := parseStatusJSON(b)
 	if err != nil || len(s.Resources) != 1 {
 		t.Fatal(err)
 	}
@@ -626,11 +626,11 @@ func TestStatusJSON(t *testing.T) {
 		t.Errorf("%+v %+v", p, p.Stats)
 	}
 	for _, bad := range []string{"", "{}", "[{}]", "[1]", "[] []", `[{"name":""}]`, `[{"name":"x","devices":[{"volume":"y"}]`} {
-		if s, err := ParseStatusJSON([]byte(bad)); err == nil || s.Resources != nil {
+		if s, err := parseStatusJSON([]byte(bad)); err == nil || s.Resources != nil {
 			t.Errorf("%q: %v %v", bad, s, err)
 		}
 	}
-	s, err = ParseStatusJSON([]byte(`[{"name":"r","suspended":true,"connections":[{"name":"p","ap-in-flight":18446744073709551608,"peer_devices":[{"volume":0,"estimated-seconds-to-finish":987654321}]}]}]`))
+	s, err = parseStatusJSON([]byte(`[{"name":"r","suspended":true,"connections":[{"name":"p","ap-in-flight":18446744073709551608,"peer_devices":[{"volume":0,"estimated-seconds-to-finish":987654321}]}]}]`))
 	if err != nil || s.Resources[0].Connections[0].APInFlightBytes != 0 || s.Resources[0].Connections[0].Volumes[0].ETA >= 0 || len(s.Resources[0].Suspended) != 1 {
 		t.Errorf("%+v %v", s, err)
 	}
