@@ -2,8 +2,6 @@ package drbd
 
 import (
 	"bytes"
-	"cmp"
-	"slices"
 	"time"
 )
 
@@ -122,20 +120,25 @@ func (a *apply) perConnection(r *resource, c *connection) {
 		if c.State == "StandAlone" && a.ev.Verb == VerbExists && a.f.next != nil {
 			a.note(set(&c.suspected, true))
 		}
-		a.note(a.f.compared(r.Name, c))
+		a.note(a.f.latches.compared(r.Name, c))
 	case ObjectPeerDevice:
-		p := c.peer(a.volume)
+		p := c.peers.byKey[a.volume]
 		if p == nil {
 			if a.statistics {
 				return
 			}
-			p = &peerDevice{PeerDevice: PeerDevice{Volume: a.volume, Replication: unknownWord, PeerDisk: unknownWord,
-				Done: -1, RateBytesPerSec: -1, ETA: -1}, progress: progress{moved: a.now, toldDone: c.Name != onlyPeer}}
-			c.peers = insert(c.peers, p, func(x, y *peerDevice) int { return cmp.Compare(x.Volume, y.Volume) })
+			p = &peerDevice{
+				PeerDevice: PeerDevice{Volume: a.volume, Replication: unknownWord, PeerDisk: unknownWord,
+					Done: -1, RateBytesPerSec: -1, ETA: -1},
+				progress: progress{moved: a.now, toldDone: c.Name != onlyPeer},
+			}
+			c.peers.put(a.volume, p)
 			a.changed = true
 		}
+		before := p.replicates()
 		a.peerDevice(p)
-		a.note(a.f.compared(r.Name, c))
+		c.replicating += one(p.replicates()) - one(before)
+		a.note(a.f.latches.compared(r.Name, c))
 	case ObjectPath:
 		a.path(c)
 	}
@@ -147,9 +150,11 @@ func (a *apply) note(changed bool) {
 	}
 }
 
-func insert[T any](list []T, v T, order func(a, b T) int) []T {
-	at, _ := slices.BinarySearchFunc(list, v, order)
-	return slices.Insert(list, at, v)
+func one(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // onlyPeer is what drbdsetup of 8.4 calls the only peer there is. It leaves the name out in a dump of a connection that
@@ -167,23 +172,24 @@ func (a *apply) connection(r *resource) *connection {
 		if name == "" && a.node <= 0 {
 			name = onlyPeer
 		}
-		c = &connection{Connection: Connection{PeerNodeID: a.node, Name: name, State: unknownWord, PeerRole: RoleUnknown}}
-		r.conns = insert(r.conns, c, compareConnections)
+		c = &connection{Connection: Connection{
+			PeerNodeID: a.node, Name: name, State: unknownWord, PeerRole: RoleUnknown,
+		}}
+		r.addConnection(c)
 		a.changed = true
 	}
-	if len(a.conn) > 0 && !a.statistics {
-		a.text(&c.Name, a.conn)
+	if len(a.conn) > 0 && !a.statistics && c.Name != string(a.conn) {
+		c.Name = string(a.conn)
+		r.addConnection(c)
+		a.changed = true
 	}
 	if a.node >= 0 && c.PeerNodeID != a.node {
+		r.conns.remove(c.key())
 		c.PeerNodeID = a.node
-		slices.SortStableFunc(r.conns, compareConnections)
+		r.addConnection(c)
 		a.changed = true
 	}
 	return c
-}
-
-func compareConnections(x, y *connection) int {
-	return cmp.Or(cmp.Compare(x.PeerNodeID, y.PeerNodeID), cmp.Compare(x.Name, y.Name))
 }
 
 func (a *apply) resource(r *resource) {
@@ -215,11 +221,12 @@ func (a *apply) device(r *resource) {
 			return
 		}
 		d = &Device{Volume: a.volume, Minor: -1, Disk: unknownWord}
-		r.devices = insert(r.devices, d, func(x, y *Device) int { return cmp.Compare(x.Volume, y.Volume) })
+		r.devices.put(a.volume, d)
 		a.changed = true
 	}
-	if a.minor >= 0 && !a.statistics {
-		a.note(set(&d.Minor, a.minor))
+	if a.minor >= 0 && !a.statistics && set(&d.Minor, a.minor) {
+		r.minors.add(d.Minor, d.Volume)
+		a.changed = true
 	}
 	for _, fd := range a.ev.Fields {
 		switch {
@@ -294,12 +301,10 @@ func (a *apply) path(c *connection) {
 	if a.statistics {
 		return
 	}
-	p := c.path(a.local, a.peer)
+	p := c.paths.byKey[pathKey{string(a.local), string(a.peer)}]
 	if p == nil {
-		c.Paths = insert(c.Paths, Path{Local: string(a.local), Peer: string(a.peer)}, func(x, y Path) int {
-			return cmp.Or(cmp.Compare(x.Local, y.Local), cmp.Compare(x.Peer, y.Peer))
-		})
-		p = c.path(a.local, a.peer)
+		p = &Path{Local: string(a.local), Peer: string(a.peer)}
+		c.paths.put(pathKey{p.Local, p.Peer}, p)
 		a.changed = true
 	}
 	for _, fd := range a.ev.Fields {
@@ -307,15 +312,6 @@ func (a *apply) path(c *connection) {
 			a.tri(&p.Established, fd.Value)
 		}
 	}
-}
-
-func (c *connection) path(local, peer []byte) *Path {
-	for i := range c.Paths {
-		if c.Paths[i].Local == string(local) && c.Paths[i].Peer == string(peer) {
-			return &c.Paths[i]
-		}
-	}
-	return nil
 }
 
 func (a *apply) destroy() {
@@ -329,9 +325,10 @@ func (a *apply) destroy() {
 		return
 	}
 	if a.ev.Object == ObjectDevice {
-		d := r.device(a.volume, a.minor)
-		r.devices = slices.DeleteFunc(r.devices, func(x *Device) bool { return x == d })
-		a.note(d != nil)
+		if d := r.device(a.volume, a.minor); d != nil {
+			r.devices.remove(d.Volume)
+			a.changed = true
+		}
 		return
 	}
 	c := r.connection(a.node, a.conn)
@@ -340,18 +337,16 @@ func (a *apply) destroy() {
 	}
 	switch a.ev.Object {
 	case ObjectConnection:
-		r.conns = slices.DeleteFunc(r.conns, func(x *connection) bool { return x == c })
+		r.conns.remove(c.key())
 		a.changed = true
 	case ObjectPeerDevice:
-		p := c.peer(a.volume)
-		c.peers = slices.DeleteFunc(c.peers, func(x *peerDevice) bool { return x == p })
-		a.note(p != nil)
+		if p := c.peers.byKey[a.volume]; p != nil {
+			c.replicating -= one(p.replicates())
+			c.peers.remove(a.volume)
+			a.changed = true
+		}
 	case ObjectPath:
-		n := len(c.Paths)
-		c.Paths = slices.DeleteFunc(c.Paths, func(p Path) bool {
-			return p.Local == string(a.local) && p.Peer == string(a.peer)
-		})
-		a.note(len(c.Paths) != n)
+		a.note(c.paths.remove(pathKey{string(a.local), string(a.peer)}))
 	}
 }
 
@@ -364,7 +359,7 @@ func (a *apply) rename() {
 	delete(a.s.resources, from)
 	r.Name = to
 	a.s.resources[to] = r
-	a.f.renamed(from, to)
+	a.f.latches.rename(from, to)
 	a.changed = true
 }
 

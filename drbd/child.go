@@ -16,6 +16,9 @@ import (
 
 var errStuck = errors.New("drbdsetup cannot be killed (uninterruptible sleep?)")
 
+// maxOutput bounds what is read of a short-lived drbdsetup, in bytes.
+const maxOutput = 16 << 20
+
 // child is one drbdsetup process. Its pipes are ours and not exec's, so that Wait does not cut off what the process
 // wrote last.
 type child struct {

@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
 // maxConfig bounds a configuration in bytes; a resource takes about one KiB.
 const maxConfig = 4 << 20
 
-// Config is what one resource's configuration says, as `drbdsetup show` prints the running one (versions 8.4 and 9 differ in where things
-// stand) or `drbdadm dump` that of the files. What is not printed has DRBD's default.
+// Config is what one resource's configuration says, as `drbdsetup show` prints the running one (versions 8.4 and 9
+// differ in where things stand) or `drbdadm dump` that of the files. What is not printed has DRBD's default.
 type Config struct {
 	Name         string
 	Protocol     string            // A, B or C; "C" by default
@@ -34,7 +33,10 @@ func ParseConfig(text []byte, resource string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse drbd configuration: %w", err)
 	}
-	c := &Config{Name: resource, Protocol: "C", Fencing: "dont-care", Handlers: map[string]string{}}
+	c := &configReader{
+		Config: Config{Name: resource, Protocol: "C", Fencing: "dont-care", Handlers: map[string]string{}},
+		seen:   map[string]bool{},
+	}
 	found := false
 	// What stands in common holds for every resource that does not say otherwise.
 	for _, pass := range []string{"common", "resource"} {
@@ -48,11 +50,27 @@ func ParseConfig(text []byte, resource string) (*Config, error) {
 	if !found {
 		return nil, fmt.Errorf("parse drbd configuration: there is no resource %q", resource)
 	}
-	return c, nil
+	return &c.Config, nil
+}
+
+// configReader fills a Config, in which each device and address stands once.
+type configReader struct {
+	Config
+	seen map[string]bool
+}
+
+// first reports whether the text is new of its kind.
+func (c *configReader) first(kind, text string) bool {
+	kind += " " + text
+	if c.seen[kind] {
+		return false
+	}
+	c.seen[kind] = true
+	return true
 }
 
 // read takes over a section and what is in it; in is the keyword of the section around a statement.
-func (c *Config) read(s section, in string) {
+func (c *configReader) read(s section, in string) {
 	for _, words := range s.statements {
 		key, value := words[0], words[1:]
 		last := ""
@@ -80,7 +98,7 @@ func (c *Config) read(s section, in string) {
 }
 
 // addDevice takes `minor 0` and `/dev/drbd0 minor 0`.
-func (c *Config) addDevice(value []string) {
+func (c *configReader) addDevice(value []string) {
 	if len(value) == 0 {
 		return
 	}
@@ -88,20 +106,20 @@ func (c *Config) addDevice(value []string) {
 	if dev == "minor" && len(value) == 2 {
 		dev = "/dev/drbd" + value[1]
 	}
-	if !slices.Contains(c.Devices, dev) {
+	if c.first("device", dev) {
 		c.Devices = append(c.Devices, dev)
 	}
 }
 
-func (c *Config) addAddress(text string, peer bool) {
+func (c *configReader) addAddress(text string, peer bool) {
 	a, err := netip.ParseAddrPort(text)
 	if err != nil {
 		return // a family that is not ours (sdp, ssocks)
 	}
-	if !slices.Contains(c.Addresses, a) {
+	if c.first("address", a.String()) {
 		c.Addresses = append(c.Addresses, a)
 	}
-	if peer && !slices.Contains(c.Peers, a) {
+	if peer && c.first("peer", a.String()) {
 		c.Peers = append(c.Peers, a)
 	}
 }
@@ -113,7 +131,8 @@ type section struct {
 	sections   []section
 }
 
-// configParser reads DRBD's configuration language: words end with white space, a semicolon or a brace; # begins a comment.
+// configParser reads DRBD's configuration language: words end with white space, a semicolon or a brace; # begins a
+// comment.
 type configParser struct{ rest string }
 
 const maxNesting = 16

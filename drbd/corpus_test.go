@@ -130,7 +130,7 @@ func TestStatusJSONAgreesWithEventsOfTheSameMoment(t *testing.T) {
 		if len(bytes.TrimSpace(b)) == 0 {
 			continue
 		}
-		got, err := ParseStatusJSON(b)
+		got, err := parseStatusJSON(b)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
@@ -191,7 +191,7 @@ func TestStatusDocumentsOfOthersParse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := ParseStatusJSON(b)
+		s, err := parseStatusJSON(b)
 		show := strings.Contains(filepath.Base(path), "_show-")
 		if (err != nil) != show {
 			t.Errorf("%s: %v", path, err)

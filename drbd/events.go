@@ -197,23 +197,16 @@ func Parse(line []byte, reuse []Field) (Event, error) {
 			rest = rest[1:]
 			continue
 		}
-		colon := bytes.IndexByte(rest, ':')
-		if colon < 0 || bytes.IndexByte(rest[:colon], ' ') >= 0 {
-			var bare []byte
-			bare, rest = cut(rest)
-			ev.Fields = append(ev.Fields, Field{KeyUnknown, bare})
+		var word []byte
+		word, rest = cut(rest)
+		name, value, ok := bytes.Cut(word, []byte{':'})
+		if !ok {
+			ev.Fields = append(ev.Fields, Field{KeyUnknown, word})
 			continue
 		}
 		key := KeyIgnored
-		if i := keyWords.index(rest[:colon]); i < int(keyCount) {
+		if i := keyWords.index(name); i < int(keyCount) {
 			key = Key(i)
-		}
-		rest = rest[colon+1:]
-		value := rest
-		if end := bytes.IndexByte(rest, ' '); end >= 0 {
-			value, rest = rest[:end], rest[end+1:]
-		} else {
-			rest = nil
 		}
 		if diff && key >= KeyRole {
 			// We never pass --diff, but a recording somebody sends us may have been made with it.

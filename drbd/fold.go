@@ -32,26 +32,15 @@ type Folder struct {
 	next       *state // what is built before "exists -", nil when there is no dump under way
 	generation int
 	resync     bool
-	latches    map[latch]string // split brains, and replication then; outlive a stream, its connection and its resource
-	ev         Event            // the line at hand, here so that it needs no allocation
+	latches    latches // split brains; outlive a stream, its connection and its resource
+	ev         Event   // the line at hand, here so that it needs no allocation
 	snap       Status
 	snapOK     bool
 }
 
-// latch names the volume of a connection that the split-brain helper was called for. DRBD names both. An edited call
-// that names neither, and comes before its objects, leaves -1, which stands for each.
-type latch struct {
-	resource     string
-	peer, volume int
-}
-
-func (l latch) of(resource string, c *connection) bool {
-	return l.resource == resource && (l.peer < 0 || l.peer == c.PeerNodeID)
-}
-
 // NewFolder returns a Folder at the start of a stream.
 func NewFolder() *Folder {
-	f := &Folder{latches: map[latch]string{}}
+	f := &Folder{latches: latches{}}
 	f.NewStream()
 	return f
 }
@@ -178,221 +167,19 @@ func (f *Folder) stallAfter() time.Duration {
 	return StallAfter
 }
 
-// latchSplitBrain remembers a call of the split-brain helper.
-func (f *Folder) latchSplitBrain(r *resource, peer, volume int) {
-	known := false
-	for _, c := range r.conns {
-		for _, p := range c.peers {
-			if (peer < 0 || peer == c.PeerNodeID) && (volume < 0 || volume == p.Volume) {
-				f.latches[latch{r.Name, c.PeerNodeID, p.Volume}] = p.Replication
-				known = true
-			}
-		}
-	}
-	if !known {
-		f.latches[latch{r.Name, peer, volume}] = replicationOff
-	}
-}
-
-// compared ends what was known of a split brain on each volume of the connection that has a replication state which
-// follows a comparison of the data. Connected alone is no such sign: DRBD 8.4 and 9.0 say it before they compare,
-// later ones after it. Each of them compares while replication is Off, calls the helper, and then either leaves Off or
-// disconnects (drbd_receiver.c: receive_state, drbd_sync_handshake). Every known state but Off comes after that.
-//
-// A disk that is attached while connected is compared under Established, so that the state of the time of the call
-// says nothing (drbd_attach_handshake). It counts after the connection was down.
-//
-// The volume counts by itself: the news of one volume's state may come after the call for the next one.
-func (f *Folder) compared(resource string, c *connection) (changed bool) {
-	if len(f.latches) == 0 && !c.suspected {
-		return false
-	}
-	for _, p := range c.peers {
-		off := c.State != "Connected" || p.Replication == replicationOff
-		if !off && p.Replication == unknownWord {
-			continue
-		}
-		changed = !off && set(&c.suspected, false) || changed
-		for l, was := range f.latches {
-			switch {
-			case !l.of(resource, c) || l.volume >= 0 && l.volume != p.Volume:
-			case off:
-				f.latches[l] = replicationOff
-			case p.Replication != was:
-				delete(f.latches, l)
-				changed = true
-			}
-		}
-	}
-	return changed
-}
-
-// latched reports whether a split brain is known on the connection. One of a volume that was removed since does not
-// count.
-func (f *Folder) latched(resource string, c *connection) bool {
-	for l := range f.latches {
-		if l.of(resource, c) && (l.volume < 0 || len(c.peers) == 0 || c.peer(l.volume) != nil) {
-			return true
-		}
-	}
-	return false
-}
-
-// renamed moves split brains to the new name.
-func (f *Folder) renamed(from, to string) {
-	for l, was := range f.latches {
-		if l.resource == from {
-			delete(f.latches, l)
-			f.latches[latch{to, l.peer, l.volume}] = was
-		}
-	}
-}
-
-// state is one generation.
-type state struct {
-	resources map[string]*resource
-}
-
-type resource struct {
-	Resource // without its children
-	devices  []*Device
-	conns    []*connection
-}
-
-type connection struct {
-	Connection // without its children
-	peers      []*peerDevice
-	suspected  bool
-}
-
-type peerDevice struct {
-	PeerDevice
-	progress
-}
-
-// progress is what rates and stalls are judged by.
-type progress struct {
-	moved time.Time // when replication, done or out-of-sync last changed
-	left  uint64    // out of sync, in bytes, as last printed
-	told  bool      // the stream prints rates itself
-	// toldDone: the stream prints percents itself, as all but 8.4's do. If not, most is the most that was out of sync since the resync was first seen.
-	toldDone bool
-	most     uint64
-	sampled  time.Time // of the sample that rates are derived from
-	sample   uint64
-}
-
-func (s *state) resource(name []byte) *resource { return s.resources[string(name)] }
-
-func (r *resource) device(volume, minor int) *Device {
-	for _, d := range r.devices {
-		if d.Volume == volume || volume < 0 && minor >= 0 && d.Minor == minor {
-			return d
-		}
-	}
-	return nil
-}
-
-// connection finds a connection by node id, or by name when the line or the connection has no node id.
-func (r *resource) connection(node int, name []byte) *connection {
-	for _, c := range r.conns {
-		if node >= 0 && c.PeerNodeID == node {
-			return c
-		}
-	}
-	for _, c := range r.conns {
-		if (node < 0 || c.PeerNodeID < 0) && len(name) > 0 && c.Name == string(name) {
-			return c
-		}
-	}
-	return nil
-}
-
-func (c *connection) peer(volume int) *peerDevice {
-	for _, p := range c.peers {
-		if p.Volume == volume {
-			return p
-		}
-	}
-	return nil
-}
-
-// inherit takes over from the generation before what a dump does not print: helper calls, and since when a resync
-// has not moved. A call that still ran then may have ended unseen.
-func (s *state) inherit(old *state) {
-	for name, r := range s.resources {
-		was := old.resources[name]
-		if was == nil {
-			continue
-		}
-		if len(r.Helpers) == 0 && len(was.Helpers) > 0 {
-			r.Helpers = slices.Clone(was.Helpers)
-			for i := range r.Helpers {
-				r.Helpers[i].Running = false
-			}
-		}
-		for _, c := range r.conns {
-			wasConn := was.connection(c.PeerNodeID, []byte(c.Name))
-			if wasConn == nil {
-				continue
-			}
-			for _, p := range c.peers {
-				q := wasConn.peer(p.Volume)
-				if q != nil && q.Replication == p.Replication && q.Done == p.Done && q.left == p.left {
-					p.moved, p.Stalled = q.moved, q.Stalled
-				}
-			}
-		}
-	}
-}
-
-// judge sets Stalled, and reports whether that changed anything.
-func (s *state) judge(now time.Time, after time.Duration) (changed bool) {
-	for _, r := range s.resources {
-		for _, c := range r.conns {
-			for _, p := range c.peers {
-				stalled := resyncing(p.Replication) && now.Sub(p.moved) >= after
-				changed = set(&p.Stalled, stalled) || changed
-			}
-		}
-	}
-	return changed
-}
-
-func resyncing(replication string) bool {
-	switch replication {
-	case "SyncSource", "SyncTarget", "PausedSyncS", "PausedSyncT":
-		return true
-	}
-	return false
-}
-
 // snapshot copies the state. Slices of reasons and finished strings are never changed in place and may be shared.
 func (f *Folder) snapshot(s *state) Status {
 	var out Status
 	for _, r := range s.resources {
 		res := r.Resource
 		res.Helpers = slices.Clone(r.Helpers)
-		for _, d := range r.devices {
+		for _, d := range r.devices.sorted(compareDevices) {
 			dev := *d
 			dev.Stats = clone(d.Stats)
 			res.Devices = append(res.Devices, dev)
 		}
-		for _, c := range r.conns {
-			conn := c.Connection
-			conn.Paths = slices.Clone(c.Paths)
-			switch {
-			case f.latched(r.Name, c):
-				conn.SplitBrain = SplitBrainLatched
-			case c.suspected:
-				conn.SplitBrain = SplitBrainSuspected
-			}
-			for _, p := range c.peers {
-				peer := p.PeerDevice
-				peer.Stats = clone(p.Stats)
-				conn.Volumes = append(conn.Volumes, peer)
-			}
-			res.Connections = append(res.Connections, conn)
+		for _, c := range r.conns.sorted(compareConnections) {
+			res.Connections = append(res.Connections, f.snapshotOf(r.Name, c))
 		}
 		out.Resources = append(out.Resources, res)
 	}
@@ -400,6 +187,25 @@ func (f *Folder) snapshot(s *state) Status {
 		return cmp.Compare(a.Name, b.Name)
 	})
 	return out
+}
+
+func (f *Folder) snapshotOf(resource string, c *connection) Connection {
+	conn := c.Connection
+	for _, p := range c.paths.sorted(comparePaths) {
+		conn.Paths = append(conn.Paths, *p)
+	}
+	switch {
+	case f.latches.on(resource, c):
+		conn.SplitBrain = SplitBrainLatched
+	case c.suspected:
+		conn.SplitBrain = SplitBrainSuspected
+	}
+	for _, p := range c.peers.sorted(comparePeers) {
+		peer := p.PeerDevice
+		peer.Stats = clone(p.Stats)
+		conn.Volumes = append(conn.Volumes, peer)
+	}
+	return conn
 }
 
 // sameStates reports whether two Statuses tell the same states of the resource, or of all when it is "". Statistics and

@@ -394,6 +394,34 @@ exists -
 	}
 }
 
+// More split brains of one connection than are told apart: those above the bound stand for each volume.
+func TestSplitBrainsAboveTheBound(t *testing.T) {
+	var dump, calls, same, ends, gone strings.Builder
+	dump.WriteString("exists resource name:pg\nexists connection name:pg peer-node-id:1 connection:Connected\n")
+	for i := range maxLatches + 1 {
+		of := fmt.Sprintf("name:pg peer-node-id:1 volume:%d", i)
+		fmt.Fprintf(&dump, "exists peer-device %s replication:Off\n", of)
+		fmt.Fprintf(&calls, "call helper %s helper:split-brain\n", of)
+		if i < maxLatches {
+			fmt.Fprintf(&same, "change peer-device %s replication:Off\n", of)
+			fmt.Fprintf(&ends, "change peer-device %s replication:SyncTarget\n", of)
+			fmt.Fprintf(&gone, "destroy peer-device %s\n", of)
+		}
+	}
+	dump.WriteString("exists -\n")
+	for then, want := range map[string]SplitBrain{
+		"":            SplitBrainLatched,
+		same.String(): SplitBrainLatched,
+		ends.String(): SplitBrainNone,
+		gone.String(): SplitBrainLatched, // the one above the bound
+	} {
+		s := folder(t, dump.String()+calls.String()+then).Status(time.Unix(0, 0))
+		if got := s.Resources[0].Connections[0].SplitBrain; got != want {
+			t.Errorf("%s, want %s after %.60q", got, want, then)
+		}
+	}
+}
+
 // Quorum, and what identifies a peer, as each version prints them: 8.4 prints no quorum and no client, and one name for
 // whatever peer. The last is a tiebreaker without a disk. DRBD prints quorum:yes when quorum is off.
 func TestQuorumAndPeers(t *testing.T) {
@@ -586,7 +614,7 @@ func TestStatusJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ParseStatusJSON(b)
+	s, err := parseStatusJSON(b)
 	if err != nil || len(s.Resources) != 1 {
 		t.Fatal(err)
 	}
@@ -598,11 +626,11 @@ func TestStatusJSON(t *testing.T) {
 		t.Errorf("%+v %+v", p, p.Stats)
 	}
 	for _, bad := range []string{"", "{}", "[{}]", "[1]", "[] []", `[{"name":""}]`, `[{"name":"x","devices":[{"volume":"y"}]`} {
-		if s, err := ParseStatusJSON([]byte(bad)); err == nil || s.Resources != nil {
+		if s, err := parseStatusJSON([]byte(bad)); err == nil || s.Resources != nil {
 			t.Errorf("%q: %v %v", bad, s, err)
 		}
 	}
-	s, err = ParseStatusJSON([]byte(`[{"name":"r","suspended":true,"connections":[{"name":"p","ap-in-flight":18446744073709551608,"peer_devices":[{"volume":0,"estimated-seconds-to-finish":987654321}]}]}]`))
+	s, err = parseStatusJSON([]byte(`[{"name":"r","suspended":true,"connections":[{"name":"p","ap-in-flight":18446744073709551608,"peer_devices":[{"volume":0,"estimated-seconds-to-finish":987654321}]}]}]`))
 	if err != nil || s.Resources[0].Connections[0].APInFlightBytes != 0 || s.Resources[0].Connections[0].Volumes[0].ETA >= 0 || len(s.Resources[0].Suspended) != 1 {
 		t.Errorf("%+v %v", s, err)
 	}

@@ -71,7 +71,7 @@ func FuzzStatusJSON(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte(`[{"name":"r","suspended-quorum":true,"devices":[{}],"connections":[{"peer_devices":[{"resync-suspended":"user,x"}]}]}]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ParseStatusJSON(b)
+		s, err := parseStatusJSON(b)
 		if err != nil && s.Resources != nil {
 			t.Error("a value and an error")
 		}

@@ -24,7 +24,7 @@ func (a *apply) helperCall(r *resource) {
 		}
 		r.Helpers = append(r.Helpers, call)
 		if call.Name == "split-brain" || call.Name == "initial-split-brain" {
-			a.f.latchSplitBrain(r, a.node, a.volume)
+			a.f.latches.call(r, a.node, a.volume)
 		}
 		a.changed = true
 		return

@@ -527,22 +527,27 @@ func TestEndOfInputEndsTheFake(t *testing.T) {
 	}
 }
 
-func TestQueryAsksOnce(t *testing.T) {
-	t.Setenv("DRBD_FAKE", "plain")
-	t.Setenv("DRBD_FAKE_DIR", t.TempDir())
-	s, err := Query(t.Context(), []string{os.Args[0]})
-	if err != nil || len(s.Resources) != 1 || s.Resources[0].Role != RolePrimary {
-		t.Errorf("%+v, %v", s, err)
+// What a second, short-lived drbdsetup is started with.
+func TestOnce(t *testing.T) {
+	run := func(ctx context.Context, limit int64, command ...string) (string, error) {
+		out, _, err := once(ctx, command, time.Second, limit, (*exec.Cmd).Wait)
+		return string(out), err
 	}
-	if s, err := Query(t.Context(), []string{"/nonexistent/drbdsetup"}); err == nil || s.Resources != nil {
-		t.Errorf("%+v, %v", s, err)
+	if out, err := run(t.Context(), 3, "/bin/echo", "hi"); out != "hi\n" || err != nil {
+		t.Errorf("%q, %v", out, err)
 	}
-	if s, err := Query(t.Context(), []string{"/bin/false"}); err == nil || !strings.Contains(err.Error(), "exit code 1") || s.Resources != nil {
-		t.Errorf("%+v, %v", s, err)
+	if out, err := run(t.Context(), 2, "/bin/echo", "hi"); err == nil || out != "" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := run(t.Context(), 9, "/nonexistent/drbdsetup"); err == nil || out != "" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := run(t.Context(), 9, "/bin/false"); err == nil || !strings.Contains(err.Error(), "exit code 1") || out != "" {
+		t.Errorf("%q, %v", out, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := Query(ctx, []string{"/bin/sh", "-c", "sleep 60"}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := run(ctx, 9, "/bin/sh", "-c", "sleep 60"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 }

@@ -12,8 +12,7 @@ import (
 
 // Audit is what an operator's check of a server wants to know beside its health.
 type Audit struct {
-	Version  int               `json:"version"` // server_version_num
-	Recovery bool              `json:"recovery"`
+	Version  int               `json:"version"`  // server_version_num
 	Settings map[string]string `json:"settings"` // those of auditSettings that the asking role may see
 
 	ArchiveTool  string  `json:"archive_tool"`  // pgbackrest, barman, wal-g or other; "" when nothing is archived
@@ -30,13 +29,12 @@ type Audit struct {
 
 // HBARule is a line of pg_hba.conf as the server reads it. Address is "" for lines of type local.
 type HBARule struct {
-	Line    int      `json:"line"`
-	Type    string   `json:"type"`
-	Address string   `json:"address"` // address, host name, all, samehost or samenet
-	Netmask string   `json:"netmask"`
-	Method  string   `json:"method"`
-	Users   []string `json:"users"`
-	Error   string   `json:"error"` // why the server cannot use the line
+	Line    int    `json:"line"`
+	Type    string `json:"type"`
+	Address string `json:"address"` // address, host name, all, samehost or samenet
+	Netmask string `json:"netmask"`
+	Method  string `json:"method"`
+	Error   string `json:"error"` // why the server cannot use the line
 }
 
 var auditSettings = []string{
@@ -48,7 +46,7 @@ var auditSettings = []string{
 // archive command are not seen. The archive command itself, which may hold credentials, never leaves the server.
 func AuditSQL(role string) string {
 	return `SELECT json_build_object(
- 'version', current_setting('server_version_num')::int, 'recovery', pg_is_in_recovery(),
+ 'version', current_setting('server_version_num')::int,
  'settings', (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name IN ('` + strings.Join(auditSettings, "','") + `')),
  'archive_tool', (SELECT coalesce(max(CASE WHEN setting ILIKE '%pgbackrest%' THEN 'pgbackrest' WHEN setting ILIKE '%barman%' THEN 'barman'
    WHEN setting ILIKE '%wal-g%' THEN 'wal-g' ELSE 'other' END), '') FROM pg_settings
@@ -66,7 +64,7 @@ func AuditSQL(role string) string {
 
 // HBASQL gives one JSON value for ParseHBA: what stands in the file now, loaded or not. By default only superusers may ask.
 const HBASQL = `SELECT coalesce(json_agg(json_build_object('line', line_number, 'type', coalesce(type, ''), 'address', coalesce(address, ''),
- 'netmask', coalesce(netmask, ''), 'method', coalesce(auth_method, ''), 'users', user_name, 'error', coalesce(error, '')) ORDER BY line_number), '[]')
+ 'netmask', coalesce(netmask, ''), 'method', coalesce(auth_method, ''), 'error', coalesce(error, '')) ORDER BY line_number), '[]')
  FROM pg_hba_file_rules`
 
 // literal quotes a string for SQL.

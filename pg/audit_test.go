@@ -32,7 +32,7 @@ func TestRealAudit(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
-	if a.Version < 120000 || a.Recovery || a.RoleExists || a.RoleLogin || a.RoleMonitors || a.ArchiveTool != "" || len(a.ReadOnlyFor) != 0 || a.LastArchived != 0 {
+	if a.Version < 120000 || a.RoleExists || a.RoleLogin || a.RoleMonitors || a.ArchiveTool != "" || len(a.ReadOnlyFor) != 0 || a.LastArchived != 0 {
 		t.Errorf("%+v", a)
 	}
 

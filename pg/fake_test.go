@@ -571,7 +571,6 @@ func FuzzProbeServerBytes(f *testing.F) {
 			_, _ = c.Write(data)
 		}
 		p, _ := fakeProber(t, serve)
-		p.Settings = true
 		for range 2 {
 			checkHealth(t, p.Probe(t.Context()))
 		}

@@ -37,10 +37,9 @@ type Health struct {
 	Started  time.Time // pg_postmaster_start_time()
 	Version  int       // server_version_num
 	Timeline uint32
-	LSN      uint64            // current WAL position: insert position, or replay position in recovery
-	Replicas []Replica         // pg_stat_replication; nil when there are none
-	Slots    []Slot            // pg_replication_slots; nil when there are none
-	Settings map[string]string // the settings in SettingNames, nil when not asked for or not readable
+	LSN      uint64    // current WAL position: insert position, or replay position in recovery
+	Replicas []Replica // pg_stat_replication; nil when there are none
+	Slots    []Slot    // pg_replication_slots; nil when there are none
 }
 
 // Replica is one row of pg_stat_replication.

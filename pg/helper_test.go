@@ -27,7 +27,7 @@ func checkHealth(t testing.TB, h Health) {
 	if answered != (h.Err == "") {
 		t.Errorf("state %s with error %q", h.State, h.Err)
 	}
-	if !answered && (h.Version != 0 || h.LSN != 0 || h.Replicas != nil || h.Slots != nil || h.Settings != nil) {
+	if !answered && (h.Version != 0 || h.LSN != 0 || h.Replicas != nil || h.Slots != nil) {
 		t.Errorf("values and an error: %+v", h)
 	}
 	if !utf8.ValidString(h.Err) || strings.ContainsAny(h.Err, "\n\r\x00") || strings.Contains(h.Err, testPassword) {

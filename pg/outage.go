@@ -51,8 +51,3 @@ func (o *Outage) Observe(v View) (finished *Gap) {
 
 // Resume begins with a success that was seen before, by an Outage of another process.
 func (o *Outage) Resume(last View) { o.last, o.end = last, last.End }
-
-// Ongoing returns the gap that has not ended, without To and After. Its From is zero when there never was a success.
-func (o *Outage) Ongoing() (Gap, bool) {
-	return Gap{From: o.last.End, Before: o.last.Answered, Failures: o.failures}, o.failures > 0
-}

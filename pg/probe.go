@@ -28,9 +28,8 @@ const (
 //
 // The connection held makes a *smart* shutdown wait for us; Pacemaker's resource agents use fast.
 type Prober struct {
-	Timeout          time.Duration // of one Probe; 0 is 2 s. Set before the first Probe, as the next two
-	ReplicationEvery time.Duration // how old Replicas, Slots and Settings may be; 0 is 5 s
-	Settings         bool          // read SettingNames too
+	Timeout          time.Duration // of one Probe; 0 is 2 s. Set before the first Probe, as the next
+	ReplicationEvery time.Duration // how old Replicas and Slots may be; 0 is 5 s
 
 	config  *pgconn.Config
 	secrets []string
@@ -73,8 +72,8 @@ func NewProber(dsn string) (*Prober, error) {
 }
 
 // Probe asks the server and returns within Timeout. It never fails: State carries the class of what went wrong,
-// unknown when ctx was canceled. Calls are serialized. Replicas, Slots and Settings are shared between results
-// and must not be changed.
+// unknown when ctx was canceled. Calls are serialized. Replicas and Slots are shared between results and must not
+// be changed.
 func (p *Prober) Probe(ctx context.Context) Health {
 	begin := time.Now()
 	p.mu.Lock()
@@ -185,7 +184,7 @@ func (p *Prober) ask(ctx context.Context) (Health, error) {
 	if p.extrasDue() {
 		x = &extras{read: time.Now()}
 	}
-	h, extraErr, err := readHealth(ctx, p.idle, x, p.Settings)
+	h, extraErr, err := readHealth(ctx, p.idle, x)
 	if err != nil {
 		var pgErr *pgconn.PgError
 		if p.idle.IsClosed() || !errors.As(err, &pgErr) {
@@ -204,7 +203,7 @@ func (p *Prober) ask(ctx context.Context) (Health, error) {
 	if h.Timeline == 0 {
 		h.Timeline = p.extras.timeline
 	}
-	h.Replicas, h.Slots, h.Settings = p.extras.replicas, p.extras.slots, p.extras.settings
+	h.Replicas, h.Slots = p.extras.replicas, p.extras.slots
 	return h, nil
 }
 

@@ -37,25 +37,12 @@ const (
 	timelineSQL = `;SELECT timeline_id FROM pg_control_checkpoint()`
 )
 
-// SettingNames are the settings that Prober.Settings asks for. The value of archive_command is "set" or "unset",
-// never its text, which may hold credentials; a setting that our role may not see (data_directory without
-// pg_monitor) or that this version does not have is missing in the map.
-var SettingNames = []string{
-	"fsync", "full_page_writes", "synchronous_commit", "listen_addresses", "password_encryption", "data_directory",
-	"archive_mode", "archive_command", "max_connections", "wal_level", "ssl",
-}
-
-var settingsSQL = `;SELECT name, CASE WHEN name <> 'archive_command' THEN setting
- WHEN setting IN ('', '(disabled)') THEN 'unset' ELSE 'set' END
- FROM pg_settings WHERE name IN ('` + strings.Join(SettingNames, "','") + `')`
-
 // extras is what is read only now and then and kept in between.
 type extras struct {
 	read     time.Time // zero: never on this connection
 	timeline uint32    // of the control file
 	replicas []Replica
 	slots    []Slot
-	settings map[string]string
 }
 
 const (
@@ -63,7 +50,6 @@ const (
 	replicasStatement
 	slotsStatement
 	timelineStatement
-	settingsStatement
 )
 
 // row is one row in text format; nil is null.
@@ -96,13 +82,10 @@ func run(ctx context.Context, s *session, sql string, each func(statement int, r
 
 // readHealth asks the server once. With x not nil it reads the extras too; when only they fail, err is nil and
 // extraErr says why. A Health without an answer to the core statement is never returned without an error.
-func readHealth(ctx context.Context, s *session, x *extras, settings bool) (h Health, extraErr, err error) {
+func readHealth(ctx context.Context, s *session, x *extras) (h Health, extraErr, err error) {
 	sql := coreSQL
 	if x != nil {
 		sql += replicasSQL + slotsSQL + timelineSQL
-		if settings {
-			sql += settingsSQL
-		}
 	}
 	answered := false
 	err = run(ctx, s, sql, func(statement int, r row) error {
@@ -118,13 +101,6 @@ func readHealth(ctx context.Context, s *session, x *extras, settings bool) (h He
 			f := fields{row: r}
 			x.timeline = uint32(f.uint(0, 10, 32))
 			return f.done(1)
-		case settingsStatement:
-			f := fields{row: r}
-			if x.settings == nil {
-				x.settings = make(map[string]string, len(SettingNames))
-			}
-			x.settings[f.text(0)] = f.text(1)
-			return f.done(2)
 		}
 		return errors.New("more results than statements")
 	})

@@ -3,48 +3,10 @@ package drbd
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"slices"
-	"time"
 )
-
-// maxOutput bounds what is read of a short-lived drbdsetup, in bytes.
-const maxOutput = 16 << 20
-
-// Query asks once: `drbdsetup events2 --now --statistics`, which both dialects know. Only one query runs at a time in
-// a process, and none while the child of the last one is not reaped.
-func Query(ctx context.Context, command []string) (Status, error) {
-	select {
-	case querying <- struct{}{}:
-	case <-ctx.Done():
-		return Status{}, fmt.Errorf("query drbd: wait for the query before: %w", context.Cause(ctx))
-	}
-	out, c, err := once(ctx, slices.Concat(command, []string{"events2", "--now", "--statistics"}), 2*time.Second, maxOutput, (*exec.Cmd).Wait)
-	if c == nil {
-		<-querying
-	} else {
-		go func() {
-			<-c.done
-			<-querying
-		}()
-	}
-	if err != nil {
-		return Status{}, fmt.Errorf("query drbd: %w", err)
-	}
-	f, now := NewFolder(), time.Now()
-	if err := f.readFrom(bytes.NewReader(out), now); err != nil {
-		return Status{}, fmt.Errorf("query drbd: %w", err)
-	}
-	if !f.Complete() {
-		return Status{}, fmt.Errorf("query drbd: the dump has no end")
-	}
-	return f.Status(now), nil
-}
-
-var querying = make(chan struct{}, 1)
 
 // The JSON of `drbdsetup status --json` (drbd-utils 9, user/v9/drbdsetup.c). DRBD 8.4 has none.
 
@@ -156,9 +118,9 @@ func (t *jsonTri) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// ParseStatusJSON reads the output of `drbdsetup status --json`. What a stream alone can tell (helpers, split brains,
+// parseStatusJSON reads the output of `drbdsetup status --json`. What a stream alone can tell (helpers, split brains,
 // stalls, paths) is absent.
-func ParseStatusJSON(b []byte) (Status, error) {
+func parseStatusJSON(b []byte) (Status, error) {
 	if len(b) > maxOutput {
 		return Status{}, fmt.Errorf("parse drbd status: more than %d bytes", maxOutput)
 	}
