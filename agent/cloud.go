@@ -7,15 +7,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/agent/cloudwatch"
+	"github.com/pgha/pgha-agent/agent/aws"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-// Figures are the metrics that go to CloudWatch; docs/cloudwatch.md says what they mean, deploy/cloudwatch/alarms.yaml uses them.
-var Figures = []string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}
+// Datapoints are the metrics that go to CloudWatch; docs/cloudwatch.md says what they mean, deploy/cloudwatch/alarms.yaml uses them.
+var Datapoints = []string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}
 
 const (
 	cloudTimeout = 10 * time.Second
@@ -23,25 +23,25 @@ const (
 	cloudQueue   = 16 // messages that wait
 )
 
-// cloud sends figures and messages beside the loop. What cannot be sent is a log line and a counter, and never waits for anybody.
+// cloud sends datapoints and messages beside the loop. What cannot be sent is a log line and a counter, and never waits for anybody.
 type cloud struct {
 	agent    *Agent
-	client   cloudwatch.Client
+	client   aws.CloudWatch
 	messages chan *status.EpisodeDoc
 }
 
-// newCloud returns nil when the configuration wants neither figures nor messages.
+// newCloud returns nil when the configuration wants neither datapoints nor messages.
 func newCloud(a *Agent) *cloud {
 	c := a.cfg.CloudWatch
 	if c.Namespace == "" && c.TopicARN == "" {
 		return nil
 	}
-	return &cloud{agent: a, messages: make(chan *status.EpisodeDoc, cloudQueue), client: cloudwatch.Client{
+	return &cloud{agent: a, messages: make(chan *status.EpisodeDoc, cloudQueue), client: aws.CloudWatch{
 		Region: c.Region, Credentials: a.src.Credentials, Metrics: c.EndpointURL, Messages: c.SNSURL, HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
 	}}
 }
 
-// putAll sends the figures again and again until ctx ends.
+// putAll sends the datapoints again and again until ctx ends.
 func (c *cloud) putAll(ctx context.Context) {
 	if c.agent.cfg.CloudWatch.Namespace == "" {
 		return
@@ -53,13 +53,13 @@ func (c *cloud) putAll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C: // a tick that comes while the last is being sent is the one after it: nothing queues up
-			c.put(ctx, c.agent.figures(c.agent.Snapshot()))
+			c.put(ctx, c.agent.datapoints(c.agent.Snapshot()))
 		}
 	}
 }
 
-func (c *cloud) put(ctx context.Context, figures []cloudwatch.Figure) {
-	c.count("PutMetricData", c.client.Put(ctx, c.agent.cfg.CloudWatch.Namespace, figures))
+func (c *cloud) put(ctx context.Context, datapoints []aws.Datapoint) {
+	c.count("PutMetricData", c.client.Put(ctx, c.agent.cfg.CloudWatch.Namespace, datapoints))
 }
 
 // count makes a metric, and of a failure a log line, of how a request went.
@@ -94,7 +94,7 @@ func (c *cloud) publish(ctx context.Context) {
 		case d = <-c.messages:
 		}
 		if c.agent.cfg.CloudWatch.Namespace != "" && d.Outage != nil {
-			c.put(ctx, []cloudwatch.Figure{c.agent.figure("ClientOutage", *d.Outage, cloudwatch.Seconds, d.Start)})
+			c.put(ctx, []aws.Datapoint{c.agent.datapoint("ClientOutage", *d.Outage, aws.Seconds, d.Start)})
 		}
 		if c.agent.cfg.CloudWatch.TopicARN == "" {
 			continue
@@ -103,7 +103,7 @@ func (c *cloud) publish(ctx context.Context) {
 		for try := range cloudTries {
 			err := c.client.Publish(ctx, c.agent.cfg.CloudWatch.TopicARN, subject, text)
 			c.count("Publish", err)
-			if err == nil || cloudwatch.Final(err) || ctx.Err() != nil {
+			if err == nil || aws.Final(err) || ctx.Err() != nil {
 				break
 			}
 			wait.For(ctx, time.Second<<try)
@@ -111,16 +111,16 @@ func (c *cloud) publish(ctx context.Context) {
 	}
 }
 
-// figure makes a figure of this node.
-func (a *Agent) figure(name string, v float64, unit cloudwatch.Unit, at time.Time) cloudwatch.Figure {
-	return cloudwatch.Figure{Name: name, Value: v, Unit: unit, At: at, Dimensions: [][2]string{{"Record", a.cfg.Record.Name}, {"Node", a.id.node}}}
+// datapoint makes one of this node.
+func (a *Agent) datapoint(name string, v float64, unit aws.Unit, at time.Time) aws.Datapoint {
+	return aws.Datapoint{Name: name, Value: v, Unit: unit, At: at, Dimensions: [][2]string{{"Record", a.cfg.Record.Name}, {"Node", a.id.node}}}
 }
 
-// figures reads the figures off a snapshot. What a standby cannot say is not sent by it.
-func (a *Agent) figures(s *status.Snapshot) []cloudwatch.Figure {
-	var list []cloudwatch.Figure
-	add := func(name string, v float64, unit cloudwatch.Unit) {
-		list = append(list, a.figure(name, v, unit, s.Wall))
+// datapoints reads them off a snapshot. What a standby cannot say is not sent by it.
+func (a *Agent) datapoints(s *status.Snapshot) []aws.Datapoint {
+	var list []aws.Datapoint
+	add := func(name string, v float64, unit aws.Unit) {
+		list = append(list, a.datapoint(name, v, unit, s.Wall))
 	}
 	now := a.clock.Boot()
 	critical := 0
@@ -129,13 +129,13 @@ func (a *Agent) figures(s *status.Snapshot) []cloudwatch.Figure {
 			critical++
 		}
 	}
-	add("Writer", number(s.IsWriter(now) && s.State.Postgres.Writable), cloudwatch.None)
-	add("Ready", number(now-s.At < fsm.StallBound && len(s.Unready()) == 0), cloudwatch.None)
-	add("CriticalFindings", float64(critical), cloudwatch.Count)
+	add("Writer", number(s.IsWriter(now) && s.State.Postgres.Writable), aws.None)
+	add("Ready", number(now-s.At < fsm.StallBound && len(s.Unready()) == 0), aws.None)
+	add("CriticalFindings", float64(critical), aws.Count)
 	if s.IsWriter(now) {
 		res, _ := s.Resource()
-		add("ReplicaUpToDate", number(replicated(res)), cloudwatch.None)
-		add("RecordCorrect", number(s.Publication() == status.PubObserved), cloudwatch.None)
+		add("ReplicaUpToDate", number(replicated(res)), aws.None)
+		add("RecordCorrect", number(s.Publication() == status.PubObserved), aws.None)
 	}
 	return list
 }

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/pgha/pgha-agent/agent/cloudwatch/cloudwatchtest"
+	"github.com/pgha/pgha-agent/agent/aws/awstest"
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/status"
@@ -18,18 +18,18 @@ import (
 )
 
 // cloudAgent is an agent that sends to a stand-in. Its loop does not run.
-func cloudAgent(t *testing.T) (*Agent, *cloudwatchtest.Server) {
+func cloudAgent(t *testing.T) (*Agent, *awstest.Server) {
 	t.Helper()
-	s := cloudwatchtest.Start()
+	s := awstest.Start()
 	t.Cleanup(s.Close)
 	a := bareAgent(t)
 	a.cfg.CloudWatch = config.CloudWatch{
-		Namespace: "PGHA", Interval: 10 * time.Millisecond, TopicARN: "arn:aws:sns:eu-central-1:123456789012:pgha", Region: cloudwatchtest.Region,
+		Namespace: "PGHA", Interval: 10 * time.Millisecond, TopicARN: "arn:aws:sns:eu-central-1:123456789012:pgha", Region: awstest.Region,
 		EndpointURL: s.URL, SNSURL: s.URL,
 	}
 	a.cloud = newCloud(a)
-	a.cloud.client.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: cloudwatchtest.AccessKey, SecretAccessKey: cloudwatchtest.Secret}, nil
+	a.cloud.client.Credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
+		return sdk.Credentials{AccessKeyID: awstest.AccessKey, SecretAccessKey: awstest.Secret}, nil
 	})
 	a.cloud.client.Now = nil
 	return a, s
@@ -123,8 +123,8 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 	a, _ := cloudAgent(t)
 	names := func(s *status.Snapshot) (list []string, values map[string]float64) {
 		values = map[string]float64{}
-		for _, f := range a.figures(s) {
-			if !slices.Contains(Figures, f.Name) {
+		for _, f := range a.datapoints(s) {
+			if !slices.Contains(Datapoints, f.Name) {
 				t.Errorf("figure %s is not among Figures", f.Name)
 			}
 			if len(f.Dimensions) != 2 || f.Dimensions[1] != [2]string{"Node", a.id.node} || f.Unit == "" {
@@ -151,7 +151,7 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 	}
 	all := append(list, "ClientOutage")
 	slices.Sort(all)
-	want := slices.Sorted(slices.Values(Figures))
+	want := slices.Sorted(slices.Values(Datapoints))
 	if !slices.Equal(all, want) {
 		t.Errorf("sent are %v, Figures says %v", all, want)
 	}

@@ -72,7 +72,7 @@ func TestAlarmsUseWhatTheAgentSends(t *testing.T) {
 	}
 	slices.Sort(ours)
 	slices.Sort(others)
-	if want := slices.Sorted(slices.Values(agent.Figures)); !slices.Equal(ours, want) {
+	if want := slices.Sorted(slices.Values(agent.Datapoints)); !slices.Equal(ours, want) {
 		t.Errorf("the alarms use %v, the agent sends %v", ours, want)
 	}
 	if want := []string{"AWS/EC2 CPUUtilization", "AWS/EC2 StatusCheckFailed",
@@ -88,7 +88,7 @@ func TestAlarmsUseWhatTheAgentSends(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, figure := range agent.Figures {
+	for _, figure := range agent.Datapoints {
 		if !strings.Contains(string(page), "| `"+figure+"` |") {
 			t.Errorf("docs/cloudwatch.md does not say what %s means", figure)
 		}

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/pgha/pgha-agent/agent/awsquery"
+	"github.com/pgha/pgha-agent/agent/aws"
 )
 
 // powerAnswer is what EC2 would say to a fence device's request.
@@ -79,13 +79,13 @@ func (f *Facts) absence(s Source) error { return absent(f.absent[s]) }
 // ec2API is the little of the EC2 Query API that is needed here.
 type ec2API struct {
 	region, endpoint string
-	credentials      aws.CredentialsProvider
+	credentials      sdk.CredentialsProvider
 }
 
 // dryRun asks whether the action would be allowed: DryRun is always sent, so nothing is ever done. EC2 answers with an error in any case,
 // whose code it returns: DryRunOperation, UnauthorizedOperation, InvalidInstanceID.NotFound.
 func (e ec2API) dryRun(ctx context.Context, action, instance string) (code, message string, err error) {
-	to := awsquery.Endpoint{Service: "ec2", Region: e.region, Credentials: e.credentials, HTTP: &http.Client{Timeout: 8 * time.Second}}
+	to := aws.Endpoint{Service: "ec2", Region: e.region, Credentials: e.credentials, HTTP: &http.Client{Timeout: 8 * time.Second}}
 	if e.endpoint != "" {
 		to.URL = strings.TrimSuffix(e.endpoint, "/") + "/"
 	}

@@ -1,4 +1,4 @@
-package awsquery_test
+package aws
 
 import (
 	"context"
@@ -8,9 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"github.com/pgha/pgha-agent/agent/awsquery"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // network keeps where a request was going and what it was signed for.
@@ -37,9 +35,9 @@ func TestRequestGoesToTheRegionAndIsSignedForIt(t *testing.T) {
 		{"eu-central-1", "https://10.0.0.5/", "10.0.0.5"},
 	} {
 		var n network
-		to := awsquery.Endpoint{Service: "ec2", Region: tt.region, URL: tt.url, HTTP: &http.Client{Transport: &n},
-			Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-				return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, nil
+		to := Endpoint{Service: "ec2", Region: tt.region, URL: tt.url, HTTP: &http.Client{Transport: &n},
+			Credentials: sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
+				return sdk.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, nil
 			})}
 		if _, _, err := to.Post(t.Context(), url.Values{"Action": {"DescribeInstances"}}); err == nil {
 			t.Fatal("there is a network")

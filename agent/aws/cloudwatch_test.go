@@ -1,4 +1,4 @@
-package cloudwatch
+package aws
 
 import (
 	"context"
@@ -9,30 +9,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/pgha/pgha-agent/agent/cloudwatch/cloudwatchtest"
+	"github.com/pgha/pgha-agent/agent/aws/awstest"
 )
 
 const topic = "arn:aws:sns:eu-central-1:123456789012:pgha"
 
-func start(t *testing.T) (*cloudwatchtest.Server, *Client) {
+func start(t *testing.T) (*awstest.Server, *CloudWatch) {
 	t.Helper()
-	s := cloudwatchtest.Start()
+	s := awstest.Start()
 	t.Cleanup(s.Close)
-	creds := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: cloudwatchtest.AccessKey, SecretAccessKey: cloudwatchtest.Secret}, nil
+	creds := sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
+		return sdk.Credentials{AccessKeyID: awstest.AccessKey, SecretAccessKey: awstest.Secret}, nil
 	})
-	return s, &Client{Region: cloudwatchtest.Region, Credentials: creds, Metrics: s.URL, Messages: s.URL}
+	return s, &CloudWatch{Region: awstest.Region, Credentials: creds, Metrics: s.URL, Messages: s.URL}
 }
 
-func figure(i int) Figure {
-	return Figure{Name: fmt.Sprint("F", i), Value: float64(i) / 4, Unit: Seconds, At: time.Now(), Dimensions: [][2]string{{"Record", "db.pgha.internal"}, {"Node", "pg 1/ü&=+%~*"}}}
+func point(i int) Datapoint {
+	return Datapoint{Name: fmt.Sprint("F", i), Value: float64(i) / 4, Unit: Seconds, At: time.Now(), Dimensions: [][2]string{{"Record", "db.pgha.internal"}, {"Node", "pg 1/ü&=+%~*"}}}
 }
 
 func TestPut(t *testing.T) {
 	s, c := start(t)
-	if err := c.Put(t.Context(), "PGHA", []Figure{figure(1), figure(2)}); err != nil {
+	if err := c.Put(t.Context(), "PGHA", []Datapoint{point(1), point(2)}); err != nil {
 		t.Fatal(err)
 	}
 	got := s.Calls("PutMetricData")[0]
@@ -48,29 +48,29 @@ func TestPut(t *testing.T) {
 
 func TestPutHoldsTheLimits(t *testing.T) {
 	s, c := start(t)
-	many := make([]Figure, MaxMetrics+1)
+	many := make([]Datapoint, MaxMetrics+1)
 	for i := range many {
-		many[i] = figure(i)
+		many[i] = point(i)
 	}
 	if err := c.Put(t.Context(), "PGHA", many[:MaxMetrics]); err != nil {
 		t.Errorf("%d figures: %v", MaxMetrics, err)
 	}
-	wide := figure(1)
+	wide := point(1)
 	for len(wide.Dimensions) <= MaxDimensions {
 		wide.Dimensions = append(wide.Dimensions, [2]string{fmt.Sprint("D", len(wide.Dimensions)), "x"})
 	}
-	for name, figures := range map[string][]Figure{"too many": many, "none": nil, "too many dimensions": {wide}} {
-		if err := c.Put(t.Context(), "PGHA", figures); err == nil {
+	for name, points := range map[string][]Datapoint{"too many": many, "none": nil, "too many dimensions": {wide}} {
+		if err := c.Put(t.Context(), "PGHA", points); err == nil {
 			t.Errorf("%s: was sent", name)
 		}
 	}
 	if n := len(s.Calls("PutMetricData")); n != 1 {
 		t.Errorf("%d calls reached the service", n)
 	}
-	old := figure(1)
+	old := point(1)
 	old.At = time.Now().Add(-15 * 24 * time.Hour)
 	var refused *Error
-	if err := c.Put(t.Context(), "PGHA", []Figure{old}); !errors.As(err, &refused) || refused.Code != "InvalidParameterValue" || !Final(err) {
+	if err := c.Put(t.Context(), "PGHA", []Datapoint{old}); !errors.As(err, &refused) || refused.Code != "InvalidParameterValue" || !Final(err) {
 		t.Errorf("two weeks ago: %v", err)
 	}
 }
@@ -88,18 +88,18 @@ func TestPublishCutsWhatTheServiceWouldRefuse(t *testing.T) {
 func TestRefusalsAreTold(t *testing.T) {
 	s, c := start(t)
 	wrong := *c
-	wrong.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: cloudwatchtest.AccessKey, SecretAccessKey: "another"}, nil
+	wrong.Credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
+		return sdk.Credentials{AccessKeyID: awstest.AccessKey, SecretAccessKey: "another"}, nil
 	})
-	if err := wrong.Put(t.Context(), "PGHA", []Figure{figure(1)}); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") || !Final(err) {
+	if err := wrong.Put(t.Context(), "PGHA", []Datapoint{point(1)}); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") || !Final(err) {
 		t.Errorf("wrong secret: %v", err)
 	}
 	s.Fail(http.StatusServiceUnavailable)
-	if err := c.Put(t.Context(), "PGHA", []Figure{figure(1)}); err == nil || Final(err) {
+	if err := c.Put(t.Context(), "PGHA", []Datapoint{point(1)}); err == nil || Final(err) {
 		t.Errorf("503: %v, want an error that is worth another try", err)
 	}
 	none := *c
-	none.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New("no role") })
+	none.Credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) { return sdk.Credentials{}, errors.New("no role") })
 	if err := none.Publish(t.Context(), topic, "s", "m"); err == nil || !strings.Contains(err.Error(), "no role") {
 		t.Errorf("without credentials: %v", err)
 	}

@@ -1,6 +1,7 @@
-// Package awsquery posts signed forms of the AWS Query protocol. It is for services of which the agent needs one or two actions: their SDK
-// modules would make the daemon several times as large.
-package awsquery
+// Package aws asks the services of AWS of which the agent needs one or two actions: EC2, CloudWatch and SNS. They speak the AWS Query
+// protocol: a signed form. The SDK's modules for the three would cost 7 % of the binary and 13 % of the CPU time of each start,
+// which an alert hook pays too, and compiling the one for EC2 takes 2.9 GB of memory.
+package aws
 
 import (
 	"context"
@@ -13,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
@@ -26,7 +27,7 @@ type Endpoint struct {
 	Service     string // as in its host name, and in signatures: "ec2", "monitoring", "sns"
 	Region      string
 	URL         string // "" means the service's own in the region
-	Credentials aws.CredentialsProvider
+	Credentials sdk.CredentialsProvider
 	HTTP        *http.Client     // nil means http.DefaultClient
 	Now         func() time.Time // nil means time.Now
 }

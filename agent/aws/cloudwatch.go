@@ -1,6 +1,4 @@
-// Package cloudwatch sends figures to Amazon CloudWatch and messages to Amazon SNS. Both speak the AWS Query protocol, so two signed forms do
-// what two more SDK modules would: the binary stays small, and the limits of the services are held here.
-package cloudwatch
+package aws
 
 import (
 	"context"
@@ -14,20 +12,18 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"github.com/pgha/pgha-agent/agent/awsquery"
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // Limits of the services (API references of PutMetricData and Publish).
 const (
-	MaxMetrics    = 1000 // figures in one request
+	MaxMetrics    = 1000 // datapoints in one request
 	MaxDimensions = 30
 	MaxSubject    = 100       // characters, ASCII
 	MaxMessage    = 256 << 10 // bytes
 )
 
-// Unit of a figure.
+// Unit of a datapoint.
 type Unit string
 
 // The units that the agent uses, of those that CloudWatch knows.
@@ -37,8 +33,8 @@ const (
 	Seconds Unit = "Seconds"
 )
 
-// Figure is one value of a metric at a time.
-type Figure struct {
+// Datapoint is one value of a metric at a time.
+type Datapoint struct {
 	Name       string
 	Value      float64
 	Unit       Unit
@@ -46,25 +42,25 @@ type Figure struct {
 	Dimensions [][2]string // name and value
 }
 
-// Client sends. It is safe for concurrent use, and never tries a second time: that is the caller's to decide.
-type Client struct {
+// CloudWatch sends datapoints to Amazon CloudWatch and messages to Amazon SNS, within the limits of both. It is safe for concurrent use, and never tries a second time: that is the caller's to decide.
+type CloudWatch struct {
 	Region      string
-	Credentials aws.CredentialsProvider
+	Credentials sdk.CredentialsProvider
 	Metrics     string       // endpoint of CloudWatch; "" means that of the region
 	Messages    string       // endpoint of SNS; "" means that of the region
 	HTTP        *http.Client // nil means http.DefaultClient
 	Now         func() time.Time
 }
 
-// Put sends figures to a namespace with PutMetricData. Their times must be within two weeks of now.
-func (c *Client) Put(ctx context.Context, namespace string, figures []Figure) error {
-	if len(figures) == 0 || len(figures) > MaxMetrics {
-		return fmt.Errorf("put %d figures: want 1 to %d", len(figures), MaxMetrics)
+// Put sends datapoints to a namespace with PutMetricData. Their times must be within two weeks of now.
+func (c *CloudWatch) Put(ctx context.Context, namespace string, points []Datapoint) error {
+	if len(points) == 0 || len(points) > MaxMetrics {
+		return fmt.Errorf("put %d datapoints: want 1 to %d", len(points), MaxMetrics)
 	}
 	form := url.Values{"Action": {"PutMetricData"}, "Version": {"2010-08-01"}, "Namespace": {namespace}}
-	for i, f := range figures {
+	for i, f := range points {
 		if len(f.Dimensions) > MaxDimensions {
-			return fmt.Errorf("put figure %s: %d dimensions, want at most %d", f.Name, len(f.Dimensions), MaxDimensions)
+			return fmt.Errorf("put datapoint %s: %d dimensions, want at most %d", f.Name, len(f.Dimensions), MaxDimensions)
 		}
 		p := fmt.Sprintf("MetricData.member.%d.", i+1)
 		form.Set(p+"MetricName", f.Name)
@@ -81,7 +77,7 @@ func (c *Client) Put(ctx context.Context, namespace string, figures []Figure) er
 }
 
 // Publish sends a message to a topic with Publish. What is too long, or not allowed in a subject, is cut.
-func (c *Client) Publish(ctx context.Context, topic, subject, message string) error {
+func (c *CloudWatch) Publish(ctx context.Context, topic, subject, message string) error {
 	subject = strings.Map(func(r rune) rune {
 		if r > unicode.MaxASCII || unicode.IsControl(r) {
 			return '?'
@@ -95,8 +91,8 @@ func (c *Client) Publish(ctx context.Context, topic, subject, message string) er
 }
 
 // call posts a signed form.
-func (c *Client) call(ctx context.Context, service, endpoint string, form url.Values) error {
-	status, answer, err := awsquery.Endpoint{
+func (c *CloudWatch) call(ctx context.Context, service, endpoint string, form url.Values) error {
+	status, answer, err := Endpoint{
 		Service: service, Region: c.Region, URL: endpoint, Credentials: c.Credentials, HTTP: c.HTTP, Now: c.Now,
 	}.Post(ctx, form)
 	if err == nil && status != http.StatusOK {

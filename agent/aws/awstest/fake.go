@@ -1,6 +1,6 @@
-// Package cloudwatchtest is a stand-in for CloudWatch's PutMetricData and SNS's Publish that is as strict as the services: it computes the
+// Package awstest is a stand-in for CloudWatch's PutMetricData and SNS's Publish that is as strict as the services: it computes the
 // signature by itself, and refuses what their documentation says they refuse.
-package cloudwatchtest
+package awstest
 
 import (
 	"crypto/hmac"
