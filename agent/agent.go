@@ -18,6 +18,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/metrics"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
@@ -75,7 +76,7 @@ type Agent struct {
 	pauses     pauses
 	sequenceMu sync.Mutex
 	sequence   crm.Sequence
-	metrics    *metrics
+	metrics    *metrics.Metrics
 	cloud      *cloud // nil: off
 	notify     notifier
 	onStep     func(*status.Snapshot) // nil but for PublishOnce
@@ -135,7 +136,9 @@ func (a *Agent) begin() {
 	last, sameBoot := a.openJournal()
 	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
 	a.state.PausedUntil = a.pauseFound()
-	a.metrics = newMetrics(a)
+	a.metrics = metrics.New(metrics.Source{
+		Snapshot: a.Snapshot, Now: a.clock.Boot, Rejected: a.alerts.Rejected.Load, Malformed: a.alerts.Malformed.Load,
+	})
 	a.cloud = newCloud(a)
 	a.publish(a.clock.Boot())
 }
@@ -271,7 +274,7 @@ const heartbeat = time.Second
 func (a *Agent) noticeStall(ctx context.Context) {
 	if late := a.clock.Boot() - a.planned; late > a.state.StallBound() {
 		a.log.Warn("stood still, holding publication back until the cluster has been looked at again", keyLate, late)
-		a.metrics.stalls.Inc()
+		a.metrics.Stalls.Inc()
 		a.step(ctx, message{event: fsm.Stalled{}})
 	}
 }
@@ -289,7 +292,7 @@ func (a *Agent) step(ctx context.Context, m message) {
 	a.state, actions = a.state.Step(now, m.event)
 	a.publish(now)
 	a.logTransitions(&before)
-	a.metrics.transitions(&before.Episode, &a.state.Episode)
+	a.metrics.Transitions(&before.Episode, &a.state.Episode)
 	for _, action := range actions {
 		if save, ok := action.(fsm.Save); ok && save.Episode.Outcome != "" && (save.Episode.ID != before.Episode.ID || before.Episode.Open()) {
 			a.episodeEnds(&save.Episode)

@@ -69,7 +69,7 @@ func (c *cloud) count(op string, err error) {
 		result = "failed"
 		c.agent.log.Warn("not sent to AWS", "op", op, keyErr, err)
 	}
-	c.agent.metrics.cloud.WithLabelValues(op, result).Inc()
+	c.agent.metrics.CloudWatch(op, result)
 }
 
 // episodeEnds takes an episode that is over. It is called by the loop, and does not wait.
@@ -80,7 +80,7 @@ func (c *cloud) episodeEnds(d *status.EpisodeDoc) {
 	select {
 	case c.messages <- d:
 	default:
-		c.agent.metrics.cloud.WithLabelValues("Publish", "dropped").Inc()
+		c.agent.metrics.CloudWatch("Publish", "dropped")
 	}
 }
 
@@ -167,4 +167,11 @@ func episodeMessage(d *status.EpisodeDoc, record string) (subject, text string) 
 	}
 	fmt.Fprintf(&b, "\npgha-agent history %d, on %s, shows it again.\n", d.ID, d.Node)
 	return subject, b.String()
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/pgha/pgha-agent/agent/cloudwatch/cloudwatchtest"
 	"github.com/pgha/pgha-agent/agent/config"
@@ -44,7 +43,18 @@ func episode(id uint64) *status.EpisodeDoc {
 }
 
 func sent(a *Agent, op, result string) float64 {
-	return testutil.ToFloat64(a.metrics.cloud.WithLabelValues(op, result))
+	families, err := a.metrics.Registry.Gather()
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if f.GetName() == "pgha_cloudwatch_requests_total" && m.Label[0].GetValue() == op && m.Label[1].GetValue() == result {
+				return m.Counter.GetValue()
+			}
+		}
+	}
+	return 0
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {

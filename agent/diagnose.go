@@ -40,8 +40,8 @@ func (a *Agent) diagnose(ctx context.Context) {
 			return // answers of children that were ended
 		}
 		for _, r := range results {
-			a.metrics.verdict(r.Check, r.Verdict)
+			a.metrics.Verdict(r.Check, r.Verdict)
 		}
-		a.metrics.doctorRun.Set(float64(a.clock.Wall().Unix()))
+		a.metrics.DoctorRan(a.clock.Wall())
 	}
 }

@@ -58,7 +58,7 @@ func (a *Agent) look(ctx context.Context) message {
 		facts = clusterFacts(st, a.id, at, a.clock.Wall())
 	}
 	took := a.clock.Boot() - at
-	a.metrics.looks.Observe(took.Seconds())
+	a.metrics.Looks.Observe(took.Seconds())
 	return message{fsm.Looked{Cluster: facts}, func(s *status.Snapshot) {
 		s.LookTook = took
 		s.Asked(status.SourceCrm, a.clock.Boot(), err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/agent/web"
 )
 
 // FuzzPause reads a pause file, and takes a request for one over the control socket.
@@ -32,7 +33,7 @@ func FuzzPause(f *testing.F) {
 		}
 		_ = os.Remove(filepath.Join(dir, "pause.json"))
 		rec := httptest.NewRecorder()
-		a.controlMux().ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/pause", strings.NewReader(string(data))))
+		web.Control(a.webOptions()).ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/pause", strings.NewReader(string(data))))
 		_, err := os.Stat(filepath.Join(dir, "pause.json"))
 		switch {
 		case rec.Code == http.StatusBadRequest:

@@ -46,7 +46,7 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	}
 	want := func(name, line string) {
 		t.Helper()
-		out, err := testutil.CollectAndFormat(a.metrics.registry, expfmt.TypeTextPlain, name)
+		out, err := testutil.CollectAndFormat(a.metrics.Registry, expfmt.TypeTextPlain, name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/config", "agent/doctor", "agent/fsm", "agent/internal/wait", "agent/state", "agent/status", "crm", "crm/corosync", "drbd", "pg", "route53"},
+		"agent":                           {"agent/alertsock", "agent/cloudwatch", "agent/config", "agent/doctor", "agent/fsm", "agent/internal/wait", "agent/metrics", "agent/state", "agent/status", "agent/web", "crm", "crm/corosync", "drbd", "pg", "route53"},
 		"agent/alertsock":                 {"crm"},
 		"agent/awsquery":                  {},
 		"agent/cloudwatch":                {"agent/awsquery"},
@@ -25,6 +25,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"agent/fsm":                       {},
 		"agent/internal/text":             {},
 		"agent/internal/wait":             {},
+		"agent/metrics":                   {"agent/doctor", "agent/fsm", "agent/status", "crm", "drbd", "pg", "route53"},
+		"agent/web":                       {"agent/alertsock", "agent/fsm", "agent/state", "agent/status"},
 		"agent/state":                     {"agent/fsm", "agent/internal/text", "agent/internal/wait"},
 		"agent/status":                    {"agent/config", "agent/fsm", "agent/state", "crm", "drbd", "pg", "route53"},
 		"agent/switchover":                {"agent/config", "agent/internal/wait", "agent/status", "crm", "drbd", "pg", "route53"},

@@ -64,7 +64,7 @@ func (a *Agent) journalSaved(ctx context.Context, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
-		a.metrics.journalFailures.Inc()
+		a.metrics.JournalFailures.Inc()
 	}
 	if text == a.Snapshot().JournalErr {
 		return

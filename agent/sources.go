@@ -58,7 +58,7 @@ func (a *Agent) connect() error {
 		return fmt.Errorf("postgres.dsn: %w", err)
 	}
 	o := c.Route53()
-	o.Observe = func(op string, reason route53.Reason, took time.Duration) { a.metrics.route53Call(op, reason, took) }
+	o.Observe = func(op string, reason route53.Reason, took time.Duration) { a.metrics.Route53Call(op, reason, took) }
 	zone, err := route53.New(context.Background(), o)
 	if err != nil {
 		return err

@@ -1,4 +1,5 @@
-package agent
+// Package metrics is what Prometheus scrapes: counters that live longer than a state, and what can be read off a snapshot.
+package metrics
 
 import (
 	"regexp"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/doctor"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53"
 )
@@ -18,15 +20,15 @@ import (
 // phaseBuckets reach to ten minutes: a failover that waits for a fence device or a long crash recovery is not an outlier to be cut off.
 var phaseBuckets = []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
 
-// metrics are the counters and histograms that live longer than a state. What can be read off the state is read off the snapshot by
+// Metrics are the counters and histograms that live longer than a state. What can be read off the state is read off the snapshot by
 // stateCollector when Prometheus asks.
-type metrics struct {
-	registry        *prometheus.Registry
+type Metrics struct {
+	Registry        *prometheus.Registry
 	alerts          *prometheus.CounterVec
-	alertGaps       prometheus.Counter
-	stalls          prometheus.Counter
-	journalFailures prometheus.Counter
-	looks           prometheus.Histogram
+	AlertGaps       prometheus.Counter
+	Stalls          prometheus.Counter
+	JournalFailures prometheus.Counter
+	Looks           prometheus.Histogram
 	calls           *prometheus.CounterVec
 	callSeconds     *prometheus.HistogramVec
 	episodes        *prometheus.CounterVec
@@ -43,24 +45,33 @@ var route53Ops = []string{"ListResourceRecordSets", "ChangeResourceRecordSets", 
 
 var alertKinds = []string{crm.AlertNode, crm.AlertFencing, crm.AlertResource, crm.AlertAttribute, "other"}
 
-func newMetrics(a *Agent) *metrics {
+// Source is where the metrics come from that nobody counts here.
+type Source struct {
+	Snapshot  func() *status.Snapshot
+	Now       func() fsm.Time // CLOCK_BOOTTIME
+	Rejected  func() uint64   // alerts that were refused
+	Malformed func() uint64   // connections to the alert socket that carried no alert
+}
+
+// New makes the metrics in a registry of their own.
+func New(src Source) *Metrics {
 	reg := prometheus.NewRegistry()
 	f := promauto.With(reg)
-	m := &metrics{
-		registry: reg,
+	m := &Metrics{
+		Registry: reg,
 		alerts: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pgha_alerts_total", Help: "Alerts received from Pacemaker, by kind.",
 		}, []string{"kind"}),
-		alertGaps: f.NewCounter(prometheus.CounterOpts{
+		AlertGaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "pgha_alert_gaps_total", Help: "Alerts that Pacemaker numbered and that never arrived.",
 		}),
-		stalls: f.NewCounter(prometheus.CounterOpts{
+		Stalls: f.NewCounter(prometheus.CounterOpts{
 			Name: "pgha_stalls_total", Help: "Times this process stood still for longer than its bound.",
 		}),
-		journalFailures: f.NewCounter(prometheus.CounterOpts{
+		JournalFailures: f.NewCounter(prometheus.CounterOpts{
 			Name: "pgha_journal_failures_total", Help: "Failed attempts to save an episode.",
 		}),
-		looks: f.NewHistogram(prometheus.HistogramOpts{
+		Looks: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "pgha_crm_look_seconds", Help: "Time of one run of crm_mon.", Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}),
 		calls: f.NewCounterVec(prometheus.CounterOpts{
@@ -99,14 +110,14 @@ func newMetrics(a *Agent) *metrics {
 		Name: "pgha_doctor_last_run_timestamp_seconds", Help: "When the daemon last ran the doctor's checks, 0 when it has not since its start.",
 	})
 	for _, c := range doctor.FreeChecks() {
-		m.verdict(c.Name, doctor.Unknown)
+		m.Verdict(c.Name, doctor.Unknown)
 	}
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "pgha_alerts_rejected_total", Help: "Alerts refused: sent by a user who may not, or not delivered.",
-	}, func() float64 { return float64(a.alerts.Rejected.Load()) })
+	}, func() float64 { return float64(src.Rejected()) })
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "pgha_alerts_malformed_total", Help: "Connections to the alert socket that carried no alert, were too long or too slow.",
-	}, func() float64 { return float64(a.alerts.Malformed.Load()) })
+	}, func() float64 { return float64(src.Malformed()) })
 	for _, kind := range alertKinds {
 		m.alerts.WithLabelValues(kind)
 	}
@@ -127,11 +138,12 @@ func newMetrics(a *Agent) *metrics {
 	}
 	// Beside the usual ones the heap that the last collection left: what a leak would show in, without the garbage.
 	live := collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)})
-	reg.MustRegister(newStateCollector(a), collectors.NewGoCollector(live), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(newStateCollector(src), collectors.NewGoCollector(live), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-func (m *metrics) route53Call(op string, reason route53.Reason, took time.Duration) {
+// Route53Call counts one request to the API.
+func (m *Metrics) Route53Call(op string, reason route53.Reason, took time.Duration) {
 	label := string(reason)
 	if reason == route53.ReasonNone {
 		label = "ok"
@@ -140,8 +152,8 @@ func (m *metrics) route53Call(op string, reason route53.Reason, took time.Durati
 	m.callSeconds.WithLabelValues(op).Observe(took.Seconds())
 }
 
-// verdict shows the verdict of one check, and no longer the one before. The others are not there as zeros: they would be a third of all series.
-func (m *metrics) verdict(check string, is doctor.Verdict) {
+// Verdict shows the verdict of one check, and no longer the one before. The others are not there as zeros: they would be a third of all series.
+func (m *Metrics) Verdict(check string, is doctor.Verdict) {
 	m.doctor.WithLabelValues(check, string(is)).Set(1)
 	for _, v := range doctor.Verdicts {
 		if v != is {
@@ -150,7 +162,8 @@ func (m *metrics) verdict(check string, is doctor.Verdict) {
 	}
 }
 
-func (m *metrics) alert(kind string) {
+// Alert counts an alert by its kind.
+func (m *Metrics) Alert(kind string) {
 	if slices.Contains(alertKinds, kind) {
 		m.alerts.WithLabelValues(kind).Inc()
 		return
@@ -158,8 +171,8 @@ func (m *metrics) alert(kind string) {
 	m.alerts.WithLabelValues("other").Inc() // the text comes from outside and is no label
 }
 
-// transitions observes what one step of the core added to the episode.
-func (m *metrics) transitions(was, e *fsm.Episode) {
+// Transitions observes what one step of the core added to the episode.
+func (m *Metrics) Transitions(was, e *fsm.Episode) {
 	if e.ID != was.ID {
 		was = &fsm.Episode{}
 	}
@@ -172,3 +185,15 @@ func (m *metrics) transitions(was, e *fsm.Episode) {
 		m.outage.Observe((e.Gap.To - e.Gap.From).Seconds())
 	}
 }
+
+// EpisodeEnds counts an episode that is over.
+func (m *Metrics) EpisodeEnds(e *fsm.Episode, wall time.Time) {
+	m.episodes.WithLabelValues(string(e.Cause), string(e.Outcome)).Inc()
+	m.lastEpisode.Set(float64(wall.UnixNano()) / 1e9)
+}
+
+// DoctorRan notes when the doctor's checks were run.
+func (m *Metrics) DoctorRan(wall time.Time) { m.doctorRun.Set(float64(wall.Unix())) }
+
+// CloudWatch counts what became of a request to CloudWatch or SNS: ok, failed or dropped.
+func (m *Metrics) CloudWatch(op, result string) { m.cloud.WithLabelValues(op, result).Inc() }

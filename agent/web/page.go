@@ -1,19 +1,38 @@
-package agent
+package web
 
 import (
 	"crypto/sha256"
 	_ "embed" // for the page
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
 // page is all of the status page; what it shows it fetches from /status and /history.
 //
 //go:embed page.html
-var page string
+var pageSource string
+
+// page has the words of the phases where its source has a place for them.
+var page = strings.Replace(pageSource, "{/* made from agent/status */}", phases(), 1)
+
+// phases makes the page's table of phases: the color and the words of each.
+func phases() string {
+	table := map[string][2]string{}
+	for _, p := range status.Phases {
+		table[p.Is.String()] = [2]string{p.Tone, p.Text}
+	}
+	text, err := json.Marshal(table)
+	if err != nil {
+		panic(err) // strings alone
+	}
+	return string(text)
+}
 
 // pagePolicy lets the browser run the page's own script and style, and ask this server; nothing else, whatever a name in the
 // cluster's configuration may say.

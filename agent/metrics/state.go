@@ -1,4 +1,4 @@
-package agent
+package metrics
 
 import (
 	"slices"
@@ -27,17 +27,17 @@ var (
 // family is one metric that is read off a snapshot. collect emits its series.
 type family struct {
 	desc    *prometheus.Desc
-	collect func(a *Agent, s *status.Snapshot, emit func(v float64, labels ...string))
+	collect func(s *status.Snapshot, emit func(v float64, labels ...string))
 }
 
 // stateCollector reads the snapshot when Prometheus asks: it forks nothing and waits for nobody.
 type stateCollector struct {
-	agent    *Agent
+	snapshot func() *status.Snapshot
 	families []family
 }
 
-func newStateCollector(a *Agent) *stateCollector {
-	return &stateCollector{agent: a, families: stateFamilies()}
+func newStateCollector(src Source) *stateCollector {
+	return &stateCollector{snapshot: src.Snapshot, families: stateFamilies(src.Now)}
 }
 
 // Describe implements prometheus.Collector.
@@ -49,10 +49,10 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	s := c.agent.Snapshot()
+	s := c.snapshot()
 	for _, f := range c.families {
 		seen := map[string]bool{}
-		f.collect(c.agent, s, func(v float64, labels ...string) {
+		f.collect(s, func(v float64, labels ...string) {
 			// Odd documents can name a thing twice; one bad series must not cost the whole scrape.
 			var key strings.Builder
 			for _, l := range labels {
@@ -69,7 +69,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func gauge(name, help string, labels []string, collect func(a *Agent, s *status.Snapshot, emit func(float64, ...string))) family {
+func gauge(name, help string, labels []string, collect func(s *status.Snapshot, emit func(float64, ...string))) family {
 	return family{prometheus.NewDesc("pgha_"+name, help, labels, nil), collect}
 }
 
@@ -92,19 +92,19 @@ func number(b bool) float64 {
 
 // stateFamilies makes every metric that shows the state. A source that is down shows as pgha_source_up 0; what only it could tell is then
 // absent or unknown, never a stale number.
-func stateFamilies() []family {
+func stateFamilies(now func() fsm.Time) []family {
 	return []family{
-		gauge("build_info", "The agent's version; always 1.", []string{"version"}, func(a *Agent, _ *status.Snapshot, emit func(float64, ...string)) {
-			emit(1, a.opts.Version)
+		gauge("build_info", "The agent's version; always 1.", []string{"version"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			emit(1, s.Version)
 		}),
-		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"}, func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for src, st := range s.Sources {
 				if s.Enabled(status.Source(src)) {
 					emit(number(st.Up), status.Source(src).String())
 				}
 			}
 		}),
-		gauge("source_last_success_timestamp_seconds", "When a source last answered, 0 when it never has.", []string{"source"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("source_last_success_timestamp_seconds", "When a source last answered, 0 when it never has.", []string{"source"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for src, st := range s.Sources {
 				if st.LastSuccess == 0 {
 					emit(0, status.Source(src).String())
@@ -113,73 +113,73 @@ func stateFamilies() []family {
 				emit(float64(s.WallOf(st.LastSuccess).UnixMilli())/1e3, status.Source(src).String())
 			}
 		}),
-		gauge("source_age_seconds", "Time since a source last answered; absent when it never has.", []string{"source"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("source_age_seconds", "Time since a source last answered; absent when it never has.", []string{"source"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for src, st := range s.Sources {
 				if st.LastSuccess != 0 {
 					emit(max(0, (s.At-st.LastSuccess).Seconds()), status.Source(src).String())
 				}
 			}
 		}),
-		gauge("child_stuck", "Whether a child process of a source cannot be reaped (it hangs in the kernel).", []string{"source"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("child_stuck", "Whether a child process of a source cannot be reaped (it hangs in the kernel).", []string{"source"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			emit(number(s.Sources[status.SourceDrbd].Stuck), "drbd")
 			emit(number(s.Sources[status.SourceCrm].Stuck), "crm")
 		}),
-		gauge("local_writer", "Whether this node claims to be the writer: promoted by Pacemaker and Primary by DRBD. The sum over a cluster must be 1.", nil, func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
-			emit(number(s.IsWriter(a.clock.Boot())))
+		gauge("local_writer", "Whether this node claims to be the writer: promoted by Pacemaker and Primary by DRBD. The sum over a cluster must be 1.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
+			emit(number(s.IsWriter(now())))
 		}),
-		gauge("publication", "How far this node's promotion has come in DNS.", []string{"state"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("publication", "How far this node's promotion has come in DNS.", []string{"state"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for _, p := range status.Publications {
 				emit(number(s.Publication() == p), string(p))
 			}
 		}),
-		gauge("publication_held", "Conditions that hold publication of this node's promotion back now; all 0 unless it is promoted and not published.", []string{"condition"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("publication_held", "Conditions that hold publication of this node's promotion back now; all 0 unless it is promoted and not published.", []string{"condition"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			held := s.Publication() == status.PubHeld
 			for _, h := range fsm.AllHolds() {
 				emit(number(held && s.Holds.Has(h)), h.String())
 			}
 		}),
-		gauge("publication_failed_attempts", "Failed writes in a row for the current promotion.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("publication_failed_attempts", "Failed writes in a row for the current promotion.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			emit(float64(s.State.Retry.N))
 		}),
-		gauge("paused", "Whether an operator has paused publication.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("paused", "Whether an operator has paused publication.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			emit(number(s.State.PausedUntil > s.At))
 		}),
-		gauge("dns_contested", "Whether another node claimed the record after this node did.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("dns_contested", "Whether another node claimed the record after this node did.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			emit(number(s.State.Contested))
 		}),
-		gauge("dns_record_matches", "Whether the zone holds this node's address; absent until it was read.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("dns_record_matches", "Whether the zone holds this node's address; absent until it was read.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.State.Zone.At != 0 {
 				emit(number(s.State.Zone.Addr == s.State.Config.Addr && s.State.Config.Addr != ""))
 			}
 		}),
-		gauge("dns_resolver_matches", "Whether the resolver answers this node's address; absent while it does not answer.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("dns_resolver_matches", "Whether the resolver answers this node's address; absent while it does not answer.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.State.Resolved.OK {
 				emit(number(s.State.Resolved.Addr == s.State.Config.Addr && s.State.Config.Addr != ""))
 			}
 		}),
-		gauge("dns_drift", "Whether the record that this node published was changed by somebody else.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("dns_drift", "Whether the record that this node published was changed by somebody else.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			emit(number(s.State.Drift()))
 		}),
-		gauge("dns_epoch", "Ownership epoch in the zone; absent until it was read.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("dns_epoch", "Ownership epoch in the zone; absent until it was read.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.State.Zone.At != 0 {
 				emit(float64(s.State.Zone.Epoch))
 			}
 		}),
-		gauge("episode_open", "Whether an episode is going on.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("episode_open", "Whether an episode is going on.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			emit(number(s.State.Episode.Open()))
 		}),
-		gauge("client_up", "Whether a client of the service name reaches a server from this node; absent when the client's view is off.", nil, func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
-			if a.src.Client != nil {
+		gauge("client_up", "Whether a client of the service name reaches a server from this node; absent when the client's view is off.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
+			if s.Client {
 				emit(number(s.View.OK))
 			}
 		}),
 		gauge("cluster_node", "State of each cluster node as crm_mon shows it here; several can be 1, all are 0 while crm_mon does not answer.", []string{"node", "state"}, collectNodes),
-		gauge("cluster_promoted", "Whether crm_mon shows the promotable clone as promoted on a node; absent while crm_mon does not answer.", []string{"node"}, func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("cluster_promoted", "Whether crm_mon shows the promotable clone as promoted on a node; absent while crm_mon does not answer.", []string{"node"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if !s.State.Cluster.OK {
 				return
 			}
 			promoted := map[string]bool{}
-			for _, n := range s.Crm.Promoted(a.id.clone) {
+			for _, n := range s.Crm.Promoted(s.Config.Cluster.Promotable) {
 				promoted[n] = true
 			}
 			for _, n := range s.Crm.Nodes {
@@ -189,14 +189,14 @@ func stateFamilies() []family {
 		gauge("cluster_quorum", "Whether the partition has quorum. With two nodes this proves nothing; absent when not known.", nil, triState(func(c *crm.Status) crm.Tri { return c.Quorum })),
 		gauge("cluster_fencing_enabled", "Whether fencing is enabled; absent when not known.", nil, triState(func(c *crm.Status) crm.Tri { return c.FencingEnabled })),
 		gauge("cluster_maintenance_mode", "Whether the cluster is in maintenance mode; absent when not known.", nil, triState(func(c *crm.Status) crm.Tri { return c.MaintenanceMode })),
-		gauge("cluster_resource_failcount", "Fail count of a resource on a node; 1000000 is infinity.", []string{"node", "resource"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("cluster_resource_failcount", "Fail count of a resource on a node; 1000000 is infinity.", []string{"node", "resource"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.State.Cluster.OK {
 				for _, f := range s.Crm.FailCounts {
 					emit(float64(f.Count), f.Node, f.Resource)
 				}
 			}
 		}),
-		gauge("fence_events", "Events in the cluster's fencing history, by target and status.", []string{"target", "status"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("fence_events", "Events in the cluster's fencing history, by target and status.", []string{"target", "status"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if !s.State.Cluster.OK {
 				return
 			}
@@ -212,7 +212,7 @@ func stateFamilies() []family {
 				}
 			}
 		}),
-		gauge("fence_constraint_age_seconds", "How long a constraint of the DRBD fence-peer handler has been seen; absent when there is none.", []string{"constraint"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("fence_constraint_age_seconds", "How long a constraint of the DRBD fence-peer handler has been seen; absent when there is none.", []string{"constraint"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for id, since := range s.FenceBans {
 				emit((s.At - since).Seconds(), id)
 			}
@@ -238,7 +238,7 @@ func stateFamilies() []family {
 				stateSet(connStates, "StandAlone", emit, "peer")
 			}
 		})),
-		gauge("drbd_split_brain", "What is known of a split brain with each DRBD peer; latched until the connection is back.", []string{"peer", "state"}, func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("drbd_split_brain", "What is known of a split brain with each DRBD peer; latched until the connection is back.", []string{"peer", "state"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 				for _, c := range r.Connections {
 					stateSet(splitBrainWords, splitBrainWords[min(int(c.SplitBrain), len(splitBrainWords)-1)], emit, c.Name)
@@ -246,7 +246,7 @@ func stateFamilies() []family {
 				if len(r.Connections) == 0 && s.State.Drbd.SplitBrain { // as above
 					stateSet(splitBrainWords, "latched", emit, "peer")
 				}
-			})(a, s, emit)
+			})(s, emit)
 		}),
 		gauge("drbd_replication", "Replication state with each DRBD peer.", []string{"peer", "volume", "state"}, eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {
 			stateSet(replStates, v.Replication, emit, peer, itoa(v.Volume))
@@ -291,7 +291,7 @@ func stateFamilies() []family {
 				}
 			}
 		})),
-		gauge("postgres_state", "Answer of the local PostgreSQL server. On a DRBD Secondary, refused is healthy.", []string{"state"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_state", "Answer of the local PostgreSQL server. On a DRBD Secondary, refused is healthy.", []string{"state"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for _, state := range pg.States {
 				current := s.Postgres.State
 				if current == "" {
@@ -300,17 +300,17 @@ func stateFamilies() []family {
 				emit(number(state == current), string(state))
 			}
 		}),
-		gauge("postgres_start_time_seconds", "When the local PostgreSQL server started; absent unless it answers.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_start_time_seconds", "When the local PostgreSQL server started; absent unless it answers.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if !s.Postgres.Started.IsZero() {
 				emit(float64(s.Postgres.Started.UnixMilli()) / 1e3)
 			}
 		}),
-		gauge("postgres_timeline", "Timeline of the local PostgreSQL server; absent unless it answers.", nil, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_timeline", "Timeline of the local PostgreSQL server; absent unless it answers.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.Postgres.Timeline > 0 {
 				emit(float64(s.Postgres.Timeline))
 			}
 		}),
-		gauge("postgres_replication_lag_bytes", "How far an additional streaming standby is behind; absent when there are none.", []string{"replica", "position"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_replication_lag_bytes", "How far an additional streaming standby is behind; absent when there are none.", []string{"replica", "position"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for _, r := range s.Postgres.Replicas {
 				for position, lag := range map[string]int64{"sent": r.SentLagBytes, "write": r.WriteLagBytes, "flush": r.FlushLagBytes, "replay": r.ReplayLagBytes} {
 					if lag >= 0 {
@@ -319,7 +319,7 @@ func stateFamilies() []family {
 				}
 			}
 		}),
-		gauge("postgres_replication_lag_seconds", "Time lag of an additional streaming standby; absent when there are none or it is idle.", []string{"replica", "position"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_replication_lag_seconds", "Time lag of an additional streaming standby; absent when there are none or it is idle.", []string{"replica", "position"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for _, r := range s.Postgres.Replicas {
 				for position, lag := range map[string]float64{"write": r.WriteLag.Seconds(), "flush": r.FlushLag.Seconds(), "replay": r.ReplayLag.Seconds()} {
 					if lag >= 0 {
@@ -328,12 +328,12 @@ func stateFamilies() []family {
 				}
 			}
 		}),
-		gauge("postgres_slot_active", "Whether a replication slot is in use.", []string{"slot"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_slot_active", "Whether a replication slot is in use.", []string{"slot"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for _, slot := range s.Postgres.Slots {
 				emit(number(slot.Active), slot.Name)
 			}
 		}),
-		gauge("postgres_slot_retained_bytes", "WAL that a replication slot keeps back.", []string{"slot"}, func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+		gauge("postgres_slot_retained_bytes", "WAL that a replication slot keeps back.", []string{"slot"}, func(s *status.Snapshot, emit func(float64, ...string)) {
 			for _, slot := range s.Postgres.Slots {
 				if slot.RetainedBytes >= 0 {
 					emit(float64(slot.RetainedBytes), slot.Name)

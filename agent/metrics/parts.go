@@ -1,4 +1,4 @@
-package agent
+package metrics
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func collectNodes(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+func collectNodes(s *status.Snapshot, emit func(float64, ...string)) {
 	if s.Crm == nil {
 		return
 	}
@@ -28,8 +28,8 @@ func collectNodes(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
 	}
 }
 
-func triState(read func(*crm.Status) crm.Tri) func(*Agent, *status.Snapshot, func(float64, ...string)) {
-	return func(_ *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+func triState(read func(*crm.Status) crm.Tri) func(*status.Snapshot, func(float64, ...string)) {
+	return func(s *status.Snapshot, emit func(float64, ...string)) {
 		if !s.State.Cluster.OK {
 			return
 		}
@@ -39,15 +39,15 @@ func triState(read func(*crm.Status) crm.Tri) func(*Agent, *status.Snapshot, fun
 	}
 }
 
-func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*Agent, *status.Snapshot, func(float64, ...string)) {
-	return func(a *Agent, s *status.Snapshot, emit func(float64, ...string)) {
+func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*status.Snapshot, func(float64, ...string)) {
+	return func(s *status.Snapshot, emit func(float64, ...string)) {
 		if r, ok := s.Resource(); ok && s.Drbd.Live {
 			collect(r, emit)
 		}
 	}
 }
 
-func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*Agent, *status.Snapshot, func(float64, ...string)) {
+func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*status.Snapshot, func(float64, ...string)) {
 	return withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 		for _, c := range r.Connections {
 			for _, v := range c.Volumes {

@@ -1,4 +1,4 @@
-package agent
+package web
 
 import (
 	"bufio"
@@ -157,7 +157,7 @@ func TestHugeHeadersAreRefused(t *testing.T) {
 func TestNoClientTakesAllConnections(t *testing.T) {
 	l := make(memoryListener)
 	limited := limitConns(l)
-	accepted := make(chan net.Conn, 2*httpConns)
+	accepted := make(chan net.Conn, 2*maxConns)
 	go func() {
 		for {
 			c, err := limited.Accept()
@@ -186,9 +186,9 @@ func TestNoClientTakesAllConnections(t *testing.T) {
 		}
 		return mine
 	}
-	hog := open(httpConnsEach+10, "192.0.2.66:1")
-	if len(hog) != httpConnsEach {
-		t.Errorf("one client has %d connections, want %d", len(hog), httpConnsEach)
+	hog := open(connsEach+10, "192.0.2.66:1")
+	if len(hog) != connsEach {
+		t.Errorf("one client has %d connections, want %d", len(hog), connsEach)
 	}
 	if n := len(open(1, "192.0.2.1:1")); n != 1 {
 		t.Error("another client is locked out")
@@ -201,11 +201,11 @@ func TestNoClientTakesAllConnections(t *testing.T) {
 		t.Errorf("%d connections after 3 had ended", n)
 	}
 	for host := range 10 {
-		open(httpConnsEach, fmt.Sprintf("[2001:db8:0:%x::1]:1", host))
+		open(connsEach, fmt.Sprintf("[2001:db8:0:%x::1]:1", host))
 		open(1, fmt.Sprintf("[2001:db8:0:%x::2]:1", host)) // the same network
 	}
-	if limited.total != httpConns {
-		t.Errorf("%d connections in all, want %d", limited.total, httpConns)
+	if limited.total != maxConns {
+		t.Errorf("%d connections in all, want %d", limited.total, maxConns)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestLargeAnswersAreComputedAFewAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running, most atomic.Int32
 		hang := make(chan struct{})
-		h := make(slots, httpAtOnce).bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := make(slots, atOnce).bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
 			if r.URL.Path == "/hang" {
@@ -231,12 +231,12 @@ func TestLargeAnswersAreComputedAFewAtATime(t *testing.T) {
 		if r := ask("/"); r.Code != http.StatusTeapot || r.Body.String() != "tea" || r.Header().Get("X-Test") != "yes" {
 			t.Errorf("answer %+v", r)
 		}
-		for range httpAtOnce {
+		for range atOnce {
 			go ask("/hang")
 		}
 		synctest.Wait()
 		begin := time.Now()
-		if r := ask("/"); r.Code != http.StatusServiceUnavailable || time.Since(begin) != httpPatience {
+		if r := ask("/"); r.Code != http.StatusServiceUnavailable || time.Since(begin) != patience {
 			t.Errorf("status %d after %v", r.Code, time.Since(begin))
 		}
 		close(hang)
@@ -244,8 +244,8 @@ func TestLargeAnswersAreComputedAFewAtATime(t *testing.T) {
 		if r := ask("/"); r.Code != http.StatusTeapot {
 			t.Errorf("status %d when there is room again", r.Code)
 		}
-		if most.Load() != httpAtOnce {
-			t.Errorf("%d at once, want %d", most.Load(), httpAtOnce)
+		if most.Load() != atOnce {
+			t.Errorf("%d at once, want %d", most.Load(), atOnce)
 		}
 	})
 }

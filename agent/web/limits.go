@@ -1,4 +1,4 @@
-package agent
+package web
 
 import (
 	"bytes"
@@ -15,10 +15,10 @@ import (
 // What clients of the HTTP servers get at most. The daemon needs file descriptors for crm_mon, drbdsetup, the alert socket and Route 53: no
 // client may use them up.
 const (
-	httpConns     = 128 // connections of one server
-	httpConnsEach = 32  // of these by one client: one does not lock out the others
-	httpAtOnce    = 4   // large answers that are computed at the same time
-	httpPatience  = 2 * time.Second
+	maxConns  = 128 // connections of one server
+	connsEach = 32  // of these by one client: one does not lock out the others
+	atOnce    = 4   // large answers that are computed at the same time
+	patience  = 2 * time.Second
 )
 
 // limitedListener closes connections beyond the limits as soon as they come.
@@ -52,7 +52,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 func (l *limitedListener) enter(client string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.total >= httpConns || l.conns[client] >= httpConnsEach {
+	if l.total >= maxConns || l.conns[client] >= connsEach {
 		return false
 	}
 	l.total++
@@ -105,7 +105,7 @@ type slots chan struct{}
 // connection busy, and a copy of its answer.
 func (s slots) bounded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		late := time.NewTimer(httpPatience)
+		late := time.NewTimer(patience)
 		defer late.Stop()
 		select {
 		case s <- struct{}{}:
