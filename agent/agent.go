@@ -45,7 +45,7 @@ type Options struct {
 	corosync   string        // Corosync's file; "": where Corosync has it
 }
 
-// Agent is the daemon of one node. The loop owns state, details and savedHolds; everything else reads the snapshot.
+// Agent is the daemon of one node. The loop owns state, observed and loggedHolds; everything else reads the snapshot.
 type Agent struct {
 	cfg   *config.Config
 	opts  Options
@@ -58,7 +58,7 @@ type Agent struct {
 	inbox       chan message
 	ended       chan struct{} // closed when the loop has ended
 	state       fsm.State
-	details     status.Snapshot
+	observed    status.Snapshot
 	snap        atomic.Pointer[status.Snapshot]
 	loggedHolds fsm.Holds
 	planned     fsm.Time // when the loop means to wake next
@@ -284,8 +284,8 @@ func (a *Agent) step(ctx context.Context, m message) {
 	now := a.clock.Boot()
 	before := a.state
 	if m.apply != nil {
-		was := a.details.Sources
-		m.apply(&a.details)
+		was := a.observed.Sources
+		m.apply(&a.observed)
 		a.logSources(&was)
 	}
 	var actions []fsm.Action
@@ -306,7 +306,7 @@ func (a *Agent) step(ctx context.Context, m message) {
 
 // publish makes the state of now visible to everybody else.
 func (a *Agent) publish(now fsm.Time) {
-	s := a.details
+	s := a.observed
 	s.At, s.Wall, s.State = now, a.clock.Wall(), a.state
 	s.Holds = a.state.Gate(now)
 	s.Config, s.Version, s.Client = a.cfg, a.opts.Version, a.src.Client != nil

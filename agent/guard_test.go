@@ -246,7 +246,7 @@ func TestFrozenProcessClaimsNothing(t *testing.T) {
 func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 	a, clock, _ := promotedAgent(t)
 	seen := state.ClientSeen{At: clock.Boot() - 20*time.Second, Addr: "10.0.1.10"}
-	a.details.Served = seen
+	a.observed.Served = seen
 	open := fsm.Episode{ID: 7, Cause: fsm.CauseNodeLost, Start: clock.Boot() - 19*time.Second}
 	a.journal.Save(a.entry(open))
 	if err := a.journal.Flush(); err != nil {
@@ -258,8 +258,8 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.close()
-	if b.details.Served != seen {
-		t.Errorf("last served %+v, want %+v", b.details.Served, seen)
+	if b.observed.Served != seen {
+		t.Errorf("last served %+v, want %+v", b.observed.Served, seen)
 	}
 	wall := clock.Wall()
 	for i, v := range []pg.View{{End: wall}, {End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
@@ -279,7 +279,7 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	if c.details.Served != (state.ClientSeen{}) {
-		t.Errorf("last served %+v after the episode ended", c.details.Served)
+	if c.observed.Served != (state.ClientSeen{}) {
+		t.Errorf("last served %+v after the episode ended", c.observed.Served)
 	}
 }

@@ -20,7 +20,7 @@ func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
 	e, err := open()
 	if err != nil {
 		a.log.Error("journal not open", keyErr, err)
-		a.details.JournalErr = err.Error()
+		a.observed.JournalErr = err.Error()
 	}
 	if e == nil {
 		return last, false
@@ -43,7 +43,7 @@ func (a *Agent) resumeView(c state.ClientSeen) {
 	}
 	v := pg.View{OK: true, End: a.clock.Wall().Add(c.At - a.clock.Boot())}
 	v.Answered, _ = netip.ParseAddr(c.Addr) // not known stays not known
-	a.details.Served = c
+	a.observed.Served = c
 	a.outage.Resume(v)
 }
 
@@ -55,7 +55,7 @@ func (a *Agent) entry(e fsm.Episode) state.Entry {
 		return lost
 	}
 	return state.Entry{
-		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Client: a.details.Served, Episode: e,
+		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Client: a.observed.Served, Episode: e,
 	}
 }
 

@@ -60,7 +60,7 @@ func (a *Agent) logTransitions(before *fsm.State) {
 		a.log.Warn("record not written", keyReason, s.Retry.Reason, "attempt", s.Retry.N, keyNext, s.Retry.At-a.snap.Load().At)
 	}
 	if s.ReadRetry.N > before.ReadRetry.N {
-		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.details.Sources[status.SourceRoute53].Err)
+		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.observed.Sources[status.SourceRoute53].Err)
 	}
 	if s.Repairing && !before.Repairing {
 		a.log.Warn("writing the record again: somebody else has edited its address", "record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
@@ -70,7 +70,7 @@ func (a *Agent) logTransitions(before *fsm.State) {
 			"record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
 	}
 	if s.Zone.Refused && !before.Zone.Refused {
-		a.log.Error("what stands under the name is never overwritten", keyErr, a.details.Refusal)
+		a.log.Error("what stands under the name is never overwritten", keyErr, a.observed.Refusal)
 	}
 	if s.Drift() && !before.Drift() {
 		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr", s.Config.Addr)
@@ -88,7 +88,7 @@ func (a *Agent) episodeEnds(e *fsm.Episode) {
 // logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already, and the client of the
 // name is without an answer in each failover.
 func (a *Agent) logSources(was *[status.NumSources]status.SourceState) {
-	for src, now := range a.details.Sources {
+	for src, now := range a.observed.Sources {
 		if status.Source(src) == status.SourceRoute53 || status.Source(src) == status.SourceClient || now.Up == was[src].Up && (now.Up || was[src].Failures > 0) {
 			continue
 		}

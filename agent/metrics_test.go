@@ -36,7 +36,7 @@ func bareAgent(t testing.TB) *Agent {
 	st := healthyStatus()
 	st.FailCounts = []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2}}
 	st.Bans = []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}}
-	a.details = status.Snapshot{
+	a.observed = status.Snapshot{
 		Crm: st, Drbd: rep, FenceBans: map[string]fsm.Time{"drbd-fence-by-handler-pg": now - time.Second},
 		Postgres: pg.Health{
 			State: pg.StateWritable, Started: testWall, Timeline: 3,
@@ -44,8 +44,8 @@ func bareAgent(t testing.TB) *Agent {
 			Slots:    []pg.Slot{{Name: "reporting", Active: true, RetainedBytes: 16 << 20}},
 		},
 	}
-	for src := range a.details.Sources {
-		a.details.Sources[src] = status.SourceState{Up: true, LastSuccess: now}
+	for src := range a.observed.Sources {
+		a.observed.Sources[src] = status.SourceState{Up: true, LastSuccess: now}
 	}
 	a.state.Cluster = clusterFacts(st, a.id, now, testWall)
 	a.state.Drbd = drbdFacts(rep, "pg", now, fsm.Drbd{})

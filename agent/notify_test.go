@@ -27,7 +27,7 @@ func TestReadyDoesNotWaitForAClusterThatIsDown(t *testing.T) {
 	a, clock, _ := promotedAgent(t)
 	to := &notes{}
 	a.notify = newNotifier(to, clock.Boot())
-	a.details.Sources = [status.NumSources]status.SourceState{}
+	a.observed.Sources = [status.NumSources]status.SourceState{}
 	a.publish(clock.Boot())
 	a.heartbeat(clock.Boot())
 	if to.has("READY=1") {

@@ -31,7 +31,7 @@ func newHistory(dir string) *history { return &history{dir: dir, turn: make(chan
 
 // ServeHTTP answers with what `pgha-agent history --json` prints, or 304 when that is what the client has.
 func (h *history) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	live(w)
+	setNoStore(w)
 	select {
 	case h.turn <- struct{}{}:
 	case <-r.Context().Done():

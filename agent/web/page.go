@@ -51,12 +51,12 @@ func servePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", pagePolicy)
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	live(w)
+	setNoStore(w)
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(page))
 }
 
-// live marks an answer that is true now only: nobody may keep it, or take it for another type.
-func live(w http.ResponseWriter) {
+// setNoStore marks an answer that is true now only: nobody may keep it, or take it for another type.
+func setNoStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 }

@@ -170,7 +170,7 @@ func answer(w http.ResponseWriter, ok bool, text string) {
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	live(w)
+	setNoStore(w)
 	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

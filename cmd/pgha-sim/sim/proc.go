@@ -22,7 +22,7 @@ import (
 type proc struct {
 	w       *world
 	n       *node
-	d       *agent.Driver
+	d       *agent.Simulated
 	once    bool
 	dead    bool
 	stalled time.Duration // until
@@ -94,7 +94,7 @@ func (n *node) spawn(once bool) {
 	if w.s.View && !once {
 		src.Client = client{p}
 	}
-	d, err := agent.NewDriver(agent.Options{Config: n.cfg, Version: "sim", Logger: w.logger(n)},
+	d, err := agent.NewSimulated(agent.Options{Config: n.cfg, Version: "sim", Logger: w.logger(n)},
 		agent.Simulation{Clock: clock{n}, Boot: n.bootID(), Sources: src, Once: once, Start: p.start, Notify: n.notifier(p),
 			Membership: w.membership()})
 	if err != nil {
@@ -300,7 +300,7 @@ type systemd struct {
 }
 
 func (s systemd) Notify(string) {
-	if s.hangs.Load() && within("(*Driver).Turn") {
+	if s.hangs.Load() && within("(*Simulated).Turn") {
 		s.p.waits = true
 	}
 }

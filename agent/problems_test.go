@@ -27,13 +27,13 @@ func (m *slowMon) Look(context.Context) (*crm.Status, error) {
 // TestHelpIsExact: what holds this node back, or is about to, is said with its cause, and the remedy is for that cause.
 func TestHelpIsExact(t *testing.T) {
 	lose := func(a *Agent, events ...crm.FenceEvent) {
-		a.details.Crm.Nodes[0].Online, a.details.Crm.FenceEvents, a.details.Crm.DC = crm.No, events, "pg-b"
+		a.observed.Crm.Nodes[0].Online, a.observed.Crm.FenceEvents, a.observed.Crm.DC = crm.No, events, "pg-b"
 		a.state.Cluster.Peers[0].Online = false
 		a.state.Lost[0] = fsm.LostPeer{Name: "pg-a"}
 	}
 	look := func(took time.Duration, err error) func(*Agent, *testClock) {
 		return func(a *Agent, c *testClock) {
-			a.src.Crm = &slowMon{c, took, a.details.Crm, err}
+			a.src.Crm = &slowMon{c, took, a.observed.Crm, err}
 			a.step(t.Context(), a.look(t.Context()))
 		}
 	}
@@ -70,23 +70,23 @@ func TestHelpIsExact(t *testing.T) {
 		"no history": {
 			func(a *Agent, _ *testClock) {
 				lose(a)
-				a.details.Crm.FenceHistoryError = "102"
+				a.observed.Crm.FenceHistoryError = "102"
 			},
 			"held_peer_unfenced", status.Critical, "cannot be seen: crm_mon cannot read the fencing history (code 102)", "--confirm is not seen either",
 		},
 		"no history before": {
-			func(a *Agent, _ *testClock) { a.details.Crm.DC, a.details.Crm.FenceHistoryError = "pg-b", "102" },
+			func(a *Agent, _ *testClock) { a.observed.Crm.DC, a.observed.Crm.FenceHistoryError = "pg-b", "102" },
 			"fence_history", status.Warning, "would not be seen", history,
 		},
 		"no history and no fencing": {
 			func(a *Agent, _ *testClock) {
-				a.details.Crm.DC, a.details.Crm.FenceHistoryError = "pg-b", "102"
+				a.observed.Crm.DC, a.observed.Crm.FenceHistoryError = "pg-b", "102"
 				a.state.Cluster.FencingEnabled = false
 			},
 			"fence_history", "-", "", "",
 		},
 		"a cluster that forms": {
-			func(a *Agent, _ *testClock) { a.details.Crm.DC, a.details.Crm.FenceHistoryError = "", "102" }, "fence_history", "-", "", "",
+			func(a *Agent, _ *testClock) { a.observed.Crm.DC, a.observed.Crm.FenceHistoryError = "", "102" }, "fence_history", "-", "", "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestHelpIsExact(t *testing.T) {
 func TestStatusSaysHowLongALookTook(t *testing.T) {
 	a, clock, _ := promotedAgent(t)
 	a.start = func(func()) {}
-	a.src.Crm = &slowMon{clock, 7 * time.Second, a.details.Crm, nil}
+	a.src.Crm = &slowMon{clock, 7 * time.Second, a.observed.Crm, nil}
 	a.step(t.Context(), a.look(t.Context()))
 	if got := a.Snapshot().Doc().Cluster.LookSeconds; got != 7 {
 		t.Errorf("%v s, want 7", got)

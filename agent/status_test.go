@@ -24,9 +24,9 @@ func TestPeerThatIsLostAndNotFencedIsAFinding(t *testing.T) {
 	if slices.Contains(findings(a), "peer_unclean critical") {
 		t.Error("a healthy peer is unclean")
 	}
-	for i, n := range a.details.Crm.Nodes {
+	for i, n := range a.observed.Crm.Nodes {
 		if n.Name != "pg-b" {
-			a.details.Crm.Nodes[i].Unclean = crm.Yes
+			a.observed.Crm.Nodes[i].Unclean = crm.Yes
 		}
 	}
 	a.publish(a.clock.Boot())
@@ -38,7 +38,7 @@ func TestPeerThatIsLostAndNotFencedIsAFinding(t *testing.T) {
 // DRBD 8.4 destroys a connection that goes StandAlone: the alerts on it and on a split brain must still have something to look at.
 func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	a := bareAgent(t)
-	a.details.Drbd.Status.Resources[0].Connections = nil
+	a.observed.Drbd.Status.Resources[0].Connections = nil
 	a.state.Drbd.Connected, a.state.Drbd.SplitBrain = false, true
 	a.publish(a.clock.Boot())
 	if got := findings(a); !slices.Contains(got, "split_brain critical") || slices.Contains(got, "drbd_disconnected warning") {
