@@ -86,12 +86,12 @@ func fake(play, dir string, args []string) int {
 	switch {
 	case strings.HasPrefix(play, "exit"):
 		code, _ := strconv.Atoi(play[4:])
-		time.Sleep(20 * time.Millisecond)
+		awaitLive(dir, call)
 		fmt.Print("2026-11-23T01:59:30.0+00:00 destroy resource name:pg\n2026-11-23T01:59:30.0+00:00 torn")
 		fmt.Fprintln(os.Stderr, "the last word")
 		return code
 	case play == "skipped" && call == 1:
-		time.Sleep(20 * time.Millisecond)
+		awaitLive(dir, call)
 		fmt.Println("- skipped 3")
 	case play == "deaf":
 		time.Sleep(time.Hour)
@@ -105,7 +105,7 @@ func fake(play, dir string, args []string) int {
 		for i := range 400 {
 			fmt.Fprintf(&b, "change peer-device name:pg peer-node-id:1 volume:0 sent:%d\n", i)
 		}
-		time.Sleep(50 * time.Millisecond)
+		awaitLive(dir, call)
 		fmt.Print(b.String())
 	}
 	if strings.Contains(play, "no--poll") {
@@ -119,6 +119,26 @@ func fake(play, dir string, args []string) int {
 		fmt.Printf("change peer-device name:pg peer-node-id:1 conn-name:node2 volume:0 replication:SyncSource sent:%d\n", 260000+i)
 	}
 	return 0 // the end of stdin ends it
+}
+
+// tellLive tells the children of a play that the dump was seen; awaitLive waits for that, each of them for its own.
+func tellLive(t *testing.T, dir string, r Report) {
+	t.Helper()
+	if !r.Live {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("live", r.Generation)), nil, 0o600); err != nil {
+		t.Error(err)
+	}
+}
+
+func awaitLive(dir string, generation int) {
+	for {
+		if _, err := os.Stat(filepath.Join(dir, fmt.Sprint("live", generation))); err == nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // follow runs a stream on the fake until done says so.
@@ -141,6 +161,7 @@ func follow(t *testing.T, play string, set func(*Stream), done func(Report) bool
 			return
 		}
 		reports = append(reports, r)
+		tellLive(t, dir, r)
 		if done(r) {
 			finished = true
 			cancel()
@@ -497,6 +518,7 @@ func TestNoNewChildWhileOneIsNotReaped(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	err := s.Run(ctx, func(r Report) {
+		tellLive(t, dir, r)
 		switch {
 		case r.Stuck:
 			stuck++

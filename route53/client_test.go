@@ -2,6 +2,7 @@ package route53_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -275,32 +277,44 @@ func TestOfTwoWritersWithOneBaseExactlyOneWins(t *testing.T) {
 }
 
 func TestLateWriteAfterAForeignClaimChangesNothing(t *testing.T) {
-	s := fake(t, route53test.Options{})
-	a, b := client(t, s.URL(), func(o *route53.Options) { o.Timeout = 100 * time.Millisecond }), client(t, s.URL())
-	if _, err := b.Write(t.Context(), next(route53.Owner{}, "pg-b", addrB)); err != nil {
-		t.Fatal(err)
-	}
-	rec, err := b.Read(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Inject(route53test.Fault{Kind: route53test.Late, Op: "ChangeResourceRecordSets", Delay: 400 * time.Millisecond})
-	_, err = a.Write(t.Context(), next(rec.Owner, "pg-a", addrA))
-	wantErr(t, err, route53.ReasonTimeout, true)
-	if _, err := b.Write(t.Context(), next(rec.Owner, "pg-b", addrB)); err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.Now().Add(5 * time.Second)
-	for s.Count("ChangeResourceRecordSets") < 3 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	late := s.Calls()[len(s.Calls())-1]
-	if late.Code != "InvalidChangeBatch" || late.Applied {
-		t.Errorf("the late write: %+v", late)
-	}
-	if got := aRecord(t, s); got != "10.0.2.10/30" {
-		t.Errorf("record %s", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := route53test.New(route53test.Options{})
+		defer s.Close()
+		tr, end := virtual(s, 0)
+		defer end()
+		over := func(timeout time.Duration) *route53.Client {
+			return client(t, "http://10.0.0.5", func(o *route53.Options) {
+				o.HTTPClient, o.Timeout = &http.Client{Transport: tr}, timeout
+			})
+		}
+		a, b := over(100*time.Millisecond), over(2*time.Second)
+		if _, err := b.Write(t.Context(), next(route53.Owner{}, "pg-b", addrB)); err != nil {
+			t.Fatal(err)
+		}
+		rec, err := b.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const delay = 400 * time.Millisecond
+		s.Inject(route53test.Fault{Kind: route53test.Late, Op: "ChangeResourceRecordSets", Delay: delay})
+		_, err = a.Write(t.Context(), next(rec.Owner, "pg-a", addrA))
+		wantErr(t, err, route53.ReasonTimeout, true)
+		if _, err := b.Write(t.Context(), next(rec.Owner, "pg-b", addrB)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(delay)
+		synctest.Wait()
+		if n := s.Count("ChangeResourceRecordSets"); n != 3 {
+			t.Fatalf("%d writes", n)
+		}
+		late := s.Calls()[len(s.Calls())-1]
+		if late.Code != "InvalidChangeBatch" || late.Applied {
+			t.Errorf("the late write: %+v", late)
+		}
+		if got := aRecord(t, s); got != "10.0.2.10/30" {
+			t.Errorf("record %s", got)
+		}
+	})
 }
 
 func TestLostReplyIsRecognisedByTheClaim(t *testing.T) {
@@ -392,47 +406,65 @@ func (c countingConn) Write(p []byte) (int, error) {
 
 // The guard is asked after the connection is made: a handshake that takes seconds must not lie between the two.
 func TestGuardComesAfterTheHandshake(t *testing.T) {
-	s := route53test.New(route53test.Options{})
-	defer s.Close()
-	srv := httptest.NewTLSServer(s)
-	defer srv.Close()
-	var connected atomic.Bool
-	tr := srv.Client().Transport.(*http.Transport).Clone()
-	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		time.Sleep(50 * time.Millisecond)
-		connected.Store(true)
-		return conn, err
-	}
-	defer tr.CloseIdleConnections()
-	c := client(t, srv.URL, func(o *route53.Options) { o.HTTPClient = &http.Client{Transport: tr} })
-	w := next(route53.Owner{}, "pg-a", addrA)
-	w.Guard = func() error {
-		if !connected.Load() {
-			t.Error("the guard was asked before the connection was there")
+	https := httptest.NewTLSServer(nil) // of which the keys are taken
+	https.Close()
+	synctest.Test(t, func(t *testing.T) {
+		s := route53test.New(route53test.Options{})
+		defer s.Close()
+		network := make(pipes)
+		defer close(network)
+		go func() { _ = http.Serve(network, s) }() //nolint:gosec // no peer but this test
+		connected := false
+		tr := &http.Transport{
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				here, there := net.Pipe()
+				network <- tls.Server(there, https.TLS)
+				return here, nil
+			},
+			TLSClientConfig: https.Client().Transport.(*http.Transport).TLSClientConfig.Clone(),
 		}
-		return nil
-	}
-	if _, err := c.Write(t.Context(), w); err != nil {
-		t.Fatal(err)
-	}
+		tr.TLSClientConfig.VerifyConnection = func(tls.ConnectionState) error {
+			time.Sleep(route53.ConnectWait / 2)
+			connected = true
+			return nil
+		}
+		defer tr.CloseIdleConnections()
+		c := client(t, "https://127.0.0.1", func(o *route53.Options) { o.HTTPClient = &http.Client{Transport: tr} })
+		w := next(route53.Owner{}, "pg-a", addrA)
+		asked := 0
+		w.Guard = func() error {
+			if asked++; !connected {
+				t.Error("the guard was asked before the connection was there")
+			}
+			return nil
+		}
+		if _, err := c.Write(t.Context(), w); err != nil || asked != 1 {
+			t.Fatalf("asked %d times, %v", asked, err)
+		}
+	})
 }
 
 // A guard that is slow must not let the request go out after Write has reported that nothing was sent.
 func TestGuardThatOutlivesTheTimeoutSendsNothing(t *testing.T) {
-	s := fake(t, route53test.Options{})
-	c := client(t, s.URL(), func(o *route53.Options) { o.Timeout = 50 * time.Millisecond })
-	w := next(route53.Owner{}, "pg-a", addrA)
-	release, left := make(chan struct{}), make(chan struct{})
-	w.Guard = func() error { defer close(left); <-release; return nil }
-	_, err := c.Write(t.Context(), w)
-	wantErr(t, err, route53.ReasonTimeout, false)
-	close(release)
-	<-left
-	time.Sleep(50 * time.Millisecond)
-	if n := s.Count(""); n != 0 {
-		t.Errorf("%d calls", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := route53test.New(route53test.Options{})
+		defer s.Close()
+		tr, end := virtual(s, 0)
+		defer end()
+		c := client(t, "http://10.0.0.5", func(o *route53.Options) {
+			o.HTTPClient, o.Timeout = &http.Client{Transport: tr}, 50*time.Millisecond
+		})
+		w := next(route53.Owner{}, "pg-a", addrA)
+		release := make(chan struct{})
+		w.Guard = func() error { <-release; return nil }
+		_, err := c.Write(t.Context(), w)
+		wantErr(t, err, route53.ReasonTimeout, false)
+		close(release)
+		synctest.Wait() // for all that follows from the guard's answer
+		if n := s.Count(""); n != 0 {
+			t.Errorf("%d calls", n)
+		}
+	})
 }
 
 func TestNothingIsSentWithoutConnectionOrCredentials(t *testing.T) {
@@ -699,19 +731,27 @@ func TestWarmKeepsOneConnectionAndIsNoAPICall(t *testing.T) {
 
 // A server that closes idle connections must not cost a write: net/http moves it to a new connection before the guard.
 func TestWriteSurvivesAnIdleConnectionThatWasClosed(t *testing.T) {
-	s := route53test.New(route53test.Options{})
-	defer s.Close()
-	srv := httptest.NewServer(s)
-	defer srv.Close()
-	c := client(t, srv.URL)
-	if err := c.Warm(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	srv.CloseClientConnections()
-	time.Sleep(20 * time.Millisecond)
-	if _, err := c.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA)); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := route53test.New(route53test.Options{})
+		defer s.Close()
+		tr, end := virtual(s, 0)
+		defer end()
+		connections := 0
+		connect := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			connections++
+			return connect(ctx, network, addr)
+		}
+		c := client(t, "http://10.0.0.5", func(o *route53.Options) { o.HTTPClient = &http.Client{Transport: tr} })
+		if err := c.Warm(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * serverIdle)
+		synctest.Wait() // net/http has noticed
+		if _, err := c.Write(t.Context(), next(route53.Owner{}, "pg-a", addrA)); err != nil || connections != 2 {
+			t.Fatalf("%d connections, %v", connections, err)
+		}
+	})
 }
 
 func TestServerThatSpeaksNoHTTPIsGarbage(t *testing.T) {

@@ -35,6 +35,26 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// serverIdle is how long virtual's server keeps an idle connection.
+const serverIdle = time.Hour
+
+// virtual serves h inside a bubble of synctest. Each connection takes setup.
+func virtual(h http.Handler, setup time.Duration) (tr *http.Transport, end func()) {
+	network := make(pipes)
+	server := &http.Server{Handler: h, IdleTimeout: serverIdle, ReadHeaderTimeout: serverIdle}
+	go func() { _ = server.Serve(network) }()
+	tr = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		time.Sleep(setup)
+		here, there := net.Pipe()
+		network <- there
+		return here, nil
+	}}
+	return tr, func() {
+		tr.CloseIdleConnections()
+		close(network)
+	}
+}
+
 // While a connection is made, the decision behind a write grows too old for its guard. The write waits for the connection
 // no longer than the decision lasts, and the connection serves the next write.
 func TestSlowConnectionServesALaterWrite(t *testing.T) {
@@ -48,16 +68,11 @@ func TestSlowConnectionServesALaterWrite(t *testing.T) {
 			s := route53test.New(route53test.Options{})
 			defer s.Close()
 			s.SetLatency("", answers)
-			network := make(pipes)
-			defer close(network)
-			go func() { _ = http.Serve(network, s) }() //nolint:gosec // no peer but this test
-			tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-				time.Sleep(setup)
-				here, there := net.Pipe()
-				network <- there
-				return here, nil
-			}}
-			c := client(t, "http://10.0.0.5", func(o *route53.Options) { o.HTTPClient, o.Timeout = &http.Client{Transport: tr}, 3*time.Second })
+			tr, end := virtual(s, setup)
+			defer end()
+			c := client(t, "http://10.0.0.5", func(o *route53.Options) {
+				o.HTTPClient, o.Timeout = &http.Client{Transport: tr}, 3*time.Second
+			})
 			began, refused := time.Now(), 0
 			w := next(route53.Owner{}, "pg-a", addrA)
 			for {
