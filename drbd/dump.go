@@ -142,8 +142,8 @@ func (f *Folder) readFrom(r io.Reader, now time.Time) error {
 // Dump gives the state as it is now, also of a dump that is not complete.
 func (f *Folder) Dump(now time.Time) *Dump {
 	s := f.state()
-	s.judge(now, f.stallAfter())
-	f.snapOK = false // judge may have changed what the last snapshot says
+	s.updateStalled(now, f.stallAfter())
+	f.snapOK = false // it may have changed what the last snapshot says
 	d := NewDump(f.snapshot(s))
 	c := f.counters
 	d.Complete, d.SkippedEvents = f.Complete(), c.SkippedEvents

@@ -154,7 +154,7 @@ func (f *Folder) Status(now time.Time) Status {
 	if f.live == nil {
 		return Status{}
 	}
-	if f.live.judge(now, f.stallAfter()) || !f.snapOK {
+	if f.live.updateStalled(now, f.stallAfter()) || !f.snapOK {
 		f.snap, f.snapOK = f.snapshot(f.live), true
 	}
 	return f.snap

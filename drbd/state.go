@@ -153,8 +153,8 @@ func (s *state) inherit(old *state) {
 	}
 }
 
-// judge sets Stalled, and reports whether that changed anything.
-func (s *state) judge(now time.Time, after time.Duration) (changed bool) {
+// updateStalled sets Stalled, and reports whether that changed anything.
+func (s *state) updateStalled(now time.Time, after time.Duration) (changed bool) {
 	for _, r := range s.resources {
 		for _, c := range r.conns.byKey {
 			for _, p := range c.peers.byKey {

@@ -165,9 +165,9 @@ func (s *Stream) args() []string {
 	return args
 }
 
-// stepDown drops the options that the usage error names, or both when it names none of them, and reports whether
+// dropUnsupported drops the options that the usage error names, or both when it names none of them, and reports whether
 // there was anything to drop.
-func (s *Stream) stepDown(text string) bool {
+func (s *Stream) dropUnsupported(text string) bool {
 	if !strings.Contains(text, "unrecognized option") || s.noFull && s.noPoll {
 		return false
 	}
@@ -180,8 +180,8 @@ func (s *Stream) stepDown(text string) bool {
 	return true
 }
 
-// say reports the present state.
-func (r *run) say() {
+// emit reports the present state.
+func (r *run) emit() {
 	now := time.Now()
 	r.last.Status = r.folder.Status(now)
 	r.last.Generation = r.folder.Generation()
@@ -193,7 +193,7 @@ func (r *run) say() {
 func (r *run) lost(err error) {
 	r.Logger.Warn("DRBD stream lost", "error", err, "was_live", r.last.Live)
 	r.last.Live, r.last.Err = false, err
-	r.say()
+	r.emit()
 }
 
 // follow runs one child to its end and says how it ended. It returns only when the child is reaped or ctx ended.
@@ -233,7 +233,7 @@ func (r *run) follow(ctx context.Context) error {
 	if why != nil {
 		return why
 	}
-	if !r.folder.Complete() && r.stepDown(head.text()+c.stderr.text()) {
+	if !r.folder.Complete() && r.dropUnsupported(head.text()+c.stderr.text()) {
 		return errUsage
 	}
 	return c.ended()
@@ -349,7 +349,7 @@ func (r *run) foldAll(chunk []byte, chunks <-chan []byte, free chan<- []byte, cu
 		r.last.Live, r.last.Err = true, nil
 		r.Logger.Info("DRBD stream live", "generation", r.folder.Generation(), "dialect", r.dialect())
 	}
-	r.say()
+	r.emit()
 }
 
 // interval is short while a resync or verify runs.
@@ -400,7 +400,7 @@ func (r *run) ask(ctx context.Context, c *child) (time.Duration, error) {
 func (r *run) alive() {
 	r.owed = 0
 	r.last.Seen = time.Now()
-	r.say()
+	r.emit()
 }
 
 // unread counts the bytes that the child has not read yet.

@@ -317,7 +317,7 @@ func TestLateWriteAfterAForeignClaimChangesNothing(t *testing.T) {
 	})
 }
 
-func TestLostReplyIsRecognisedByTheClaim(t *testing.T) {
+func TestLostReplyIsRecognizedByTheClaim(t *testing.T) {
 	s := fake(t, route53test.Options{})
 	c := client(t, s.URL())
 	w := next(route53.Owner{}, "pg-a", addrA)
@@ -849,32 +849,6 @@ func TestRoleCredentialsThroughInstanceMetadata(t *testing.T) {
 	}
 	if m.Requests() != asked {
 		t.Error("the write asked for credentials although it was warm")
-	}
-}
-
-func TestOwnAddress(t *testing.T) {
-	m := &route53test.IMDS{LocalIPv4: "10.0.1.10"}
-	srv := httptest.NewServer(m)
-	defer srv.Close()
-	defer m.Close()
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
-	if addr, err := route53.OwnAddress(t.Context(), srv.URL); err != nil || addr != addrA {
-		t.Errorf("%v, %v", addr, err)
-	}
-	for mode, what := range map[route53test.IMDSMode]string{
-		route53test.IMDSHang: "hang", route53test.IMDSNotFound: "not found", route53test.IMDSDisabled: "disabled",
-	} {
-		m.SetMode(mode)
-		start := time.Now()
-		addr, err := route53.OwnAddress(t.Context(), srv.URL)
-		if took := time.Since(start); err == nil || addr.IsValid() || took > 3*time.Second {
-			t.Errorf("%s: %v, %v in %v", what, addr, err, took)
-		}
-	}
-	m.SetMode(route53test.IMDSv2Only)
-	m.LocalIPv4 = "<html>"
-	if addr, err := route53.OwnAddress(t.Context(), srv.URL); err == nil {
-		t.Errorf("garbage: %v", addr)
 	}
 }
 
