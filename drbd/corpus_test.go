@@ -2,56 +2,58 @@ package drbd
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// corpus returns the directory of real recordings, or skips.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("PGHA_CORPUS")
-	if dir == "" {
-		root, err := os.Getwd()
-		for err == nil && root != "/" {
-			if _, statErr := os.Stat(filepath.Join(root, "go.mod")); statErr == nil {
-				break
-			}
-			root = filepath.Dir(root)
-		}
-		dir = filepath.Join(root, "../../shared/corpus")
-		if _, err := os.Stat(dir); err != nil {
-			dir = filepath.Join(root, "../shared/corpus")
+// corpus returns the directory of more recordings than stand in testdata, "" where there is none.
+func corpus() string {
+	dirs := []string{os.Getenv("PGHA_CORPUS")}
+	if dirs[0] == "" {
+		dirs = []string{"../../shared/corpus", "../../../shared/corpus"} // beside a clone
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
+			return dir
 		}
 	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skip("no corpus: real recordings of drbdsetup were not parsed")
-	}
-	return dir
+	return ""
 }
 
-// recordings are all files under the corpus that match.
+// recordings are all files that match: those in testdata, of our own lab with DRBD 8.4 (lab) and 9.2 (lab9), and those
+// of the corpus.
 func recordings(t testing.TB, match func(path string) bool) []string {
 	t.Helper()
 	var out []string
-	err := filepath.WalkDir(corpus(t), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && match(filepath.ToSlash(path)) {
-			out = append(out, path)
+	for _, root := range []string{"testdata", corpus()} {
+		if root == "" {
+			t.Log("no corpus: only the recordings in testdata are read")
+			continue
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && match(filepath.ToSlash(path)) {
+				out = append(out, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	if len(out) == 0 {
-		t.Skip("no such recordings in the corpus")
+		t.Skip("there are no such recordings in testdata, and there is no corpus")
 	}
 	return out
 }
@@ -149,11 +151,11 @@ func TestStatusJSONAgreesWithEventsOfTheSameMoment(t *testing.T) {
 			want[i] = f.Status(now)
 			alike(&want[i])
 		}
-		if !cmp.Equal(want[0], want[1]) {
+		if !gocmp.Equal(want[0], want[1]) {
 			t.Logf("%s: recorded in the middle of a change", path)
 			continue
 		}
-		if diff := cmp.Diff(want[0], got); diff != "" {
+		if diff := gocmp.Diff(want[0], got); diff != "" {
 			t.Errorf("%s (-events2 +json):\n%s", path, diff)
 		}
 		compared++
@@ -200,6 +202,99 @@ func TestStatusDocumentsOfOthersParse(t *testing.T) {
 			t.Errorf("%s: a value and an error", path)
 		}
 	}
+}
+
+var (
+	procDRBD      = regexp.MustCompile(`cs:(\w+) ro:(\w+)/(\w+) ds:(\w+)/(\w+)`)
+	drbdadmStatus = regexp.MustCompile(`^pg role:(\w+)\s+disk:(\w+)\s+\w+ (?:connection:(\w+)|role:(\w+)` +
+		`[^\n]*\s+(?:replication:(\w+) )?peer-disk:(\w+))`)
+)
+
+// told is what another program printed of the states in dir: the kernel's /proc/drbd of 8.4, or drbdadm status of 9.
+// What it leaves out is as it should be.
+func told(t *testing.T, dir string) string {
+	t.Helper()
+	read := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if m := procDRBD.FindStringSubmatch(read("proc-drbd.txt")); m != nil {
+		switch m[1] {
+		case "WFConnection":
+			return statesOf(m[2], m[4], "Connecting", "", "", "")
+		case "Connected":
+			m[1] = "Established"
+		}
+		return statesOf(m[2], m[4], "Connected", m[3], m[5], m[1])
+	}
+	if m := drbdadmStatus.FindStringSubmatch(read("drbdadm-status.txt")); m != nil {
+		return statesOf(m[1], m[2], cmp.Or(m[3], "Connected"), m[4], m[6], cmp.Or(m[5], "Established"))
+	}
+	return ""
+}
+
+func statesOf(role, disk, connection, peerRole, peerDisk, replication string) string {
+	if connection != "Connected" {
+		peerRole, peerDisk, replication = "", "", ""
+	}
+	return fmt.Sprintln(role, disk, connection, peerRole, peerDisk, replication)
+}
+
+func TestADumpAgreesWithOtherPrograms(t *testing.T) {
+	compared, differ := 0, 0
+	for _, dump := range recordings(t, func(path string) bool { return strings.HasSuffix(path, "/drbdsetup-events2-now.txt") }) {
+		f, at := foldUntil(t, dump, time.Time{})
+		s, want := f.Status(at), told(t, filepath.Dir(dump))
+		if want == "" || len(s.Resources) == 0 || len(s.Resources[0].Connections) == 0 {
+			continue
+		}
+		r := s.Resources[0]
+		c := r.Connections[0]
+		got := statesOf(string(r.Role), r.Devices[0].Disk, c.State, string(c.PeerRole), c.Volumes[0].PeerDisk, c.Volumes[0].Replication)
+		compared++
+		if got != want {
+			differ++
+			t.Logf("%s: %swant %s", dump, got, want)
+		}
+		if got != want && strings.HasPrefix(dump, "testdata/") { // others may be of the middle of a change
+			t.Errorf("%s: differs", dump)
+		}
+	}
+	if compared < 10 || differ > compared/20 {
+		t.Errorf("%d of %d differ", differ, compared)
+	}
+	t.Logf("%d compared, %d differ", compared, differ)
+}
+
+// The files of the lab's resource, as drbdadm printed them with each DRBD, and the running configuration.
+func TestConfigOfTheLab(t *testing.T) {
+	files := recordings(t, func(path string) bool {
+		name := filepath.Base(path)
+		return strings.Contains(path, "/states/") && (name == "drbdadm-dump.txt" || name == "drbdsetup-show.txt")
+	})
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := ParseConfig(b, "pg")
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		handlers := 2
+		if filepath.Base(path) == "drbdsetup-show.txt" {
+			handlers = 0
+		}
+		if c.Protocol != "C" || c.Fencing != "resource-and-stonith" || c.TwoPrimaries || len(c.Handlers) != handlers ||
+			!slices.Equal(c.Devices, []string{"/dev/drbd0"}) || len(c.Addresses) != 2 {
+			t.Errorf("%s: %+v", path, c)
+		}
+	}
+	t.Logf("%d configurations", len(files))
 }
 
 // A second drbdsetup is what a child without --poll is compared with: the two must tell the same states of one moment,
