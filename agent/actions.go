@@ -18,9 +18,9 @@ import (
 // perform starts what the core asked for. Each action but Save and Cancel runs in a goroutine of its own and comes back as one message.
 func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 	switch act := action.(type) {
-	case fsm.Look:
+	case fsm.PollCluster:
 		a.effect(ctx, a.look)
-	case fsm.Probe:
+	case fsm.ProbePostgres:
 		a.effect(ctx, a.probe)
 	case fsm.ReadRecord:
 		a.effect(ctx, a.readRecord)
@@ -35,11 +35,11 @@ func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 	case fsm.Cancel:
 		a.log.Warn("giving up the write in flight", keyWhy, act.Why)
 		a.cancel(fmt.Errorf("no longer allowed: %s", act.Why))
-	case fsm.Poll:
+	case fsm.PollChange:
 		a.effect(ctx, func(ctx context.Context) message { return a.poll(ctx, act.ChangeID) })
 	case fsm.Resolve:
 		a.effect(ctx, a.resolve)
-	case fsm.View:
+	case fsm.ProbeClient:
 		a.effect(ctx, a.view)
 	case fsm.Save:
 		a.journal.Save(a.entry(act.Episode))
@@ -59,7 +59,7 @@ func (a *Agent) look(ctx context.Context) message {
 	}
 	took := a.clock.Boot() - at
 	a.metrics.Looks.Observe(took.Seconds())
-	return message{fsm.Looked{Cluster: facts}, func(s *status.Snapshot) {
+	return message{fsm.ClusterPolled{Cluster: facts}, func(s *status.Snapshot) {
 		s.LookTook = took
 		s.Asked(status.SourceCrm, a.clock.Boot(), err)
 		s.Sources[status.SourceCrm].Stuck = errors.Is(err, crm.ErrStuck)
@@ -125,7 +125,7 @@ func (a *Agent) probe(ctx context.Context) message {
 	at := a.clock.Boot()
 	h := a.src.Postgres.Probe(ctx)
 	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == "writable"}
-	return message{fsm.Probed{Postgres: facts}, func(s *status.Snapshot) {
+	return message{fsm.PostgresProbed{Postgres: facts}, func(s *status.Snapshot) {
 		s.Postgres = h
 		// No server is what a Secondary has: that is an answer. Up means that the probe found out.
 		var err error
@@ -178,7 +178,7 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 	if err != nil {
 		reason, sent := route53.ReasonOf(err), mayHaveArrived(err)
 		ev.Reason, ev.Sent, ev.Conflict = string(reason), sent, reason == route53.ReasonConflict
-		ev.Unsure = sent && (foreign(err) || !answered(reason))
+		ev.OutcomeUnknown = sent && (foreign(err) || !answered(reason))
 	} else {
 		ev.Sent = true
 	}
@@ -192,7 +192,7 @@ func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) mess
 
 func (a *Agent) poll(ctx context.Context, id string) message {
 	inSync, err := a.src.Zone.Change(ctx, id)
-	ev := fsm.Polled{InSync: inSync}
+	ev := fsm.ChangePolled{InSync: inSync}
 	if err != nil {
 		reason := route53.ReasonOf(err)
 		ev.Reason = string(reason)
@@ -226,15 +226,15 @@ func (a *Agent) view(ctx context.Context) message {
 	wall, boot := a.clock.Wall(), a.clock.Boot()
 	toBoot := func(t time.Time) fsm.Time { return boot - wall.Sub(t) }
 	gap := a.outage.Observe(v) // one view is in flight at a time
-	ev := fsm.Viewed{Down: !v.OK}
+	ev := fsm.ClientProbed{Down: !v.OK}
 	if gap != nil {
-		ev.Gap = fsm.Gap{From: toBoot(gap.From), To: toBoot(gap.To)}
+		ev.Outage = fsm.Outage{From: toBoot(gap.From), To: toBoot(gap.To)}
 		if gap.After.IsValid() {
-			ev.Gap.Answered = gap.After.String()
+			ev.Outage.Answered = gap.After.String()
 		}
 	}
 	return message{ev, func(s *status.Snapshot) {
-		s.View = v
+		s.ClientProbe = v
 		if v.OK {
 			s.Served = state.ClientSeen{At: toBoot(v.End)}
 			if v.Answered.IsValid() {
@@ -242,7 +242,7 @@ func (a *Agent) view(ctx context.Context) message {
 			}
 		}
 		if gap != nil {
-			s.ViewGap = ev.Gap
+			s.ClientOutage = ev.Outage
 		}
 		var err error
 		if !v.OK {

@@ -44,7 +44,7 @@ func (s slow) Lookup(context.Context, string) ([]netip.Addr, time.Duration, erro
 func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 	refused := &route53.Error{Op: "read record", Reason: route53.ReasonRefusedRecord, Sent: true, Err: errors.New("an alias")}
 	record := func(a *Agent) fsm.Time { return a.readRecord(t.Context()).event.(fsm.Read).Zone.At }
-	cluster := func(a *Agent) fsm.Time { return a.look(t.Context()).event.(fsm.Looked).Cluster.At }
+	cluster := func(a *Agent) fsm.Time { return a.look(t.Context()).event.(fsm.ClusterPolled).Cluster.At }
 	for name, c := range map[string]struct {
 		err   error
 		stamp func(*Agent) fsm.Time // asks
@@ -54,7 +54,7 @@ func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 		"record not read": {errors.New("no"), record},
 		"cluster":         {nil, cluster},
 		"no cluster":      {errors.New("no"), cluster},
-		"PostgreSQL":      {nil, func(a *Agent) fsm.Time { return a.probe(t.Context()).event.(fsm.Probed).Postgres.At }},
+		"PostgreSQL":      {nil, func(a *Agent) fsm.Time { return a.probe(t.Context()).event.(fsm.PostgresProbed).Postgres.At }},
 		"resolver": {nil, func(a *Agent) fsm.Time {
 			return a.resolve(t.Context()).event.(fsm.ResolvedName).Resolved.At
 		}},
@@ -92,14 +92,14 @@ func TestWriteThatFailedLeavesTheRecordUnknown(t *testing.T) {
 		for _, sent := range []bool{false, true} {
 			for _, foreign := range []bool{false, true} {
 				got := outcome(&route53.Error{Op: "write record", Reason: r, Sent: sent, Foreign: foreign, Err: errors.New("no")})
-				want := fsm.Wrote{Reason: string(r), Sent: sent, Conflict: r == route53.ReasonConflict, Unsure: sent && (foreign || !known)}
+				want := fsm.Wrote{Reason: string(r), Sent: sent, Conflict: r == route53.ReasonConflict, OutcomeUnknown: sent && (foreign || !known)}
 				if got != want {
 					t.Errorf("%s, sent %v, foreign %v: got %+v, want %+v", r, sent, foreign, got, want)
 				}
 			}
 		}
 	}
-	if got, want := outcome(errors.New("who?")), (fsm.Wrote{Reason: "other", Sent: true, Unsure: true}); got != want {
+	if got, want := outcome(errors.New("who?")), (fsm.Wrote{Reason: "other", Sent: true, OutcomeUnknown: true}); got != want {
 		t.Errorf("an error of another kind: got %+v, want %+v", got, want)
 	}
 }

@@ -62,7 +62,7 @@ type Agent struct {
 	snap        atomic.Pointer[status.Snapshot]
 	loggedHolds fsm.Holds
 	planned     fsm.Time // when the loop means to wake next
-	outage      pg.Outage
+	outage      pg.OutageTracker
 	lastDrbd    atomic.Pointer[fsm.Drbd] // what the stream said last: the loop may not have taken it in yet
 	cancel      context.CancelCauseFunc  // of the write in flight
 	effects     sync.WaitGroup
@@ -135,7 +135,7 @@ func (a *Agent) begin() {
 	a.membership = a.readMembership()
 	last, sameBoot := a.openJournal()
 	a.state = fsm.New(a.coreConfig(), uint64(a.clock.Wall().UnixNano()), last, sameBoot)
-	a.state.PausedUntil = a.pauseFound()
+	a.state.Wait.PausedUntil = a.pauseFound()
 	a.metrics = metrics.New(metrics.Source{
 		Snapshot: a.Snapshot, Now: a.clock.Boot, Rejected: a.alerts.Rejected.Load, Malformed: a.alerts.Malformed.Load,
 	})
@@ -151,7 +151,7 @@ func (a *Agent) coreConfig() fsm.Config {
 		Repair:          a.cfg.Record.Repair && a.cfg.Record.Ownership == config.OwnershipTXT,
 		Record:          a.cfg.Record.ZoneID + " " + a.cfg.Record.Name + " " + a.cfg.Record.Ownership,
 		TTL:             a.cfg.Record.TTL,
-		View:            a.src.Client != nil,
+		ProbeClient:     a.src.Client != nil,
 		DriftEvery:      a.cfg.Record.DriftCheck,
 		Membership:      a.membership,
 		Unnamed:         a.id.unnamed(),
@@ -175,7 +175,7 @@ func (a *Agent) readMembership() time.Duration {
 	}
 	if err != nil {
 		if !a.opts.once {
-			a.log.Info("Corosync's timeouts are not known: the wait after a standstill is the default one", keyErr, err)
+			a.log.Info("Corosync's timeouts are not known: the wait after a stall is the default one", keyErr, err)
 		}
 		return 0
 	}
@@ -266,14 +266,14 @@ func (a *Agent) turn(ctx context.Context, m message) time.Duration {
 	return a.planned - now
 }
 
-// heartbeat is the longest that the loop sleeps, and so how soon it notices that it stood still.
+// heartbeat is the longest that the loop sleeps, and so how soon it notices that it stalled.
 const heartbeat = time.Second
 
-// noticeStall compares when the loop meant to wake with when it did: a frozen, swapped out or suspended process wakes late. Its
+// noticeStall compares when the loop meant to wake with when it did: a stopped, swapped out or suspended process wakes late. Its
 // picture of the cluster is from before.
 func (a *Agent) noticeStall(ctx context.Context) {
 	if late := a.clock.Boot() - a.planned; late > a.state.StallBound() {
-		a.log.Warn("stood still, holding publication back until the cluster has been looked at again", keyLate, late)
+		a.log.Warn("stalled, holding publication back until the cluster has been looked at again", keyLate, late)
 		a.metrics.Stalls.Inc()
 		a.step(ctx, message{event: fsm.Stalled{}})
 	}

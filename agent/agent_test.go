@@ -310,7 +310,7 @@ func TestPeerNotFencedHoldsTheRecord(t *testing.T) {
 	w.ready(a)
 	w.crm(crmDoc{promoted: "pg-a", peerUnclean: true})
 	w.drbd("change connection name:pg peer-node-id:1 conn-name:pg-a connection:NetworkFailure role:Unknown\n")
-	w.await("loss of the peer", func() bool { return a.Snapshot().State.Lost[0].Name == "pg-a" })
+	w.await("loss of the peer", func() bool { return a.Snapshot().State.Peers.Lost[0].Name == "pg-a" })
 	w.crm(crmDoc{promoted: "pg-b"}) // offline, clean, and no fence event: something lies
 	w.drbd("change resource name:pg role:Primary\n")
 	w.alert(promoteAlert)

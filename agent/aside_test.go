@@ -16,7 +16,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// hung takes nothing until it is let go: stderr that nobody reads, or a service manager that stands still.
+// hung takes nothing until it is let go: stderr that nobody reads, or a service manager that stalls.
 type hung struct {
 	release chan struct{}
 	mu      sync.Mutex
@@ -131,7 +131,7 @@ func TestLoopWaitsForNobody(t *testing.T) {
 				At: now, OK: true, Online: true, PromotedHere: n%2 == 0, PromotedCount: 1, FencingEnabled: true, Promotion: fmt.Sprintf("claim %d", n),
 			}
 			a.turn(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true, Primary: n%2 == 0}}})
-			a.turn(t.Context(), message{event: fsm.Looked{Cluster: c}})
+			a.turn(t.Context(), message{event: fsm.ClusterPolled{Cluster: c}})
 			clock.advance(time.Second, time.Second, time.Second)
 		}
 		if got := a.Snapshot().At; got != clock.Boot()-time.Second {

@@ -14,7 +14,7 @@ import (
 func (a *Agent) guard(ctx context.Context, w fsm.Write, mono time.Duration) error {
 	boot := a.clock.Boot()
 	if age := max(boot-w.Decided, a.clock.Mono()-mono); age > fsm.MaxDecisionAge {
-		return fmt.Errorf("the decision is %v old: this process stood still", age)
+		return fmt.Errorf("the decision is %v old: this process stalled", age)
 	}
 	s := a.Snapshot().State
 	h := s.Safety(boot)
@@ -28,10 +28,10 @@ func (a *Agent) guard(ctx context.Context, w fsm.Write, mono time.Duration) erro
 		}
 		return errors.New("paused meanwhile")
 	}
-	if s.Promotion != w.Claim || s.Contested {
+	if s.Promotion.Claim != w.Claim || s.Promotion.Contested {
 		return errors.New("the promotion has changed")
 	}
-	if s.Published && !s.Repairing {
+	if s.Promotion.Published && !s.Repair.Pending {
 		return errors.New("the claim was accepted meanwhile")
 	}
 	return nil

@@ -52,12 +52,12 @@ func promotedAgent(t *testing.T) (*Agent, *testClock, fsm.Write) {
 	a.state.Cluster.At, a.state.Drbd.At = now, now
 	known := a.state.Drbd
 	a.lastDrbd.Store(&known)
-	a.state.Promotion = a.state.Cluster.Promotion
+	a.state.Promotion.Claim = a.state.Cluster.Promotion
 	a.publish(now)
 	if h := a.state.Safety(now); h != 0 {
 		t.Fatalf("held by %v", holdNames(h))
 	}
-	return a, clock, fsm.Write{Decided: now, Claim: a.state.Promotion, Addr: a.cfg.Node.Address}
+	return a, clock, fsm.Write{Decided: now, Claim: a.state.Promotion.Claim, Addr: a.cfg.Node.Address}
 }
 
 // asked is a Zone that does the last thing that the real one does before a request's first byte: it asks the guard, and keeps the answer.
@@ -80,16 +80,16 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 	}{
 		"nothing changed":       {func(*Agent, *testClock) {}, ""},
 		"a second passed":       {func(_ *Agent, c *testClock) { c.advance(time.Second, time.Second, time.Second) }, ""},
-		"the process stood":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 3*time.Second, 3*time.Second) }, "stood still"},
-		"the machine slept":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 0, 3*time.Second) }, "stood still"},
-		"only boottime stood":   {func(_ *Agent, c *testClock) { c.advance(0, 3*time.Second, 0) }, "stood still"},
+		"the process stood":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 3*time.Second, 3*time.Second) }, "stalled"},
+		"the machine slept":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 0, 3*time.Second) }, "stalled"},
+		"only boottime stood":   {func(_ *Agent, c *testClock) { c.advance(0, 3*time.Second, 0) }, "stalled"},
 		"the wall clock jumped": {func(_ *Agent, c *testClock) { c.advance(0, 0, 24*time.Hour) }, ""},
 		"demoted":               {func(a *Agent, _ *testClock) { a.state.Cluster.PromotedHere = false }, "not_promoted"},
 		"peer promoted too":     {func(a *Agent, _ *testClock) { a.state.Cluster.PromotedCount = 2 }, "many_promoted"},
-		"another promotion":     {func(a *Agent, _ *testClock) { a.state.Promotion = "other" }, "changed"},
-		"contested":             {func(a *Agent, _ *testClock) { a.state.Contested = true }, "changed"},
-		"accepted meanwhile":    {func(a *Agent, _ *testClock) { a.state.Published = true }, "accepted"},
-		"written again":         {func(a *Agent, _ *testClock) { a.state.Published, a.state.Repairing = true, true }, ""},
+		"another promotion":     {func(a *Agent, _ *testClock) { a.state.Promotion.Claim = "other" }, "changed"},
+		"contested":             {func(a *Agent, _ *testClock) { a.state.Promotion.Contested = true }, "changed"},
+		"accepted meanwhile":    {func(a *Agent, _ *testClock) { a.state.Promotion.Published = true }, "accepted"},
+		"written again":         {func(a *Agent, _ *testClock) { a.state.Promotion.Published, a.state.Repair.Pending = true, true }, ""},
 		"events2 ended":         {func(a *Agent, _ *testClock) { a.state.Drbd.Live = false }, "drbd_unknown"},
 		"not yet in the loop": {func(a *Agent, _ *testClock) {
 			r := healthyDrbd()
@@ -135,8 +135,8 @@ func TestPublicationByItselfSaysThatItIsPaused(t *testing.T) {
 	default:
 	}
 	a.step(t.Context(), wrote)
-	if s := a.Snapshot(); !s.Holds.Has(fsm.HoldPaused) || s.State.Writing.Claim != "" {
-		t.Errorf("held by %v, writing %+v", holdNames(s.Holds), s.State.Writing)
+	if s := a.Snapshot(); !s.Holds.Has(fsm.HoldPaused) || s.State.Write.InFlight.Claim != "" {
+		t.Errorf("held by %v, writing %+v", holdNames(s.Holds), s.State.Write.InFlight)
 	}
 }
 
@@ -145,15 +145,15 @@ func TestLoopNoticesThatItStoodStill(t *testing.T) {
 	a.planned = clock.Boot() + heartbeat
 	clock.advance(2*time.Second, 2*time.Second, 0)
 	a.noticeStall(t.Context())
-	if a.state.StalledUntil != 0 {
+	if a.state.Wait.StalledUntil != 0 {
 		t.Error("a second of delay was taken for a stall")
 	}
 	clock.advance(10*time.Second, 0, 0)
 	a.noticeStall(t.Context())
 	a.effects.Wait()
 	now := clock.Boot()
-	if a.state.StalledUntil <= now || a.state.Cluster.OK {
-		t.Errorf("stalled until %v at %v, picture of the cluster trusted: %v", a.state.StalledUntil, now, a.state.Cluster.OK)
+	if a.state.Wait.StalledUntil <= now || a.state.Cluster.OK {
+		t.Errorf("stalled until %v at %v, picture of the cluster trusted: %v", a.state.Wait.StalledUntil, now, a.state.Cluster.OK)
 	}
 }
 
@@ -262,7 +262,7 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 		t.Errorf("last served %+v, want %+v", b.observed.Served, seen)
 	}
 	wall := clock.Wall()
-	for i, v := range []pg.View{{End: wall}, {End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
+	for i, v := range []pg.ClientProbe{{End: wall}, {End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
 		if gap := b.outage.Observe(v); (gap != nil) != (i == 1) || gap != nil && gap.Duration() != 21*time.Second {
 			t.Errorf("view %d: gap %+v", i, gap)
 		}

@@ -187,7 +187,7 @@ func TestFailoverAmongHostileClients(t *testing.T) {
 	if n := w.aws.Count("ChangeResourceRecordSets"); n != 1 {
 		t.Errorf("%d writes, want 1", n)
 	}
-	if a.Snapshot().State.PausedUntil != 0 {
+	if a.Snapshot().State.Wait.PausedUntil != 0 {
 		t.Error("somebody paused the agent")
 	}
 	stop()

@@ -21,8 +21,8 @@ func testEntry(id uint64) state.Entry {
 		Node: "pg-1", Addr: "10.0.1.10",
 		Episode: fsm.Episode{
 			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2", Why: "DRBD: NetworkFailure",
-			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Gap: fsm.Gap{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
-			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, Raced: true, RaceUntil: 9,
+			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
 	}
@@ -108,7 +108,7 @@ func promoted(t *testing.T, a *Agent, claim string) {
 	t.Helper()
 	now := a.clock.Boot()
 	a.step(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true, Connected: true, Primary: true}}})
-	a.step(t.Context(), message{event: fsm.Looked{Cluster: fsm.Cluster{
+	a.step(t.Context(), message{event: fsm.ClusterPolled{Cluster: fsm.Cluster{
 		At: now, OK: true, Online: true, PromotedHere: true, PromotedCount: 1, FencingEnabled: true, Promotion: claim,
 	}}})
 	if !a.state.Episode.Open() || a.state.Episode.Promotion != claim {
@@ -180,8 +180,8 @@ func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 				t.Errorf("status shows number %d, the journal %d", shown.ID, last.ID)
 			}
 			a.close()
-			if b := agentOn(t, dir, "boot", newTestClock()); b.state.Promotion != "second" {
-				t.Errorf("a restart goes on from %q", b.state.Promotion)
+			if b := agentOn(t, dir, "boot", newTestClock()); b.state.Promotion.Claim != "second" {
+				t.Errorf("a restart goes on from %q", b.state.Promotion.Claim)
 			}
 		})
 	}
@@ -196,8 +196,8 @@ func TestJournalThatCanOnlyBeReadIsNotForgotten(t *testing.T) {
 	e.Episode.Memory.Contested = true
 	mustAppend(t, j, e) // and stays open
 	a := agentOn(t, dir, "boot", newTestClock())
-	if st := &a.state; st.Promotion != "claim" || !st.Contested || st.Episode.ID != 7 || a.Snapshot().JournalErr == "" {
-		t.Errorf("promotion %q, contested %t, episode %d, finding %q", st.Promotion, st.Contested, st.Episode.ID, a.Snapshot().JournalErr)
+	if st := &a.state; st.Promotion.Claim != "claim" || !st.Promotion.Contested || st.Episode.ID != 7 || a.Snapshot().JournalErr == "" {
+		t.Errorf("promotion %q, contested %t, episode %d, finding %q", st.Promotion.Claim, st.Promotion.Contested, st.Episode.ID, a.Snapshot().JournalErr)
 	}
 }
 
@@ -216,8 +216,8 @@ func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
 	began := e.Wall(e.Episode.Start)
 	for start := range 2 {
 		a := agentOn(t, dir, "after", newTestClock())
-		if st := &a.state; st.Promotion != "" || st.RaceUntil != 0 {
-			t.Errorf("start %d goes on with %q, race until %v", start, st.Promotion, st.RaceUntil)
+		if st := &a.state; st.Promotion.Claim != "" || st.Promotion.RaceUntil != 0 {
+			t.Errorf("start %d goes on with %q, race until %v", start, st.Promotion.Claim, st.Promotion.RaceUntil)
 		}
 		a.step(t.Context(), message{event: fsm.Tick{}})
 		if err := a.journal.Flush(); err != nil {

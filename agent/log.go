@@ -42,30 +42,30 @@ func (a *Agent) logTransitions(before *fsm.State) {
 			a.log.Info("phase", keyEpisode, id, keyPhase, p.String(), keyAfter, e.Stamps[p]-e.Start)
 		}
 	}
-	if s.Promotion != before.Promotion {
-		if s.Promotion != "" {
-			a.log.Info("this node is promoted", keyEpisode, id, keyCause, e.Cause, keyClaim, s.Promotion)
+	if s.Promotion.Claim != before.Promotion.Claim {
+		if s.Promotion.Claim != "" {
+			a.log.Info("this node is promoted", keyEpisode, id, keyCause, e.Cause, keyClaim, s.Promotion.Claim)
 		} else {
-			a.log.Info("this node is no longer promoted", keyClaim, before.Promotion)
+			a.log.Info("this node is no longer promoted", keyClaim, before.Promotion.Claim)
 		}
 	}
-	if s.Published && !before.Published {
-		a.log.Info("record published", keyAddr, s.Config.Addr, keyEpoch, s.Epoch, keyClaim, s.Promotion)
+	if s.Promotion.Published && !before.Promotion.Published {
+		a.log.Info("record published", keyAddr, s.Config.Addr, keyEpoch, s.Promotion.Epoch, keyClaim, s.Promotion.Claim)
 	}
-	if s.Contested && !before.Contested {
+	if s.Promotion.Contested && !before.Promotion.Contested {
 		a.log.Error("another node claimed the record later: waiting for a new promotion",
-			"owner", s.Zone.Owner, keyEpoch, s.Zone.Epoch, "our_epoch", s.Epoch)
+			"owner", s.Zone.Owner, keyEpoch, s.Zone.Epoch, "our_epoch", s.Promotion.Epoch)
 	}
-	if s.Retry.N > before.Retry.N {
-		a.log.Warn("record not written", keyReason, s.Retry.Reason, "attempt", s.Retry.N, keyNext, s.Retry.At-a.snap.Load().At)
+	if s.Write.Retry.N > before.Write.Retry.N {
+		a.log.Warn("record not written", keyReason, s.Write.Retry.Reason, "attempt", s.Write.Retry.N, keyNext, s.Write.Retry.At-a.snap.Load().At)
 	}
-	if s.ReadRetry.N > before.ReadRetry.N {
-		a.log.Warn("record not read", keyReason, s.ReadRetry.Reason, "attempt", s.ReadRetry.N, keyErr, a.observed.Sources[status.SourceRoute53].Err)
+	if s.Record.Retry.N > before.Record.Retry.N {
+		a.log.Warn("record not read", keyReason, s.Record.Retry.Reason, "attempt", s.Record.Retry.N, keyErr, a.observed.Sources[status.SourceRoute53].Err)
 	}
-	if s.Repairing && !before.Repairing {
+	if s.Repair.Pending && !before.Repair.Pending {
 		a.log.Warn("writing the record again: somebody else has edited its address", "record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
 	}
-	if s.Fights && !before.Fights {
+	if s.Repair.GivenUp && !before.Repair.GivenUp {
 		a.log.Error("the record was edited again soon after its repair: nothing more is written until `publish --once` or a new promotion",
 			"record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
 	}
@@ -80,7 +80,7 @@ func (a *Agent) logTransitions(before *fsm.State) {
 
 // episodeEnds logs and counts the end of an episode. It may have been followed by another within the same step.
 func (a *Agent) episodeEnds(e *fsm.Episode) {
-	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Gap.To-e.Gap.From)
+	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Outage.To-e.Outage.From)
 	a.metrics.EpisodeEnds(e, a.clock.Wall())
 	a.cloud.episodeEnds(a.Snapshot().EpisodeDoc(*e, a.journal.Number(e.ID)))
 }

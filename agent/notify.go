@@ -15,7 +15,7 @@ import (
 // Notifier tells the service manager how the agent is. It may block.
 type Notifier interface{ Notify(state string) }
 
-// notifyAside is a Notifier that hands messages to another one beside the caller: a service manager that stands still must not stop the loop.
+// notifyAside is a Notifier that hands messages to another one beside the caller: a service manager that stalls must not stop the loop.
 // They say what is, so of those that wait only the newest of each kind counts.
 type notifyAside struct{ aside[string] }
 
@@ -98,8 +98,8 @@ func (a *Agent) statusLine(s *status.Snapshot) string {
 	case status.PubHeld:
 		return fmt.Sprintf("promoted; %s not published: %v", a.cfg.Record.Name, holdNames(s.Holds))
 	case status.PubWriting:
-		return fmt.Sprintf("promoted; writing %s, epoch %d", a.cfg.Record.Name, st.Writing.NextEpoch)
+		return fmt.Sprintf("promoted; writing %s, epoch %d", a.cfg.Record.Name, st.Write.InFlight.NextEpoch)
 	default:
-		return fmt.Sprintf("promoted; %s %s, epoch %d", a.cfg.Record.Name, pub, st.Epoch)
+		return fmt.Sprintf("promoted; %s %s, epoch %d", a.cfg.Record.Name, pub, st.Promotion.Epoch)
 	}
 }

@@ -113,8 +113,8 @@ func TestUnreadablePauseFilePauses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer a.close()
-		if want := clock.Boot() + time.Hour; a.state.PausedUntil != want || !a.Snapshot().Holds.Has(fsm.HoldPaused) {
-			t.Errorf("%s: paused until %v, want %v", name, a.state.PausedUntil, want)
+		if want := clock.Boot() + time.Hour; a.state.Wait.PausedUntil != want || !a.Snapshot().Holds.Has(fsm.HoldPaused) {
+			t.Errorf("%s: paused until %v, want %v", name, a.state.Wait.PausedUntil, want)
 		}
 	}
 }

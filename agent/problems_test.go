@@ -29,7 +29,7 @@ func TestHelpIsExact(t *testing.T) {
 	lose := func(a *Agent, events ...crm.FenceEvent) {
 		a.observed.Crm.Nodes[0].Online, a.observed.Crm.FenceEvents, a.observed.Crm.DC = crm.No, events, "pg-b"
 		a.state.Cluster.Peers[0].Online = false
-		a.state.Lost[0] = fsm.LostPeer{Name: "pg-a"}
+		a.state.Peers.Lost[0] = fsm.LostPeer{Name: "pg-a"}
 	}
 	look := func(took time.Duration, err error) func(*Agent, *testClock) {
 		return func(a *Agent, c *testClock) {
@@ -44,16 +44,16 @@ func TestHelpIsExact(t *testing.T) {
 		text, remedy   string // parts of them
 	}{
 		"a quick look":      {look(100*time.Millisecond, nil), "crm_slow", "-", "", ""},
-		"half of the bound": {look(fsm.MaxLookAge/2, nil), "crm_slow", "-", "", ""},
+		"half of the bound": {look(fsm.MaxClusterAge/2, nil), "crm_slow", "-", "", ""},
 		"a slow look":       {look(3*time.Second, nil), "crm_slow", status.Warning, "crm_mon takes 3s", "time crm_mon -1"},
-		"the bound":         {look(fsm.MaxLookAge, nil), "crm_slow", status.Warning, "crm_mon takes 5s", "time crm_mon -1"},
+		"the bound":         {look(fsm.MaxClusterAge, nil), "crm_slow", status.Warning, "crm_mon takes 5s", "time crm_mon -1"},
 		"too slow":          {look(7*time.Second, nil), "crm_slow", status.Critical, "young enough to publish by: crm_mon takes 7s", "time crm_mon -1"},
 		"never in time":     {look(10*time.Second, context.DeadlineExceeded), "crm_slow", status.Critical, "crm_mon takes 10s", "time crm_mon -1"},
 		"held by it":        {look(7*time.Second, nil), "held_crm_unknown", status.Critical, "crm_mon takes 7s", "time crm_mon -1"},
 		"held by another": {
 			look(time.Second, &crm.ExitError{Command: "crm_mon", Code: 102}), "held_crm_unknown", status.Critical, "no fresh answer", "systemctl status pacemaker",
 		},
-		"stood still": {
+		"stalled": {
 			func(a *Agent, _ *testClock) { a.step(t.Context(), message{event: fsm.Stalled{}}) },
 			"held_stalled", status.Critical, "nothing is written for 30 s more", "wait",
 		},

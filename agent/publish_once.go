@@ -38,9 +38,9 @@ func PublishOnce(ctx context.Context, opts Options) (*status.Doc, error) {
 	s := a.Snapshot()
 	doc := s.Doc()
 	switch {
-	case s.State.Contested && judged(&s.State):
+	case s.State.Promotion.Contested && judged(&s.State):
 		return doc, errors.New("another node claimed the record later: waiting for a new promotion")
-	case s.State.Published && s.State.Zone.OK && judged(&s.State) && !s.State.Drift():
+	case s.State.Promotion.Published && s.State.Zone.OK && judged(&s.State) && !s.State.Drift():
 		return doc, nil
 	case err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		return doc, err
@@ -55,7 +55,7 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*status.Snap
 	republished := false
 	return func(s *status.Snapshot) {
 		switch st := &s.State; {
-		case !st.Settled() || !judged(st) || st.Writing.Claim != "":
+		case !st.Settled() || !judged(st) || st.Write.InFlight.Claim != "":
 		case st.Drift(): // until the request has been taken in, which other messages may come before
 			if !republished {
 				republished = true
@@ -72,7 +72,7 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*status.Snap
 // the next one.
 func judged(st *fsm.State) bool {
 	c := &st.Cluster
-	shown := c.At != 0 && c.PromotedHere && (c.Promotion == st.Promotion || c.Promotion == "")
+	shown := c.At != 0 && c.PromotedHere && (c.Promotion == st.Promotion.Claim || c.Promotion == "")
 	return shown && st.Zone.At != 0 && st.Config.Addr != ""
 }
 

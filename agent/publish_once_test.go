@@ -25,8 +25,8 @@ func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 			t.Fatal(err)
 		}
 		a = agentOn(t, dir, "boot", clock)
-		if st := &a.state; st.Promotion != "p1" || !st.Published || st.Contested != contested {
-			t.Fatalf("promotion %q, published %v, contested %v", st.Promotion, st.Published, st.Contested)
+		if st := &a.state; st.Promotion.Claim != "p1" || !st.Promotion.Published || st.Promotion.Contested != contested {
+			t.Fatalf("promotion %q, published %v, contested %v", st.Promotion.Claim, st.Promotion.Published, st.Promotion.Contested)
 		}
 		done := false
 		a.onStep = a.untilSettled(t.Context(), func() { done = true })
@@ -35,7 +35,7 @@ func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 		look.Peers[0] = fsm.Peer{Name: "pg-a"}
 		drbd := fsm.Drbd{At: now, Live: true, UpToDate: true, Primary: true}
 		theirs := fsm.Zone{At: now, OK: true, Addr: "127.0.1.10", Epoch: 6, Owner: "pg-a", Claim: "c1", Raw: "raw6"}
-		for _, ev := range []fsm.Event{fsm.DrbdChanged{Drbd: drbd}, fsm.Read{Zone: theirs}, fsm.Looked{Cluster: look}} {
+		for _, ev := range []fsm.Event{fsm.DrbdChanged{Drbd: drbd}, fsm.Read{Zone: theirs}, fsm.ClusterPolled{Cluster: look}} {
 			a.step(t.Context(), message{event: ev})
 		}
 		if done {
@@ -43,10 +43,10 @@ func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 		}
 		clock.advance(time.Second, time.Second, time.Second)
 		look.At, look.PromotedHere, look.PromotedCount, look.Promotion = clock.Boot(), true, 1, "p2"
-		a.step(t.Context(), message{event: fsm.Looked{Cluster: look}})
+		a.step(t.Context(), message{event: fsm.ClusterPolled{Cluster: look}})
 		a.step(t.Context(), message{event: fsm.Wrote{ChangeID: "C1", Sent: true}})
-		if !done || !a.state.Published || a.state.Promotion != "p2" {
-			t.Errorf("%s: promotion %q, published %v, done %v", name, a.state.Promotion, a.state.Published, done)
+		if !done || !a.state.Promotion.Published || a.state.Promotion.Claim != "p2" {
+			t.Errorf("%s: promotion %q, published %v, done %v", name, a.state.Promotion.Claim, a.state.Promotion.Published, done)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (d *Simulated) Drbd(r drbd.Report) {
 	d.a.send(d.ctx, d.a.drbdChanged(r))
 }
 
-// makeRoom is for what comes by itself, and piles up while a process stands still: its sender would wait until the loop has run. An effect
+// makeRoom is for what comes by itself, and piles up while a process stalls: its sender would wait until the loop has run. An effect
 // comes back once, so that the other half of the inbox always has room for the few there are.
 func (d *Simulated) makeRoom() {
 	if len(d.a.inbox) >= cap(d.a.inbox)/2 {

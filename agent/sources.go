@@ -27,7 +27,7 @@ type Sources struct {
 		Close()
 	}
 	Client interface { // *pg.Client; nil: no client's view
-		Probe(context.Context) pg.View
+		Probe(context.Context) pg.ClientProbe
 	}
 	Zone interface { // *route53.Client
 		Read(context.Context) (route53.Record, error)

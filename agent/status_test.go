@@ -67,7 +67,7 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 // TestRepairThatIsHeldBackSaysWhy: the finding of a drift sends the operator to what holds publication back.
 func TestRepairThatIsHeldBackSaysWhy(t *testing.T) {
 	a := bareAgent(t)
-	a.state.Cluster.Maintenance, a.state.Promotion, a.state.Published, a.state.Repairing = true, "claim", true, true
+	a.state.Cluster.Maintenance, a.state.Promotion.Claim, a.state.Promotion.Published, a.state.Repair.Pending = true, "claim", true, true
 	a.publish(a.clock.Boot())
 	if got := findings(a); !slices.Contains(got, "held_maintenance critical") {
 		t.Errorf("findings: %v", got)

@@ -109,10 +109,10 @@ func peerFacts(st *crm.Status, n crm.Node, clone string, promoted []string) fsm.
 		p.Promoted = p.Promoted || name == n.Name
 	}
 	for _, r := range st.Instances(clone) {
-		p.Turning = p.Turning || r.Node == n.Name && (turning(r.Role) || turning(crm.Role(r.Pending)))
+		p.ChangingRole = p.ChangingRole || r.Node == n.Name && (turning(r.Role) || turning(crm.Role(r.Pending)))
 	}
 	_, p.Fencing = st.PendingFence(n.Name)
-	p.Unread = st.FenceHistoryError != ""
+	p.HistoryUnreadable = st.FenceHistoryError != ""
 	for _, e := range st.Fenced(n.Name) {
 		p.Fences = p.Fences.With(fenceID(e))
 	}
@@ -168,9 +168,9 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 		d.PeerPrimary = d.PeerPrimary || is.Primary
 		d.PeerDiskLost = d.PeerDiskLost || is.DiskLost
 		if !is.Connected {
-			d.Connected, d.LostWhy = false, is.LostWhy
-			if was := before.Connection(is.Name); !was.Connected && was.LostWhy != "" {
-				is.LostWhy = was.LostWhy // the first word says why; what follows is the usual way to Connecting
+			d.Connected, d.DisconnectReason = false, is.DisconnectReason
+			if was := before.Connection(is.Name); !was.Connected && was.DisconnectReason != "" {
+				is.DisconnectReason = was.DisconnectReason // the first word says why; what follows is the usual way to Connecting
 			}
 		}
 		if c.Name != "" && named < fsm.MaxConnections {
@@ -178,8 +178,8 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 			named++
 		}
 	}
-	if !d.Connected && !before.Connected && before.LostWhy != "" {
-		d.LostWhy = before.LostWhy
+	if !d.Connected && !before.Connected && before.DisconnectReason != "" {
+		d.DisconnectReason = before.DisconnectReason
 	}
 	return d
 }
@@ -190,7 +190,7 @@ func connectionFacts(c drbd.Connection) fsm.Connection {
 	}
 	is.RoleUnknown = is.Connected && !is.Primary && c.PeerRole != drbd.RoleSecondary
 	if !is.Connected {
-		is.LostWhy = c.State
+		is.DisconnectReason = c.State
 	}
 	for _, v := range c.Volumes {
 		is.Comparing = is.Comparing || is.Connected && v.Replication == "Off"

@@ -69,11 +69,11 @@ func TestClusterFactsTakeWhatIsNotSaidForTheWorse(t *testing.T) {
 		"peer unclean not said":   {func(s *crm.Status) { s.Nodes[0].Unclean = crm.Unknown }, func(c fsm.Cluster) bool { return c.Peers[0].Unclean }},
 		"peer lost":               {func(s *crm.Status) { s.Nodes[0].Online = crm.No }, func(c fsm.Cluster) bool { return !c.Peers[0].Online }},
 		"remote node is no peer":  {func(s *crm.Status) { s.Nodes[0].Type = "remote" }, func(c fsm.Cluster) bool { return c.PeerCount == 0 }},
-		"peer promoted":           {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoted }, func(c fsm.Cluster) bool { return c.Peers[0].Promoted && !c.Peers[0].Turning }},
-		"peer promoting":          {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoting }, func(c fsm.Cluster) bool { return !c.Peers[0].Promoted && c.Peers[0].Turning }},
-		"peer's demote pending":   {func(s *crm.Status) { s.Resources[0].Pending = "Demoting" }, func(c fsm.Cluster) bool { return c.Peers[0].Turning }},
-		"peer monitored":          {func(s *crm.Status) { s.Resources[0].Pending = "Monitoring" }, func(c fsm.Cluster) bool { return !c.Peers[0].Turning }},
-		"this node demoting":      {func(s *crm.Status) { here(s).Role = crm.RoleDemoting }, func(c fsm.Cluster) bool { return !c.Peers[0].Turning }},
+		"peer promoted":           {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoted }, func(c fsm.Cluster) bool { return c.Peers[0].Promoted && !c.Peers[0].ChangingRole }},
+		"peer promoting":          {func(s *crm.Status) { s.Resources[0].Role = crm.RolePromoting }, func(c fsm.Cluster) bool { return !c.Peers[0].Promoted && c.Peers[0].ChangingRole }},
+		"peer's demote pending":   {func(s *crm.Status) { s.Resources[0].Pending = "Demoting" }, func(c fsm.Cluster) bool { return c.Peers[0].ChangingRole }},
+		"peer monitored":          {func(s *crm.Status) { s.Resources[0].Pending = "Monitoring" }, func(c fsm.Cluster) bool { return !c.Peers[0].ChangingRole }},
+		"this node demoting":      {func(s *crm.Status) { here(s).Role = crm.RoleDemoting }, func(c fsm.Cluster) bool { return !c.Peers[0].ChangingRole }},
 		"peer in standby":         {func(s *crm.Status) { s.Nodes[0].Standby = crm.Yes }, func(c fsm.Cluster) bool { return c.OperatorMove }},
 		"moved by constraint":     {func(s *crm.Status) { s.Bans = []crm.Ban{{ID: "cli-ban-drbd_pg-clone-on-pg-a", Node: "pg-a"}} }, func(c fsm.Cluster) bool { return c.OperatorMove }},
 		"fence handler constrain": {func(s *crm.Status) { s.Bans = []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}} }, func(c fsm.Cluster) bool { return !c.OperatorMove }},
@@ -185,7 +185,7 @@ func TestDrbdFacts(t *testing.T) {
 		"peer behind": {func(_ *drbd.Report, r *drbd.Resource) {
 			r.Connections[0].Volumes = []drbd.PeerDevice{{PeerDisk: "Inconsistent"}}
 		}, func(d fsm.Drbd) bool { return !d.PeerDiskLost }},
-		"connection lost": {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].State = "NetworkFailure" }, func(d fsm.Drbd) bool { return !d.Connected && d.LostWhy == "NetworkFailure" }},
+		"connection lost": {func(_ *drbd.Report, r *drbd.Resource) { r.Connections[0].State = "NetworkFailure" }, func(d fsm.Drbd) bool { return !d.Connected && d.DisconnectReason == "NetworkFailure" }},
 	} {
 		r := healthyDrbd()
 		c.change(&r, &r.Status.Resources[0])
@@ -195,8 +195,8 @@ func TestDrbdFacts(t *testing.T) {
 	}
 	r := healthyDrbd()
 	r.Status.Resources[0].Connections[0].State = "Connecting"
-	if got := drbdFacts(r, "pg", 5, fsm.Drbd{LostWhy: "NetworkFailure"}); got.LostWhy != "NetworkFailure" {
-		t.Errorf("the first word of a lost connection gave way to %q", got.LostWhy)
+	if got := drbdFacts(r, "pg", 5, fsm.Drbd{DisconnectReason: "NetworkFailure"}); got.DisconnectReason != "NetworkFailure" {
+		t.Errorf("the first word of a lost connection gave way to %q", got.DisconnectReason)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestFencingIsKnownByItsIdentity(t *testing.T) {
 				st := healthyStatus()
 				st.FenceEvents = events
 				change(&st.Nodes[0], &st.Nodes[1], st.Resources)
-				s, _ = s.Step(now, fsm.Looked{Cluster: clusterFacts(st, testID, now, testWall)})
+				s, _ = s.Step(now, fsm.ClusterPolled{Cluster: clusterFacts(st, testID, now, testWall)})
 			}
 			gone := func(peer, _ *crm.Node, r []crm.Resource) { peer.Online, r[0].Role = crm.No, crm.RoleStopped }
 			s, _ = s.Step(now, fsm.DrbdChanged{Drbd: fsm.Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
@@ -276,7 +276,7 @@ func TestUnreadFencingHistoryTeachesNothing(t *testing.T) {
 		if look.gone {
 			st.Nodes[0].Online, st.Resources[0].Role, st.Resources[1].Role = crm.No, crm.RoleStopped, crm.RolePromoted
 		}
-		s, _ = s.Step(now, fsm.Looked{Cluster: clusterFacts(st, testID, now, testWall)})
+		s, _ = s.Step(now, fsm.ClusterPolled{Cluster: clusterFacts(st, testID, now, testWall)})
 	}
 	if !s.Safety(15 * time.Second).Has(fsm.HoldPeerUnfenced) {
 		t.Error("a fencing of an hour ago counts as one of now")

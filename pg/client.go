@@ -56,8 +56,8 @@ const clientSQL = `SELECT pg_is_in_recovery(), current_setting('transaction_read
 //
 // A server that rejects our role (StateAuth) counts as OK: it checks roles only once it accepts connections,
 // and the passive node of a DRBD pair runs no PostgreSQL at all, so an outage can be measured without a role.
-func (c *Client) Probe(ctx context.Context) View {
-	v := View{Begin: time.Now()}
+func (c *Client) Probe(ctx context.Context) ClientProbe {
+	v := ClientProbe{Begin: time.Now()}
 	timeout := c.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout

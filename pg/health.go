@@ -57,8 +57,8 @@ type Slot struct {
 	WALStatus     string // reserved, extended, unreserved, lost; "" before PostgreSQL 13
 }
 
-// View is what a client that connects through the service name saw.
-type View struct {
+// ClientProbe is what a client that connects through the service name saw.
+type ClientProbe struct {
 	Begin, End time.Time  // of the attempt
 	OK         bool       // a server answered as a primary would: it accepts connections and writes
 	Answered   netip.Addr // the server that answered (inet_server_addr, else the address connected to)

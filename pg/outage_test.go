@@ -16,10 +16,10 @@ func TestOutageFindsGaps(t *testing.T) {
 	type step struct {
 		ok  bool
 		who netip.Addr
-		gap *Gap
+		gap *Outage
 	}
 	ok, fail := func(who netip.Addr) step { return step{ok: true, who: who} }, step{}
-	ends := func(who netip.Addr, g Gap) step { return step{ok: true, who: who, gap: &g} }
+	ends := func(who netip.Addr, g Outage) step { return step{ok: true, who: who, gap: &g} }
 	none := netip.Addr{}
 	cases := []struct {
 		name  string
@@ -27,21 +27,21 @@ func TestOutageFindsGaps(t *testing.T) {
 	}{
 		{"nothing seen", nil},
 		{"all is well", []step{ok(a), ok(a), ok(a)}},
-		{"failover", []step{ok(a), fail, fail, ends(b, Gap{at(0), at(3), a, b, 2}), ok(b)}},
-		{"same server again", []step{ok(a), fail, ends(a, Gap{at(0), at(2), a, a, 1})}},
-		{"two gaps", []step{ok(a), fail, ends(a, Gap{at(0), at(2), a, a, 1}), fail, ends(b, Gap{at(2), at(4), a, b, 1})}},
+		{"failover", []step{ok(a), fail, fail, ends(b, Outage{at(0), at(3), a, b, 2}), ok(b)}},
+		{"same server again", []step{ok(a), fail, ends(a, Outage{at(0), at(2), a, a, 1})}},
+		{"two gaps", []step{ok(a), fail, ends(a, Outage{at(0), at(2), a, a, 1}), fail, ends(b, Outage{at(2), at(4), a, b, 1})}},
 		{"gap lasts", []step{ok(a), ok(a), fail, fail, fail}},
 		{"failed from the start", []step{fail, fail}},
 		{"beginning not seen is no gap", []step{fail, fail, ok(a), ok(a)}},
-		{"moved without a failure", []step{ok(a), ends(b, Gap{at(0), at(1), a, b, 0}), ok(b)}},
+		{"moved without a failure", []step{ok(a), ends(b, Outage{at(0), at(1), a, b, 0}), ok(b)}},
 		{"server not known on one side is no move", []step{ok(a), ok(none), ok(b)}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			var o Outage
+			var o OutageTracker
 			for i, s := range c.steps {
 				end := at(i)
-				got := o.Observe(View{Begin: end.Add(-time.Second / 2), End: end, OK: s.ok, Answered: s.who})
+				got := o.Observe(ClientProbe{Begin: end.Add(-time.Second / 2), End: end, OK: s.ok, Answered: s.who})
 				if d := cmp.Diff(s.gap, got, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); d != "" {
 					t.Errorf("view %d: %s", i, d)
 				}
@@ -52,20 +52,20 @@ func TestOutageFindsGaps(t *testing.T) {
 
 func TestOutageIgnoresLateViews(t *testing.T) {
 	t0 := time.Unix(1_700_000_000, 0)
-	var o Outage
-	o.Observe(View{OK: true, End: t0})
-	o.Observe(View{OK: true, End: t0.Add(2 * time.Second)})
-	if o.Observe(View{End: t0.Add(time.Second)}); o.failures != 0 {
+	var o OutageTracker
+	o.Observe(ClientProbe{OK: true, End: t0})
+	o.Observe(ClientProbe{OK: true, End: t0.Add(2 * time.Second)})
+	if o.Observe(ClientProbe{End: t0.Add(time.Second)}); o.failures != 0 {
 		t.Error("a view older than the last counts")
 	}
 }
 
 func TestGapDuration(t *testing.T) {
 	t0 := time.Unix(1_700_000_000, 0)
-	if d := (Gap{From: t0, To: t0.Add(time.Minute)}).Duration(); d != time.Minute {
+	if d := (Outage{From: t0, To: t0.Add(time.Minute)}).Duration(); d != time.Minute {
 		t.Error(d)
 	}
-	if d := (Gap{From: t0}).Duration(); d != 0 {
+	if d := (Outage{From: t0}).Duration(); d != 0 {
 		t.Error("a gap that lasts has duration " + strconv.Itoa(int(d)))
 	}
 }

@@ -407,8 +407,8 @@ func TestRealClientFailover(t *testing.T) {
 			}
 			return []string{serving}, nil
 		})
-	var o Outage
-	view := func(want State) *Gap {
+	var o OutageTracker
+	view := func(want State) *Outage {
 		t.Helper()
 		v := c.Probe(t.Context())
 		if v.State != want || v.End.Before(v.Begin) || v.OK != (want == StateWritable) {

@@ -48,7 +48,7 @@ var corosyncChecks = []Check{
 	{
 		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync, fromCIB}, Also: []Source{fromHost},
 		Want: "with fencing any token; without, the agent knows token and consensus timeout, and they are not too short for it",
-		Why: "Without fencing a node that stood still, and was replaced meanwhile, must know the one before it writes, and hear of the other from Corosync " +
+		Why: "Without fencing a node that stalled, and was replaced meanwhile, must know the one before it writes, and hear of the other from Corosync " +
 			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins with both timeouts.",
 		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and systemctl reload pgha-agent on both; " +
 			"or configure fencing",
@@ -56,7 +56,7 @@ var corosyncChecks = []Check{
 	},
 }
 
-// Heartbeat is the longest that the agent's loop sleeps: a standstill shows only in what is longer.
+// Heartbeat is the longest that the agent's loop sleeps: only a longer stall shows.
 const Heartbeat = time.Second
 
 // membership is what the agent knows of Corosync's timeouts, 0 and why when it does not.
@@ -75,7 +75,7 @@ func (f *Facts) membership() (known time.Duration, why string) {
 // unfencedBound is how late the loop of an agent may wake that knows this of Corosync, while nobody fences. The core itself says it.
 func unfencedBound(membership time.Duration) time.Duration {
 	s := fsm.New(fsm.Config{Membership: membership}, 1, fsm.Episode{}, false)
-	s, _ = s.Step(time.Second, fsm.Looked{Cluster: fsm.Cluster{At: time.Second, OK: true}})
+	s, _ = s.Step(time.Second, fsm.ClusterPolled{Cluster: fsm.Cluster{At: time.Second, OK: true}})
 	return s.StallBound()
 }
 
@@ -99,14 +99,14 @@ func judgeToken(f *Facts) Finding {
 	}
 	switch {
 	case c.TokenGiven && sum < bound+Heartbeat:
-		return read(fail("%s, and the agent notices a standstill only from %s on", text, bound+Heartbeat))
-	case c.TokenGiven && known == 0 && sum+fsm.MaxLookAge > fsm.StallHold:
-		return read(fail("%s, and the agent holds back for %s only: %s", text, fsm.StallHold, why))
+		return read(fail("%s, and the agent notices a stall only from %s on", text, bound+Heartbeat))
+	case c.TokenGiven && known == 0 && sum+fsm.MaxClusterAge > fsm.PostStallDelay:
+		return read(fail("%s, and the agent holds back for %s only: %s", text, fsm.PostStallDelay, why))
 	case bound < fsm.StallBound:
 		if why != "" {
 			text += "; " + why
 		}
-		return read(warn("%s. Each pause of the agent of %s counts as a standstill, and holds publication back", text, bound))
+		return read(warn("%s. Each pause of the agent of %s counts as a stall, and holds publication back", text, bound))
 	}
 	return pass("%s, which the agent goes by", text)
 }

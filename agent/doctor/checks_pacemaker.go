@@ -433,9 +433,9 @@ func (f *Facts) hookTime(a crm.AlertAgent) Finding {
 	if !ok {
 		return unknown("timeout of alert %s is %q", a.ID, a.Meta["timeout"])
 	}
-	hold := fsm.StallHold
+	hold := fsm.PostStallDelay
 	if known, _ := f.membership(); known > 0 {
-		hold = max(hold, known+fsm.MaxLookAge)
+		hold = max(hold, known+fsm.MaxClusterAge)
 	}
 	need := hookUsual
 	if !f.fenced() {

@@ -213,8 +213,8 @@ var faults = []planted{
 		tokenOf(30 * time.Second)(f)
 		f.Host = nil
 	}},
-	{"corosync-token", Fail, "together 1.1s, and the agent notices a standstill only from 1.25s on", noFencing, tokenOf(500 * time.Millisecond)},
-	{"corosync-token", Fail, "together 1.98s, and the agent notices a standstill only from 2.2s on", noFencing, func(f *Facts) {
+	{"corosync-token", Fail, "together 1.1s, and the agent notices a stall only from 1.25s on", noFencing, tokenOf(500 * time.Millisecond)},
+	{"corosync-token", Fail, "together 1.98s, and the agent notices a stall only from 2.2s on", noFencing, func(f *Facts) {
 		tokenOf(900 * time.Millisecond)(f)
 		f.Host.CorosyncFile = "mode 0600"
 	}},

@@ -25,8 +25,8 @@ const (
 	farFuture      = 50 * 365 * 24 * time.Hour
 )
 
-// lookTakes is how old an observation in a later event may be.
-const lookTakes = 10 * time.Second
+// maxEventAge is how old an observation in a later event may be.
+const maxEventAge = 10 * time.Second
 
 // longAgo is an age beyond every bound in this package.
 const longAgo = idleAfter + time.Minute
@@ -45,32 +45,32 @@ func (s State) Shifted(d time.Duration) State {
 func (s *State) times(f func(*Time)) {
 	for _, t := range [...]*Time{
 		&s.Cluster.At, &s.Drbd.At, &s.Postgres.At, &s.Zone.At, &s.Resolved.At,
-		&s.readAt, &s.wroteAt, &s.Writing.Decided, &s.Writing.Base.At,
-		&s.Retry.At, &s.ReadRetry.At, &s.RaceUntil, &s.StalledAt, &s.StalledUntil, &s.PausedUntil,
-		&s.hintUntil, &s.lastNews, &s.peerDisk, &s.awaited.due, &s.settled, &s.lagging, &s.repaired, &s.suspected,
+		&s.Record.readAt, &s.Write.endedAt, &s.Write.InFlight.Decided, &s.Write.InFlight.Base.At,
+		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledAt, &s.Wait.StalledUntil, &s.Wait.PausedUntil,
+		&s.Poll.fastUntil, &s.saving.changedAt, &s.Peers.diskLostAt, &s.Record.awaited.due, &s.Write.resolversStaleUntil, &s.Write.apiStaleUntil, &s.Repair.writtenAt, &s.Repair.suspectedAt,
 	} {
 		f(t)
 	}
-	for i := range s.peers {
-		f(&s.peers[i].early)
-		f(&s.peers[i].seen)
-		f(&s.peers[i].said)
+	for i := range s.Peers.fencing {
+		f(&s.Peers.fencing[i].earlyAt)
+		f(&s.Peers.fencing[i].seenAt)
+		f(&s.Peers.fencing[i].reconnectedAt)
 	}
-	for i := range s.demotions {
-		f(&s.demotions[i].at)
-		f(&s.demotions[i].cut)
+	for i := range s.Peers.demotions {
+		f(&s.Peers.demotions[i].at)
+		f(&s.Peers.demotions[i].disconnectedAt)
 	}
 	for i := range s.tasks {
-		f(&s.tasks[i].Due)
+		f(&s.tasks[i].due)
 	}
-	for _, e := range [...]*Episode{&s.Episode, &s.replaced} {
+	for _, e := range [...]*Episode{&s.Episode, &s.saving.replaced} {
 		f(&e.Start)
 		f(&e.RaceUntil)
-		f(&e.Memory.Settled)
-		f(&e.Memory.Lagging)
+		f(&e.Memory.ResolversStaleUntil)
+		f(&e.Memory.APIStaleUntil)
 		f(&e.Memory.Repaired)
-		f(&e.Gap.From)
-		f(&e.Gap.To)
+		f(&e.Outage.From)
+		f(&e.Outage.To)
 		for p := range e.Stamps {
 			f(&e.Stamps[p])
 		}
@@ -88,63 +88,63 @@ func (s State) Canonical(now Time) State {
 	s.forgetObservations(now)
 	s.forgetStory(now)
 	for _, t := range [...]*Time{
-		&s.Retry.At, &s.ReadRetry.At, &s.RaceUntil, &s.StalledUntil, &s.PausedUntil, &s.hintUntil, &s.Episode.RaceUntil,
+		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledUntil, &s.Wait.PausedUntil, &s.Poll.fastUntil, &s.Episode.RaceUntil,
 	} {
 		if *t <= now {
 			*t = 0
 		}
 	}
-	forget(&s.repaired, now, repairAgain)
-	forget(&s.Episode.Memory.Repaired, now, repairAgain)
-	forget(&s.suspected, now, suspectAgain<<maxSuspicions)
-	s.suspicions = min(s.suspicions, maxSuspicions)
-	for i := range s.peers {
-		if p := &s.peers[i]; p.early != 0 {
-			clamp(&p.early, now, earlyFence+lookTakes)
+	forget(&s.Repair.writtenAt, now, repeatedEditWindow)
+	forget(&s.Episode.Memory.Repaired, now, repeatedEditWindow)
+	forget(&s.Repair.suspectedAt, now, suspectInterval<<maxSuspicions)
+	s.Repair.suspicions = min(s.Repair.suspicions, maxSuspicions)
+	for i := range s.Peers.fencing {
+		if p := &s.Peers.fencing[i]; p.earlyAt != 0 {
+			clamp(&p.earlyAt, now, earlyFenceWindow+maxEventAge)
 		}
-		forget(&s.peers[i].said, now, 0) // a look that begins later, or at most ten seconds ago, is not overtaken
-		forget(&s.peers[i].seen, now, earlyFence+lookTakes)
+		forget(&s.Peers.fencing[i].reconnectedAt, now, 0) // a look that begins later, or at most ten seconds ago, is not overtaken
+		forget(&s.Peers.fencing[i].seenAt, now, earlyFenceWindow+maxEventAge)
 	}
-	for i := range s.demotions {
-		if d := &s.demotions[i]; d.told {
-			clamp(&d.at, now, demoteTakes+lookTakes)
-			if forget(&d.cut, now, lookTakes); !d.unseen {
-				d.cut = 0
+	for i := range s.Peers.demotions {
+		if d := &s.Peers.demotions[i]; d.known {
+			clamp(&d.at, now, demotionDelay+maxEventAge)
+			if forget(&d.disconnectedAt, now, maxEventAge); !d.unseen {
+				d.disconnectedAt = 0
 			}
 		} else {
 			*d = demotion{}
 		}
 	}
-	s.Writing.Base.At = 0
-	s.unsure = s.unsure && !s.Config.Ownership // else the claim tells
-	clamp(&s.Writing.Decided, now, MaxDecisionAge)
-	s.StalledAt = 0 // only told
-	for _, t := range [...]*Time{&s.settled, &s.Episode.Memory.Settled} {
+	s.Write.InFlight.Base.At = 0
+	s.Write.outcomeUnknown = s.Write.outcomeUnknown && !s.Config.Ownership // else the claim tells
+	clamp(&s.Write.InFlight.Decided, now, MaxDecisionAge)
+	s.Wait.StalledAt = 0 // only told
+	for _, t := range [...]*Time{&s.Write.resolversStaleUntil, &s.Episode.Memory.ResolversStaleUntil} {
 		if *t != 0 {
 			*t = max(*t, now) // that it was ever so counts as well
 		}
 	}
-	s.awaited.reads = min(s.awaited.reads, 4)
-	if !s.tasks[taskRead].Flying { // every read will begin later
-		s.wroteAt, s.awaited.due = 0, max(s.awaited.due, now)
-		forget(&s.lagging, now, 0)
-		forget(&s.Episode.Memory.Lagging, now, 0)
+	s.Record.awaited.reads = min(s.Record.awaited.reads, 4)
+	if !s.tasks[taskReadRecord].inFlight { // every read will begin later
+		s.Write.endedAt, s.Record.awaited.due = 0, max(s.Record.awaited.due, now)
+		forget(&s.Write.apiStaleUntil, now, 0)
+		forget(&s.Episode.Memory.APIStaleUntil, now, 0)
 	}
-	if s.hintUntil == 0 {
-		s.lookGap = 0
+	if s.Poll.fastUntil == 0 {
+		s.Poll.fastInterval = 0
 	}
-	if s.ChangeID == "" {
-		s.Polls = 0
+	if s.Write.ChangeID == "" {
+		s.Write.Polls = 0
 	}
-	if !s.tasks[taskPoll].Flying {
-		s.polling = ""
+	if !s.tasks[taskPollChange].inFlight {
+		s.Write.polling = ""
 	}
-	if s.Retry.Reason != throttled {
-		s.Retry.Reason = ""
+	if s.Write.Retry.Reason != throttled {
+		s.Write.Retry.Reason = ""
 	}
-	s.ReadRetry.Reason = ""
+	s.Record.Retry.Reason = ""
 	// backoff doubles five times, looked four times.
-	s.Retry.N, s.ReadRetry.N, s.LookFailures = min(s.Retry.N, 6), min(s.ReadRetry.N, 6), min(s.LookFailures, 4)
+	s.Write.Retry.N, s.Record.Retry.N, s.Poll.failures = min(s.Write.Retry.N, 6), min(s.Record.Retry.N, 6), min(s.Poll.failures, 4)
 	s.forgetDue(now)
 	return s
 }
@@ -161,15 +161,15 @@ func forget(t *Time, now Time, bound time.Duration) {
 
 // forgetStory leaves of the episode what decides.
 func (s *State) forgetStory(now Time) {
-	s.peerDisk, s.Drbd.PeerDiskLost, s.Drbd.LostWhy = 0, false, "" // they only tell the cause
+	s.Peers.diskLostAt, s.Drbd.PeerDiskLost, s.Drbd.DisconnectReason = 0, false, "" // they only tell the cause
 	for i := range s.Drbd.Connections {
 		c := &s.Drbd.Connections[i]
-		c.DiskLost, c.LostWhy = false, ""
+		c.DiskLost, c.DisconnectReason = false, ""
 	}
-	s.replaced = Episode{} // empty between two steps
+	s.saving.replaced = Episode{} // empty between two steps
 	e := &s.Episode
 	if e.ID == 0 {
-		*e, s.lastNews = Episode{}, 0
+		*e, s.saving.changedAt = Episode{}, 0
 		return
 	}
 	e.ID, e.Why, e.Cause, e.Writes = 1, "", "", 0
@@ -178,9 +178,9 @@ func (s *State) forgetStory(now Time) {
 		return
 	}
 	clamp(&e.Start, now, longAgo)
-	clamp(&s.lastNews, now, longAgo)
-	if e.Gap != (Gap{}) {
-		e.Gap = Gap{From: now - (e.Gap.To - e.Gap.From), To: now} // only its length is compared
+	clamp(&s.saving.changedAt, now, longAgo)
+	if e.Outage != (Outage{}) {
+		e.Outage = Outage{From: now - (e.Outage.To - e.Outage.From), To: now} // only its length is compared
 	}
 	for p := range NumPhases {
 		t := &e.Stamps[p]
@@ -188,8 +188,8 @@ func (s *State) forgetStory(now Time) {
 		case *t == 0:
 		case p == DNSAccepted && !e.Seen(DNSObserved):
 			clamp(t, now, busyFor)
-		case (p == Writable || p == DNSObserved) && s.Config.View:
-			clamp(t, now, gapWait)
+		case (p == Writable || p == DNSObserved) && s.Config.ProbeClient:
+			clamp(t, now, outageGrace)
 		default:
 			*t = now - longAgo
 		}
@@ -199,13 +199,13 @@ func (s *State) forgetStory(now Time) {
 // forgetEnded leaves of an episode that has ended what a restart and a late write ask for.
 func (s *State) forgetEnded(now Time) {
 	e := &s.Episode
-	clamp(&s.lastNews, now, busyFor)
+	clamp(&s.saving.changedAt, now, busyFor)
 	if e.Outcome == OutcomeDemoted || e.Outcome == OutcomeAverted {
 		*e = Episode{ID: e.ID, Outcome: e.Outcome, Memory: e.Memory}
 		return
 	}
 	accepted := e.Seen(DNSAccepted)
-	e.Start, e.Stamps, e.Peer, e.Gap, e.Lost = 0, [NumPhases]Time{}, "", Gap{}, LostPeer{}
+	e.Start, e.Stamps, e.Peer, e.Outage, e.Lost = 0, [NumPhases]Time{}, "", Outage{}, LostPeer{}
 	if accepted {
 		e.Stamps[DNSAccepted] = now - longAgo
 	}
@@ -214,11 +214,11 @@ func (s *State) forgetEnded(now Time) {
 // forgetObservations makes what was seen as old as it counts.
 func (s *State) forgetObservations(now Time) {
 	e := &s.Episode
-	if c := &s.Cluster; now-c.At > MaxLookAge {
+	if c := &s.Cluster; now-c.At > MaxClusterAge {
 		averts := e.Open() && c.At-e.Start > avertAfter
 		c.At = now - longAgo
 		if averts {
-			c.At = now - MaxLookAge - 1
+			c.At = now - MaxClusterAge - 1
 		}
 	}
 	clamp(&s.Drbd.At, now, MaxDrbdAge)
@@ -227,11 +227,11 @@ func (s *State) forgetObservations(now Time) {
 	}
 	switch {
 	case s.Config.Repair: // a repair may be based on it
-		forget(&s.readAt, now, repairBase)
+		forget(&s.Record.readAt, now, maxRepairBaseAge)
 	case s.foreignBase():
-		forget(&s.readAt, now, MaxLookAge)
+		forget(&s.Record.readAt, now, MaxClusterAge)
 	default:
-		s.readAt = 0
+		s.Record.readAt = 0
 	}
 	// What PostgreSQL and the resolver said counts for the open episode, or not at all.
 	switch p := &s.Postgres; {
@@ -255,10 +255,10 @@ func (s *State) forgetObservations(now Time) {
 // forgetDue makes the tasks that are due, in flight or not wanted the same, whatever their time was.
 func (s *State) forgetDue(now Time) {
 	for t := range numTasks {
-		due := &s.tasks[t].Due
+		due := &s.tasks[t].due
 		*due = max(*due, now)
 		switch {
-		case t == taskWrite, t == taskPoll && s.ChangeID == "", t != taskPoll && s.tasks[t].Flying:
+		case t == taskWrite, t == taskPollChange && s.Write.ChangeID == "", t != taskPollChange && s.tasks[t].inFlight:
 			*due = now
 		case *due-now > farFuture:
 			*due = never

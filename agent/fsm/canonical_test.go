@@ -13,8 +13,8 @@ import (
 // durations are the fields that are lengths of time, not readings of the clock.
 var durations = map[string]bool{
 	"Config.DriftEvery": true, "Config.TTL": true, "Config.Membership": true,
-	"Zone.TTL": true, "Zone.OwnerTTL": true, "Writing.Base.TTL": true, "Writing.Base.OwnerTTL": true,
-	"lookGap": true, "LookTook": true,
+	"Zone.TTL": true, "Zone.OwnerTTL": true, "Write.InFlight.Base.TTL": true, "Write.InFlight.Base.OwnerTTL": true,
+	"Poll.fastInterval": true, "Poll.Took": true,
 }
 
 // eachTime calls f for each field of the state, at any depth, that may be a time.
@@ -74,15 +74,15 @@ func TestNoAgeGoesOn(t *testing.T) {
 		return s
 	}
 	open := Episode{ID: 3, Start: now - 9*time.Hour}
-	told := demotion{name: peer, told: true}
+	told := demotion{name: peer, known: true}
 	for name, base := range map[string]State{
-		"at rest":    with(func(s *State) { s.demotions[0] = told }),
+		"at rest":    with(func(s *State) { s.Peers.demotions[0] = told }),
 		"begun":      with(func(s *State) { s.Episode = open }),
-		"written":    with(func(s *State) { s.Episode, s.Writing.Claim = open, "p1" }),
-		"published":  with(func(s *State) { s.Episode, s.Published = open, true }),
+		"written":    with(func(s *State) { s.Episode, s.Write.InFlight.Claim = open, "p1" }),
+		"published":  with(func(s *State) { s.Episode, s.Promotion.Published = open, true }),
 		"complete":   with(func(s *State) { s.Episode.ID, s.Episode.Outcome = 3, OutcomeComplete }),
 		"demoted":    with(func(s *State) { s.Episode.ID, s.Episode.Outcome = 3, OutcomeDemoted }),
-		"a client":   with(func(s *State) { s.Episode, s.Config.View = open, true }),
+		"a client":   with(func(s *State) { s.Episode, s.Config.ProbeClient = open, true }),
 		"PostgreSQL": with(func(s *State) { s.Episode, s.Config.PublishWritable = open, true }),
 	} {
 		eachTime(&base, func(path string, _ *Time) {
@@ -97,10 +97,10 @@ func TestNoAgeGoesOn(t *testing.T) {
 					}
 				})
 				switch path { // the gap is as long as ever
-				case "Episode.Gap.From":
-					s.Episode.Gap.To = now - age + time.Minute
-				case "Episode.Gap.To":
-					s.Episode.Gap.From = now - age - time.Minute
+				case "Episode.Outage.From":
+					s.Episode.Outage.To = now - age + time.Minute
+				case "Episode.Outage.To":
+					s.Episode.Outage.From = now - age - time.Minute
 				}
 				return s.Canonical(now)
 			}
@@ -150,9 +150,9 @@ func TestCanonicalActsTheSame(t *testing.T) {
 			}
 			a, b := w.st.Canonical(w.now), next.Canonical(at).Shifted(-shift)
 			for _, s := range []*State{&a, &b} { // kept for a read in flight, even for one that began after it
-				s.wroteAt, s.awaited.due = 0, max(s.awaited.due, w.now)
-				forget(&s.lagging, w.now, 0)
-				forget(&s.Episode.Memory.Lagging, w.now, 0)
+				s.Write.endedAt, s.Record.awaited.due = 0, max(s.Record.awaited.due, w.now)
+				forget(&s.Write.apiStaleUntil, w.now, 0)
+				forget(&s.Episode.Memory.APIStaleUntil, w.now, 0)
 			}
 			if a != b {
 				t.Fatalf("after %T their canonical forms differ:\n%s", ev, differences(a, b))
@@ -168,9 +168,9 @@ func TestCanonicalActsTheSame(t *testing.T) {
 			}
 		}
 		w.restarted = func() {
-			paused := twin.PausedUntil
+			paused := twin.Wait.PausedUntil
 			twin = New(w.cfg, uint64(w.now), twin.Episode, true)
-			twin.PausedUntil = paused
+			twin.Wait.PausedUntil = paused
 		}
 		w.run()
 	})
@@ -196,13 +196,13 @@ func told(actions []Action, now Time) string {
 
 func shiftedEvent(ev Event, d time.Duration) Event {
 	switch e := ev.(type) {
-	case Looked:
+	case ClusterPolled:
 		e.Cluster.At += d
 		return e
 	case DrbdChanged:
 		e.Drbd.At += d
 		return e
-	case Probed:
+	case PostgresProbed:
 		e.Postgres.At += d
 		return e
 	case Read:
@@ -211,9 +211,9 @@ func shiftedEvent(ev Event, d time.Duration) Event {
 	case ResolvedName:
 		e.Resolved.At += d
 		return e
-	case Viewed:
-		if e.Gap != (Gap{}) {
-			e.Gap.From, e.Gap.To = e.Gap.From+d, e.Gap.To+d
+	case ClientProbed:
+		if e.Outage != (Outage{}) {
+			e.Outage.From, e.Outage.To = e.Outage.From+d, e.Outage.To+d
 		}
 		return e
 	case Paused:

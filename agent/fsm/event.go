@@ -2,6 +2,9 @@ package fsm
 
 import "time"
 
+// Time is a reading of CLOCK_BOOTTIME: the time since this node booted. Zero means "never".
+type Time = time.Duration
+
 // Event is something that the agent learned. The set is closed.
 type Event interface{ event() }
 
@@ -10,12 +13,12 @@ type (
 	Tick struct{}
 	// Hint says that something happened to the cluster: an alert, or a guess. It makes the agent look, and is never believed.
 	Hint struct{ Promotion bool }
-	// Looked ends Look.
-	Looked struct{ Cluster Cluster }
+	// ClusterPolled ends PollCluster.
+	ClusterPolled struct{ Cluster Cluster }
 	// DrbdChanged carries a change of the events2 stream, or its end.
 	DrbdChanged struct{ Drbd Drbd }
-	// Probed ends Probe.
-	Probed struct{ Postgres Postgres }
+	// PostgresProbed ends ProbePostgres.
+	PostgresProbed struct{ Postgres Postgres }
 	// Read ends ReadRecord. Its Zone means something when Reason is "" or the record is refused.
 	Read struct {
 		Zone   Zone
@@ -23,25 +26,25 @@ type (
 	}
 	// Wrote ends Write.
 	Wrote struct {
-		ChangeID string // of an accepted change
-		Reason   string // "" when the change was accepted
-		Conflict bool   // the record was not what the write was based on: nothing was changed by this request
-		Sent     bool   // the request may have reached the API
-		Unsure   bool   // and whether it changed anything is not known: the reply was lost, or says nothing
+		ChangeID       string // of an accepted change
+		Reason         string // "" when the change was accepted
+		Conflict       bool   // the record was not what the write was based on: nothing was changed by this request
+		Sent           bool   // the request may have reached the API
+		OutcomeUnknown bool   // and whether it changed anything is not known: the reply was lost, or says nothing
 	}
-	// Polled ends Poll.
-	Polled struct {
+	// ChangePolled ends PollChange.
+	ChangePolled struct {
 		InSync bool
 		Reason string
 	}
 	// ResolvedName ends Resolve.
 	ResolvedName struct{ Resolved Resolved }
-	// Viewed ends View. Gap is set when the client's view ended an outage with this attempt.
-	Viewed struct {
-		Down bool // an outage is going on
-		Gap  Gap
+	// ClientProbed ends ProbeClient. Outage is set when this attempt ended an outage.
+	ClientProbed struct {
+		Down   bool // an outage is going on
+		Outage Outage
 	}
-	// Stalled says that this process stood still for a while, or that the clocks disagree about how long it ran.
+	// Stalled says that this process stalled, or that the clocks disagree about how long it ran.
 	Stalled struct{}
 	// Paused holds publication back until the given time; a time in the past resumes it.
 	Paused struct{ Until Time }
@@ -51,29 +54,42 @@ type (
 	Republish struct{}
 )
 
-func (Tick) event()         {}
-func (Hint) event()         {}
-func (Looked) event()       {}
-func (DrbdChanged) event()  {}
-func (Probed) event()       {}
-func (Read) event()         {}
-func (Wrote) event()        {}
-func (Polled) event()       {}
+func (Tick) event() {}
+
+func (Hint) event() {}
+
+func (ClusterPolled) event() {}
+
+func (DrbdChanged) event() {}
+
+func (PostgresProbed) event() {}
+
+func (Read) event() {}
+
+func (Wrote) event() {}
+
+func (ChangePolled) event() {}
+
 func (ResolvedName) event() {}
-func (Viewed) event()       {}
-func (Stalled) event()      {}
-func (Paused) event()       {}
+
+func (ClientProbed) event() {}
+
+func (Stalled) event() {}
+
+func (Paused) event() {}
+
 func (AddressKnown) event() {}
-func (Republish) event()    {}
+
+func (Republish) event() {}
 
 // Action is something that the agent should do. The set is closed.
 type Action interface{ action() }
 
 type (
-	// Look runs crm_mon once; ends in Looked.
-	Look struct{}
-	// Probe asks the local PostgreSQL; ends in Probed.
-	Probe struct{}
+	// PollCluster runs crm_mon once; ends in ClusterPolled.
+	PollCluster struct{}
+	// ProbePostgres asks the local PostgreSQL; ends in PostgresProbed.
+	ProbePostgres struct{}
 	// ReadRecord reads the authoritative record; ends in Read.
 	ReadRecord struct{}
 	// Write sends the guarded change; ends in Wrote. Before the first byte is sent, Safety must be asked again and Decided must be
@@ -85,61 +101,39 @@ type (
 		Claim     string
 		Addr      string
 	}
-	// Poll asks whether the accepted change is in sync; ends in Polled.
-	Poll struct{ ChangeID string }
+	// PollChange asks whether the accepted change is in sync; ends in ChangePolled.
+	PollChange struct{ ChangeID string }
 	// Resolve asks the resolver for the name; ends in ResolvedName.
 	Resolve struct{}
-	// View connects through the name as a client; ends in Viewed.
-	View struct{}
+	// ProbeClient connects through the name as a client; ends in ClientProbed.
+	ProbeClient struct{}
 	// Cancel gives up the write in flight, which still ends in Wrote.
 	Cancel struct{ Why string }
 	// Save journals the episode as it is now.
 	Save struct{ Episode Episode }
 )
 
-func (Look) action()       {}
-func (Probe) action()      {}
+func (PollCluster) action() {}
+
+func (ProbePostgres) action() {}
+
 func (ReadRecord) action() {}
-func (Write) action()      {}
-func (Poll) action()       {}
-func (Resolve) action()    {}
-func (View) action()       {}
-func (Cancel) action()     {}
-func (Save) action()       {}
 
-// task is an action that ends in one event; at most one of each is in flight.
-type task uint8
+func (Write) action() {}
 
-const (
-	taskLook task = iota
-	taskProbe
-	taskRead
-	taskWrite
-	taskPoll
-	taskResolve
-	taskView
-	numTasks
-)
+func (PollChange) action() {}
 
-type taskState struct {
-	Due    Time // when the next one should start; zero is at once
-	Flying bool
-	Again  bool // something happened while it was in flight: start over at once
-}
+func (Resolve) action() {}
 
-// nudge makes the task start now, or once more when the one in flight has ended.
-func (t *taskState) nudge(now Time) {
-	if t.Flying {
-		t.Again = true
-	}
-	t.Due = min(t.Due, now)
-}
+func (ProbeClient) action() {}
 
-// landed marks the end of a task in flight and sets the next one.
-func (t *taskState) landed(now Time, next time.Duration) {
-	t.Flying = false
-	t.Due = now + next
-	if t.Again {
-		t.Again, t.Due = false, now
-	}
+func (Cancel) action() {}
+
+func (Save) action() {}
+
+// Postgres is what one probe of the local server says.
+type Postgres struct {
+	At        Time
+	Accepting bool // accepts connections
+	Writable  bool
 }

@@ -58,100 +58,100 @@ func (f Fences) IDs() []FenceID {
 	return ids
 }
 
-// fencings is what is known of one peer's fencings beside their identities.
-type fencings struct {
-	name   string
-	early  Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
-	away   bool
-	unseen bool // no look of this process has shown the peer yet: the journal knows it
-	seen   Time // when the last good look began
-	read   bool // the history was shown once
-	old    bool // since the history was last shown, the peer may have come back from a fencing
-	cut    bool // at the last good look, or since, DRBD was not connected to the peer
-	back   bool // and then it was
-	said   Time // when DRBD last said so
+// peerFencing is what is known of one peer's fencings beside their identities.
+type peerFencing struct {
+	name            string
+	earlyAt         Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
+	absent          bool
+	unseen          bool // no look of this process has shown the peer yet: the journal knows it
+	seenAt          Time // when the last good look began
+	historyRead     bool // the history was shown once
+	mayHaveReturned bool // since the history was last shown, the peer may have come back from a fencing
+	disconnected    bool // at the last good look, or since, DRBD was not connected to the peer
+	reconnected     bool // and then it was
+	reconnectedAt   Time // when DRBD last said so
 }
 
-// learnFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
+// updateFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
 // has never seen, and from which the peer cannot have come back meanwhile. What the history holds at the first sight of it is old, unless
 // the journal remembers what was known before. A history that was cleaned and comes back holds nothing new.
-func (s *State) learnFences(now Time, p Peer) bool {
-	at, away := s.Cluster.At, !p.Online || p.Unclean
-	f := s.fencingsOf(p.Name)
+func (s *State) updateFences(now Time, p Peer) bool {
+	at, absent := s.Cluster.At, !p.Online || p.Unclean
+	f := s.fencingOf(p.Name)
 	if f == nil {
-		f = s.follow(p)
+		f = s.trackPeer(p)
 	}
-	if !away && (f.away || f.early != 0 && at-f.early >= earlyFence) {
-		f.early = 0 // what was before its return, or long before, explains no later loss
+	if !absent && (f.absent || f.earlyAt != 0 && at-f.earlyAt >= earlyFenceWindow) {
+		f.earlyAt = 0 // what was before its return, or long before, explains no later loss
 	}
-	f.old = f.old || !away && (f.away || f.back || at-f.seen > earlyFence)
-	overtaken := f.said-at > earlyFence // what DRBD has said of a return is from long after this look began
-	f.away, f.unseen, f.seen, f.cut, f.back = away, false, at, !s.connected(p.Name), f.back && overtaken
-	if p.Unread {
+	f.mayHaveReturned = f.mayHaveReturned || !absent && (f.absent || f.reconnected || at-f.seenAt > earlyFenceWindow)
+	overtaken := f.reconnectedAt-at > earlyFenceWindow // what DRBD has said of a return is from long after this look began
+	f.absent, f.unseen, f.seenAt, f.disconnected, f.reconnected = absent, false, at, !s.connected(p.Name), f.reconnected && overtaken
+	if p.HistoryUnreadable {
 		return false
 	}
 	fresh := false
 	for _, id := range append(p.Fences.IDs(), p.Fenced) {
-		if id != 0 && !s.fences.Has(id) {
+		if id != 0 && !s.Peers.fences.Has(id) {
 			fresh = true
-			s.fences = s.fences.With(id)
+			s.Peers.fences = s.Peers.fences.With(id)
 		}
 	}
-	proves := fresh && !f.old && (f.read || s.remembers)
+	proves := fresh && !f.mayHaveReturned && (f.historyRead || s.Peers.fencesComplete)
 	if fresh {
-		f.early = 0
-		if proves && !away {
-			f.early = now
+		f.earlyAt = 0
+		if proves && !absent {
+			f.earlyAt = now
 		}
 	}
-	f.read, f.old = true, f.old && overtaken
+	f.historyRead, f.mayHaveReturned = true, f.mayHaveReturned && overtaken
 	return proves
 }
 
-// knowsFences reports whether a fencing that is not in the set is one that has come up since: the history of each peer was read, and none
+// fencesKnown reports whether a fencing that is not in the set is one that has come up since: the history of each peer was read, and none
 // can have come back meanwhile.
-func (s *State) knowsFences() bool {
+func (s *State) fencesKnown() bool {
 	read := false
-	for i := range s.peers {
-		f := &s.peers[i]
-		if f.name == "" || s.Cluster.PeerCount > 0 && !s.Cluster.has(f.name) {
+	for i := range s.Peers.fencing {
+		f := &s.Peers.fencing[i]
+		if f.name == "" || s.Cluster.PeerCount > 0 && !s.Cluster.hasPeer(f.name) {
 			continue
 		}
-		if f.old || !f.read && !s.remembers {
+		if f.mayHaveReturned || !f.historyRead && !s.Peers.fencesComplete {
 			return false
 		}
-		read = read || f.read
+		read = read || f.historyRead
 	}
-	return read || s.remembers
+	return read || s.Peers.fencesComplete
 }
 
 // fencedEarly reports whether a fencing of the peer came up while it still looked like a member, for a short time.
 func (s *State) fencedEarly(name string) bool {
-	f := s.fencingsOf(name)
-	return f != nil && f.early != 0 && !f.old
+	f := s.fencingOf(name)
+	return f != nil && f.earlyAt != 0 && !f.mayHaveReturned
 }
 
-func (s *State) fencingsOf(name string) *fencings {
+func (s *State) fencingOf(name string) *peerFencing {
 	if name == "" {
 		return nil
 	}
-	for i := range s.peers {
-		if s.peers[i].name == name {
-			return &s.peers[i]
+	for i := range s.Peers.fencing {
+		if s.Peers.fencing[i].name == name {
+			return &s.Peers.fencing[i]
 		}
 	}
 	return nil
 }
 
-// follow makes room for a peer that is seen for the first time, in the place of one that has left the cluster. One that is a member may have
+// trackPeer makes room for a peer that is seen for the first time, in the place of one that has left the cluster. One that is a member may have
 // come back while no agent ran.
-func (s *State) follow(p Peer) *fencings {
+func (s *State) trackPeer(p Peer) *peerFencing {
 	var names [MaxPeers]string
-	for i := range s.peers {
-		names[i] = s.peers[i].name
+	for i := range s.Peers.fencing {
+		names[i] = s.Peers.fencing[i].name
 	}
-	away := !p.Online || p.Unclean
-	f := &s.peers[s.Cluster.slot(names)]
-	*f = fencings{name: p.Name, away: away, seen: s.Cluster.At, old: !away}
+	absent := !p.Online || p.Unclean
+	f := &s.Peers.fencing[s.Cluster.freeSlot(names)]
+	*f = peerFencing{name: p.Name, absent: absent, seenAt: s.Cluster.At, mayHaveReturned: !absent}
 	return f
 }

@@ -9,7 +9,7 @@ import (
 var (
 	peerPrimary   = Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
 	peerSecondary = Drbd{Live: true, UpToDate: true, Connected: true}
-	peerGone      = Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	peerGone      = Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
 	peerPromoted  = Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1}
 )
 
@@ -20,7 +20,7 @@ func hear(s State, now Time, d Drbd) State {
 }
 
 func look(s State, began, now Time, p Peer) State {
-	s, _ = s.Step(now, Looked{peerLook(began, p)})
+	s, _ = s.Step(now, ClusterPolled{peerLook(began, p)})
 	return s
 }
 
@@ -97,7 +97,7 @@ func TestFencedAsAMemberThenLooksFail(t *testing.T) {
 		now := boot + 10*time.Second
 		for range fails {
 			now += 10 * time.Second
-			s, _ = s.Step(now, Looked{Cluster{At: now}})
+			s, _ = s.Step(now, ClusterPolled{Cluster{At: now}})
 		}
 		now += 10 * time.Second
 		if s = look(s, now, now, Peer{Fenced: 2}); s.Safety(now).Has(HoldPeerUnfenced) {
@@ -113,7 +113,7 @@ func TestMorePeersThanAreKept(t *testing.T) {
 		now += 10 * time.Second
 		c := peerLook(now, p)
 		c.Peers[1], c.PeerCount = Peer{Name: other, Online: true}, 2
-		s, _ = s.Step(now, Looked{c})
+		s, _ = s.Step(now, ClusterPolled{c})
 	}
 	for _, other := range []string{"b", "c", "d", "d", "d"} {
 		see(peerPromoted, other)

@@ -4,8 +4,8 @@ import "time"
 
 // Bounds of the gate.
 const (
-	// MaxLookAge is how old the picture of the cluster may be when a write is decided or sent.
-	MaxLookAge = 5 * time.Second
+	// MaxClusterAge is how old the picture of the cluster may be when a write is decided or sent.
+	MaxClusterAge = 5 * time.Second
 	// MaxDrbdAge is how long ago the events2 stream may have shown life. The stream pushes changes at once, so that this only
 	// bounds the case of a child that hangs.
 	MaxDrbdAge = 60 * time.Second
@@ -13,40 +13,40 @@ const (
 	MaxProbeAge = 5 * time.Second
 	// MaxDecisionAge is how long a decided write may take until its first byte is sent, by either clock.
 	MaxDecisionAge = 2 * time.Second
-	// StallHold is how long nothing is written after this process stood still: Corosync must have had the time to notice
+	// PostStallDelay is how long nothing is written after this process stalled: Corosync must have had the time to notice
 	// that this node was away, or crm_mon shows the picture from before the stall. Token plus consensus timeout is 2.2 times the token
 	// timeout: this is enough for tokens of up to 13 s. Without fencing it is longer when theirs is.
-	StallHold = 30 * time.Second
+	PostStallDelay = 30 * time.Second
 	// StallBound is how late the loop may wake before nothing that was decided or seen earlier is trusted. Without fencing it is shorter when
 	// Corosync is quicker.
 	StallBound = 3 * time.Second
 
-	// heartbeat is the longest that the loop sleeps: a standstill shows only in what is longer.
+	// heartbeat is the longest that the loop sleeps: only a longer stall shows.
 	heartbeat = time.Second
-	// quickest is token plus consensus of Corosync's shortest default, a token of one second, for a configuration that is not known.
-	quickest = 2200 * time.Millisecond
+	// shortestMembership is token plus consensus of Corosync's shortest default, a token of one second, for a configuration that is not known.
+	shortestMembership = 2200 * time.Millisecond
 )
 
-// unfencedCluster reports whether nobody fences: then a node that was away wakes up as it was, while the other may have taken over.
-func (s *State) unfencedCluster() bool { return s.everLooked && !s.Cluster.FencingEnabled }
+// unfencedCluster reports whether nobody fences: then a node that stalled goes on as it was, while the other may have taken over.
+func (s *State) unfencedCluster() bool { return s.Poll.everSucceeded && !s.Cluster.FencingEnabled }
 
-// stallHold is StallHold, or what Corosync needs to notice and a look after it, where nobody fences.
-func (s *State) stallHold() time.Duration {
+// postStallDelay is PostStallDelay, or what Corosync needs to notice and a look after it, where nobody fences.
+func (s *State) postStallDelay() time.Duration {
 	if s.unfencedCluster() {
-		return max(StallHold, s.Config.Membership+MaxLookAge)
+		return max(PostStallDelay, s.Config.Membership+MaxClusterAge)
 	}
-	return StallHold
+	return PostStallDelay
 }
 
-// StallBound is how late the loop may wake without having stood still. With fencing a node that Corosync has missed is switched off. Without,
-// it must notice each standstill that is long enough for Corosync to have missed it.
+// StallBound is how late the loop may wake without a stall. With fencing a node that Corosync has missed is switched off. Without,
+// it must notice each stall that is long enough for Corosync to have missed it.
 func (s *State) StallBound() time.Duration {
 	if !s.unfencedCluster() {
 		return StallBound
 	}
 	membership := s.Config.Membership
 	if membership == 0 {
-		membership = quickest
+		membership = shortestMembership
 	}
 	return min(StallBound, max(membership-heartbeat, heartbeat/4))
 }
@@ -135,7 +135,7 @@ func (s *State) Safety(now Time) Holds {
 	var h Holds
 	c, d := &s.Cluster, &s.Drbd
 
-	if !c.OK || now-c.At > MaxLookAge {
+	if !c.OK || now-c.At > MaxClusterAge {
 		h.when(true, HoldCrmUnknown)
 	} else {
 		h.when(!c.PromotedHere, HoldNotPromoted)
@@ -163,30 +163,37 @@ func (s *State) Safety(now Time) Holds {
 		h.when(s.SplitBrain(), HoldSplitBrain)
 	}
 	h.when(s.Config.PublishWritable && (!s.Postgres.Writable || now-s.Postgres.At > MaxProbeAge), HoldPostgres)
-	h.when(now < s.StalledUntil, HoldStalled)
-	h.when(now < s.PausedUntil, HoldPaused)
+	h.when(now < s.Wait.StalledUntil, HoldStalled)
+	h.when(now < s.Wait.PausedUntil, HoldPaused)
 	return h
 }
 
 // Gate returns every condition that holds publication of the current promotion back at time now.
 func (s *State) Gate(now Time) Holds {
 	h := s.Safety(now)
-	h.when(s.Contested, HoldContested)
-	h.when(now < s.RaceUntil, HoldLostRace)
-	h.when(s.Cluster.PromotedHere && s.Promotion == "", HoldIdentityUnknown)
+	h.when(s.Promotion.Contested, HoldContested)
+	h.when(now < s.Promotion.RaceUntil, HoldLostRace)
+	h.when(s.Cluster.PromotedHere && s.Promotion.Claim == "", HoldIdentityUnknown)
 	h.when(s.Config.Addr == "", HoldAddressUnknown)
 	h.when(!s.Zone.OK && !s.Zone.Refused, HoldRecordUnknown)
 	h.when(s.Zone.Refused, HoldRecordRefused)
-	h.when(now < s.Retry.At, HoldBackoff)
+	h.when(now < s.Write.Retry.At, HoldBackoff)
 	return h
 }
 
 // unfenced reports whether a peer that was lost while it was promoted has not been fenced since.
 func (s *State) unfenced(p Peer) bool {
-	for _, l := range s.Lost {
+	for _, l := range s.Peers.Lost {
 		if l.Name == p.Name && l.Name != "" {
 			return !l.Fenced
 		}
 	}
 	return false
+}
+
+func (s Holds) first() string {
+	if l := s.List(); len(l) > 0 {
+		return l[0].String()
+	}
+	return "promotion changed"
 }

@@ -40,7 +40,7 @@ func goodState(now Time) State {
 	s := New(testConfig(), 1, Episode{}, false)
 	s.Cluster, s.Drbd, s.Zone = goodCluster(now), goodDrbd(now), goodZone(now)
 	s.Postgres = Postgres{At: now, Accepting: true, Writable: true}
-	s.Promotion = "p1"
+	s.Promotion.Claim = "p1"
 	return s
 }
 
@@ -52,7 +52,7 @@ func TestEachViolationRaisesItsHoldAlone(t *testing.T) {
 	}{
 		{HoldNotPromoted, func(s *State) { s.Cluster.PromotedHere, s.Cluster.PromotedCount = false, 0 }},
 		{HoldCrmUnknown, func(s *State) { s.Cluster.OK = false }},
-		{HoldCrmUnknown, func(s *State) { s.Cluster.At = now - MaxLookAge - 1 }},
+		{HoldCrmUnknown, func(s *State) { s.Cluster.At = now - MaxClusterAge - 1 }},
 		{HoldNodeOffline, func(s *State) { s.Cluster.Online = false }},
 		{HoldNodeUnclean, func(s *State) { s.Cluster.Unclean = true }},
 		{HoldNodeStandby, func(s *State) { s.Cluster.Standby = true }},
@@ -71,11 +71,11 @@ func TestEachViolationRaisesItsHoldAlone(t *testing.T) {
 		}},
 		{HoldPeerUnfenced, func(s *State) {
 			s.Cluster.Peers[0] = Peer{Name: peer, Fenced: 7}
-			s.Lost[0] = LostPeer{Name: peer}
+			s.Peers.Lost[0] = LostPeer{Name: peer}
 		}},
 		{HoldPeerUnfenced, func(s *State) {
 			s.Cluster.PeerCount, s.Cluster.Peers[1] = 2, Peer{Name: "pg-c"}
-			s.Lost[2] = LostPeer{Name: "pg-c"}
+			s.Peers.Lost[2] = LostPeer{Name: "pg-c"}
 		}},
 		{HoldDrbdUnknown, func(s *State) { s.Drbd.Live = false }},
 		{HoldDrbdUnknown, func(s *State) { s.Drbd.At = now - MaxDrbdAge - 1 }},
@@ -86,15 +86,15 @@ func TestEachViolationRaisesItsHoldAlone(t *testing.T) {
 		{HoldSplitBrain, func(s *State) { s.Drbd.SplitBrain = true }},
 		{HoldPostgres, func(s *State) { s.Config.PublishWritable, s.Postgres.Writable = true, false }},
 		{HoldPostgres, func(s *State) { s.Config.PublishWritable, s.Postgres.At = true, now-MaxProbeAge-1 }},
-		{HoldStalled, func(s *State) { s.StalledUntil = now + 1 }},
-		{HoldPaused, func(s *State) { s.PausedUntil = now + 1 }},
-		{HoldContested, func(s *State) { s.Contested = true }},
-		{HoldLostRace, func(s *State) { s.RaceUntil = now + 1 }},
-		{HoldIdentityUnknown, func(s *State) { s.Promotion = "" }},
+		{HoldStalled, func(s *State) { s.Wait.StalledUntil = now + 1 }},
+		{HoldPaused, func(s *State) { s.Wait.PausedUntil = now + 1 }},
+		{HoldContested, func(s *State) { s.Promotion.Contested = true }},
+		{HoldLostRace, func(s *State) { s.Promotion.RaceUntil = now + 1 }},
+		{HoldIdentityUnknown, func(s *State) { s.Promotion.Claim = "" }},
 		{HoldAddressUnknown, func(s *State) { s.Config.Addr = "" }},
 		{HoldRecordUnknown, func(s *State) { s.Zone = Zone{} }},
 		{HoldRecordRefused, func(s *State) { s.Zone = Zone{Refused: true} }},
-		{HoldBackoff, func(s *State) { s.Retry.At = now + 1 }},
+		{HoldBackoff, func(s *State) { s.Write.Retry.At = now + 1 }},
 	}
 	base := goodState(now)
 	if h := base.Gate(now); h != 0 {
@@ -125,23 +125,23 @@ func TestWhatDoesNotHoldBack(t *testing.T) {
 	cases := map[string]func(*State){
 		"data exactly at its bounds": func(s *State) {
 			s.Config.PublishWritable = true
-			s.Cluster.At, s.Drbd.At, s.Postgres.At = now-MaxLookAge, now-MaxDrbdAge, now-MaxProbeAge
-			s.StalledUntil, s.PausedUntil, s.RaceUntil, s.Retry.At = now, now, now, now
+			s.Cluster.At, s.Drbd.At, s.Postgres.At = now-MaxClusterAge, now-MaxDrbdAge, now-MaxProbeAge
+			s.Wait.StalledUntil, s.Wait.PausedUntil, s.Promotion.RaceUntil, s.Write.Retry.At = now, now, now, now
 		},
 		"peer cleanly offline": func(s *State) { s.Cluster.Peers[0].Online = false },
 		"lost peer fenced since": func(s *State) {
 			s.Cluster.Peers[0] = Peer{Name: peer, Fenced: 8}
-			s.Lost[0] = LostPeer{Name: peer, Fenced: true}
+			s.Peers.Lost[0] = LostPeer{Name: peer, Fenced: true}
 		},
 		"fencing seen, then its history cleaned up": func(s *State) {
 			s.Cluster.Peers[0] = Peer{Name: peer}
-			s.Lost[0] = LostPeer{Name: peer, Fenced: true}
+			s.Peers.Lost[0] = LostPeer{Name: peer, Fenced: true}
 		},
 		"lost peer, fencing disabled": func(s *State) {
 			s.Cluster.FencingEnabled, s.Cluster.Peers[0] = false, Peer{Name: peer}
-			s.Lost[0] = LostPeer{Name: peer}
+			s.Peers.Lost[0] = LostPeer{Name: peer}
 		},
-		"lost peer is back": func(s *State) { s.Lost[0] = LostPeer{Name: peer} },
+		"lost peer is back": func(s *State) { s.Peers.Lost[0] = LostPeer{Name: peer} },
 		"PostgreSQL down, publish on promotion": func(s *State) {
 			s.Postgres = Postgres{}
 		},
@@ -182,13 +182,13 @@ func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 	step(DrbdChanged{goodDrbd(now)})
 	step(Read{Zone: goodZone(now)})
 	now++
-	step(Looked{goodCluster(now)})
+	step(ClusterPolled{goodCluster(now)})
 	if !has(Write{}) {
 		t.Fatal("no write")
 	}
 	next := goodCluster(now)
 	next.Promotion = "p2"
-	step(Looked{next})
+	step(ClusterPolled{next})
 	if !has(Cancel{}) {
 		t.Error("the write of the earlier promotion is not canceled")
 	}
@@ -201,15 +201,15 @@ func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 		if has(ReadRecord{}) {
 			t.Fatal("a read that failed is repeated at once")
 		}
-		now = s.ReadRetry.At
+		now = s.Record.Retry.At
 		if step(Tick{}); !has(ReadRecord{}) {
 			t.Fatal("a read that failed is not repeated after its backoff")
 		}
 	}
-	step(Looked{func() Cluster { next.At = now; return next }()})
+	step(ClusterPolled{func() Cluster { next.At = now; return next }()})
 	step(DrbdChanged{goodDrbd(now)})
 	step(Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
-	if !has(Write{}) || s.Writing.Claim != "p2" || s.Writing.Base.Raw != "raw5" {
+	if !has(Write{}) || s.Write.InFlight.Claim != "p2" || s.Write.InFlight.Base.Raw != "raw5" {
 		t.Errorf("want a write of p2 over raw5, got %v", actions)
 	}
 }
@@ -217,9 +217,9 @@ func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 // The answer about an earlier change says nothing about the one made since.
 func TestPollOfAnEarlierChangeIsIgnored(t *testing.T) {
 	s, now := settled()
-	s.ChangeID, s.polling, s.Polls = "C2", "C1", 0
+	s.Write.ChangeID, s.Write.polling, s.Write.Polls = "C2", "C1", 0
 	s.Episode.Outcome, s.Episode.Stamps[DNSInSync] = "", 0
-	if s, _ = s.Step(now, Polled{InSync: true}); s.Episode.Seen(DNSInSync) || s.ChangeID != "C2" {
+	if s, _ = s.Step(now, ChangePolled{InSync: true}); s.Episode.Seen(DNSInSync) || s.Write.ChangeID != "C2" {
 		t.Error("C2 counts as in sync because C1 is")
 	}
 }
@@ -270,9 +270,9 @@ func settled() (State, Time) {
 	now := 1000 * time.Second
 	s := New(testConfig(), 1, Episode{}, false)
 	for _, ev := range []Event{
-		DrbdChanged{goodDrbd(now)}, Read{Zone: goodZone(now - 1)}, Looked{goodCluster(now + 1)}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, Polled{InSync: true},
+		DrbdChanged{goodDrbd(now)}, Read{Zone: goodZone(now - 1)}, ClusterPolled{goodCluster(now + 1)}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, ChangePolled{InSync: true},
 		Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
-		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}}, Probed{Postgres{At: now, Accepting: true, Writable: true}}, Looked{goodCluster(now)},
+		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}}, PostgresProbed{Postgres{At: now, Accepting: true, Writable: true}}, ClusterPolled{goodCluster(now)},
 	} {
 		if _, tick := ev.(Tick); tick {
 			now += 2 * time.Second // the poll is asked for
@@ -289,19 +289,19 @@ func BenchmarkStepPromotion(b *testing.B) {
 	standby.PromotedHere, standby.Promotion, standby.PromotedPeer = false, "", peer
 	standby.Peers[0].Promoted = true
 	drbd := Drbd{At: t0, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
-	for _, ev := range []Event{DrbdChanged{drbd}, Looked{standby}, Read{Zone: goodZone(t0)}, Probed{}, ResolvedName{}, Hint{}} {
+	for _, ev := range []Event{DrbdChanged{drbd}, ClusterPolled{standby}, Read{Zone: goodZone(t0)}, PostgresProbed{}, ResolvedName{}, Hint{}} {
 		start, _ = start.Step(t0, ev)
 	}
 	lost := drbd
-	lost.Connected, lost.PeerPrimary, lost.LostWhy = false, false, "NetworkFailure"
+	lost.Connected, lost.PeerPrimary, lost.DisconnectReason = false, false, "NetworkFailure"
 	gone := standby
 	gone.At, gone.Peers[0] = t0, Peer{Name: peer, Unclean: true, Promoted: true, Fencing: true}
 	fenced := goodCluster(t0)
 	fenced.Peers[0] = Peer{Name: peer, Fenced: 9}
 	events := []Event{
-		DrbdChanged{lost}, Looked{gone}, DrbdChanged{goodDrbd(t0)}, Looked{fenced}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, Polled{InSync: true},
+		DrbdChanged{lost}, ClusterPolled{gone}, DrbdChanged{goodDrbd(t0)}, ClusterPolled{fenced}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, ChangePolled{InSync: true},
 		Read{Zone: Zone{At: t0, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
-		Probed{Postgres{At: t0 + 1, Accepting: true, Writable: true}}, ResolvedName{Resolved{At: t0 + 9*time.Second, OK: true, Addr: myAddr}},
+		PostgresProbed{Postgres{At: t0 + 1, Accepting: true, Writable: true}}, ResolvedName{Resolved{At: t0 + 9*time.Second, OK: true, Addr: myAddr}},
 	}
 	s := start
 	b.ReportAllocs()
@@ -311,7 +311,7 @@ func BenchmarkStepPromotion(b *testing.B) {
 			s, _ = s.Step(t0+Time(i)*1100*time.Millisecond, ev)
 		}
 	}
-	if !s.Published || s.Episode.Outcome == "" {
+	if !s.Promotion.Published || s.Episode.Outcome == "" {
 		b.Fatalf("the promotion did not end: %+v", s.Episode)
 	}
 }

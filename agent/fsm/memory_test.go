@@ -15,12 +15,12 @@ func writing(t *testing.T, fresh bool) State {
 	if !fresh {
 		step(boot, Read{Zone: goodZone(boot)})
 	}
-	step(boot+1, Looked{goodCluster(boot + 1)})
+	step(boot+1, ClusterPolled{goodCluster(boot + 1)})
 	if fresh {
 		step(boot+2, Read{Zone: goodZone(boot + 2)})
-		step(boot+3, Looked{goodCluster(boot + 3)})
+		step(boot+3, ClusterPolled{goodCluster(boot + 3)})
 	}
-	if s.Writing.Claim != "p1" {
+	if s.Write.InFlight.Claim != "p1" {
 		t.Fatal("no write")
 	}
 	return s
@@ -40,10 +40,10 @@ func TestForeignClaimsAreWaitedOut(t *testing.T) {
 	}{{true, 3}, {false, 1}} {
 		for _, fresh := range []bool{true, false} {
 			for _, restart := range []bool{true, false} {
-				look := func(at Time) Looked {
+				look := func(at Time) ClusterPolled {
 					cluster := goodCluster(at)
 					cluster.FencingEnabled = c.fencing
-					return Looked{cluster}
+					return ClusterPolled{cluster}
 				}
 				s, now := writing(t, fresh), boot+8
 				for n := 1; n <= c.waits+1; n++ {
@@ -56,12 +56,12 @@ func TestForeignClaimsAreWaitedOut(t *testing.T) {
 					claim.Zone.At, claim.Zone.Epoch, claim.Zone.Claim = now+1, uint64(4+n), fmt.Sprintf("c%d", n)
 					s, _ = s.Step(now+1, claim)
 					s, _ = s.Step(now+2, look(now+2))
-					if waits := n <= c.waits; s.Contested == waits || s.Gate(now+2).Has(HoldLostRace) != waits {
-						t.Errorf("fencing %v, base fresh %v, restarted %v, claim %d: contested %v, held by %v", c.fencing, fresh, restart, n, s.Contested, s.Gate(now+2).List())
+					if waits := n <= c.waits; s.Promotion.Contested == waits || s.Gate(now+2).Has(HoldLostRace) != waits {
+						t.Errorf("fencing %v, base fresh %v, restarted %v, claim %d: contested %v, held by %v", c.fencing, fresh, restart, n, s.Promotion.Contested, s.Gate(now+2).List())
 					}
-					now += StallHold + time.Second
+					now += PostStallDelay + time.Second
 				}
-				if s = New(testConfig(), 1, s.Episode, true); !s.Contested {
+				if s = New(testConfig(), 1, s.Episode, true); !s.Promotion.Contested {
 					t.Errorf("fencing %v, base fresh %v: forgotten after another restart", c.fencing, fresh)
 				}
 			}
@@ -77,14 +77,14 @@ func TestClaimOfOurBaseThatWasWrittenAgainIsNoRace(t *testing.T) {
 		if restart {
 			s = New(testConfig(), 1, s.Episode, true)
 			s, _ = s.Step(now, DrbdChanged{goodDrbd(now)})
-			s, _ = s.Step(now, Looked{goodCluster(now)})
+			s, _ = s.Step(now, ClusterPolled{goodCluster(now)})
 		}
 		again := goodZone(now + 1)
 		again.Epoch, again.Raw = 5, "raw5"
 		s, _ = s.Step(now+1, Read{Zone: again})
-		_, out := s.Step(now+time.Second, Looked{goodCluster(now + time.Second)})
-		if s.Contested || s.RaceUntil != 0 || len(out) == 0 || s.Episode.BaseEpoch != 5 {
-			t.Errorf("restart %v: contested %v, race until %v, base %d, %v", restart, s.Contested, s.RaceUntil, s.Episode.BaseEpoch, out)
+		_, out := s.Step(now+time.Second, ClusterPolled{goodCluster(now + time.Second)})
+		if s.Promotion.Contested || s.Promotion.RaceUntil != 0 || len(out) == 0 || s.Episode.BaseEpoch != 5 {
+			t.Errorf("restart %v: contested %v, race until %v, base %d, %v", restart, s.Promotion.Contested, s.Promotion.RaceUntil, s.Episode.BaseEpoch, out)
 		}
 	}
 }
@@ -94,12 +94,12 @@ func TestContestedStaysSoOverARestart(t *testing.T) {
 	s, now := settled()
 	s.Episode.Outcome = OutcomeComplete
 	s, _ = s.Step(now, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}})
-	if !s.Contested {
+	if !s.Promotion.Contested {
 		t.Fatal("not contested")
 	}
 	cfg := testConfig()
 	cfg.Addr = "10.0.2.99"
-	if s = New(cfg, 1, s.Episode, true); !s.Contested {
+	if s = New(cfg, 1, s.Episode, true); !s.Promotion.Contested {
 		t.Error("forgotten")
 	}
 }
@@ -111,8 +111,8 @@ func TestNewerClaimIsFinalThoughOurAddressChanged(t *testing.T) {
 	cfg.Addr = "10.0.2.99"
 	s = New(cfg, 1, s.Episode, true)
 	s, _ = s.Step(now, DrbdChanged{goodDrbd(now)})
-	s, _ = s.Step(now, Looked{goodCluster(now)})
-	if s, _ = s.Step(now+1, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}}); !s.Contested {
+	s, _ = s.Step(now, ClusterPolled{goodCluster(now)})
+	if s, _ = s.Step(now+1, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}}); !s.Promotion.Contested {
 		t.Error("not contested")
 	}
 }
@@ -132,17 +132,17 @@ func TestForeignBaseIsOlderThanTheLook(t *testing.T) {
 		return false
 	}
 	writes(boot, DrbdChanged{goodDrbd(boot)})
-	writes(boot+2, Looked{goodCluster(boot)})
+	writes(boot+2, ClusterPolled{goodCluster(boot)})
 	if writes(boot+3, Read{Zone: goodZone(boot + 1)}) {
 		t.Error("written over a claim that may be newer than the look")
 	}
-	if s.tasks[taskLook].Due > boot+3 && !s.tasks[taskLook].Flying {
+	if s.tasks[taskPollCluster].due > boot+3 && !s.tasks[taskPollCluster].inFlight {
 		t.Error("no look is under way")
 	}
-	if writes(boot+4, Looked{goodCluster(boot + 2)}) {
+	if writes(boot+4, ClusterPolled{goodCluster(boot + 2)}) {
 		t.Error("the look began before the read had ended")
 	}
-	if !writes(boot+5, Looked{goodCluster(boot + 4)}) {
+	if !writes(boot+5, ClusterPolled{goodCluster(boot + 4)}) {
 		t.Error("not written after a newer look")
 	}
 }
@@ -165,8 +165,8 @@ func TestWriteInFlightIsCancelledWhenItIsNoLongerAllowed(t *testing.T) {
 
 func TestDemotedEpisodeIsNotContinuedAfterARestart(t *testing.T) {
 	last := Episode{ID: 3, Outcome: OutcomeDemoted, Start: 1, Promotion: "p1"}
-	if s := New(testConfig(), 1, last, true); s.Promotion != "" {
-		t.Errorf("promotion %q", s.Promotion)
+	if s := New(testConfig(), 1, last, true); s.Promotion.Claim != "" {
+		t.Errorf("promotion %q", s.Promotion.Claim)
 	}
 }
 
@@ -177,16 +177,16 @@ func TestPromotionThatEndedAfterItsStoryIsNotContinued(t *testing.T) {
 	if s.Episode.Outcome != OutcomeComplete {
 		t.Fatalf("outcome %q", s.Episode.Outcome)
 	}
-	if again := New(s.Config, 1, s.Episode, true); again.Promotion != "p1" {
-		t.Errorf("promotion %q, which goes on", again.Promotion)
+	if again := New(s.Config, 1, s.Episode, true); again.Promotion.Claim != "p1" {
+		t.Errorf("promotion %q, which goes on", again.Promotion.Claim)
 	}
 	down, gone := goodDrbd(now), goodCluster(now)
 	down.Primary, gone.PromotedHere, gone.PromotedCount, gone.Promotion = false, false, 0, ""
 	s, _ = s.Step(now, DrbdChanged{down})
-	s, _ = s.Step(now, Looked{gone})
+	s, _ = s.Step(now, ClusterPolled{gone})
 	for range 2 {
-		if s = New(s.Config, 1, s.Episode, true); s.Promotion != "" {
-			t.Errorf("promotion %q, which has ended", s.Promotion)
+		if s = New(s.Config, 1, s.Episode, true); s.Promotion.Claim != "" {
+			t.Errorf("promotion %q, which has ended", s.Promotion.Claim)
 		}
 		s, _ = s.Step(now, Tick{})
 	}
@@ -206,9 +206,9 @@ func TestEpochsGoOnAfterARestart(t *testing.T) {
 			s = New(cfg, 1, s.Episode, sameBoot)
 			s, _ = s.Step(now+time.Second, DrbdChanged{goodDrbd(now + time.Second)})
 			s, _ = s.Step(now+time.Second, Read{Zone: Zone{At: now + time.Second, OK: true, Addr: myAddr}})
-			s, _ = s.Step(now+2*time.Second, Looked{c})
-			if s.Writing.NextEpoch != want {
-				t.Errorf("%s, same boot %v: epoch %d, want %d", record, sameBoot, s.Writing.NextEpoch, want)
+			s, _ = s.Step(now+2*time.Second, ClusterPolled{c})
+			if s.Write.InFlight.NextEpoch != want {
+				t.Errorf("%s, same boot %v: epoch %d, want %d", record, sameBoot, s.Write.InFlight.NextEpoch, want)
 			}
 		}
 	}
@@ -220,20 +220,20 @@ func TestLostRaceIsOfItsRecord(t *testing.T) {
 		s, now := writing(t, true), boot+8
 		unfenced := goodCluster(now)
 		unfenced.FencingEnabled = false
-		s, _ = s.Step(now, Looked{unfenced})
+		s, _ = s.Step(now, ClusterPolled{unfenced})
 		s, _ = s.Step(now, Wrote{Reason: "conflict", Conflict: true, Sent: true})
-		if s, _ = s.Step(now+1, foreign()); s.RaceUntil == 0 {
+		if s, _ = s.Step(now+1, foreign()); s.Promotion.RaceUntil == 0 {
 			t.Fatal("no lost race")
 		}
 		cfg := s.Config
 		cfg.Record = record
 		s = New(cfg, 1, s.Episode, true)
-		s, _ = s.Step(now+2, Looked{unfenced})
+		s, _ = s.Step(now+2, ClusterPolled{unfenced})
 		claim := foreign()
 		claim.Zone.At, claim.Zone.Epoch, claim.Zone.Claim = now+2, 9, "c9"
 		s, _ = s.Step(now+3, claim)
-		if s.Contested != contested || (s.RaceUntil != 0) != contested {
-			t.Errorf("%s: contested %v, race until %v", record, s.Contested, s.RaceUntil)
+		if s.Promotion.Contested != contested || (s.Promotion.RaceUntil != 0) != contested {
+			t.Errorf("%s: contested %v, race until %v", record, s.Promotion.Contested, s.Promotion.RaceUntil)
 		}
 	}
 }
@@ -241,7 +241,7 @@ func TestLostRaceIsOfItsRecord(t *testing.T) {
 // TestRefusedRecordIsReadAgainThoughTheAccountIsAtItsLimit: a promoted node waits for somebody to clear it away.
 func TestRefusedRecordIsReadAgainThoughTheAccountIsAtItsLimit(t *testing.T) {
 	s, _ := drive(goodState(boot), boot, Read{Zone: Zone{At: boot, Refused: true}, Reason: "refused_record"}, Read{Zone: Zone{}, Reason: throttled})
-	if due := s.tasks[taskRead].Due; !s.Zone.Refused || due > boot+2*time.Minute {
+	if due := s.tasks[taskReadRecord].due; !s.Zone.Refused || due > boot+2*time.Minute {
 		t.Errorf("refused %v, read again after %v", s.Zone.Refused, due-boot)
 	}
 }
@@ -250,30 +250,30 @@ func TestErasedPromotionIsAdoptedFromOurOwnRecord(t *testing.T) {
 	s := New(testConfig(), 1, Episode{}, false)
 	c := goodCluster(boot)
 	c.Promotion = ""
-	s, _ = s.Step(boot, Looked{c})
+	s, _ = s.Step(boot, ClusterPolled{c})
 	s, _ = s.Step(boot, Read{Zone: Zone{At: boot, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
-	if s.Promotion != "p1" || !s.Published || s.Epoch != 5 {
-		t.Errorf("promotion %q, published %v, epoch %d", s.Promotion, s.Published, s.Epoch)
+	if s.Promotion.Claim != "p1" || !s.Promotion.Published || s.Promotion.Epoch != 5 {
+		t.Errorf("promotion %q, published %v, epoch %d", s.Promotion.Claim, s.Promotion.Published, s.Promotion.Epoch)
 	}
 }
 
 func TestOurClaimWithAnotherAddressIsWrittenAgain(t *testing.T) {
 	s, now := settled()
-	s, _ = s.Step(now+MaxLookAge+1, Republish{}) // the picture of the cluster is too old: the record is read first
-	s, _ = s.Step(now+MaxLookAge+2, Read{Zone: Zone{At: now + 1, OK: true, Addr: "10.9.9.9", Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
-	if s.Published {
+	s, _ = s.Step(now+MaxClusterAge+1, Republish{}) // the picture of the cluster is too old: the record is read first
+	s, _ = s.Step(now+MaxClusterAge+2, Read{Zone: Zone{At: now + 1, OK: true, Addr: "10.9.9.9", Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
+	if s.Promotion.Published {
 		t.Error("a record with another address counts as published")
 	}
 }
 
 func TestPollingEnds(t *testing.T) {
 	s, now := settled()
-	s.ChangeID, s.polling, s.Polls = "C2", "C2", 0
+	s.Write.ChangeID, s.Write.polling, s.Write.Polls = "C2", "C2", 0
 	for range MaxPolls {
-		s.tasks[taskPoll].Flying = true
-		s, _ = s.Step(now, Polled{})
+		s.tasks[taskPollChange].inFlight = true
+		s, _ = s.Step(now, ChangePolled{})
 	}
-	if s.ChangeID != "" {
+	if s.Write.ChangeID != "" {
 		t.Error("the change is still asked about")
 	}
 }
@@ -292,7 +292,7 @@ func TestLostPeerThatCameBackIsNotLostAfterARestart(t *testing.T) {
 				cluster.PromotedPeer = p.Name
 			}
 			s, _ = s.Step(boot+at, DrbdChanged{goodDrbd(boot + at)})
-			s, _ = s.Step(boot+at, Looked{cluster})
+			s, _ = s.Step(boot+at, ClusterPolled{cluster})
 		}
 		well := Peer{Name: peer, Online: true, Promoted: true}
 		look(0, false, well)
@@ -318,7 +318,7 @@ func contested(t *testing.T) (State, Time) {
 	s, now := settled()
 	s.Episode.Outcome = "" // the story goes on
 	newer := Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}
-	if s, _ = s.Step(now, Read{Zone: newer}); !s.Contested || s.Episode.Outcome != OutcomeContested {
+	if s, _ = s.Step(now, Read{Zone: newer}); !s.Promotion.Contested || s.Episode.Outcome != OutcomeContested {
 		t.Fatal("not contested")
 	}
 	return s, now
@@ -334,8 +334,8 @@ func TestContestedIsOfItsRecord(t *testing.T) {
 		contested bool
 	}{{"Z2 db txt", false}, {"Z2 db txt", false}, {"Z3 db txt", false}, {"Z1 db txt", true}, {"Z1 db txt", true}} {
 		cfg.Record = c.record
-		if s = New(cfg, 1, s.Episode, true); s.Contested != c.contested {
-			t.Errorf("%s: contested %v", c.record, s.Contested)
+		if s = New(cfg, 1, s.Episode, true); s.Promotion.Contested != c.contested {
+			t.Errorf("%s: contested %v", c.record, s.Promotion.Contested)
 		}
 		s, _ = s.Step(now, Tick{})
 	}
@@ -345,7 +345,7 @@ func TestContestedIsOfItsRecord(t *testing.T) {
 func TestClaimAcceptedInAnotherRecordIsNotForgotten(t *testing.T) {
 	s := writing(t, true)
 	s, _ = s.Step(boot+4, Wrote{Reason: "conflict", Conflict: true, Sent: true})
-	s.raceUsed = true
+	s.Promotion.racesExhausted = true
 	if s, _ = s.Step(boot+9, foreign()); s.Episode.Outcome != OutcomeContested || s.Episode.Seen(DNSAccepted) {
 		t.Fatalf("%+v", s.Episode)
 	}
@@ -353,11 +353,11 @@ func TestClaimAcceptedInAnotherRecordIsNotForgotten(t *testing.T) {
 	cfg.Record, cfg.Repair = "Z2 db txt", false
 	now := boot + 10*time.Second
 	s, writes := drive(New(cfg, 1, s.Episode, true), now, Read{Zone: Zone{At: now, OK: true}}, Tick{}, Wrote{ChangeID: "C2", Sent: true})
-	if len(writes) != 1 || !s.Published {
-		t.Fatalf("published %v, writes %+v", s.Published, writes)
+	if len(writes) != 1 || !s.Promotion.Published {
+		t.Fatalf("published %v, writes %+v", s.Promotion.Published, writes)
 	}
 	now += time.Hour
-	edit := edited(now, s.Epoch)
+	edit := edited(now, s.Promotion.Epoch)
 	s, writes = drive(New(cfg, 1, s.Episode, true), now, edit, Tick{})
 	if !s.Drift() || len(writes) > 0 {
 		t.Errorf("repair is off: drift %v, writes %+v", s.Drift(), writes)
@@ -372,7 +372,7 @@ func TestPromotionThatComesBackIsStillContested(t *testing.T) {
 			gone := goodCluster(now + 1)
 			gone.PromotedHere, gone.Promotion, gone.PromotedPeer = false, "", peer
 			gone.Peers[0].Promoted = true
-			if s, _ = s.Step(now+1, Looked{gone}); s.Promotion != "" || s.Contested {
+			if s, _ = s.Step(now+1, ClusterPolled{gone}); s.Promotion.Claim != "" || s.Promotion.Contested {
 				t.Fatal("the promotion goes on")
 			}
 			if restart {
@@ -381,8 +381,8 @@ func TestPromotionThatComesBackIsStillContested(t *testing.T) {
 			back := goodCluster(now + 2)
 			back.Promotion = promotion
 			s, _ = s.Step(now+2, DrbdChanged{goodDrbd(now + 2)})
-			if s, _ = s.Step(now+2, Looked{back}); s.Contested != want || s.Promotion != promotion {
-				t.Errorf("%s, restart %v: contested %v", promotion, restart, s.Contested)
+			if s, _ = s.Step(now+2, ClusterPolled{back}); s.Promotion.Contested != want || s.Promotion.Claim != promotion {
+				t.Errorf("%s, restart %v: contested %v", promotion, restart, s.Promotion.Contested)
 			}
 		}
 	}
@@ -400,11 +400,11 @@ func TestNameIsResolvedThoughItsMakerWasDemoted(t *testing.T) {
 	gone.PromotedHere, gone.Promotion, gone.PromotedPeer, down.Primary = false, "", peer, false
 	now := boot + 2*time.Second
 	made := Zone{At: boot + time.Minute, OK: true, Addr: myAddr, Epoch: 1, Owner: me, Claim: "p1", Raw: "raw1"}
-	for _, ev := range []Event{DrbdChanged{down}, Looked{gone}, Wrote{ChangeID: "C1", Sent: true}, Read{Zone: made}} {
+	for _, ev := range []Event{DrbdChanged{down}, ClusterPolled{gone}, Wrote{ChangeID: "C1", Sent: true}, Read{Zone: made}} {
 		s, _ = s.Step(now, ev)
 		now += 20 * time.Second
 	}
-	if s.Promotion != "" || !s.nameExists() {
-		t.Errorf("promotion %q, the name exists: %v", s.Promotion, s.nameExists())
+	if s.Promotion.Claim != "" || !s.nameExists() {
+		t.Errorf("promotion %q, the name exists: %v", s.Promotion.Claim, s.nameExists())
 	}
 }

@@ -88,7 +88,7 @@ func (o *oracle) says(name string) Connection {
 
 func (o *oracle) learn(now Time, ev Event) {
 	switch e := ev.(type) {
-	case Looked:
+	case ClusterPolled:
 		o.cluster = e.Cluster
 		if !e.Cluster.OK {
 			return
@@ -106,7 +106,7 @@ func (o *oracle) learn(now Time, ev Event) {
 				delete(o.unfenced, p.Name)
 			case o.unfenced[p.Name]:
 				o.unfenced[p.Name] = !fresh
-			case known && was.Online && !was.Unclean && (was.Promoted || was.Turning):
+			case known && was.Online && !was.Unclean && (was.Promoted || was.ChangingRole):
 				orderly := !p.Online && !p.Unclean && demoted && o.drbd.Live && now-o.drbd.At <= time.Minute
 				o.unfenced[p.Name] = !orderly && !fresh && !early
 			case known && p.Unclean && p.Promoted:
@@ -130,7 +130,7 @@ func (o *oracle) learn(now Time, ev Event) {
 				o.demoted[name] = now
 			}
 		}
-	case Probed:
+	case PostgresProbed:
 		o.pg = e.Postgres
 	case Stalled:
 		o.cluster.OK, o.stalled = false, now+15*time.Second
@@ -235,18 +235,18 @@ func (w *walk) step(ev Event) {
 		w.stepped(ev, actions)
 	}
 	w.o.learn(w.now, ev)
-	if _, ok := ev.(Wrote); ok && after.Published && !before.Published {
-		w.o.ours, w.o.mine = true, after.Epoch
+	if _, ok := ev.(Wrote); ok && after.Promotion.Published && !before.Promotion.Published {
+		w.o.ours, w.o.mine = true, after.Promotion.Epoch
 	}
-	if after.Promotion != w.o.claim {
+	if after.Promotion.Claim != w.o.claim {
 		// What the record says already may be the new promotion's claim.
-		w.o.claim, w.o.ours, w.o.taken, w.o.mine = after.Promotion, after.Published, false, after.Epoch
+		w.o.claim, w.o.ours, w.o.taken, w.o.mine = after.Promotion.Claim, after.Promotion.Published, false, after.Promotion.Epoch
 		w.again = false
 	}
 	if after.Next(w.now) <= w.now {
 		w.t.Fatalf("after %T the next tick is due at %v, it is %v: a busy loop", ev, after.Next(w.now), w.now)
 	}
-	if before.Contested && after.Promotion == before.Promotion && !after.Contested {
+	if before.Promotion.Contested && after.Promotion.Claim == before.Promotion.Claim && !after.Promotion.Contested {
 		w.t.Fatal("a contest ended without a new promotion")
 	}
 	if e, ok := ev.(Read); ok && e.Reason != "" {
@@ -288,11 +288,11 @@ func (w *walk) act(a Action) {
 			w.t.Fatalf("the base is not what was read last:\n%+v\n%+v", a.Base, r.Zone)
 		}
 		if w.cfg.Ownership && a.Base.Owner != "" && a.Base.Raw == "" ||
-			a.NextEpoch != max(a.Base.Epoch, w.st.Epoch, w.st.newest)+1 || a.Claim == "" || a.Claim != w.st.Promotion ||
+			a.NextEpoch != max(a.Base.Epoch, w.st.Promotion.Epoch, w.st.Record.newestEpoch)+1 || a.Claim == "" || a.Claim != w.st.Promotion.Claim ||
 			a.Addr != w.st.Config.Addr || a.Addr == "" || a.Decided != w.now {
 			w.t.Fatalf("malformed write %+v", a)
 		}
-		if w.o.taken || w.st.Contested {
+		if w.o.taken || w.st.Promotion.Contested {
 			w.t.Fatal("write although another node's claim is newer than ours")
 		}
 		if z := r.Zone; w.o.ours && !w.again && (z.Claim != w.o.claim || z.Addr == w.st.Config.Addr || !w.cfg.Repair) {
@@ -385,7 +385,7 @@ func (w *walk) drawCluster() Cluster {
 	}
 	for _, f := range []*bool{
 		&out.Unclean, &out.Standby, &out.Pending, &out.Maintenance, &out.ActionPending, &out.Promoting, &out.FilesystemHere, &out.OperatorMove,
-		&out.PeerFailed, &out.TooMany, &out.Peers[0].Fencing, &out.Peers[0].Unclean, &out.Peers[0].Turning,
+		&out.PeerFailed, &out.TooMany, &out.Peers[0].Fencing, &out.Peers[0].Unclean, &out.Peers[0].ChangingRole,
 	} {
 		*f = *f != flip("flip")
 	}
@@ -434,28 +434,28 @@ func (w *walk) land(k string) {
 		reason = rapid.SampledFrom([]string{"throttled", "timeout", "guard"}).Draw(w.t, "reason")
 	}
 	switch a := a.(type) {
-	case Look:
+	case PollCluster:
 		c := w.drawCluster()
 		c.At = began
-		w.step(Looked{c})
-	case Probe:
-		w.step(Probed{Postgres{At: began, Accepting: rapid.Bool().Draw(w.t, "accepting"), Writable: rapid.Bool().Draw(w.t, "writable")}})
+		w.step(ClusterPolled{c})
+	case ProbePostgres:
+		w.step(PostgresProbed{Postgres{At: began, Accepting: rapid.Bool().Draw(w.t, "accepting"), Writable: rapid.Bool().Draw(w.t, "writable")}})
 	case ReadRecord:
 		r := w.reads[k]
 		if reason != "" {
 			r = Read{Zone: Zone{At: w.now}, Reason: reason}
 		}
 		w.step(r)
-	case Poll:
-		w.step(Polled{InSync: reason == "" && rapid.Bool().Draw(w.t, "insync"), Reason: reason})
+	case PollChange:
+		w.step(ChangePolled{InSync: reason == "" && rapid.Bool().Draw(w.t, "insync"), Reason: reason})
 	case Resolve:
 		addr := rapid.SampledFrom([]string{"", myAddr, peerAddr}).Draw(w.t, "addr")
 		w.step(ResolvedName{Resolved{At: began, OK: reason == "", Addr: addr}})
-	case View:
+	case ProbeClient:
 		down := rapid.Bool().Draw(w.t, "down")
-		v := Viewed{Down: down}
+		v := ClientProbed{Down: down}
 		if !down && rapid.Bool().Draw(w.t, "gap") {
-			v.Gap = Gap{From: began, To: w.now}
+			v.Outage = Outage{From: began, To: w.now}
 		}
 		w.step(v)
 	case Write:
@@ -473,7 +473,7 @@ func (w *walk) landWrite(a Write, reason string) {
 		if rapid.Bool().Draw(w.t, "made") {
 			w.count(a, w.z.write(w.now, me, a))
 		}
-		w.step(Wrote{Reason: reason, Sent: true, Unsure: true})
+		w.step(Wrote{Reason: reason, Sent: true, OutcomeUnknown: true})
 	default:
 		e := w.z.write(w.now, me, a)
 		w.count(a, e)
@@ -530,7 +530,7 @@ func (w *walk) run() {
 			if len(w.flying) == 0 {
 				continue
 			}
-			for _, a := range []Action{Look{}, Write{}, ReadRecord{}, Probe{}, Poll{}, Resolve{}, View{}} {
+			for _, a := range []Action{PollCluster{}, Write{}, ReadRecord{}, ProbePostgres{}, PollChange{}, Resolve{}, ProbeClient{}} {
 				if w.flying[kind(a)] != nil && rapid.Bool().Draw(w.t, "land "+kind(a)) {
 					w.land(kind(a))
 				}
@@ -545,21 +545,21 @@ func (w *walk) restart() {
 		w.count(a, w.z.write(w.now, me, a))
 	}
 	w.flying = map[string]Action{}
-	paused := w.st.PausedUntil
+	paused := w.st.Wait.PausedUntil
 	w.st = New(w.cfg, uint64(w.now), w.saved, true)
-	w.st.PausedUntil = paused
+	w.st.Wait.PausedUntil = paused
 	if w.restarted != nil {
 		w.restarted()
 	}
 	w.o.restart(w.saved.ID != 0)
-	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion, w.st.Published, w.st.Epoch, w.st.Contested
-	w.again = w.again || w.st.Published // what a half-done republish did is known only after the next read
+	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion.Claim, w.st.Promotion.Published, w.st.Promotion.Epoch, w.st.Promotion.Contested
+	w.again = w.again || w.st.Promotion.Published // what a half-done republish did is known only after the next read
 	w.step(Tick{})
 }
 
 func newWalk(t *rapid.T) *walk {
 	cfg := testConfig()
-	cfg.PublishWritable, cfg.View = rapid.Bool().Draw(t, "publishWritable"), rapid.Bool().Draw(t, "view")
+	cfg.PublishWritable, cfg.ProbeClient = rapid.Bool().Draw(t, "publishWritable"), rapid.Bool().Draw(t, "view")
 	cfg.Ownership = rapid.IntRange(0, 4).Draw(t, "ownership") != 0
 	cfg.Repair = rapid.Bool().Draw(t, "repair")
 	if rapid.IntRange(0, 4).Draw(t, "address") == 0 {
@@ -622,7 +622,7 @@ func TestAPromotionStaysWithinItsBudget(t *testing.T) {
 					reads++
 				case Write:
 					writes++
-				case Poll:
+				case PollChange:
 					polls++
 				}
 			}

@@ -8,7 +8,7 @@ import (
 // standby is a node that has seen its peer promoted and well, with this history of fencings, and DRBD connected to it.
 func standby(s State, now Time, fenced FenceID) State {
 	s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
-	s, _ = s.Step(now, Looked{peerLook(now, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: fenced})})
+	s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: fenced})})
 	return s
 }
 
@@ -27,7 +27,7 @@ func peerLook(at Time, p Peer) Cluster {
 func TestWhatFencingProvesALoss(t *testing.T) {
 	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
 	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
-	unread := func(p Peer) Peer { p.Unread = true; return p }
+	unread := func(p Peer) Peer { p.HistoryUnreadable = true; return p }
 	back := Peer{Online: true}
 	again := Peer{Online: true, Promoted: true, Promotion: "a/2"}
 	fails := Peer{Name: "no look"}
@@ -65,7 +65,7 @@ func TestWhatFencingProvesALoss(t *testing.T) {
 				if p != fails {
 					look = peerLook(now, p)
 				}
-				s, _ = s.Step(now, Looked{look})
+				s, _ = s.Step(now, ClusterPolled{look})
 			}
 			if held := s.Safety(now).Has(HoldPeerUnfenced); held != c.held {
 				t.Errorf("held %v", held)
@@ -77,7 +77,7 @@ func TestWhatFencingProvesALoss(t *testing.T) {
 // TestFencedPeerThatIsPromotedUnseen: DRBD shows it as Primary once more, and no look does before it is lost again.
 func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
 	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
-	gone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	gone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
 	for name, c := range map[string]struct {
 		drbd []Drbd
 		held bool
@@ -90,17 +90,17 @@ func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot+time.Second
-			s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})})
+			s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Fenced: 2})})
 			for _, d := range c.drbd {
 				now += time.Second
 				d.At = now
 				s, _ = s.Step(now, DrbdChanged{d})
 			}
 			now += time.Second
-			if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+			if s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
 				t.Errorf("held %v", !c.held)
 			}
-			if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
+			if s, _ = s.Step(now+1, ClusterPolled{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
 				t.Error("another fencing does not count")
 			}
 		})
@@ -110,7 +110,7 @@ func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
 // TestPromotedUnseenInALongGap: between two looks that are a minute apart the peer may have been fenced, promoted once more, and lost.
 func TestPromotedUnseenInALongGap(t *testing.T) {
 	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
-	gone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	gone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
 	secondary := Drbd{Live: true, UpToDate: true, Connected: true}
 	for name, c := range map[string]struct {
 		first Drbd // at the first look
@@ -133,28 +133,28 @@ func TestPromotedUnseenInALongGap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
 			s, _ = s.Step(boot+1, DrbdChanged{c.first})
-			s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1})})
+			s, _ = s.Step(boot+1, ClusterPolled{peerLook(boot+1, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1})})
 			now := boot + time.Minute
 			for _, d := range c.drbd {
 				now += time.Second
 				d.At = now
 				s, _ = s.Step(now, DrbdChanged{d})
 			}
-			if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+			if s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
 				t.Errorf("held %v", !c.held)
 			}
 		})
 	}
 }
 
-// TestFencedAndBackBetweenTwoLooks: no look shows the peer away, because the agent stood still, but DRBD has lost its connection and is back.
+// TestFencedAndBackBetweenTwoLooks: no look shows the peer away, because the agent stalled, but DRBD has lost its connection and is back.
 func TestFencedAndBackBetweenTwoLooks(t *testing.T) {
 	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
-	gone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	gone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
 	secondary := Drbd{Live: true, UpToDate: true, Connected: true}
 	promoted := Peer{Online: true, Promoted: true, Promotion: "a/2"}
 	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
-	unread := func(p Peer) Peer { p.Unread = true; return p }
+	unread := func(p Peer) Peer { p.HistoryUnreadable = true; return p }
 	for name, c := range map[string]struct {
 		drbd []Drbd // between the first two looks
 		then []Peer // looks, with the peer Primary; the last one shows it lost
@@ -183,7 +183,7 @@ func TestFencedAndBackBetweenTwoLooks(t *testing.T) {
 			now += time.Second
 			d.At = now
 			s, _ = s.Step(now, DrbdChanged{d})
-			s, _ = s.Step(now, Looked{peerLook(now, p)})
+			s, _ = s.Step(now, ClusterPolled{peerLook(now, p)})
 		}
 		if held := s.Safety(now).Has(HoldPeerUnfenced); held != c.held {
 			t.Errorf("%s: held %v", name, held)
@@ -197,8 +197,8 @@ func TestDemotionIsOfItsConnection(t *testing.T) {
 	d := Drbd{At: boot, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
 	d.Connections[0], d.Connections[1] = Connection{Name: peer, Connected: true, Primary: true}, third
 	s, _ := New(testConfig(), 1, Episode{}, false).Step(boot, DrbdChanged{d})
-	s, _ = s.Step(boot, Looked{peerLook(boot, Peer{Online: true, Promoted: true})})
-	if s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{})}); !s.Safety(boot + 1).Has(HoldPeerUnfenced) {
+	s, _ = s.Step(boot, ClusterPolled{peerLook(boot, Peer{Online: true, Promoted: true})})
+	if s, _ = s.Step(boot+1, ClusterPolled{peerLook(boot+1, Peer{})}); !s.Safety(boot + 1).Has(HoldPeerUnfenced) {
 		t.Error("not held")
 	}
 }
@@ -207,16 +207,16 @@ func TestDemotionIsOfItsConnection(t *testing.T) {
 func TestFencingWhileNoAgentRan(t *testing.T) {
 	for name, first := range map[string]Peer{
 		"readable":     {Online: true, Promoted: true, Fenced: 2},
-		"not readable": {Online: true, Promoted: true, Unread: true},
+		"not readable": {Online: true, Promoted: true, HistoryUnreadable: true},
 	} {
 		s := New(testConfig(), 1, Episode{ID: 1, Outcome: OutcomeDemoted, Memory: Memory{Kept: true, Fences: Fences("").With(1)}}, true)
 		s, _ = s.Step(boot, DrbdChanged{Drbd{At: boot, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
-		s, _ = s.Step(boot, Looked{peerLook(boot, first)})
+		s, _ = s.Step(boot, ClusterPolled{peerLook(boot, first)})
 		now := boot + 10*time.Second
-		if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); !s.Safety(now).Has(HoldPeerUnfenced) {
+		if s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Fenced: 2})}); !s.Safety(now).Has(HoldPeerUnfenced) {
 			t.Errorf("%s: not held", name)
 		}
-		if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
+		if s, _ = s.Step(now+1, ClusterPolled{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
 			t.Errorf("%s: another fencing does not count", name)
 		}
 	}
@@ -227,7 +227,7 @@ func TestFencingWhileNoAgentRan(t *testing.T) {
 func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
 	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
 	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
-	unread := func(p Peer) Peer { p.Unread = true; return p }
+	unread := func(p Peer) Peer { p.HistoryUnreadable = true; return p }
 	for name, c := range map[string]struct {
 		before []Peer // ten seconds apart, the last one lost
 		held   bool
@@ -243,15 +243,15 @@ func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
 		for _, p := range c.before {
 			now += 10 * time.Second
 			s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: p.Online, PeerPrimary: p.Promoted}})
-			s, _ = s.Step(now, Looked{peerLook(now, p)})
+			s, _ = s.Step(now, ClusterPolled{peerLook(now, p)})
 		}
 		s = New(testConfig(), 1, s.Episode, true)
 		now += time.Second
 		s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true}})
-		if s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+		if s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Fenced: 2})}); s.Safety(now).Has(HoldPeerUnfenced) != c.held {
 			t.Errorf("%s: held %v", name, !c.held)
 		}
-		if s, _ = s.Step(now+1, Looked{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
+		if s, _ = s.Step(now+1, ClusterPolled{peerLook(now+1, Peer{Fenced: 3})}); s.Safety(now + 1).Has(HoldPeerUnfenced) {
 			t.Errorf("%s: another fencing does not count", name)
 		}
 	}
@@ -261,10 +261,10 @@ func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
 func TestUnfencedPeerOfAnOlderAgent(t *testing.T) {
 	last := Episode{ID: 1, Start: 1, Peer: peer, Lost: LostPeer{Name: peer}}
 	s := New(testConfig(), 1, last, true)
-	if s, _ = s.Step(boot, Looked{peerLook(boot, Peer{Fenced: 7})}); !s.Safety(boot).Has(HoldPeerUnfenced) {
+	if s, _ = s.Step(boot, ClusterPolled{peerLook(boot, Peer{Fenced: 7})}); !s.Safety(boot).Has(HoldPeerUnfenced) {
 		t.Error("what the history held before counts as a fencing")
 	}
-	if s, _ = s.Step(boot+1, Looked{peerLook(boot+1, Peer{Fenced: 8})}); s.Safety(boot + 1).Has(HoldPeerUnfenced) {
+	if s, _ = s.Step(boot+1, ClusterPolled{peerLook(boot+1, Peer{Fenced: 8})}); s.Safety(boot + 1).Has(HoldPeerUnfenced) {
 		t.Error("a new fencing does not count")
 	}
 }
@@ -272,7 +272,7 @@ func TestUnfencedPeerOfAnOlderAgent(t *testing.T) {
 // TestWhatExcusesALoss: DRBD said over a live connection that the peer was demoted, and nothing has shown it promoted since.
 func TestWhatExcusesALoss(t *testing.T) {
 	demoted := Drbd{Live: true, UpToDate: true, Connected: true}
-	alone := Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}
+	alone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
 	handshake := demoted // of DRBD 8.4, which says Connected first and the role a moment later
 	handshake.Connections[0] = Connection{Name: peer, Connected: true, RoleUnknown: true}
 	stillShown := Peer{Online: true, Promoted: true, Promotion: "a/1"}
@@ -283,14 +283,14 @@ func TestWhatExcusesALoss(t *testing.T) {
 	}{
 		"nothing said":                       {nil, true},
 		"demoted":                            {[]Event{DrbdChanged{demoted}, DrbdChanged{alone}}, false},
-		"a look from before the end of it":   {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, false},
-		"promoted by another operation":      {[]Event{DrbdChanged{demoted}, Looked{peerLook(0, stillShown)}, Looked{peerLook(0, again)}, DrbdChanged{alone}}, true},
-		"shown as promoted for long":         {[]Event{DrbdChanged{demoted}, Tick{}, Tick{}, Tick{}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
+		"a look from before the end of it":   {[]Event{DrbdChanged{demoted}, ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, false},
+		"promoted by another operation":      {[]Event{DrbdChanged{demoted}, ClusterPolled{peerLook(0, stillShown)}, ClusterPolled{peerLook(0, again)}, DrbdChanged{alone}}, true},
+		"shown as promoted for long":         {[]Event{DrbdChanged{demoted}, Tick{}, Tick{}, Tick{}, ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
 		"Primary again":                      {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}, DrbdChanged{alone}}, true},
 		"the stream has ended since":         {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}, DrbdChanged{alone}}, true},
 		"the stream is down":                 {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}}, true},
 		"not said, the connection was there": {[]Event{DrbdChanged{alone}}, true},
-		"connected for a moment, no role":    {[]Event{DrbdChanged{alone}, DrbdChanged{handshake}, Looked{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
+		"connected for a moment, no role":    {[]Event{DrbdChanged{alone}, DrbdChanged{handshake}, ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if lostHeld(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot, c.between) != c.held {
@@ -309,14 +309,14 @@ func lostHeld(s State, now Time, events []Event) bool {
 		case DrbdChanged:
 			e.Drbd.At = now
 			ev = e
-		case Looked:
+		case ClusterPolled:
 			e.Cluster.At = now - e.Cluster.At
 			ev = e
 		}
 		s, _ = s.Step(now, ev)
 	}
 	now += time.Second
-	s, _ = s.Step(now, Looked{peerLook(now, Peer{Fenced: 1})})
+	s, _ = s.Step(now, ClusterPolled{peerLook(now, Peer{Fenced: 1})})
 	return s.Safety(now).Has(HoldPeerUnfenced)
 }
 
@@ -325,12 +325,12 @@ func lostHeld(s State, now Time, events []Event) bool {
 func TestADemotionSoonAfterThePromotion(t *testing.T) {
 	primary := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}
 	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
-	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, LostWhy: "Connecting"}}
+	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}}
 	look := func(promotion string) Event {
-		return Looked{peerLook(0, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
+		return ClusterPolled{peerLook(0, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
 	}
 	early := func(promotion string) Event { // began before the demotion
-		return Looked{peerLook(4*time.Second, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
+		return ClusterPolled{peerLook(4*time.Second, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
 	}
 	for name, c := range map[string]struct {
 		events []Event
@@ -350,7 +350,7 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 		"another one, which DRBD never called so": {[]Event{demoted, look("a/2"), alone}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := New(testConfig(), 1, Episode{}, false).Step(boot, look("").(Looked))
+			s, _ := New(testConfig(), 1, Episode{}, false).Step(boot, look("").(ClusterPolled))
 			if lostHeld(s, boot, c.events) != c.held {
 				t.Errorf("held %v", !c.held)
 			}
@@ -362,9 +362,9 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 // shows the promotion whose end that is.
 func TestADemotionBeforeTheFirstLook(t *testing.T) {
 	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
-	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, LostWhy: "TearDown"}}
+	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, DisconnectReason: "TearDown"}}
 	look := func(began time.Duration, promotion string) Event {
-		return Looked{peerLook(began, Peer{Online: true, Promoted: true, Promotion: promotion, Fenced: 1})}
+		return ClusterPolled{peerLook(began, Peer{Online: true, Promoted: true, Promotion: promotion, Fenced: 1})}
 	}
 	for name, c := range map[string]struct {
 		events []Event
@@ -398,8 +398,8 @@ func TestResourceThatIsDownIsNotPrimary(t *testing.T) {
 	} {
 		s, now := settled()
 		s, _ = s.Step(now, DrbdChanged{c.drbd})
-		if s, _ = s.Step(now, Looked{peerLook(now, c.peer)}); (s.Promotion == "") != c.over {
-			t.Errorf("%s: promotion %q", name, s.Promotion)
+		if s, _ = s.Step(now, ClusterPolled{peerLook(now, c.peer)}); (s.Promotion.Claim == "") != c.over {
+			t.Errorf("%s: promotion %q", name, s.Promotion.Claim)
 		}
 	}
 }
@@ -410,11 +410,11 @@ func TestEpochOfOurClaimIsFollowed(t *testing.T) {
 	own := Zone{At: now + 1, OK: true, Addr: myAddr, Epoch: 9, Owner: me, Claim: "p1", Raw: "raw9"}
 	s, _ = s.Step(now+1, Read{Zone: own})
 	foreign := Zone{At: now + 2*time.Minute, OK: true, Addr: peerAddr, Epoch: 8, Owner: peer, Claim: "c1", Raw: "raw8"}
-	if s, _ = s.Step(now+2*time.Minute, Read{Zone: foreign}); s.Contested {
+	if s, _ = s.Step(now+2*time.Minute, Read{Zone: foreign}); s.Promotion.Contested {
 		t.Error("contested by an older epoch")
 	}
 	foreign.Epoch = 10
-	if s, _ = s.Step(now+3*time.Minute, Read{Zone: foreign}); !s.Contested {
+	if s, _ = s.Step(now+3*time.Minute, Read{Zone: foreign}); !s.Promotion.Contested {
 		t.Error("not contested by a newer one")
 	}
 }
@@ -422,12 +422,12 @@ func TestEpochOfOurClaimIsFollowed(t *testing.T) {
 // TestClaimOfThePeerIsReadAfterItsPromotion: a reading for another reason may be from before the claim, and takes the place of none.
 func TestClaimOfThePeerIsReadAfterItsPromotion(t *testing.T) {
 	s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
-	s.tasks[taskRead].Flying = true
+	s.tasks[taskReadRecord].inFlight = true
 	s, _ = s.Step(boot+2*time.Second, Read{Zone: goodZone(boot + time.Second)})
 	reads := 0
 	for now := boot + 3*time.Second; now < boot+15*time.Second; now += time.Second {
 		var out []Action
-		s, out = s.Step(now, Looked{peerLook(now, Peer{Online: true, Promoted: true, Promotion: "a/1"})})
+		s, out = s.Step(now, ClusterPolled{peerLook(now, Peer{Online: true, Promoted: true, Promotion: "a/1"})})
 		for _, a := range out {
 			if _, is := a.(ReadRecord); is {
 				reads++

@@ -2,60 +2,71 @@ package fsm
 
 import "time"
 
-// place is a record and what stands in it: where a claim was accepted.
-type place struct{ record, addr string }
-
-// claimed is the claim of a promotion in a record.
-type claimed struct{ claim, record string }
+// RepairState is the repair of a record that somebody else has edited.
+type RepairState struct {
+	Pending      bool   // the record is to be written again
+	attemptEpoch uint64 // the epoch of the last repair that may have left
+	writtenAt    Time   // when the record was last repaired; 0: never for this promotion
+	GivenUp      bool   // it was edited again soon after: nothing more is written for this promotion
+	suspectedAt  Time   // when the record was last read because of what a client or the resolver saw
+	suspicions   int    // such reads since the resolver last answered this node's address
+}
 
 const (
-	// repairAgain is how long after a repair another edit of the record means that somebody keeps writing it.
-	repairAgain = 10 * time.Minute
-	// suspectAgain is the least time between two reads that what a client or the resolver saw has caused. It doubles while they go on to see it.
-	suspectAgain = time.Minute
-	// repairBase is how old the reading may be that a repair is based on. The API guards the claim that was read, and not
+	// repeatedEditWindow is how long after a repair another edit of the record means that somebody keeps writing it.
+	repeatedEditWindow = 10 * time.Minute
+	// suspectInterval is the least time between two reads that what a client or the resolver saw has caused. It doubles while they go on to see it.
+	suspectInterval = time.Minute
+	// maxRepairBaseAge is how old the reading may be that a repair is based on. The API guards the claim that was read, and not
 	// what stands beside it: that may have become what is never written over.
-	repairBase    = time.Minute
-	maxSuspicions = 3
+	maxRepairBaseAge = time.Minute
+	maxSuspicions    = 3
 	// inSyncAfter is how long Route 53 may take to bring a change to all its name servers: it promises about 60 s.
 	inSyncAfter = time.Minute
 )
 
-// edited judges a record that holds this promotion's claim and another address: somebody else has edited what is ours. It is written again,
+// handleEdit judges a record that holds this promotion's claim and another address: somebody else has edited what is ours. It is written again,
 // once: who edits it again soon after would only be fought with.
-func (s *State) edited(now Time) {
+func (s *State) handleEdit(now Time) {
 	z := &s.Zone
 	switch {
-	case !s.Config.Repair || s.Fights || z.Epoch < s.Epoch: // an older epoch is a read that lags behind our last write
-	case s.Repairing && (s.attempt == 0 || z.Epoch < s.attempt):
-	case s.Repairing || s.repaired != 0 && now-s.repaired < repairAgain && z.Epoch >= s.attempt:
-		s.Repairing, s.Fights = false, true
-	case z.Epoch < s.attempt: // which never was made, and still may not have left when the process ends
-		s.Repairing = true
+	case !s.Config.Repair || s.Repair.GivenUp || z.Epoch < s.Promotion.Epoch: // an older epoch is a read that lags behind our last write
+	case s.Repair.Pending && (s.Repair.attemptEpoch == 0 || z.Epoch < s.Repair.attemptEpoch):
+	case s.Repair.Pending || s.Repair.writtenAt != 0 && now-s.Repair.writtenAt < repeatedEditWindow && z.Epoch >= s.Repair.attemptEpoch:
+		s.Repair.Pending, s.Repair.GivenUp = false, true
+	case z.Epoch < s.Repair.attemptEpoch: // which never was made, and still may not have left when the process ends
+		s.Repair.Pending = true
 	default:
-		s.Repairing, s.attempt = true, 0
+		s.Repair.Pending, s.Repair.attemptEpoch = true, 0
 	}
 }
 
-// suspect reads the record soon, because the resolver or a client does not find this node under the name. It waits until everybody must have
+// suspectRecord reads the record soon, because the resolver or a client does not find this node under the name. It waits until everybody must have
 // heard of the last change, and gives way when the account is at its limit.
-func (s *State) suspect(now Time) {
-	if s.settled == 0 { // what was written before the start is not known
-		s.unsettled(now, 0)
+func (s *State) suspectRecord(now Time) {
+	if s.Write.resolversStaleUntil == 0 { // what was written before the start is not known
+		s.expectStaleAnswers(now, 0)
 	}
-	idle := s.Writing.Claim == "" && s.ChangeID == "" && s.crowded == 0 && s.ReadRetry.N == 0
-	wait := suspectAgain << min(s.suspicions, maxSuspicions)
-	if !s.owns() || s.Drift() || !idle || now < s.settled || s.suspected != 0 && now-s.suspected < wait {
+	idle := s.Write.InFlight.Claim == "" && s.Write.ChangeID == "" && s.Record.throttleLevel == 0 && s.Record.Retry.N == 0
+	wait := suspectInterval << min(s.Repair.suspicions, maxSuspicions)
+	if !s.owns() || s.Drift() || !idle || now < s.Write.resolversStaleUntil || s.Repair.suspectedAt != 0 && now-s.Repair.suspectedAt < wait {
 		return
 	}
-	s.suspected = now
-	s.suspicions++
-	s.hurry(taskRead, now)
+	s.Repair.suspectedAt = now
+	s.Repair.suspicions++
+	s.advance(taskReadRecord, now)
 }
 
-// unsettled says that the record may have changed just now: resolvers may answer what they had before for its time to live, which was before.
-// The API does not cache.
-func (s *State) unsettled(now Time, before time.Duration) {
-	s.lagging = now + inSyncAfter
-	s.settled = s.lagging + max(before, s.Config.TTL)
+// Drift reports whether the published record does not say what this node wrote.
+func (s *State) Drift() bool {
+	z := &s.Zone
+	if z.OK && z.Owner == s.Config.Node && z.Addr == s.Config.Addr && s.Cluster.Promotion == "" && z.Epoch > s.Promotion.Epoch {
+		return false // a later claim of this node, which a journal that was cut off and a history that was erased have forgotten
+	}
+	return s.owns() && (z.Refused || z.OK && (z.Addr != s.Config.Addr || s.Config.Ownership && z.Claim != s.Promotion.Claim))
+}
+
+// TTLDrift reports whether the published record has another TTL than the configured one, and is right otherwise.
+func (s *State) TTLDrift() bool {
+	return s.owns() && !s.Drift() && s.Zone.OK && s.Zone.TTL != s.Config.TTL && s.Config.TTL != 0 && s.Zone.TTL != 0
 }

@@ -15,7 +15,7 @@ func drive(s State, now Time, events ...Event) (State, []Write) {
 	var writes []Write
 	for _, ev := range events {
 		now += time.Second
-		for _, e := range []Event{DrbdChanged{goodDrbd(now)}, Looked{goodCluster(now)}, ev} {
+		for _, e := range []Event{DrbdChanged{goodDrbd(now)}, ClusterPolled{goodCluster(now)}, ev} {
 			var out []Action
 			s, out = s.Step(now, e)
 			for _, a := range out {
@@ -41,13 +41,13 @@ func TestRepairIsOfOurOwnClaimAlone(t *testing.T) {
 		"another claim":    {read: func(at Time) Read { r := edited(at, 5); r.Zone.Claim = "p0"; return r }},
 		"another node's":   {read: func(at Time) Read { r := edited(at, 6); r.Zone.Owner, r.Zone.Claim = peer, "c2"; return r }},
 		"several values":   {read: func(at Time) Read { return Read{Zone: Zone{At: at, Refused: true}, Reason: "refused_record"} }},
-		"an older epoch":   {prepare: func(s *State) { s.Epoch = 7 }, read: func(at Time) Read { return edited(at, 5) }},
-		"after its repair": {prepare: func(s *State) { s.repaired = boot }, read: func(at Time) Read { return edited(at, 5) }},
-		"long after it":    {prepare: func(s *State) { s.repaired = boot - repairAgain }, read: func(at Time) Read { return edited(at, 5) }, writes: 1},
+		"an older epoch":   {prepare: func(s *State) { s.Promotion.Epoch = 7 }, read: func(at Time) Read { return edited(at, 5) }},
+		"after its repair": {prepare: func(s *State) { s.Repair.writtenAt = boot }, read: func(at Time) Read { return edited(at, 5) }},
+		"long after it":    {prepare: func(s *State) { s.Repair.writtenAt = boot - repeatedEditWindow }, read: func(at Time) Read { return edited(at, 5) }, writes: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := settled()
-			s.settled, s.lagging = now, now // long ago
+			s.Write.resolversStaleUntil, s.Write.apiStaleUntil = now, now // long ago
 			if c.prepare != nil {
 				c.prepare(&s)
 			}
@@ -55,8 +55,8 @@ func TestRepairIsOfOurOwnClaimAlone(t *testing.T) {
 			if len(writes) != c.writes {
 				t.Fatalf("writes %+v", writes)
 			}
-			if s.Drift() == s.Contested {
-				t.Errorf("drift %v, contested %v", s.Drift(), s.Contested)
+			if s.Drift() == s.Promotion.Contested {
+				t.Errorf("drift %v, contested %v", s.Drift(), s.Promotion.Contested)
 			}
 			if c.writes > 0 && (writes[0].Claim != "p1" || writes[0].NextEpoch != 6 || writes[0].Addr != myAddr) {
 				t.Errorf("%+v", writes[0])
@@ -67,7 +67,7 @@ func TestRepairIsOfOurOwnClaimAlone(t *testing.T) {
 
 // TestRepairWhoseReplyWasLost: the record tells whether it was made. Made, and edited again: somebody fights.
 func TestRepairWhoseReplyWasLost(t *testing.T) {
-	lost := Wrote{Reason: "timeout", Sent: true, Unsure: true}
+	lost := Wrote{Reason: "timeout", Sent: true, OutcomeUnknown: true}
 	for name, c := range map[string]struct {
 		epoch  uint64
 		fights bool
@@ -75,10 +75,10 @@ func TestRepairWhoseReplyWasLost(t *testing.T) {
 		s, now := settled()
 		s, _ = drive(s, now, edited(now+1, 5), lost)
 		s, writes := drive(s, now+time.Minute, edited(now+time.Minute, c.epoch), Tick{})
-		if s.Fights != c.fights || (len(writes) > 0) == c.fights {
-			t.Errorf("%s: fights %v, writes %+v", name, s.Fights, writes)
+		if s.Repair.GivenUp != c.fights || (len(writes) > 0) == c.fights {
+			t.Errorf("%s: fights %v, writes %+v", name, s.Repair.GivenUp, writes)
 		}
-		if again := New(s.Config, 1, s.Episode, true); again.Fights != c.fights || again.repaired == 0 {
+		if again := New(s.Config, 1, s.Episode, true); again.Repair.GivenUp != c.fights || again.Repair.writtenAt == 0 {
 			t.Errorf("%s: forgotten over a restart", name)
 		}
 	}
@@ -89,35 +89,35 @@ func TestRepairEndsWithTheClaim(t *testing.T) {
 	s, now := settled()
 	s, _ = s.Step(now+1, Paused{now + time.Hour})
 	s, writes := drive(s, now+time.Minute, edited(now+time.Minute, 5))
-	if !s.Repairing || len(writes) > 0 {
-		t.Fatalf("repairing %v, writes %+v", s.Repairing, writes)
+	if !s.Repair.Pending || len(writes) > 0 {
+		t.Fatalf("repairing %v, writes %+v", s.Repair.Pending, writes)
 	}
 	gone := Read{Zone: Zone{At: now + 3*time.Minute, OK: true, Addr: "10.9.9.9"}}
 	s, writes = drive(s, now+3*time.Minute, gone, Paused{}, Tick{})
-	if s.Repairing || len(writes) > 0 || !s.Drift() {
-		t.Errorf("repairing %v, drift %v, writes %+v", s.Repairing, s.Drift(), writes)
+	if s.Repair.Pending || len(writes) > 0 || !s.Drift() {
+		t.Errorf("repairing %v, drift %v, writes %+v", s.Repair.Pending, s.Drift(), writes)
 	}
 }
 
 func TestRecordPublishedByHandEndsTheFight(t *testing.T) {
 	s, now := settled()
-	s.Fights, s.repaired = true, now
+	s.Repair.GivenUp, s.Repair.writtenAt = true, now
 	right := edited(now+1, 7)
 	right.Zone.Addr = myAddr
-	if s, _ = drive(s, now, right); s.Fights || s.Drift() {
-		t.Errorf("fights %v, drift %v", s.Fights, s.Drift())
+	if s, _ = drive(s, now, right); s.Repair.GivenUp || s.Drift() {
+		t.Errorf("fights %v, drift %v", s.Repair.GivenUp, s.Drift())
 	}
 	s, now = settled()
-	s.Fights, s.repaired = true, now // and edited again before this node has read it
+	s.Repair.GivenUp, s.Repair.writtenAt = true, now // and edited again before this node has read it
 	s, writes := drive(s, now, edited(now+1, 7), Tick{})
-	if s.Fights || len(writes) != 1 {
-		t.Errorf("edited since: fights %v, writes %+v", s.Fights, writes)
+	if s.Repair.GivenUp || len(writes) != 1 {
+		t.Errorf("edited since: fights %v, writes %+v", s.Repair.GivenUp, writes)
 	}
 	s, now = settled() // while a repair is under way whose reply was lost
-	s, _ = drive(s, now, edited(now+1, 5), Wrote{Reason: "timeout", Sent: true, Unsure: true})
+	s, _ = drive(s, now, edited(now+1, 5), Wrote{Reason: "timeout", Sent: true, OutcomeUnknown: true})
 	s, writes = drive(s, now+time.Minute, edited(now+time.Minute, 7), Tick{})
-	if s.Fights || len(writes) != 1 || writes[0].NextEpoch != 8 {
-		t.Errorf("published while it was repaired: fights %v, writes %+v", s.Fights, writes)
+	if s.Repair.GivenUp || len(writes) != 1 || writes[0].NextEpoch != 8 {
+		t.Errorf("published while it was repaired: fights %v, writes %+v", s.Repair.GivenUp, writes)
 	}
 }
 
@@ -135,19 +135,19 @@ func TestRepairIsBasedOnAReadingThatIsYoung(t *testing.T) {
 		"later, not there": {2 * time.Minute, func(at Time) Read { return Read{Zone: Zone{At: at}, Reason: "network"} }, 0},
 	} {
 		s, now := settled()
-		s.settled, s.lagging = now, now
+		s.Write.resolversStaleUntil, s.Write.apiStaleUntil = now, now
 		s, _ = s.Step(now+1, Paused{now + time.Hour})
 		s, _ = drive(s, now, edited(now+1, 5))
 		now += c.late
 		s, writes := drive(s, now, Paused{}, Tick{})
-		if c.late > repairBase && (len(writes) > 0 || !s.tasks[taskRead].Flying) {
-			t.Fatalf("%s: reads %v, writes %+v", name, s.tasks[taskRead].Flying, writes)
+		if c.late > maxRepairBaseAge && (len(writes) > 0 || !s.tasks[taskReadRecord].inFlight) {
+			t.Fatalf("%s: reads %v, writes %+v", name, s.tasks[taskReadRecord].inFlight, writes)
 		}
 		if c.read != nil {
 			s, writes = drive(s, now+5*time.Second, c.read(now+5*time.Second), Tick{})
 		}
 		if len(writes) != c.writes {
-			t.Errorf("%s: repairing %v, writes %+v", name, s.Repairing, writes)
+			t.Errorf("%s: repairing %v, writes %+v", name, s.Repair.Pending, writes)
 		}
 	}
 }
@@ -164,8 +164,8 @@ func TestRepairThatNeverLeftIsNoFightAfterTwoRestarts(t *testing.T) {
 	s, _ = drive(s, now+time.Minute, edited(now+time.Minute, 5))
 	s = New(s.Config, 1, s.Episode, true)
 	s, writes = drive(s, now+2*time.Minute, edited(now+2*time.Minute, 5), Tick{})
-	if s.Fights || len(writes) != 1 {
-		t.Errorf("fights %v, writes %+v", s.Fights, writes)
+	if s.Repair.GivenUp || len(writes) != 1 {
+		t.Errorf("fights %v, writes %+v", s.Repair.GivenUp, writes)
 	}
 }
 
@@ -177,22 +177,22 @@ func TestRecordIsReadSoonWhenSomebodyDoesNotFindUs(t *testing.T) {
 		reads   bool
 	}{
 		"resolver":              {event: ResolvedName{Resolved{OK: true, Addr: peerAddr}}, reads: true},
-		"client":                {event: Viewed{Down: true}, reads: true},
+		"client":                {event: ClientProbed{Down: true}, reads: true},
 		"resolver without name": {event: ResolvedName{Resolved{OK: true}}, reads: true},
 		"resolver is right":     {event: ResolvedName{Resolved{OK: true, Addr: myAddr}}},
 		"resolver is down":      {event: ResolvedName{Resolved{}}},
-		"written just now":      {prepare: func(s *State, now Time) { s.settled = now + time.Minute }, event: Viewed{Down: true}},
-		"not in sync":           {prepare: func(s *State, _ Time) { s.ChangeID = "C1" }, event: Viewed{Down: true}},
-		"asked a moment ago":    {prepare: func(s *State, now Time) { s.suspected = now - 50*time.Second }, event: Viewed{Down: true}},
-		"account at its limit":  {prepare: func(s *State, _ Time) { s.crowded = 1 }, event: Viewed{Down: true}},
-		"known already":         {prepare: func(s *State, now Time) { s.Zone.Addr, s.readAt = "10.9.9.9", now }, event: Viewed{Down: true}},
-		"not promoted":          {prepare: func(s *State, _ Time) { s.Cluster.PromotedHere = false }, event: Viewed{Down: true}},
-		"contested":             {prepare: func(s *State, _ Time) { s.Contested = true }, event: Viewed{Down: true}},
+		"written just now":      {prepare: func(s *State, now Time) { s.Write.resolversStaleUntil = now + time.Minute }, event: ClientProbed{Down: true}},
+		"not in sync":           {prepare: func(s *State, _ Time) { s.Write.ChangeID = "C1" }, event: ClientProbed{Down: true}},
+		"asked a moment ago":    {prepare: func(s *State, now Time) { s.Repair.suspectedAt = now - 50*time.Second }, event: ClientProbed{Down: true}},
+		"account at its limit":  {prepare: func(s *State, _ Time) { s.Record.throttleLevel = 1 }, event: ClientProbed{Down: true}},
+		"known already":         {prepare: func(s *State, now Time) { s.Zone.Addr, s.Record.readAt = "10.9.9.9", now }, event: ClientProbed{Down: true}},
+		"not promoted":          {prepare: func(s *State, _ Time) { s.Cluster.PromotedHere = false }, event: ClientProbed{Down: true}},
+		"contested":             {prepare: func(s *State, _ Time) { s.Promotion.Contested = true }, event: ClientProbed{Down: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := settled()
 			now += 2 * time.Minute
-			s.settled, s.tasks[taskRead] = now-1, taskState{Due: now + time.Hour}
+			s.Write.resolversStaleUntil, s.tasks[taskReadRecord] = now-1, taskState{due: now + time.Hour}
 			s.Cluster.At, s.Drbd.At = now, now
 			if c.prepare != nil {
 				c.prepare(&s, now)
@@ -216,7 +216,7 @@ func TestDriftIsJudgedByThePromotedNode(t *testing.T) {
 		drift  bool
 	}{
 		"promoted":                     {func(*State) {}, true},
-		"not looked yet":               {func(s *State) { s.everLooked = false }, false},
+		"not looked yet":               {func(s *State) { s.Poll.everSucceeded = false }, false},
 		"demoted":                      {func(s *State) { s.Cluster.PromotedHere = false }, false},
 		"promoted once more meanwhile": {func(s *State) { s.Cluster.Promotion = "p2" }, false},
 		"own address not known yet":    {func(s *State) { s.Config.Addr = "" }, false},
@@ -252,20 +252,20 @@ func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
 	for _, epoch := range []uint64{4, 5} { // where a claim was deleted, epochs begin again, and may be the same
 		for name, late := range map[string]bool{"soon": false, "minutes later": true} {
 			s, now := settled()
-			s.Epoch, s.lagging = 5, now+time.Minute
+			s.Promotion.Epoch, s.Write.apiStaleUntil = 5, now+time.Minute
 			if late {
 				now += 2 * time.Minute
 			}
 			before := goodZone(now + 1)
 			before.Epoch = epoch
 			if !late {
-				now += 2 * time.Minute // the process stands still until the answer is taken in
+				now += 2 * time.Minute // the process stalls until the answer is taken in
 			}
 			s, _ = drive(s, now, Read{Zone: before})
 			if s.Drift() != late {
 				t.Errorf("epoch %d, %s: drift %v", epoch, name, s.Drift())
 			}
-			if !late && s.tasks[taskRead].Due > now+time.Minute {
+			if !late && s.tasks[taskReadRecord].due > now+time.Minute {
 				t.Error("not read again soon")
 			}
 		}
@@ -281,7 +281,7 @@ func TestReadingsFromBeforeOurWriteArePaced(t *testing.T) {
 	}
 	gone := Read{Zone: Zone{At: now + 4*time.Second, OK: true, Addr: "10.9.9.9"}} // nor is its TXT there
 	s, _ = drive(s, now+time.Second, Wrote{Reason: "conflict", Conflict: true, Sent: true}, gone)
-	if task := s.tasks[taskRead]; task.Flying || s.Next(now+5*time.Second) < now+5*time.Second || s.ReadRetry.At < now+10*time.Second {
+	if task := s.tasks[taskReadRecord]; task.inFlight || s.Next(now+5*time.Second) < now+5*time.Second || s.Record.Retry.At < now+10*time.Second {
 		t.Errorf("read again at once: %+v", task)
 	}
 }
@@ -312,8 +312,8 @@ func TestRepairThatNeverLeftIsNoFight(t *testing.T) {
 	for epoch, fights := range map[uint64]bool{5: false, 6: true} {
 		again := New(s.Config, 1, s.Episode, true)
 		again, writes = drive(again, now+time.Minute, edited(now+time.Minute, epoch), Tick{})
-		if again.Fights != fights || (len(writes) > 0) == fights {
-			t.Errorf("epoch %d: fights %v, writes %+v", epoch, again.Fights, writes)
+		if again.Repair.GivenUp != fights || (len(writes) > 0) == fights {
+			t.Errorf("epoch %d: fights %v, writes %+v", epoch, again.Repair.GivenUp, writes)
 		}
 	}
 }
@@ -333,20 +333,20 @@ func TestAnotherRecordIsWritten(t *testing.T) {
 		cfg := s.Config
 		c.change(&cfg)
 		again := New(cfg, 1, s.Episode, true)
-		if again.Published != c.published || again.Promotion != "p1" {
-			t.Errorf("%s: published %v", name, again.Published)
+		if again.Promotion.Published != c.published || again.Promotion.Claim != "p1" {
+			t.Errorf("%s: published %v", name, again.Promotion.Published)
 		}
-		if s = New(cfg, 1, again.Episode, true); s.Published != c.published {
-			t.Errorf("%s: published %v after a second restart", name, s.Published)
+		if s = New(cfg, 1, again.Episode, true); s.Promotion.Published != c.published {
+			t.Errorf("%s: published %v after a second restart", name, s.Promotion.Published)
 		}
 		again, _ = again.Step(boot*3, Tick{})
-		if s = New(cfg, 1, again.Episode, true); s.Published != c.published {
-			t.Errorf("%s: published %v after a restart before the write", name, s.Published)
+		if s = New(cfg, 1, again.Episode, true); s.Promotion.Published != c.published {
+			t.Errorf("%s: published %v after a restart before the write", name, s.Promotion.Published)
 		}
 		if c.change(&cfg); cfg.Addr == "" {
 			for addr, published := range map[string]bool{myAddr: true, "10.0.2.99": false} {
-				if late, _ := again.Step(boot*3, AddressKnown{addr}); late.Published != published {
-					t.Errorf("address %s, known late: published %v", addr, late.Published)
+				if late, _ := again.Step(boot*3, AddressKnown{addr}); late.Promotion.Published != published {
+					t.Errorf("address %s, known late: published %v", addr, late.Promotion.Published)
 				}
 			}
 		}
@@ -370,8 +370,8 @@ func TestStandstillIsJudgedByCorosyncWhereNobodyFences(t *testing.T) {
 		s.Cluster.FencingEnabled, s.Config.Membership = c.fencing, c.membership
 		bound := s.StallBound()
 		s, _ = s.Step(now, Stalled{})
-		if bound != c.bound || s.StalledUntil-now != c.hold {
-			t.Errorf("%s: bound %v, hold %v", name, bound, s.StalledUntil-now)
+		if bound != c.bound || s.Wait.StalledUntil-now != c.hold {
+			t.Errorf("%s: bound %v, hold %v", name, bound, s.Wait.StalledUntil-now)
 		}
 	}
 }
@@ -381,9 +381,9 @@ func TestFirstLookWithoutFencingMayBeFromBeforeAStandstill(t *testing.T) {
 	for _, fencing := range []bool{true, false} {
 		s, c := New(testConfig(), 1, Episode{}, false), goodCluster(boot)
 		c.FencingEnabled = fencing
-		s, _ = s.Step(boot+1, Looked{c})
-		if held := s.StalledUntil > boot+1; held == fencing || (s.StalledAt > c.At) == fencing {
-			t.Errorf("fencing %v: held %v, stalled at %v", fencing, held, s.StalledAt)
+		s, _ = s.Step(boot+1, ClusterPolled{c})
+		if held := s.Wait.StalledUntil > boot+1; held == fencing || (s.Wait.StalledAt > c.At) == fencing {
+			t.Errorf("fencing %v: held %v, stalled at %v", fencing, held, s.Wait.StalledAt)
 		}
 	}
 }
@@ -437,7 +437,24 @@ func TestTimeToLiveIsNoMatterOfTheAPI(t *testing.T) {
 	s.Zone.TTL = 24 * time.Hour
 	s, _ = drive(s, boot, Tick{}, Wrote{ChangeID: "C1", Sent: true})
 	now := boot + 2*time.Minute
-	if s, _ = drive(s, now, Read{Zone: Zone{At: now, OK: true, Addr: "10.9.9.9"}}); !s.Drift() || s.settled < now+time.Hour {
-		t.Errorf("drift %v, settled after %v", s.Drift(), s.settled-now)
+	if s, _ = drive(s, now, Read{Zone: Zone{At: now, OK: true, Addr: "10.9.9.9"}}); !s.Drift() || s.Write.resolversStaleUntil < now+time.Hour {
+		t.Errorf("drift %v, settled after %v", s.Drift(), s.Write.resolversStaleUntil-now)
+	}
+}
+
+// TestContestedIsForGood: a claim that comes later is not waited out, whatever has become of fencing since, and the story that has ended
+// stays as it is.
+func TestContestedIsForGood(t *testing.T) {
+	s := State{
+		Config:    Config{Node: "pg-b", Addr: "10.0.2.10", Ownership: true},
+		Cluster:   Cluster{OK: true, PromotedHere: true, FencingEnabled: true},
+		Promotion: Promotion{Claim: "b/1", Contested: true},
+		Episode:   Episode{ID: 1, Outcome: OutcomeContested, Promotion: "b/1", Attempted: true, BaseEpoch: 5, BaseClaim: "a/4", Races: 1},
+		Zone:      Zone{OK: true, Addr: "10.0.1.10", Owner: "pg-a", Claim: "a/5", Epoch: 7},
+	}
+	was := s.Episode
+	s.reconcileOwner(time.Hour)
+	if s.Episode != was || !s.Promotion.Contested || s.Promotion.RaceUntil != 0 {
+		t.Errorf("contested %t, waits until %v, episode %+v", s.Promotion.Contested, s.Promotion.RaceUntil, s.Episode)
 	}
 }

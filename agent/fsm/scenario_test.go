@@ -106,7 +106,7 @@ func newStory() *story {
 // link sets what DRBD says of the connection to the peer.
 func (s *story) link(c Connection) {
 	c.Name = peer
-	s.d.Connected, s.d.PeerPrimary, s.d.PeerDiskLost, s.d.LostWhy, s.d.Connections[0] = c.Connected, c.Primary, c.DiskLost, c.LostWhy, c
+	s.d.Connected, s.d.PeerPrimary, s.d.PeerDiskLost, s.d.DisconnectReason, s.d.Connections[0] = c.Connected, c.Primary, c.DiskLost, c.DisconnectReason, c
 }
 
 // play runs the lines of a script.
@@ -134,20 +134,20 @@ func (s *story) play(script string) error {
 func (s *story) runUntil(t Time) {
 	for s.k.now < t {
 		s.k.runUntil(min(t, s.k.now+20*time.Second))
-		if s.d.Live && !s.a.frozen {
+		if s.d.Live && !s.a.stalled {
 			s.a.event(DrbdChanged{s.a.drbd()})
 		}
 	}
 }
 
-func (s *story) viewed() Viewed {
+func (s *story) viewed() ClientProbed {
 	if !s.client {
 		s.wasOff = true
-		return Viewed{Down: true}
+		return ClientProbed{Down: true}
 	}
-	v := Viewed{}
+	v := ClientProbed{}
 	if s.wasOff {
-		v.Gap = Gap{From: s.lastOK, To: s.k.now, Answered: s.z.addr}
+		v.Outage = Outage{From: s.lastOK, To: s.k.now, Answered: s.z.addr}
 	}
 	s.wasOff, s.lastOK = false, s.k.now
 	return v
@@ -183,10 +183,10 @@ func (s *story) do(words []string) {
 		case "restarts":
 			s.a.stop()
 			s.a.start(true)
-		case "freezes":
-			s.a.frozen = true
-		case "thaws":
-			s.a.thaw()
+		case "stalls":
+			s.a.stalled = true
+		case "resumes":
+			s.a.resume()
 		default:
 			s.err = fmt.Errorf("unknown")
 		}
@@ -194,7 +194,7 @@ func (s *story) do(words []string) {
 		link := s.d.Connections[0]
 		switch rest {
 		case "connection lost":
-			s.link(Connection{LostWhy: "NetworkFailure"})
+			s.link(Connection{DisconnectReason: "NetworkFailure"})
 		case "connected":
 			s.link(Connection{Connected: true, Primary: p.Promoted})
 		case "peer secondary", "peer primary":
@@ -298,7 +298,7 @@ func (s *story) given(what string) {
 	case "ownership none":
 		s.a.cfg.Ownership, s.z.ownership = false, false
 	case "client view":
-		s.a.cfg.View = true
+		s.a.cfg.ProbeClient = true
 	case "fencing disabled":
 		s.c.FencingEnabled = false
 	default:
@@ -330,9 +330,9 @@ func (s *story) crm(what string, p *Peer) {
 		s.promotions++
 		p.Promoted, s.c.PromotedPeer, p.Promotion = true, peer, "a/"+strconv.Itoa(s.promotions+1)
 	case "peer demoted":
-		p.Promoted, p.Turning, s.c.PromotedPeer = false, false, ""
+		p.Promoted, p.ChangingRole, s.c.PromotedPeer = false, false, ""
 	case "peer demoting", "peer promoting": // shown in place of its role
-		p.Promoted, p.Turning, s.c.PromotedPeer = false, true, ""
+		p.Promoted, p.ChangingRole, s.c.PromotedPeer = false, true, ""
 	case "peer failed":
 		s.c.PeerFailed = true
 	case "peer standby":
@@ -379,13 +379,13 @@ func (s *story) trace(ev Event, before State, actions []Action) {
 			s.note("  phase %s", p)
 		}
 	}
-	if e.Gap != was.Gap {
-		s.note("  clients were cut off for %.1fs", (e.Gap.To - e.Gap.From).Seconds())
+	if e.Outage != was.Outage {
+		s.note("  clients were cut off for %.1fs", (e.Outage.To - e.Outage.From).Seconds())
 	}
-	if before.Promotion != after.Promotion {
-		s.note("promotion %q, was %q", after.Promotion, before.Promotion)
+	if before.Promotion.Claim != after.Promotion.Claim {
+		s.note("promotion %q, was %q", after.Promotion.Claim, before.Promotion.Claim)
 	}
-	if after.Contested && !before.Contested {
+	if after.Promotion.Contested && !before.Promotion.Contested {
 		s.note("CONTESTED by %s, epoch %d", after.Zone.Owner, after.Zone.Epoch)
 	}
 	if e.Outcome != was.Outcome {
@@ -403,14 +403,14 @@ func (s *story) trace(ev Event, before State, actions []Action) {
 			s.note("WRITE %s epoch %d claim %s over epoch %d of %s", act.Addr, act.NextEpoch, act.Claim, act.Base.Epoch, act.Base.Owner)
 		case ReadRecord:
 			s.note("read record")
-		case Poll:
+		case PollChange:
 			s.note("poll %s", act.ChangeID)
 		case Cancel:
 			s.note("cancel: %s", act.Why)
 		}
 	}
 	h := Holds(0)
-	if after.needsWrite() || after.Cluster.PromotedHere && after.Promotion == "" {
+	if after.needsWrite() || after.Cluster.PromotedHere && after.Promotion.Claim == "" {
 		h = after.Gate(s.k.now)
 	}
 	if h != s.holds {

@@ -4,122 +4,106 @@ import "time"
 
 // Cadence of the work. An idle node asks rarely; while something happens it asks often, and every trigger asks at once.
 const (
-	lookIdle      = 10 * time.Second
-	lookBusy      = time.Second
-	lookHeld      = 3 * time.Second // after five minutes of it
-	busyFor       = 5 * time.Minute
-	lookHintFirst = 100 * time.Millisecond // after a hint of a promotion that crm_mon does not show yet, doubled each time
-	hintWindow    = 10 * time.Second
-	probeStandby  = 5 * time.Second
-	probePromoted = time.Second
-	probeBusy     = 250 * time.Millisecond
-	resolveIdle   = 30 * time.Second
-	resolveBusy   = 500 * time.Millisecond
-	viewUp        = time.Second
-	viewDown      = 250 * time.Millisecond
-	// peerClaims is how long after a promotion of a peer its claim is read, so that this node's next write is based on it.
-	peerClaims      = 5 * time.Second
-	peerClaimsAgain = time.Minute // at the most, from one read for a claim to the next
-	maxClaimReads   = 3           // for a promotion in place
+	clusterPollIdle       = 10 * time.Second
+	clusterPollBusy       = time.Second
+	clusterPollHeld       = 3 * time.Second // after five minutes of it
+	busyFor               = 5 * time.Minute
+	fastPollFirst         = 100 * time.Millisecond // after a hint of a promotion that crm_mon does not show yet, doubled each time
+	fastPollWindow        = 10 * time.Second
+	postgresProbeStandby  = 5 * time.Second
+	postgresProbePromoted = time.Second
+	postgresProbeBusy     = 250 * time.Millisecond
+	resolveIdle           = 30 * time.Second
+	resolveBusy           = 500 * time.Millisecond
+	clientProbeUp         = time.Second
+	clientProbeDown       = 250 * time.Millisecond
+	// peerClaimDelay is how long after a promotion of a peer its claim is read, so that this node's next write is based on it.
+	peerClaimDelay       = 5 * time.Second
+	peerClaimMaxInterval = time.Minute // at the most, from one read for a claim to the next
+	maxClaimReads        = 3           // for a promotion in place
 
-	behindAgain  = 10 * time.Second // after a reading from before our own write
-	backoffFirst = time.Second
-	backoffMax   = 30 * time.Second
-	guardRetry   = 100 * time.Millisecond
+	staleReadRetry = 10 * time.Second // after a reading from before our own write
+	backoffFirst   = time.Second
+	backoffMax     = 30 * time.Second
+	guardRetry     = 100 * time.Millisecond
 
 	// throttled is the reason of a call that the account's limit refused: it is shared by all clusters of the account.
 	throttled = "throttled"
-	// maxCrowded bounds how often the interval of checks is doubled while the account is at its limit.
-	maxCrowded = 5
+	// maxThrottleLevel bounds how often the interval of checks is doubled while the account is at its limit.
+	maxThrottleLevel = 5
 
 	// avertAfter is how long after the first sign a peer must still be promoted and well for the alarm to be false: longer than any
 	// sensible Corosync token and consensus timeout.
-	avertAfter = time.Minute
-	idleAfter  = 15 * time.Minute // an open episode for which nothing is left to do is given up after this long without news
-	askAnyway  = 5                // reads of the zone that failed in a row since the start; one may fail on a first installation as well
-	gapWait    = time.Minute      // how long a finished episode waits for the client's view to recover
+	avertAfter               = time.Minute
+	idleAfter                = 15 * time.Minute // an open episode for which nothing is left to do is given up after this long without news
+	resolveAfterReadFailures = 5                // reads of the zone that failed in a row since the start; one may fail on a first installation as well
+	outageGrace              = time.Minute      // how long a finished episode waits for the client's view to recover
 )
-
-// MaxPolls is how many times one accepted change is asked about.
-const MaxPolls = 10
-
-// pollAfter is the wait before each poll: most private zones are in sync within seconds, Route 53 promises about 60.
-var pollAfter = [MaxPolls]time.Duration{
-	time.Second, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 6 * time.Second, 8 * time.Second,
-	12 * time.Second, 18 * time.Second, 30 * time.Second,
-}
 
 // schedule starts every task that is due.
 func (s *State) schedule(now Time, out []Action) []Action {
-	if s.needsWrite() && !s.tasks[taskRead].Flying && !s.Zone.OK && !s.Zone.Refused && now >= s.ReadRetry.At {
-		s.tasks[taskRead].Due = min(s.tasks[taskRead].Due, now)
+	if s.needsWrite() && !s.tasks[taskReadRecord].inFlight && !s.Zone.OK && !s.Zone.Refused && now >= s.Record.Retry.At {
+		s.tasks[taskReadRecord].due = min(s.tasks[taskReadRecord].due, now)
 	}
-	s.hurry(taskLook, now+s.lookEvery(now))
-	s.hurry(taskProbe, now+s.probeEvery())
-	s.hurry(taskResolve, now+s.resolveEvery(now))
+	s.advance(taskPollCluster, now+s.clusterPollInterval(now))
+	s.advance(taskProbePostgres, now+s.postgresProbeInterval())
+	s.advance(taskResolve, now+s.resolveInterval(now))
 	for t := range numTasks {
-		if !s.wanted(t) || s.tasks[t].Flying || s.tasks[t].Due > now {
+		if !s.wanted(t) || s.tasks[t].inFlight || s.tasks[t].due > now {
 			continue
 		}
-		s.tasks[t].Flying = true
+		s.tasks[t].inFlight = true
 		switch t {
-		case taskLook:
-			out = append(out, Look{})
-		case taskProbe:
-			out = append(out, Probe{})
-		case taskRead:
+		case taskPollCluster:
+			out = append(out, PollCluster{})
+		case taskProbePostgres:
+			out = append(out, ProbePostgres{})
+		case taskReadRecord:
 			out = append(out, ReadRecord{})
-		case taskPoll:
-			s.polling = s.ChangeID
-			out = append(out, Poll{ChangeID: s.ChangeID})
+		case taskPollChange:
+			s.Write.polling = s.Write.ChangeID
+			out = append(out, PollChange{ChangeID: s.Write.ChangeID})
 		case taskResolve:
 			out = append(out, Resolve{})
-		case taskView:
-			out = append(out, View{})
+		case taskProbeClient:
+			out = append(out, ProbeClient{})
 		}
 	}
 	return out
 }
 
-// hurried makes the next looks follow each other quickly for a while.
-func (s *State) hurried(now Time) { s.hintUntil, s.lookGap = now+hintWindow, lookHintFirst }
+// startFastPolling makes the next looks follow each other quickly for a while.
+func (s *State) startFastPolling(now Time) {
+	s.Poll.fastUntil, s.Poll.fastInterval = now+fastPollWindow, fastPollFirst
+}
 
-// hurry brings a task forward when the state has become busier than when it was planned.
-func (s *State) hurry(t task, by Time) { s.tasks[t].Due = min(s.tasks[t].Due, by) }
+// advance brings a task forward when the state has become busier than when it was planned.
+func (s *State) advance(t task, by Time) { s.tasks[t].due = min(s.tasks[t].due, by) }
 
 func (s *State) wanted(t task) bool {
 	switch t {
 	case taskWrite:
 		return false // started by decide
-	case taskPoll:
-		return s.ChangeID != ""
+	case taskPollChange:
+		return s.Write.ChangeID != ""
 	case taskResolve:
 		return s.nameExists()
-	case taskView:
-		return s.Config.View && s.nameExists()
+	case taskProbeClient:
+		return s.Config.ProbeClient && s.nameExists()
 	default:
 		return true
 	}
 }
 
-// nameExists reports whether the name may be resolved: a resolver that is asked for a name that is not there yet remembers for
-// minutes that it is not.
-func (s *State) nameExists() bool {
-	if s.Zone.At == 0 {
-		return s.ReadRetry.N >= askAnyway // the API does not answer: the record is most likely there
-	}
-	return s.Zone.Addr != "" && !s.created
-}
-
 // Next returns when a Tick is due.
 func (s *State) Next(now Time) Time {
-	next := now + lookIdle
+	next := now + clusterPollIdle
 	for t := range numTasks {
-		if s.wanted(t) && !s.tasks[t].Flying {
-			next = min(next, s.tasks[t].Due)
+		if s.wanted(t) && !s.tasks[t].inFlight {
+			next = min(next, s.tasks[t].due)
 		}
 	}
-	for _, at := range [...]Time{s.Retry.At, s.ReadRetry.At, s.StalledUntil, s.PausedUntil, s.RaceUntil} {
+	for _, at := range [...]Time{s.Write.Retry.At, s.Record.Retry.At, s.Wait.StalledUntil, s.Wait.PausedUntil, s.Promotion.RaceUntil} {
 		if at > now {
 			next = min(next, at)
 		}
@@ -127,33 +111,33 @@ func (s *State) Next(now Time) Time {
 	return max(next, now)
 }
 
-func (s *State) lookEvery(now Time) time.Duration {
+func (s *State) clusterPollInterval(now Time) time.Duration {
 	switch {
-	case now < s.hintUntil && s.Promotion == "":
-		return max(s.lookGap, min(s.LookTook, lookHeld))
-	case !s.Episode.Open() && !s.needsWrite() && now >= s.StalledUntil:
-		return lookIdle
-	case now-s.lastNews < busyFor:
+	case now < s.Poll.fastUntil && s.Promotion.Claim == "":
+		return max(s.Poll.fastInterval, min(s.Poll.Took, clusterPollHeld))
+	case !s.Episode.Open() && !s.needsWrite() && now >= s.Wait.StalledUntil:
+		return clusterPollIdle
+	case now-s.saving.changedAt < busyFor:
 		// crm_mon runs on the machine that fails over: it may have a tenth of it, not more.
-		return max(lookBusy, min(10*s.LookTook, lookHeld))
+		return max(clusterPollBusy, min(10*s.Poll.Took, clusterPollHeld))
 	default:
-		return lookHeld
+		return clusterPollHeld
 	}
 }
 
-func (s *State) probeEvery() time.Duration {
+func (s *State) postgresProbeInterval() time.Duration {
 	switch {
-	case !s.Drbd.Primary && s.Promotion == "":
-		return probeStandby
+	case !s.Drbd.Primary && s.Promotion.Claim == "":
+		return postgresProbeStandby
 	case s.Episode.Open() && !s.Episode.Seen(Writable):
-		return probeBusy
+		return postgresProbeBusy
 	default:
-		return probePromoted
+		return postgresProbePromoted
 	}
 }
 
-func (s *State) resolveEvery(now Time) time.Duration {
-	if s.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) && now-s.Episode.Stamps[DNSAccepted] < busyFor {
+func (s *State) resolveInterval(now Time) time.Duration {
+	if s.Promotion.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) && now-s.Episode.Stamps[DNSAccepted] < busyFor {
 		return resolveBusy
 	}
 	return resolveIdle
@@ -186,4 +170,41 @@ func (s *State) jitter(d time.Duration) time.Duration {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return time.Duration((z ^ z>>31) % uint64(d))
+}
+
+// task is an action that ends in one event; at most one of each is in flight.
+type task uint8
+
+const (
+	taskPollCluster task = iota
+	taskProbePostgres
+	taskReadRecord
+	taskWrite
+	taskPollChange
+	taskResolve
+	taskProbeClient
+	numTasks
+)
+
+type taskState struct {
+	due      Time // when the next one should start; zero is at once
+	inFlight bool
+	rerun    bool // something happened while it was in flight: start over at once
+}
+
+// trigger makes the task start now, or once more when the one in flight has ended.
+func (t *taskState) trigger(now Time) {
+	if t.inFlight {
+		t.rerun = true
+	}
+	t.due = min(t.due, now)
+}
+
+// finished marks the end of a task in flight and sets the next one.
+func (t *taskState) finished(now Time, next time.Duration) {
+	t.inFlight = false
+	t.due = now + next
+	if t.rerun {
+		t.rerun, t.due = false, now
+	}
 }

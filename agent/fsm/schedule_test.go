@@ -11,21 +11,21 @@ func TestNobodyAsksForTheNameAfterOneFailedRead(t *testing.T) {
 	asks := func(actions []Action) bool {
 		for _, a := range actions {
 			switch a.(type) {
-			case Resolve, View:
+			case Resolve, ProbeClient:
 				return true
 			}
 		}
 		return false
 	}
 	cfg := testConfig()
-	cfg.View = true
+	cfg.ProbeClient = true
 	s, now := New(cfg, 1, Episode{}, false), boot
 	var out []Action
-	for failures := 1; failures <= askAnyway; failures++ {
+	for failures := 1; failures <= resolveAfterReadFailures; failures++ {
 		now += time.Minute // every backoff is over
 		s, _ = s.Step(now, Tick{})
 		s, out = s.Step(now+time.Second, Read{Reason: "timeout"})
-		if asks(out) != (failures == askAnyway) {
+		if asks(out) != (failures == resolveAfterReadFailures) {
 			t.Errorf("%d reads failed: the name is asked for: %v", failures, asks(out))
 		}
 	}
@@ -42,7 +42,7 @@ func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
 	if s.Zone != ours {
 		t.Errorf("the record is %+v, want what was written, %+v", s.Zone, ours)
 	}
-	if at := s.tasks[taskRead].Due; at > boot+3*time.Second+guardRetry {
+	if at := s.tasks[taskReadRecord].due; at > boot+3*time.Second+guardRetry {
 		t.Errorf("read again after %v", at-boot)
 	}
 	after := Zone{At: boot + 4*time.Second, OK: true, Addr: "10.0.1.10", Epoch: 6, Owner: "pg-a"}
@@ -55,20 +55,20 @@ func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
 // for the last one: a daemon and a publication by hand beside it else ask more than 60 times a minute.
 func TestPromotionInPlaceKeepsTheBackoff(t *testing.T) {
 	s, now := settled()
-	s.Published, s.Retry = false, Retry{N: 5, At: now + 20*time.Second, Reason: "server"}
+	s.Promotion.Published, s.Write.Retry = false, Retry{N: 5, At: now + 20*time.Second, Reason: "server"}
 	next := goodCluster(now)
 	next.Promotion = "p2"
-	s, _ = s.Step(now, Looked{next})
-	if s.Promotion != "p2" || s.Retry.At > now {
-		t.Fatalf("promotion %q, the first attempt waits %v", s.Promotion, s.Retry.At-now)
+	s, _ = s.Step(now, ClusterPolled{next})
+	if s.Promotion.Claim != "p2" || s.Write.Retry.At > now {
+		t.Fatalf("promotion %q, the first attempt waits %v", s.Promotion.Claim, s.Write.Retry.At-now)
 	}
-	s.Writing, s.tasks[taskWrite].Flying = Write{Claim: "p2"}, true
+	s.Write.InFlight, s.tasks[taskWrite].inFlight = Write{Claim: "p2"}, true
 	s.rng = JitterLongest
 	s, _ = s.Step(now, Wrote{Reason: "server", Sent: true})
-	if got, want := s.Retry.At-now, backoffMax-1; s.Retry.N != 6 || got != want {
-		t.Errorf("failure %d of the API in a row waits up to %v, want %v", s.Retry.N, got, want)
+	if got, want := s.Write.Retry.At-now, backoffMax-1; s.Write.Retry.N != 6 || got != want {
+		t.Errorf("failure %d of the API in a row waits up to %v, want %v", s.Write.Retry.N, got, want)
 	}
-	if s.belong(""); s.Retry != (Retry{}) {
-		t.Errorf("a node that is not promoted remembers %+v", s.Retry)
+	if s.resetPromotion(""); s.Write.Retry != (Retry{}) {
+		t.Errorf("a node that is not promoted remembers %+v", s.Write.Retry)
 	}
 }

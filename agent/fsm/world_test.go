@@ -104,7 +104,7 @@ func (z *zone) read(at Time) Read {
 func (z *zone) write(now Time, owner string, w Write) Wrote {
 	switch {
 	case z.fail != "":
-		return Wrote{Reason: z.fail, Sent: true, Unsure: z.fail == "timeout" || z.fail == "network"}
+		return Wrote{Reason: z.fail, Sent: true, OutcomeUnknown: z.fail == "timeout" || z.fail == "network"}
 	case z.ownership && w.Base.Raw != z.raw():
 		return Wrote{Reason: "conflict", Conflict: true, Sent: true}
 	}
@@ -112,7 +112,7 @@ func (z *zone) write(now Time, owner string, w Write) Wrote {
 	z.set(now, w.Addr, w.NextEpoch, owner, w.Claim)
 	if z.loseReplies > 0 {
 		z.loseReplies--
-		return Wrote{Reason: "timeout", Sent: true, Unsure: true}
+		return Wrote{Reason: "timeout", Sent: true, OutcomeUnknown: true}
 	}
 	return Wrote{ChangeID: fmt.Sprintf("C%d", len(z.changed)), Sent: true}
 }
@@ -148,13 +148,13 @@ type agent struct {
 	up      bool
 	life    int // of the process: effects of an earlier one come to nothing
 	wakes   int
-	frozen  bool
-	late    []Event // that happened while it was frozen
+	stalled bool
+	late    []Event // that happened while it was stalled
 	giveUp  func()  // of the write in flight
 
 	look  func() Cluster
 	probe func() Postgres
-	view  func() Viewed
+	view  func() ClientProbed
 	drbd  func() Drbd
 	lag   func(kind string) time.Duration
 	seen  func(ev Event, before State, actions []Action)
@@ -170,12 +170,12 @@ func (a *agent) start(sameBoot bool) {
 
 func (a *agent) stop() { a.up, a.life = false, a.life+1 }
 
-// thaw ends a freeze: the loop notices that it stood still before it takes in anything else.
-func (a *agent) thaw() {
-	if !a.frozen {
+// resume ends a stall: the loop notices that it stalled before it takes in anything else.
+func (a *agent) resume() {
+	if !a.stalled {
 		return
 	}
-	a.frozen = false
+	a.stalled = false
 	late := a.late
 	a.late = nil
 	if a.up {
@@ -191,7 +191,7 @@ func (a *agent) event(ev Event) {
 	if !a.up {
 		return
 	}
-	if a.frozen {
+	if a.stalled {
 		a.late = append(a.late, ev)
 		return
 	}
@@ -226,24 +226,24 @@ func (a *agent) later(kind string, f func()) {
 func (a *agent) perform(act Action) {
 	at := a.k.now
 	switch act := act.(type) {
-	case Look:
+	case PollCluster:
 		c := a.look()
 		c.At = at
-		a.later("look", func() { a.event(Looked{c}) })
-	case Probe:
+		a.later("look", func() { a.event(ClusterPolled{c}) })
+	case ProbePostgres:
 		p := a.probe()
 		p.At = at
-		a.later("probe", func() { a.event(Probed{p}) })
+		a.later("probe", func() { a.event(PostgresProbed{p}) })
 	case ReadRecord:
 		a.later("request", func() {
 			r := a.zone.read(at)
 			a.later("reply", func() { a.event(r) })
 		})
-	case Poll:
-		a.later("request", func() { a.event(Polled{InSync: a.zone.fail == "" && a.zone.inSync(at), Reason: a.zone.fail}) })
+	case PollChange:
+		a.later("request", func() { a.event(ChangePolled{InSync: a.zone.fail == "" && a.zone.inSync(at), Reason: a.zone.fail}) })
 	case Resolve:
 		a.later("reply", func() { a.event(ResolvedName{a.zone.resolve(at)}) })
-	case View:
+	case ProbeClient:
 		a.later("reply", func() { a.event(a.view()) })
 	case Save:
 		a.journal = act.Episode
@@ -265,13 +265,13 @@ func (a *agent) write(w Write) {
 	}
 	a.giveUp = func() {
 		finish := finish
-		a.later("probe", func() { finish(Wrote{Reason: "canceled", Sent: sent, Unsure: sent}) })
+		a.later("probe", func() { finish(Wrote{Reason: "canceled", Sent: sent, OutcomeUnknown: sent}) })
 	}
 	a.later("sign", func() {
 		if done {
 			return
 		}
-		if a.frozen || a.k.now-w.Decided > MaxDecisionAge || a.st.Safety(a.k.now) != 0 || a.st.Promotion != w.Claim || a.st.Contested {
+		if a.stalled || a.k.now-w.Decided > MaxDecisionAge || a.st.Safety(a.k.now) != 0 || a.st.Promotion.Claim != w.Claim || a.st.Promotion.Contested {
 			finish(Wrote{Reason: "guard"})
 			return
 		}

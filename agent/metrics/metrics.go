@@ -66,7 +66,7 @@ func New(src Source) *Metrics {
 			Name: "pgha_alert_gaps_total", Help: "Alerts that Pacemaker numbered and that never arrived.",
 		}),
 		Stalls: f.NewCounter(prometheus.CounterOpts{
-			Name: "pgha_stalls_total", Help: "Times this process stood still for longer than its bound.",
+			Name: "pgha_stalls_total", Help: "Times this process stalled for longer than its bound.",
 		}),
 		JournalFailures: f.NewCounter(prometheus.CounterOpts{
 			Name: "pgha_journal_failures_total", Help: "Failed attempts to save an episode.",
@@ -181,8 +181,8 @@ func (m *Metrics) Transitions(was, e *fsm.Episode) {
 			m.phases.WithLabelValues(p.String()).Observe((e.Stamps[p] - e.Start).Seconds())
 		}
 	}
-	if e.Gap != was.Gap {
-		m.outage.Observe((e.Gap.To - e.Gap.From).Seconds())
+	if e.Outage != was.Outage {
+		m.outage.Observe((e.Outage.To - e.Outage.From).Seconds())
 	}
 }
 

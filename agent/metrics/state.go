@@ -139,13 +139,13 @@ func stateFamilies(now func() fsm.Time) []family {
 			}
 		}),
 		gauge("publication_failed_attempts", "Failed writes in a row for the current promotion.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
-			emit(float64(s.State.Retry.N))
+			emit(float64(s.State.Write.Retry.N))
 		}),
 		gauge("paused", "Whether an operator has paused publication.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
-			emit(number(s.State.PausedUntil > s.At))
+			emit(number(s.State.Wait.PausedUntil > s.At))
 		}),
 		gauge("dns_contested", "Whether another node claimed the record after this node did.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
-			emit(number(s.State.Contested))
+			emit(number(s.State.Promotion.Contested))
 		}),
 		gauge("dns_record_matches", "Whether the zone holds this node's address; absent until it was read.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.State.Zone.At != 0 {
@@ -170,7 +170,7 @@ func stateFamilies(now func() fsm.Time) []family {
 		}),
 		gauge("client_up", "Whether a client of the service name reaches a server from this node; absent when the client's view is off.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
 			if s.Client {
-				emit(number(s.View.OK))
+				emit(number(s.ClientProbe.OK))
 			}
 		}),
 		gauge("cluster_node", "State of each cluster node as crm_mon shows it here; several can be 1, all are 0 while crm_mon does not answer.", []string{"node", "state"}, collectNodes),

@@ -162,8 +162,8 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, clientJSON(e.Client), episodeJSON{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
-		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Gap),
-		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil,
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Outage),
+		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.RacesExhausted, RaceUntil: ep.RaceUntil,
 		Memory: memoryOf(ep.Memory),
 	}})
 	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), err
@@ -190,8 +190,8 @@ func (e *Entry) UnmarshalJSON(doc []byte) error {
 	}
 	*e = Entry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
-		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: fsm.Gap(ep.Gap),
-		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, Raced: ep.Raced, RaceUntil: ep.RaceUntil, Memory: memory,
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Outage: fsm.Outage(ep.Gap),
+		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, RacesExhausted: ep.Raced, RaceUntil: ep.RaceUntil, Memory: memory,
 	}}
 	return nil
 }
@@ -202,7 +202,7 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 	}
 	w := &memoryJSON{
 		Fences: hex.EncodeToString([]byte(m.Fences)), Partial: m.Partial, Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Newest: m.Newest, Contested: m.Contested,
-		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.Settled, Lagging: m.Lagging, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.Fights,
+		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.ResolversStaleUntil, Lagging: m.APIStaleUntil, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.RepairGivenUp,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -218,7 +218,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 	}
 	m := fsm.Memory{
 		Kept: true, Partial: w.Partial, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Newest: w.Newest, Contested: w.Contested,
-		Disputed: w.Disputed, Demoted: w.Demoted, Settled: w.Settled, Lagging: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, Fights: w.Fights,
+		Disputed: w.Disputed, Demoted: w.Demoted, ResolversStaleUntil: w.Settled, APIStaleUntil: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, RepairGivenUp: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {
@@ -234,7 +234,7 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 // formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
 func formatEntry(e Entry) ([]byte, error) {
 	ep := &e.Episode
-	for _, t := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Gap.Answered, &ep.Lost.Name,
+	for _, t := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Outage.Answered, &ep.Lost.Name,
 		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr,
 		&ep.Memory.Base, &ep.Memory.Disputed} {
 		*t = text.Bound(*t, maxEntryText)

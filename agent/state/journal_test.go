@@ -25,8 +25,8 @@ func testEntry(id uint64) Entry {
 		Episode: fsm.Episode{
 			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
 			Why: "DRBD: NetworkFailure <\"&\n", Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
-			Gap: fsm.Gap{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
-			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, Raced: true, RaceUntil: 9,
+			Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
 	}
@@ -150,7 +150,7 @@ func TestJournalShortensTexts(t *testing.T) {
 	// And the longest line is what the bounds say.
 	nasty := strings.Repeat("\x00", maxEntryText)
 	e.Boot, e.Node, e.Addr, e.Episode.Peer, e.Episode.Why, e.Episode.Promotion = nasty, nasty, nasty, nasty, nasty, nasty
-	e.Episode.Gap.Answered, e.Episode.Lost.Name = nasty, nasty
+	e.Episode.Outage.Answered, e.Episode.Lost.Name = nasty, nasty
 	if line, err := formatEntry(e); err != nil || len(line) > maxEntryLine {
 		t.Errorf("%d bytes, %v", len(line), err)
 	}
@@ -485,8 +485,8 @@ func TestJournalReturnsWhatWasAppended(t *testing.T) {
 				Start:   fsm.Time(times.Draw(t, "start")), Peer: text.Draw(t, "peer"), Why: text.Draw(t, "why"),
 				Promotion: text.Draw(t, "promotion"), BaseEpoch: rapid.Uint64().Draw(t, "base"), Attempted: rapid.Bool().Draw(t, "attempted"),
 				Epoch: rapid.Uint64().Draw(t, "epoch"), Writes: rapid.Int().Draw(t, "writes"),
-				Gap:  fsm.Gap{From: fsm.Time(times.Draw(t, "from")), To: fsm.Time(times.Draw(t, "to")), Answered: text.Draw(t, "answered")},
-				Lost: fsm.LostPeer{Name: text.Draw(t, "lost"), Fenced: rapid.Bool().Draw(t, "fenced")},
+				Outage: fsm.Outage{From: fsm.Time(times.Draw(t, "from")), To: fsm.Time(times.Draw(t, "to")), Answered: text.Draw(t, "answered")},
+				Lost:   fsm.LostPeer{Name: text.Draw(t, "lost"), Fenced: rapid.Bool().Draw(t, "fenced")},
 			},
 		}
 		if m := &e.Episode.Memory; rapid.Bool().Draw(t, "kept") {

@@ -51,7 +51,7 @@ func (s SplitBrain) Remember(d *fsm.Drbd, last fsm.Drbd) (begun, over []string, 
 	}
 	for _, peer := range known.peers {
 		if peer != "" && n < len(d.Connections) && d.Connection(peer) == (fsm.Connection{}) {
-			d.Connections[n] = fsm.Connection{Name: peer, LostWhy: "StandAlone"} // DRBD 8.4 destroys a connection that it gives up
+			d.Connections[n] = fsm.Connection{Name: peer, DisconnectReason: "StandAlone"} // DRBD 8.4 destroys a connection that it gives up
 			n++
 		}
 	}

@@ -31,15 +31,15 @@ var Publications = []Publication{PubUnknown, PubIdle, PubHeld, PubWriting, PubPu
 func (s *Snapshot) Publication() Publication {
 	st := &s.State
 	switch {
-	case st.Contested:
+	case st.Promotion.Contested:
 		return PubContested
-	case st.Writing.Claim != "":
+	case st.Write.InFlight.Claim != "":
 		return PubWriting
-	case st.Promotion == "" && !st.Cluster.OK:
+	case st.Promotion.Claim == "" && !st.Cluster.OK:
 		return PubUnknown
-	case st.Promotion == "" && !st.Cluster.PromotedHere:
+	case st.Promotion.Claim == "" && !st.Cluster.PromotedHere:
 		return PubIdle
-	case !st.Published || st.Repairing:
+	case !st.Promotion.Published || st.Repair.Pending:
 		return PubHeld
 	case st.Resolved.OK && st.Resolved.Addr == st.Config.Addr:
 		return PubObserved
@@ -208,8 +208,8 @@ func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *
 	for _, p := range e.ByTime() {
 		d.Phases = append(d.Phases, PhaseDoc{p.String(), (e.Stamps[p] - e.Start).Seconds(), wall(e.Stamps[p])})
 	}
-	if e.Gap != (fsm.Gap{}) {
-		d.Outage, d.Answered = new((e.Gap.To - e.Gap.From).Seconds()), e.Gap.Answered
+	if e.Outage != (fsm.Outage{}) {
+		d.Outage, d.Answered = new((e.Outage.To - e.Outage.From).Seconds()), e.Outage.Answered
 	}
 	return d
 }
@@ -262,12 +262,12 @@ func (s *Snapshot) Doc() *Doc {
 		d.Drbd = &drbd.NewDump(drbd.Status{Resources: []drbd.Resource{res}}).Resources[0]
 	}
 	if s.Client {
-		d.Client = &ClientDoc{OK: s.View.OK, State: s.View.State, Error: s.View.Err}
-		if s.View.Answered.IsValid() {
-			d.Client.Answered = s.View.Answered.String()
+		d.Client = &ClientDoc{OK: s.ClientProbe.OK, State: s.ClientProbe.State, Error: s.ClientProbe.Err}
+		if s.ClientProbe.Answered.IsValid() {
+			d.Client.Answered = s.ClientProbe.Answered.String()
 		}
-		if s.ViewGap != (fsm.Gap{}) {
-			d.Client.LastOutage = new((s.ViewGap.To - s.ViewGap.From).Seconds())
+		if s.ClientOutage != (fsm.Outage{}) {
+			d.Client.LastOutage = new((s.ClientOutage.To - s.ClientOutage.From).Seconds())
 		}
 	}
 	for src, source := range s.Sources {
@@ -286,7 +286,7 @@ func (s *Snapshot) Doc() *Doc {
 func (s *Snapshot) publicationDoc() PublicationDoc {
 	st := &s.State
 	d := PublicationDoc{
-		State: s.Publication(), Promotion: st.Promotion, Epoch: st.Epoch, Attempts: st.Retry.N, LastFailure: st.Retry.Reason, Holds: []HoldDoc{},
+		State: s.Publication(), Promotion: st.Promotion.Claim, Epoch: st.Promotion.Epoch, Attempts: st.Write.Retry.N, LastFailure: st.Write.Retry.Reason, Holds: []HoldDoc{},
 	}
 	if d.State == PubIdle {
 		d.Holds = append(d.Holds, s.HoldDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
@@ -295,8 +295,8 @@ func (s *Snapshot) publicationDoc() PublicationDoc {
 			d.Holds = append(d.Holds, s.HoldDoc(h))
 		}
 	}
-	if st.PausedUntil > s.At {
-		d.PausedUntil = new(s.WallOf(st.PausedUntil))
+	if st.Wait.PausedUntil > s.At {
+		d.PausedUntil = new(s.WallOf(st.Wait.PausedUntil))
 	}
 	return d
 }

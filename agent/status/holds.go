@@ -188,11 +188,11 @@ var Holds = []Hold{
 		Next: "See which operation does not end.", Command: "crm_mon -1rf",
 	},
 	{
-		Is: fsm.HoldStalled, Text: "this process stood still a moment ago",
+		Is: fsm.HoldStalled, Text: "this process stalled a moment ago",
 		Remedy: "wait; if it repeats, the machine is overloaded or was paused",
 		More: "For 30 s. With fencing disabled also after a start on a promoted node, and for 5 s more than Corosync's token and " +
 			"consensus timeout if that is longer.",
-		Passes: true, WaitsFor: "the wait after a standstill to pass",
+		Passes: true, WaitsFor: "the wait after a stall to pass",
 		Next: "It repeats: the machine is overloaded, or is being paused.", Command: "journalctl -u pgha-agent -n 50",
 	},
 	{

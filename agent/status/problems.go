@@ -48,7 +48,7 @@ func (s *Snapshot) Problems() []Problem {
 		add(state.Stuck, "child_stuck", Critical, fmt.Sprintf("a child process of %s cannot be killed (D state)", Source(src)), "the kernel or its storage hangs; a reboot may be the only way out")
 	}
 	if slow := s.slowCrm(); slow != "" {
-		late := s.LookTook > fsm.MaxLookAge
+		late := s.LookTook > fsm.MaxClusterAge
 		add(late, "crm_slow", Critical, "no picture of the cluster is young enough to publish by: "+slow, slowCrmRemedy)
 		add(!late, "crm_slow", Warning, "the picture of the cluster comes late: "+slow, slowCrmRemedy)
 	}
@@ -58,7 +58,7 @@ func (s *Snapshot) Problems() []Problem {
 			add(true, "held_"+help.Name, Critical, "not published: "+help.Text, help.Remedy)
 		}
 	}
-	add(st.Contested, "contested", Critical, HoldOf(fsm.HoldContested).Text, HoldOf(fsm.HoldContested).Remedy)
+	add(st.Promotion.Contested, "contested", Critical, HoldOf(fsm.HoldContested).Text, HoldOf(fsm.HoldContested).Remedy)
 	if st.Drift() {
 		f := driftProblem(st)
 		if st.Zone.Refused && s.Refusal != "" {
@@ -68,14 +68,14 @@ func (s *Snapshot) Problems() []Problem {
 	}
 	add(st.TTLDrift(), "record_ttl", Warning, fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
 		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
-	add(st.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
+	add(st.Promotion.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
 	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, HoldOf(fsm.HoldSplitBrain).Text, HoldOf(fsm.HoldSplitBrain).Remedy)
 	const link = "is that node up? `drbdsetup status`; the network between the nodes, DRBD's port"
 	apart := st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby
 	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected: the other node does not get the data", link)
 	add(apart && st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)
-	add(st.Promotion != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,
+	add(st.Promotion.Claim != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,
 		fmt.Sprintf("PostgreSQL on the promoted node: %s %s", s.Postgres.State, s.Postgres.Err), "")
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
 		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which one is right",
@@ -99,7 +99,7 @@ func (s *Snapshot) Problems() []Problem {
 		}
 		add(s.Crm.MaintenanceMode == crm.Yes, "maintenance", Warning, "the cluster is in maintenance mode", "")
 	}
-	add(st.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+s.WallOf(st.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
+	add(st.Wait.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+s.WallOf(st.Wait.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
 	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr, "see http.listen and http.web_config_file")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr, "free space or mend permissions of the state directory")
 	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
@@ -120,10 +120,10 @@ func driftProblem(st *fsm.State) Problem {
 	case st.Zone.Refused:
 		f.Text = "the record was changed by somebody else: what stands under the name is not a simple record, and is never overwritten"
 		f.Remedy = "remove that record by hand; then `pgha-agent publish --once` on the promoted node"
-	case st.Fights:
+	case st.Repair.GivenUp:
 		f.Text += "; it was written again, and changed again within ten minutes"
 		f.Remedy = "find out who writes it: in CloudTrail, event ChangeResourceRecordSets of this zone; then `pgha-agent publish --once` on the promoted node"
-	case st.Repairing:
+	case st.Repair.Pending:
 		f.Text += "; it is being written again"
 		f.Remedy = "nothing, unless this lasts: then see what holds publication back"
 	}

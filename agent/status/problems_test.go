@@ -42,8 +42,8 @@ func TestDriftProblemSaysWhoDoesWhat(t *testing.T) {
 		remedy string
 	}{
 		"edited":    {func(*fsm.State) {}, `holds "10.9.9.9"`, "publish --once"},
-		"repairing": {func(s *fsm.State) { s.Repairing = true }, "being written again", "nothing, unless"},
-		"fought":    {func(s *fsm.State) { s.Fights = true }, "changed again within ten minutes", "CloudTrail"},
+		"repairing": {func(s *fsm.State) { s.Repair.Pending = true }, "being written again", "nothing, unless"},
+		"fought":    {func(s *fsm.State) { s.Repair.GivenUp = true }, "changed again within ten minutes", "CloudTrail"},
 		"alias":     {func(s *fsm.State) { s.Zone.OK, s.Zone.Refused = false, true }, "not a simple record", "by hand"},
 	} {
 		t.Run(name, func(t *testing.T) {

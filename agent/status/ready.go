@@ -12,7 +12,7 @@ const freshFor = 25 * time.Second
 // fresh reports whether the snapshot can speak for now. A process that stood still has to look again first; one crm_mon that failed
 // is no reason to send clients away.
 func (s *Snapshot) fresh(now fsm.Time) bool {
-	c, stalled := &s.State.Cluster, s.State.StalledAt
+	c, stalled := &s.State.Cluster, s.State.Wait.StalledAt
 	return now-s.At < fsm.StallBound && c.At != 0 && now-c.At < freshFor && c.At >= stalled && s.State.Drbd.Live
 }
 

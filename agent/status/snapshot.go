@@ -25,17 +25,17 @@ type Snapshot struct {
 	State fsm.State
 	Holds fsm.Holds // State.Gate(At)
 
-	Crm      *crm.Status   // last good look, nil before the first
-	LookTook time.Duration // of the last look, good or bad
-	Drbd     drbd.Report
-	Postgres pg.Health
-	Record   route53.Record
-	Refusal  string // why the record must not be overwritten, as of the last read that got an answer; "" when it may
-	View     pg.View
-	ViewGap  fsm.Gap          // the client's last finished outage
-	Served   state.ClientSeen // the client's last success
-	Number   uint64           // of State.Episode, in the journal
-	Earlier  state.Entry      // the last episode, when it is of another boot: what its times count from
+	Crm          *crm.Status   // last good look, nil before the first
+	LookTook     time.Duration // of the last look, good or bad
+	Drbd         drbd.Report
+	Postgres     pg.Health
+	Record       route53.Record
+	Refusal      string // why the record must not be overwritten, as of the last read that got an answer; "" when it may
+	ClientProbe  pg.ClientProbe
+	ClientOutage fsm.Outage       // the client's last finished outage
+	Served       state.ClientSeen // the client's last success
+	Number       uint64           // of State.Episode, in the journal
+	Earlier      state.Entry      // the last episode, when it is of another boot: what its times count from
 
 	Sources [NumSources]SourceState
 

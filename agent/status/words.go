@@ -10,7 +10,7 @@ import (
 )
 
 // slowLook is how long crm_mon may take before a word about it. With twice that no picture is young enough to publish by.
-const slowLook = fsm.MaxLookAge / 2
+const slowLook = fsm.MaxClusterAge / 2
 
 // slowCrm says that crm_mon is slow, "" when it is not.
 func (s *Snapshot) slowCrm() string {
@@ -18,7 +18,7 @@ func (s *Snapshot) slowCrm() string {
 		return ""
 	}
 	took := s.LookTook.Round(100 * time.Millisecond)
-	return fmt.Sprintf("crm_mon takes %s, and its picture of the cluster counts for %s", took, fsm.MaxLookAge)
+	return fmt.Sprintf("crm_mon takes %s, and its picture of the cluster counts for %s", took, fsm.MaxClusterAge)
 }
 
 const slowCrmRemedy = "`time crm_mon -1`; then the load of this machine (`uptime`, `top`), and Pacemaker's log " +
@@ -40,11 +40,11 @@ func (s *Snapshot) HoldDoc(h fsm.Hold) HoldDoc {
 	d := NewHoldDoc(h)
 	switch h {
 	case fsm.HoldCrmUnknown:
-		if s.LookTook > fsm.MaxLookAge {
+		if s.LookTook > fsm.MaxClusterAge {
 			d.Text, d.Remedy = s.slowCrm(), slowCrmRemedy
 		}
 	case fsm.HoldStalled:
-		if left := s.State.StalledUntil - s.At; left > 0 {
+		if left := s.State.Wait.StalledUntil - s.At; left > 0 {
 			d.Text = fmt.Sprintf("%s: nothing is written for %.0f s more", d.Text, max(1, left.Seconds()))
 		}
 	case fsm.HoldPeerUnfenced:
@@ -70,7 +70,7 @@ func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 	}
 	var bare []string
 	shown := false
-	for _, l := range s.State.Lost {
+	for _, l := range s.State.Peers.Lost {
 		n, known := s.Crm.Node(l.Name)
 		if _, fenced := s.Crm.LastFence(l.Name); known && n.Online != crm.Yes && !fenced {
 			bare = append(bare, l.Name)

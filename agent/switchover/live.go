@@ -140,4 +140,4 @@ func (w *Live) Resolve(ctx context.Context) (string, error) {
 func (w *Live) HasClient() bool { return w.client != nil }
 
 // Connect implements World.
-func (w *Live) Connect(ctx context.Context) pg.View { return w.client.Probe(ctx) }
+func (w *Live) Connect(ctx context.Context) pg.ClientProbe { return w.client.Probe(ctx) }

@@ -21,7 +21,7 @@ type World interface {
 	Look(ctx context.Context) (*crm.Status, error)
 	Status(ctx context.Context, node string) (*status.Doc, error) // of the daemon of this or another node
 	Resolve(ctx context.Context) (string, error)                  // the address of the name, "" when it has none
-	Connect(ctx context.Context) pg.View                          // one attempt of a client
+	Connect(ctx context.Context) pg.ClientProbe                   // one attempt of a client
 	HasClient() bool                                              // whether Connect may be called
 }
 
@@ -115,7 +115,7 @@ func (m *Mover) follow(ctx context.Context, t *tracker, u *undo, say func(string
 	looks, views := m.looks(ctx), m.views(ctx)
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	var client pg.Outage
+	var client pg.OutageTracker
 	for {
 		var s seen
 		select {
@@ -176,8 +176,8 @@ func (m *Mover) looks(ctx context.Context) <-chan *crm.Status {
 }
 
 // views connects as a client again and again until ctx ends.
-func (m *Mover) views(ctx context.Context) <-chan pg.View {
-	ch := make(chan pg.View)
+func (m *Mover) views(ctx context.Context) <-chan pg.ClientProbe {
+	ch := make(chan pg.ClientProbe)
 	if !m.World.HasClient() {
 		return ch
 	}

@@ -125,9 +125,9 @@ func (w *fakeWorld) name() string {
 func (w *fakeWorld) Resolve(context.Context) (string, error) { return w.name(), nil }
 func (w *fakeWorld) HasClient() bool                         { return !w.noClient }
 
-func (w *fakeWorld) Connect(ctx context.Context) pg.View {
+func (w *fakeWorld) Connect(ctx context.Context) pg.ClientProbe {
 	at, name := w.at(), w.name()
-	v := pg.View{Begin: time.Now()}
+	v := pg.ClientProbe{Begin: time.Now()}
 	wait.For(ctx, 20*time.Millisecond)
 	v.End = time.Now()
 	if name == fromAddr && at < time.Second || name == toAddr {

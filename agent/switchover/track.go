@@ -15,9 +15,9 @@ import (
 // seen is one look at what moves. What was not asked, or did not answer, is nil.
 type seen struct {
 	cluster      *crm.Status
-	local, there *status.Doc // of this node's daemon, and of the target's (the same one when this is the target)
-	resolver     string      // the address that the name has, "" when not known
-	view         *pg.View    // of a client that connects through the name
+	local, there *status.Doc     // of this node's daemon, and of the target's (the same one when this is the target)
+	resolver     string          // the address that the name has, "" when not known
+	view         *pg.ClientProbe // of a client that connects through the name
 }
 
 // tracker folds looks into how far the move is. It is pure: the same looks give the same story.

@@ -44,8 +44,8 @@ func testEntry(id uint64) state.Entry {
 		Node: "pg-1", Addr: "10.0.1.10",
 		Episode: fsm.Episode{
 			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2", Why: "DRBD: NetworkFailure",
-			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Gap: fsm.Gap{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
-			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, Raced: true, RaceUntil: 9,
+			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
 	}
@@ -356,7 +356,7 @@ func pageServer(t *testing.T, name string) *httptest.Server {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	e := testEntry(24)
-	e.Episode.Cause, e.Episode.Gap = fsm.CauseOperator, fsm.Gap{}
+	e.Episode.Cause, e.Episode.Outage = fsm.CauseOperator, fsm.Outage{}
 	mustAppend(t, j, e)
 	e = testEntry(25)
 	at := func(s float64) fsm.Time { return e.Episode.Start + fsm.Time(s*float64(time.Second)) }
@@ -364,7 +364,7 @@ func pageServer(t *testing.T, name string) *httptest.Server {
 		fsm.PeerLost: at(0), fsm.FenceRequested: at(2.3), fsm.Fenced: at(5.9), fsm.Promoted: at(6.4), fsm.Mounted: at(6.8), fsm.PgStarted: at(7.9),
 		fsm.Writable: at(8.1), fsm.DNSAccepted: at(6.7), fsm.DNSObserved: at(8.9), fsm.DNSInSync: at(9.4), fsm.Complete: at(9.4),
 	}
-	e.Episode.Gap = fsm.Gap{From: at(-1), To: at(9.22), Answered: "10.0.2.10"}
+	e.Episode.Outage = fsm.Outage{From: at(-1), To: at(9.22), Answered: "10.0.2.10"}
 	mustAppend(t, j, e)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePage)

@@ -318,10 +318,10 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 		list) {
 		limit := cmp.Or(want.bound, bound)
 		due := since.Add(limit)
-		if stood := t.stoodStill(p, list[first].at).Add(fsm.StallHold + limit); stood.After(due) {
+		if stood := t.stoodStill(p, list[first].at).Add(fsm.PostStallDelay + limit); stood.After(due) {
 			due = stood
 			t.say("%s's agent stood still: this host is too busy for its machines; nothing is written for %s then", p.name,
-				fsm.StallHold)
+				fsm.PostStallDelay)
 		}
 		after := list[first].at.Sub(since).Round(10 * time.Millisecond)
 		t.say("accepted %s after DRBD's promotion", after)
@@ -345,7 +345,7 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 }
 
 // stoodStill is when a node's agent noticed the last standstill of its own before that moment, at the latest; zero when
-// it did not. It owes nobody a write for StallHold then, and on a host that is busy with something else that is what an
+// it did not. It owes nobody a write for PostStallDelay then, and on a host that is busy with something else that is what an
 // emulated machine does.
 func (t *trial) stoodStill(n *node, before time.Time) (last time.Time) {
 	for _, g := range t.watch.Growths(n.name, stallsSeries, nil) {

@@ -145,7 +145,7 @@ func (a *agent) events() []fsm.Event {
 	case conflicts:
 		return []fsm.Event{fsm.Wrote{Reason: "conflict", Conflict: true, Sent: true}}
 	case unanswered:
-		return []fsm.Event{fsm.Wrote{Reason: "timeout", Sent: true, Unsure: true}}
+		return []fsm.Event{fsm.Wrote{Reason: "timeout", Sent: true, OutcomeUnknown: true}}
 	case begins, beginsAnew:
 		return []fsm.Event{fsm.Tick{}, stream}
 	}
@@ -162,10 +162,10 @@ func (a *agent) deliver(ev fsm.Event) {
 		before := a.core
 		var actions []fsm.Action
 		a.core, actions = before.Step(base, a.queue[k])
-		if a.core.Contested && !before.Contested {
+		if a.core.Promotion.Contested && !before.Promotion.Contested {
 			a.s.say(a.i, "gives up: contested")
 		}
-		if a.core.RaceUntil > max(before.RaceUntil, base) {
+		if a.core.Promotion.RaceUntil > max(before.Promotion.RaceUntil, base) {
 			a.s.say(a.i, "has lost a race, and waits")
 		}
 		for _, action := range actions {
@@ -177,20 +177,20 @@ func (a *agent) deliver(ev fsm.Event) {
 // perform does what the core wants. All but reads and writes take no time.
 func (a *agent) perform(action fsm.Action) {
 	switch action := action.(type) {
-	case fsm.Look:
-		a.queue = append(a.queue, fsm.Looked{Cluster: a.look()})
-	case fsm.Probe:
+	case fsm.PollCluster:
+		a.queue = append(a.queue, fsm.ClusterPolled{Cluster: a.look()})
+	case fsm.ProbePostgres:
 		on := a.at.own != 0
-		a.queue = append(a.queue, fsm.Probed{Postgres: fsm.Postgres{At: base, Accepting: on, Writable: on}})
+		a.queue = append(a.queue, fsm.PostgresProbed{Postgres: fsm.Postgres{At: base, Accepting: on, Writable: on}})
 	case fsm.Resolve:
 		// As long as it knows its record to be right, so does the resolver.
 		r := fsm.Resolved{At: base, OK: true, Addr: addrs[1-a.i]}
-		if a.core.Published {
+		if a.core.Promotion.Published {
 			r.Addr = addrs[a.i]
 		}
 		a.queue = append(a.queue, fsm.ResolvedName{Resolved: r})
-	case fsm.Poll:
-		a.queue = append(a.queue, fsm.Polled{InSync: true})
+	case fsm.PollChange:
+		a.queue = append(a.queue, fsm.ChangePolled{InSync: true})
 	case fsm.ReadRecord:
 		a.reads = true
 	case fsm.Write:
@@ -203,7 +203,7 @@ func (a *agent) perform(action fsm.Action) {
 		}
 		sent := a.phase == waiting
 		a.phase, a.gives = idle, sent
-		a.queue = append(a.queue, fsm.Wrote{Reason: "canceled", Sent: sent, Unsure: sent})
+		a.queue = append(a.queue, fsm.Wrote{Reason: "canceled", Sent: sent, OutcomeUnknown: sent})
 	}
 }
 

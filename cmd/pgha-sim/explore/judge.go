@@ -17,10 +17,10 @@ func (s *search) violated(format string, args ...any) {
 // guard asks core i once more, as the agent does right before the first byte, and sends.
 func (s *search) guard(w *world, i int) {
 	n, core := &w.nodes[i], s.cores.at(w.cores[i])
-	write := core.Writing
+	write := core.Write.InFlight
 	n.phase = idle
 	old := base-write.Decided > fsm.MaxDecisionAge
-	if old || core.Safety(base) != 0 || core.Promotion != write.Claim || core.Contested {
+	if old || core.Safety(base) != 0 || core.Promotion.Claim != write.Claim || core.Promotion.Contested {
 		s.say(i, "the guard refuses")
 		s.happens(w, i, refused)
 		return
@@ -103,7 +103,7 @@ func (w *world) calm() (writer int, calm bool) {
 // right reports whether the record names the promoted node, and its agent knows.
 func (s *search) right(w *world, writer int) bool {
 	core := s.cores.at(w.cores[writer])
-	return int(w.record.node) == writer && core.Published && !core.Contested
+	return int(w.record.node) == writer && core.Promotion.Published && !core.Promotion.Contested
 }
 
 // judge compares a calm record with the truth: from here on nothing fails, and the record must become right in time.
@@ -125,7 +125,7 @@ func (s *search) settles(w world, writer int) bool {
 			return true
 		}
 		path = append(path, w)
-		if s.cores.at(w.cores[writer]).Contested {
+		if s.cores.at(w.cores[writer]).Promotion.Contested {
 			return false
 		}
 		s.buffer = s.moves(&w, s.buffer)
@@ -149,5 +149,5 @@ func (s *search) wellMeant(moves []move) move {
 // without fencing: two nodes were promoted at once, or more than one claim of the other was on its way.
 func (s *search) excused(w *world, writer int) bool {
 	n := &w.nodes[writer]
-	return s.budget.Unsafe && !s.budget.strict && (n.twin || s.cores.at(w.cores[writer]).Contested && n.missed > 1)
+	return s.budget.Unsafe && !s.budget.strict && (n.twin || s.cores.at(w.cores[writer]).Promotion.Contested && n.missed > 1)
 }

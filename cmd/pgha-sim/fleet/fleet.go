@@ -171,7 +171,7 @@ func (n *node) promotes() { n.primary = true; n.step(fsm.DrbdChanged{Drbd: n.drb
 func (n *node) drbd() fsm.Drbd {
 	return fsm.Drbd{
 		At: n.at(), Live: true, UpToDate: true, Primary: n.primary || n.name == "a", Connected: !n.lost,
-		PeerPrimary: !n.lost && n.name == "b", LostWhy: "NetworkFailure",
+		PeerPrimary: !n.lost && n.name == "b", DisconnectReason: "NetworkFailure",
 	}
 }
 
@@ -219,13 +219,13 @@ func (n *node) perform(a fsm.Action) {
 	w := n.w
 	began := n.at()
 	switch a := a.(type) {
-	case fsm.Look:
+	case fsm.PollCluster:
 		// In the steady state nothing depends on it, and 20000 nodes look often: the first one ends shortly before the event.
 		took := max(300*time.Millisecond, before-time.Minute-w.now+w.jitter(30*time.Second))
 		w.after(took, func() {
 			c := n.look()
 			c.At = n.at() - min(took, 300*time.Millisecond)
-			n.step(fsm.Looked{Cluster: c})
+			n.step(fsm.ClusterPolled{Cluster: c})
 		})
 	case fsm.ReadRecord:
 		w.after(latency, func() {
@@ -253,13 +253,13 @@ func (n *node) perform(a fsm.Action) {
 				n.step(fsm.Wrote{ChangeID: "C", Sent: true})
 			}
 		})
-	case fsm.Poll:
+	case fsm.PollChange:
 		w.after(latency, func() {
 			if !w.allowed(&w.out.Polls) {
-				n.step(fsm.Polled{Reason: "throttled"})
+				n.step(fsm.ChangePolled{Reason: "throttled"})
 				return
 			}
-			n.step(fsm.Polled{InSync: w.rng.IntN(4) == 0})
+			n.step(fsm.ChangePolled{InSync: w.rng.IntN(4) == 0})
 		})
 	}
 }

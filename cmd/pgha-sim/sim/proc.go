@@ -131,7 +131,7 @@ func (p *proc) runs(f func()) {
 		p.n.restarts()
 	case w.chance(w.s.Stalling):
 		d := w.usually(0, 3*time.Second, 40*time.Second)
-		w.story(p.n, "agent stands still for %v", d)
+		w.story(p.n, "agent stalls for %v", d)
 		p.stall(d)
 		w.on(p, d, f)
 	default:
@@ -343,9 +343,9 @@ func (s prober) Probe(context.Context) pg.Health {
 // client is a client of the name on this node.
 type client struct{ p *proc }
 
-func (s client) Probe(context.Context) pg.View {
+func (s client) Probe(context.Context) pg.ClientProbe {
 	w, n := s.p.w, s.p.n
-	v := pg.View{Begin: n.wall(), State: pg.StateTimeout, Err: "timeout"}
+	v := pg.ClientProbe{Begin: n.wall(), State: pg.StateTimeout, Err: "timeout"}
 	to := w.nodeOf(w.zone.resolve(s.p.is.key))
 	d := 2 * time.Second
 	if to != nil && to.alive && !to.frozen {
