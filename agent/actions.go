@@ -15,7 +15,8 @@ import (
 	"github.com/pgha/pgha-agent/route53"
 )
 
-// perform starts what the core asked for. Each action but Save and Cancel runs in a goroutine of its own and comes back as one message.
+// perform starts what the core asked for. Each action but Save and Cancel runs in a goroutine of its own and comes back
+// as one message.
 func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 	switch act := action.(type) {
 	case fsm.PollCluster:
@@ -169,7 +170,8 @@ func whyRefused(err error) string {
 func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) message {
 	owner := route53.Owner{Epoch: w.NextEpoch, Node: a.id.node, Addr: mustAddr(w.Addr), Claim: w.Claim}
 	change, err := a.src.Zone.Write(ctx, route53.Write{
-		Base:  route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw, TTL: w.Base.OwnerTTL},
+		Base: route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw,
+			TTL: w.Base.OwnerTTL},
 		Next:  owner,
 		Addr:  owner.Addr,
 		Guard: func() error { return a.guard(ctx, w, mono) },
@@ -213,7 +215,8 @@ func (a *Agent) resolve(ctx context.Context) message {
 	if len(addrs) > 1 {
 		facts.Addr = fmt.Sprint(addrs) // never equal to one address
 	}
-	return message{fsm.ResolvedName{Resolved: facts}, func(s *status.Snapshot) { s.Asked(status.SourceResolver, a.clock.Boot(), err) }}
+	return message{fsm.ResolvedName{Resolved: facts},
+		func(s *status.Snapshot) { s.Asked(status.SourceResolver, a.clock.Boot(), err) }}
 }
 
 func noSuchName(err error) bool {
@@ -252,20 +255,21 @@ func (a *Agent) view(ctx context.Context) message {
 	}}
 }
 
-// answered reports whether the API that gives this reason refused the request for something that has nothing to do with what the
-// record holds: then what was read before is still true. ReasonInvalid is not among them: it may be a conflict in words that this
-// agent does not know.
+// answered reports whether the API that gives this reason refused the request for something that has nothing to do with
+// what the record holds: then what was read before is still true. ReasonInvalid is not among them: it may be a conflict
+// in words that this agent does not know.
 func answered(r route53.Reason) bool {
 	switch r {
-	case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonDenied, route53.ReasonCredentials, route53.ReasonNoZone, route53.ReasonGuard:
+	case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonDenied, route53.ReasonCredentials,
+		route53.ReasonNoZone, route53.ReasonGuard:
 		return true
 	default:
 		return false
 	}
 }
 
-// foreign reports whether somebody else than the API may have answered, like a proxy that shows a page of its own in place of the
-// API's answer. Whatever that says, the change may have been made.
+// foreign reports whether somebody else than the API may have answered, like a proxy that shows a page of its own in
+// place of the API's answer. Whatever that says, the change may have been made.
 func foreign(err error) bool {
 	e, ok := errors.AsType[*route53.Error](err)
 	return ok && e.Foreign

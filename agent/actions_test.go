@@ -42,7 +42,8 @@ func (s slow) Lookup(context.Context, string) ([]netip.Addr, time.Duration, erro
 
 // What is found out is as old as the question: what happened while the answer was on its way may be missing in it.
 func TestObservationIsStampedAtItsBeginning(t *testing.T) {
-	refused := &route53.Error{Op: "read record", Reason: route53.ReasonRefusedRecord, Sent: true, Err: errors.New("an alias")}
+	refused := &route53.Error{Op: "read record", Reason: route53.ReasonRefusedRecord, Sent: true,
+		Err: errors.New("an alias")}
 	record := func(a *Agent) fsm.Time { return a.readRecord(t.Context()).event.(fsm.Read).Zone.At }
 	cluster := func(a *Agent) fsm.Time { return a.look(t.Context()).event.(fsm.ClusterPolled).Cluster.At }
 	for name, c := range map[string]struct {
@@ -54,7 +55,9 @@ func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 		"record not read": {errors.New("no"), record},
 		"cluster":         {nil, cluster},
 		"no cluster":      {errors.New("no"), cluster},
-		"PostgreSQL":      {nil, func(a *Agent) fsm.Time { return a.probe(t.Context()).event.(fsm.PostgresProbed).Postgres.At }},
+		"PostgreSQL": {nil, func(a *Agent) fsm.Time {
+			return a.probe(t.Context()).event.(fsm.PostgresProbed).Postgres.At
+		}},
 		"resolver": {nil, func(a *Agent) fsm.Time {
 			return a.resolve(t.Context()).event.(fsm.ResolvedName).Resolved.At
 		}},
@@ -70,13 +73,16 @@ func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 	}
 }
 
-// After a write that failed only the record tells what is, unless the API itself has said that the record had no part in it.
+// After a write that failed only the record tells what is, unless the API itself has said that the record had no part
+// in it.
 func TestWriteThatFailedLeavesTheRecordUnknown(t *testing.T) {
 	known := map[route53.Reason]bool{
-		route53.ReasonThrottled: true, route53.ReasonPriorRequest: true, route53.ReasonDenied: true, route53.ReasonCredentials: true,
-		route53.ReasonNoZone: true, route53.ReasonGuard: true,
+		route53.ReasonThrottled: true, route53.ReasonPriorRequest: true, route53.ReasonDenied: true,
+		route53.ReasonCredentials: true,
+		route53.ReasonNoZone:      true, route53.ReasonGuard: true,
 		// A conflict in words that nobody here knows is invalid input.
-		route53.ReasonInvalid: false, route53.ReasonConflict: false, route53.ReasonRefusedRecord: false, route53.ReasonOther: false,
+		route53.ReasonInvalid: false, route53.ReasonConflict: false, route53.ReasonRefusedRecord: false,
+		route53.ReasonOther:   false,
 		route53.ReasonTimeout: false, route53.ReasonNetwork: false, route53.ReasonServer: false, route53.ReasonGarbage: false,
 	}
 	a, clock, w := promotedAgent(t)
@@ -92,20 +98,22 @@ func TestWriteThatFailedLeavesTheRecordUnknown(t *testing.T) {
 		for _, sent := range []bool{false, true} {
 			for _, foreign := range []bool{false, true} {
 				got := outcome(&route53.Error{Op: "write record", Reason: r, Sent: sent, Foreign: foreign, Err: errors.New("no")})
-				want := fsm.Wrote{Reason: string(r), Sent: sent, Conflict: r == route53.ReasonConflict, OutcomeUnknown: sent && (foreign || !known)}
+				want := fsm.Wrote{Reason: string(r), Sent: sent, Conflict: r == route53.ReasonConflict,
+					OutcomeUnknown: sent && (foreign || !known)}
 				if got != want {
 					t.Errorf("%s, sent %v, foreign %v: got %+v, want %+v", r, sent, foreign, got, want)
 				}
 			}
 		}
 	}
-	if got, want := outcome(errors.New("who?")), (fsm.Wrote{Reason: "other", Sent: true, OutcomeUnknown: true}); got != want {
+	if got, want := outcome(errors.New("who?")), (fsm.Wrote{Reason: "other", Sent: true,
+		OutcomeUnknown: true}); got != want {
 		t.Errorf("an error of another kind: got %+v, want %+v", got, want)
 	}
 }
 
-// From one day on AWS says in other words that the record is not what the write expected. Then it is invalid input to the
-// agent, again and again, and it must still find out that another node's claim stands there.
+// From one day on AWS says in other words that the record is not what the write expected. Then it is invalid input to
+// the agent, again and again, and it must still find out that another node's claim stands there.
 func TestConflictInNewWordsIsFoundInTheRecord(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.start()
@@ -133,7 +141,8 @@ func TestReasonOfARefusedRecordOutlivesTheNextError(t *testing.T) {
 		want string // "" means that the record is fine
 	}{
 		{&route53.Error{Op: "read record", Reason: route53.ReasonRefusedRecord, Sent: true, Err: errors.New(text)}, text},
-		{&route53.Error{Op: "read record", Reason: route53.ReasonThrottled, Sent: true, Err: errors.New("Rate exceeded")}, text},
+		{&route53.Error{Op: "read record", Reason: route53.ReasonThrottled, Sent: true, Err: errors.New("Rate exceeded")},
+			text},
 		{&route53.Error{Op: "read record", Reason: route53.ReasonTimeout, Sent: true, Err: context.DeadlineExceeded}, text},
 		{nil, ""},
 	} {

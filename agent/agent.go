@@ -89,7 +89,8 @@ type message struct {
 	apply func(*status.Snapshot) // run by the loop; may be nil
 }
 
-// New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be there.
+// New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be
+// there.
 func New(opts Options) (*Agent, error) {
 	a, err := prepare(opts)
 	if err != nil {
@@ -102,7 +103,8 @@ func New(opts Options) (*Agent, error) {
 // prepare makes the part of an Agent that can fail. It leaves alone what belongs to an agent that still runs.
 func prepare(opts Options) (*Agent, error) {
 	a := &Agent{
-		cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64), ended: make(chan struct{}),
+		cfg: opts.Config, opts: opts, log: opts.Logger, clock: opts.Clock, inbox: make(chan message, 64),
+		ended:   make(chan struct{}),
 		journal: state.NewWriter(opts.Config.State.Dir),
 	}
 	if opts.sources == nil { // a simulation has one thread, and what it says an order
@@ -162,8 +164,8 @@ func (a *Agent) coreConfig() fsm.Config {
 	return c
 }
 
-// readMembership reads how long Corosync takes to agree that a node is away. Nothing fails for it: 0 is unknown, and the
-// core then waits as long as it may need to.
+// readMembership reads how long Corosync takes to agree that a node is away. Nothing fails for it: 0 is unknown, and
+// the core then waits as long as it may need to.
 func (a *Agent) readMembership() time.Duration {
 	if a.opts.sources != nil {
 		return a.opts.membership
@@ -182,8 +184,8 @@ func (a *Agent) readMembership() time.Duration {
 	return c.Membership()
 }
 
-// Run runs the agent until ctx ends. It does not touch the record on the way out: a record that is missing or wrong outlives
-// the stop in every cache.
+// Run runs the agent until ctx ends. It does not touch the record on the way out: a record that is missing or wrong
+// outlives the stop in every cache.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
 	if err := a.open(nil); err != nil {
@@ -269,8 +271,8 @@ func (a *Agent) turn(ctx context.Context, m message) time.Duration {
 // heartbeat is the longest that the loop sleeps, and so how soon it notices that it stalled.
 const heartbeat = time.Second
 
-// noticeStall compares when the loop meant to wake with when it did: a stopped, swapped out or suspended process wakes late. Its
-// picture of the cluster is from before.
+// noticeStall compares when the loop meant to wake with when it did: a stopped, swapped out or suspended process wakes
+// late. Its picture of the cluster is from before.
 func (a *Agent) noticeStall(ctx context.Context) {
 	if late := a.clock.Boot() - a.planned; late > a.state.StallBound() {
 		a.log.Warn("stalled, holding publication back until the cluster has been looked at again", keyLate, late)
@@ -294,7 +296,8 @@ func (a *Agent) step(ctx context.Context, m message) {
 	a.logTransitions(&before)
 	a.metrics.Transitions(&before.Episode, &a.state.Episode)
 	for _, action := range actions {
-		if save, ok := action.(fsm.Save); ok && save.Episode.Outcome != "" && (save.Episode.ID != before.Episode.ID || before.Episode.Open()) {
+		if save, ok := action.(fsm.Save); ok && save.Episode.Outcome != "" && (save.Episode.ID != before.Episode.ID ||
+			before.Episode.Open()) {
 			a.episodeEnds(&save.Episode)
 		}
 		a.perform(ctx, action)
@@ -340,7 +343,8 @@ func (a *Agent) findAddress(ctx context.Context) {
 	}
 }
 
-// keepWarm keeps credentials fresh and a connection to the API open, so that the first packet of a promotion is the write.
+// keepWarm keeps credentials fresh and a connection to the API open, so that the first packet of a promotion is the
+// write.
 func (a *Agent) keepWarm(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := a.src.Zone.Warm(ctx); err != nil && ctx.Err() == nil {

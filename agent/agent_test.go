@@ -27,7 +27,8 @@ const (
 	testName = "db.pgha.internal"
 )
 
-// world is everything around one agent: stand-ins for crm_mon and drbdsetup that print what the test says, and the strict Route 53 fake.
+// world is everything around one agent: stand-ins for crm_mon and drbdsetup that print what the test says, and the
+// strict Route 53 fake.
 type world struct {
 	t   *testing.T
 	dir string
@@ -60,28 +61,35 @@ func (d crmDoc) String() string {
 		if pending != "" {
 			pending = fmt.Sprintf(" pending=%q", pending)
 		}
-		return fmt.Sprintf(`<resource id="drbd_pg" resource_agent="ocf:linbit:drbd" role=%q active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"%s><node name=%q id="1" cached="true"/></resource>`,
+		return fmt.Sprintf(
+			`<resource id="drbd_pg" resource_agent="ocf:linbit:drbd" role=%q active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"%s><node name=%q id="1" cached="true"/></resource>`,
 			role(node), pending, node)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<pacemaker-result api-version="2.35" request="crm_mon --output-as=xml"><summary><stack type="corosync" pacemakerd-state="running"/><current_dc present="true" version="2.1.8" name="pg-b" id="2" with_quorum="true"/><cluster_options stonith-enabled="true" symmetric-cluster="true" no-quorum-policy="stop" maintenance-mode="%t"/></summary><nodes>`, d.maintenance)
-	fmt.Fprintf(&b, `<node name="pg-a" id="1" online="%t" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="%t" shutdown="false" expected_up="true" is_dc="false" type="member"/>`, d.peerOnline, d.peerUnclean)
-	b.WriteString(`<node name="pg-b" id="2" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" shutdown="false" expected_up="true" is_dc="true" type="member"/></nodes><resources><clone id="drbd_pg-clone" multi_state="true" unique="false" managed="true" disabled="false" failed="false" failure_ignored="false">`)
+	fmt.Fprintf(&b,
+		`<pacemaker-result api-version="2.35" request="crm_mon --output-as=xml"><summary><stack type="corosync" pacemakerd-state="running"/><current_dc present="true" version="2.1.8" name="pg-b" id="2" with_quorum="true"/><cluster_options stonith-enabled="true" symmetric-cluster="true" no-quorum-policy="stop" maintenance-mode="%t"/></summary><nodes>`, d.maintenance)
+	fmt.Fprintf(&b,
+		`<node name="pg-a" id="1" online="%t" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="%t" shutdown="false" expected_up="true" is_dc="false" type="member"/>`, d.peerOnline, d.peerUnclean)
+	b.WriteString(
+		`<node name="pg-b" id="2" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" shutdown="false" expected_up="true" is_dc="true" type="member"/></nodes><resources><clone id="drbd_pg-clone" multi_state="true" unique="false" managed="true" disabled="false" failed="false" failure_ignored="false">`)
 	b.WriteString(instance("pg-b", d.pendingHere))
 	if d.peerOnline || d.peerUnclean {
 		b.WriteString(instance("pg-a", ""))
 	}
 	b.WriteString(`</clone>`)
 	if d.filesystemOn != "" {
-		fmt.Fprintf(&b, `<resource id="fs_pg" resource_agent="ocf:heartbeat:Filesystem" role="Started" active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"><node name=%q id="2" cached="true"/></resource>`, d.filesystemOn)
+		fmt.Fprintf(&b,
+			`<resource id="fs_pg" resource_agent="ocf:heartbeat:Filesystem" role="Started" active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"><node name=%q id="2" cached="true"/></resource>`, d.filesystemOn)
 	}
 	b.WriteString(`</resources><node_history>`)
 	if d.promoted == "pg-b" && !d.noHistory {
-		fmt.Fprintf(&b, `<node name="pg-b"><resource_history id="drbd_pg" orphan="false" migration-threshold="3"><operation_history call="%d" task="promote" rc="0" rc_text="OK" last-rc-change="Mon Nov 23 01:51:55 2026" exec-time="556ms" queue-time="2ms"/></resource_history></node>`, max(d.promoteCall, 37))
+		fmt.Fprintf(&b,
+			`<node name="pg-b"><resource_history id="drbd_pg" orphan="false" migration-threshold="3"><operation_history call="%d" task="promote" rc="0" rc_text="OK" last-rc-change="Mon Nov 23 01:51:55 2026" exec-time="556ms" queue-time="2ms"/></resource_history></node>`, max(d.promoteCall, 37))
 	}
 	b.WriteString(`</node_history><fence_history>`)
 	if !d.fenced.IsZero() {
-		fmt.Fprintf(&b, `<fence_event status="success" target="pg-a" action="off" delegate="pg-b" client="pacemaker-controld" origin="pg-b" completed=%q/>`, d.fenced.Format("2006-01-02 15:04:05Z07:00"))
+		fmt.Fprintf(&b,
+			`<fence_event status="success" target="pg-a" action="off" delegate="pg-b" client="pacemaker-controld" origin="pg-b" completed=%q/>`, d.fenced.Format("2006-01-02 15:04:05Z07:00"))
 	}
 	b.WriteString(`</fence_history><bans/><status code="0" message="OK"/></pacemaker-result>`)
 	return b.String()
@@ -117,9 +125,11 @@ exists peer-device name:pg peer-node-id:1 conn-name:pg-a volume:0 replication:Es
 exists -
 `)
 	w.script("crm_mon", `cat `+filepath.Join(dir, "crm.xml"))
-	w.script("drbdsetup", `exec 3<&0; cat <&3 >/dev/null 2>&1 & exec tail -n +1 -f `+filepath.Join(dir, "events")) // it reads its heartbeats
+	// It reads its heartbeats.
+	w.script("drbdsetup", `exec 3<&0; cat <&3 >/dev/null 2>&1 & exec tail -n +1 -f `+filepath.Join(dir, "events"))
 	w.aws.Set(route53test.Simple(testName, "A", 10, "127.0.1.10"))
-	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=3 owner=pg-a addr=127.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
+	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10,
+		`"v=1 epoch=3 owner=pg-a addr=127.0.1.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 
 	cfg := config.Default()
 	cfg.Node.Name, cfg.Node.Address = "pg-b", "127.0.2.10"
@@ -129,7 +139,8 @@ exists -
 	cfg.Record.ZoneID, cfg.Record.Name, cfg.Record.EndpointURL = testZone, testName, w.aws.URL()
 	cfg.Record.Resolver = w.dns.Addr()
 	cfg.HTTP.Listen = "127.0.0.1:0"
-	cfg.State = config.State{Dir: dir, AlertSocket: filepath.Join(dir, "alert.sock"), ControlSocket: filepath.Join(dir, "control.sock")}
+	cfg.State = config.State{Dir: dir, AlertSocket: filepath.Join(dir, "alert.sock"),
+		ControlSocket: filepath.Join(dir, "control.sock")}
 	w.cfg = &cfg
 	return w
 }
@@ -229,7 +240,8 @@ func testLoggerOf(t testing.TB) *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-var promoteAlert = crm.Alert{Kind: crm.AlertResource, Version: "3.0.0", Node: "pg-b", Resource: "drbd_pg", Task: "promote", RC: new(0), Sequence: 1}
+var promoteAlert = crm.Alert{Kind: crm.AlertResource, Version: "3.0.0", Node: "pg-b", Resource: "drbd_pg",
+	Task: "promote", RC: new(0), Sequence: 1}
 
 // ready waits until the agent has seen everything once.
 func (w *world) ready(a *Agent) {
@@ -316,7 +328,8 @@ func TestPeerNotFencedHoldsTheRecord(t *testing.T) {
 	w.alert(promoteAlert)
 	w.await("hold", func() bool {
 		d := a.Snapshot().Doc()
-		return d.Publication.State == status.PubHeld && len(d.Publication.Holds) == 1 && d.Publication.Holds[0].Name == "peer_unfenced"
+		return d.Publication.State == status.PubHeld && len(d.Publication.Holds) == 1 &&
+			d.Publication.Holds[0].Name == "peer_unfenced"
 	})
 	if w.record() != "127.0.1.10" {
 		t.Errorf("record moved to %s without a fence", w.record())
@@ -347,7 +360,8 @@ func TestDaemonKeepsRunningWhenEverySourceIsAway(t *testing.T) {
 	a, _ := w.start()
 	w.await("all sources to have failed", func() bool {
 		s := a.Snapshot()
-		return s.Sources[status.SourceCrm].Failures > 0 && s.Sources[status.SourceDrbd].Failures > 0 && s.Sources[status.SourceRoute53].Failures > 0 && s.Sources[status.SourceResolver].Failures > 0
+		return s.Sources[status.SourceCrm].Failures > 0 && s.Sources[status.SourceDrbd].Failures > 0 &&
+			s.Sources[status.SourceRoute53].Failures > 0 && s.Sources[status.SourceResolver].Failures > 0
 	})
 	doc := a.Snapshot().Doc()
 	if doc.Ready || doc.Publication.State != status.PubUnknown {
@@ -391,7 +405,8 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
-	if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err == nil || !strings.Contains(err.Error(), "not_promoted") {
+	if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err == nil ||
+		!strings.Contains(err.Error(), "not_promoted") {
 		t.Fatalf("on the standby: %v, want not_promoted", err)
 	}
 	w.crm(crmDoc{promoted: "pg-b", fenced: time.Now()})
@@ -411,7 +426,8 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
 	ctx2, cancel2 := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel2()
-	if _, err := PublishOnce(ctx2, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil || w.record() != "127.0.2.10" {
+	if _, err := PublishOnce(ctx2, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil ||
+		w.record() != "127.0.2.10" {
 		t.Errorf("after a hand edit: record %s, %v", w.record(), err)
 	}
 }
@@ -452,7 +468,8 @@ func TestPublishOnceJudgesTheRecordWhenItKnowsAll(t *testing.T) {
 			}()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil || w.record() != "127.0.2.10" {
+			if _, err := PublishOnce(ctx, Options{Config: w.cfg, Logger: testLoggerOf(t)}); err != nil ||
+				w.record() != "127.0.2.10" {
 				t.Errorf("record %s, %v", w.record(), err)
 			}
 			// Without a look nothing is known of the record, whatever the journal says.
@@ -495,9 +512,10 @@ func TestHTTPAnswersWhatLoadBalancersKnow(t *testing.T) {
 
 func httpCode(t *testing.T, w *world, path string) int {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", w.cfg.State.ControlSocket)
-	}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", w.cfg.State.ControlSocket)
+		}}}
 	resp, err := client.Get("http://pgha-agent" + path)
 	if err != nil {
 		t.Fatal(err)
@@ -511,8 +529,10 @@ func TestRefusalInUnknownWordsIsFollowedByARead(t *testing.T) {
 	a, _ := w.start()
 	w.ready(a)
 	// A conflict that the API words in a way nobody expected, because another node has claimed meanwhile.
-	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10, `"v=1 epoch=4 owner=pg-a addr=127.0.1.10 claim=11111111-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
-	w.aws.Inject(route53test.Fault{Op: "ChangeResourceRecordSets", Kind: route53test.Refuse, Status: 400, Code: "InvalidChangeBatch", Body: "Something else is there."})
+	w.aws.Set(route53test.Simple("_pgha."+testName, "TXT", 10,
+		`"v=1 epoch=4 owner=pg-a addr=127.0.1.10 claim=11111111-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
+	w.aws.Inject(route53test.Fault{Op: "ChangeResourceRecordSets", Kind: route53test.Refuse, Status: 400,
+		Code: "InvalidChangeBatch", Body: "Something else is there."})
 	w.failOver()
 	w.await("the newer claim to be read", func() bool { return a.Snapshot().State.Zone.Epoch == 4 })
 	w.await("the hold", func() bool { return a.Snapshot().Holds.Has(fsm.HoldLostRace) })

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// aside does one thing after the other beside its callers, for what may hang as long as it likes: a log that nobody reads, a service manager
-// that stands still. It has a goroutine only while there is something to do.
+// aside does one thing after the other beside its callers, for what may hang as long as it likes: a log that nobody
+// reads, a service manager that stands still. It has a goroutine only while there is something to do.
 type aside[T any] struct {
 	do func(T)
 

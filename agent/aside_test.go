@@ -52,7 +52,8 @@ func (h *hung) logger() *slog.Logger {
 	}}))
 }
 
-// TestLogThatNobodyReadsHoldsNobodyUp would not end if a caller waited: the bubble says so when nothing in it can go on.
+// TestLogThatNobodyReadsHoldsNobodyUp would not end if a caller waited: the bubble says so when nothing in it can go
+// on.
 func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stderr := newHung()
@@ -93,7 +94,8 @@ func TestNotifierThatHangsIsToldWhatIsThen(t *testing.T) {
 		n := beside(systemd)
 		n.Notify("STATUS=one")
 		synctest.Wait()
-		for _, state := range []string{"READY=1", "WATCHDOG=1", "STATUS=two", "RELOADING=1", "WATCHDOG=1", "STATUS=READY", "READY=1"} {
+		for _, state := range []string{"READY=1", "WATCHDOG=1", "STATUS=two", "RELOADING=1", "WATCHDOG=1", "STATUS=READY",
+			"READY=1"} {
 			n.Notify(state)
 		}
 		if beside(n) != n {
@@ -108,8 +110,8 @@ func TestNotifierThatHangsIsToldWhatIsThen(t *testing.T) {
 	})
 }
 
-// TestLoopWaitsForNobody runs the loop's turns while neither the log nor systemd, the disk or AWS takes anything. It would not end if one of them
-// held the loop up.
+// TestLoopWaitsForNobody runs the loop's turns while neither the log nor systemd, the disk or AWS takes anything. It
+// would not end if one of them held the loop up.
 func TestLoopWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Setenv("WATCHDOG_USEC", "4000000")
@@ -128,9 +130,11 @@ func TestLoopWaitsForNobody(t *testing.T) {
 		for n := range 3 * logWaits { // each a promotion, and its end
 			now := clock.Boot()
 			c := fsm.Cluster{
-				At: now, OK: true, Online: true, PromotedHere: n%2 == 0, PromotedCount: 1, FencingEnabled: true, Promotion: fmt.Sprintf("claim %d", n),
+				At: now, OK: true, Online: true, PromotedHere: n%2 == 0, PromotedCount: 1, FencingEnabled: true,
+				Promotion: fmt.Sprintf("claim %d", n),
 			}
-			a.turn(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true, Primary: n%2 == 0}}})
+			a.turn(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true,
+				Primary: n%2 == 0}}})
 			a.turn(t.Context(), message{event: fsm.ClusterPolled{Cluster: c}})
 			clock.advance(time.Second, time.Second, time.Second)
 		}
@@ -145,7 +149,8 @@ func TestLoopWaitsForNobody(t *testing.T) {
 		if log := stderr.lines(); !slices.ContainsFunc(log, begins) || !strings.Contains(log[len(log)-1], "log lines lost") {
 			t.Errorf("log from %q to %q", log[0], log[len(log)-1])
 		}
-		if told := systemd.lines(); !slices.Contains(told, "READY=1") || !slices.Contains(told, "WATCHDOG=1") || len(told) > 4 {
+		if told := systemd.lines(); !slices.Contains(told, "READY=1") || !slices.Contains(told, "WATCHDOG=1") ||
+			len(told) > 4 {
 			t.Errorf("told systemd %q", told)
 		}
 	})
@@ -172,8 +177,8 @@ func (w slowWriter) Write(b []byte) (int, error) {
 	return w.to.Write(b)
 }
 
-// TestAlertIsTakenOnceTheLoopHasIt holds what "ok" on the alert socket means: the hook does nothing then, so a loop that hangs or has ended must not
-// have it said.
+// TestAlertIsTakenOnceTheLoopHasIt holds what "ok" on the alert socket means: the hook does nothing then, so a loop
+// that hangs or has ended must not have it said.
 func TestAlertIsTakenOnceTheLoopHasIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := bareAgent(t)

@@ -8,10 +8,12 @@ import (
 	"testing"
 )
 
-// TestEachProgramOfTheAgentSpeaksEnglishInUTC finds whoever starts a program with another environment: the parsers rely on it.
+// TestEachProgramOfTheAgentSpeaksEnglishInUTC finds whoever starts a program with another environment: the parsers rely
+// on it.
 func TestEachProgramOfTheAgentSpeaksEnglishInUTC(t *testing.T) {
 	found := 0
-	for _, root := range []string{"agent", "crm", "drbd", "pg", "route53", "cmd/pgha-agent"} { // the hook becomes the agent
+	// The hook becomes the agent.
+	for _, root := range []string{"agent", "crm", "drbd", "pg", "route53", "cmd/pgha-agent"} {
 		err := filepath.WalkDir(filepath.Join("..", root), func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err

@@ -14,7 +14,8 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-// Datapoints are the metrics that go to CloudWatch; docs/cloudwatch.md says what they mean, deploy/cloudwatch/alarms.yaml uses them.
+// Datapoints are the metrics that go to CloudWatch; docs/cloudwatch.md says what they mean,
+// deploy/cloudwatch/alarms.yaml uses them.
 var Datapoints = []string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}
 
 const (
@@ -23,7 +24,8 @@ const (
 	cloudQueue   = 16 // messages that wait
 )
 
-// cloud sends datapoints and messages beside the loop. What cannot be sent is a log line and a counter, and never waits for anybody.
+// cloud sends datapoints and messages beside the loop. What cannot be sent is a log line and a counter, and never waits
+// for anybody.
 type cloud struct {
 	agent    *Agent
 	client   aws.CloudWatch
@@ -37,7 +39,8 @@ func newCloud(a *Agent) *cloud {
 		return nil
 	}
 	return &cloud{agent: a, messages: make(chan *status.EpisodeDoc, cloudQueue), client: aws.CloudWatch{
-		Region: c.Region, Credentials: a.src.Credentials, Metrics: c.EndpointURL, Messages: c.SNSURL, HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
+		Region: c.Region, Credentials: a.src.Credentials, Metrics: c.EndpointURL, Messages: c.SNSURL,
+		HTTP: &http.Client{Timeout: cloudTimeout}, Now: a.clock.Wall,
 	}}
 }
 
@@ -113,7 +116,8 @@ func (c *cloud) publish(ctx context.Context) {
 
 // datapoint makes one of this node.
 func (a *Agent) datapoint(name string, v float64, unit aws.Unit, at time.Time) aws.Datapoint {
-	return aws.Datapoint{Name: name, Value: v, Unit: unit, At: at, Dimensions: [][2]string{{"Record", a.cfg.Record.Name}, {"Node", a.id.node}}}
+	return aws.Datapoint{Name: name, Value: v, Unit: unit, At: at,
+		Dimensions: [][2]string{{"Record", a.cfg.Record.Name}, {"Node", a.id.node}}}
 }
 
 // datapoints reads them off a snapshot. What a standby cannot say is not sent by it.
@@ -140,7 +144,8 @@ func (a *Agent) datapoints(s *status.Snapshot) []aws.Datapoint {
 	return list
 }
 
-// replicated reports that another node has a good copy: connected, and every disk that was not left out on purpose is UpToDate.
+// replicated reports that another node has a good copy: connected, and every disk that was not left out on purpose is
+// UpToDate.
 func replicated(r drbd.Resource) bool {
 	for _, c := range r.Connections {
 		good := c.State == "Connected" && len(c.Volumes) > 0
@@ -158,7 +163,8 @@ func replicated(r drbd.Resource) bool {
 func episodeMessage(d *status.EpisodeDoc, record string) (subject, text string) {
 	subject = fmt.Sprintf("%s: %s on %s, %s", record, d.Cause, d.Node, d.Outcome)
 	var b strings.Builder
-	fmt.Fprintf(&b, "Episode %d of %s on %s\ncause: %s\noutcome: %s\nfirst sign: %s\nbefore: %s\nstart: %s\n\n", d.ID, record, d.Node, d.Cause, d.Outcome, d.Why, d.Peer, d.Start.Format(time.RFC3339))
+	fmt.Fprintf(&b, "Episode %d of %s on %s\ncause: %s\noutcome: %s\nfirst sign: %s\nbefore: %s\nstart: %s\n\n", d.ID,
+		record, d.Node, d.Cause, d.Outcome, d.Why, d.Peer, d.Start.Format(time.RFC3339))
 	for _, p := range d.Phases {
 		fmt.Fprintf(&b, "T+%.2fs  %s\n", p.After, p.Phase)
 	}

@@ -24,7 +24,8 @@ func cloudAgent(t *testing.T) (*Agent, *awstest.Server) {
 	t.Cleanup(s.Close)
 	a := bareAgent(t)
 	a.cfg.CloudWatch = config.CloudWatch{
-		Namespace: "PGHA", Interval: 10 * time.Millisecond, TopicARN: "arn:aws:sns:eu-central-1:123456789012:pgha", Region: awstest.Region,
+		Namespace: "PGHA", Interval: 10 * time.Millisecond, TopicARN: "arn:aws:sns:eu-central-1:123456789012:pgha",
+		Region:      awstest.Region,
 		EndpointURL: s.URL, SNSURL: s.URL,
 	}
 	a.cloud = newCloud(a)
@@ -37,7 +38,8 @@ func cloudAgent(t *testing.T) (*Agent, *awstest.Server) {
 
 func episode(id uint64) *status.EpisodeDoc {
 	return &status.EpisodeDoc{
-		ID: id, Node: "pg-b", Cause: "node_lost", Outcome: "complete", Peer: "pg-a", Why: "DRBD: NetworkFailure", Start: time.Now(),
+		ID: id, Node: "pg-b", Cause: "node_lost", Outcome: "complete", Peer: "pg-a", Why: "DRBD: NetworkFailure",
+		Start:  time.Now(),
 		Phases: []status.PhaseDoc{{Phase: "promoted", After: 8.5}}, Outage: new(12.25), Answered: "10.0.2.10",
 	}
 }
@@ -49,7 +51,8 @@ func sent(a *Agent, op, result string) float64 {
 	}
 	for _, f := range families {
 		for _, m := range f.Metric {
-			if f.GetName() == "pgha_cloudwatch_requests_total" && m.Label[0].GetValue() == op && m.Label[1].GetValue() == result {
+			if f.GetName() == "pgha_cloudwatch_requests_total" && m.Label[0].GetValue() == op &&
+				m.Label[1].GetValue() == result {
 				return m.Counter.GetValue()
 			}
 		}
@@ -79,7 +82,8 @@ func TestEpisodeIsToldBySNSAndCloudWatch(t *testing.T) {
 	if got, want := m.Get("Subject"), "db.pgha.internal: node_lost on pg-b, complete"; got != want {
 		t.Errorf("subject %q, want %q", got, want)
 	}
-	for _, want := range []string{"first sign: DRBD: NetworkFailure", "T+8.50s  promoted", "without a server for 12.2 s; then 10.0.2.10 answered", "pgha-agent history 7"} {
+	for _, want := range []string{"first sign: DRBD: NetworkFailure", "T+8.50s  promoted",
+		"without a server for 12.2 s; then 10.0.2.10 answered", "pgha-agent history 7"} {
 		if !strings.Contains(m.Get("Message"), want) {
 			t.Errorf("message without %q:\n%s", want, m.Get("Message"))
 		}
@@ -100,7 +104,10 @@ func TestServiceThatIsDownCostsNothing(t *testing.T) {
 	for id := range uint64(100) { // an episode's end is in the loop: it must not wait
 		a.cloud.episodeEnds(episode(id + 1))
 	}
-	eventually(t, "failures", func() bool { return sent(a, "Publish", "failed") >= 1 && sent(a, "PutMetricData", "failed") >= 2 })
+	eventually(t, "failures", func() bool {
+		return sent(a, "Publish", "failed") >= 1 &&
+			sent(a, "PutMetricData", "failed") >= 2
+	})
 	if n := sent(a, "Publish", "dropped"); n < 100-cloudQueue-1 {
 		t.Errorf("%g dropped, want at least %d: the queue is bounded", n, 100-cloudQueue-1)
 	}
@@ -136,7 +143,8 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 	}
 	now := a.clock.Boot()
 	s := &status.Snapshot{Config: a.cfg, At: now, Wall: time.Now()}
-	if list, v := names(s); !slices.Equal(list, []string{"Writer", "Ready", "CriticalFindings"}) || v["Writer"] != 0 || v["Ready"] != 0 {
+	if list, v := names(s); !slices.Equal(list, []string{"Writer", "Ready", "CriticalFindings"}) || v["Writer"] != 0 ||
+		v["Ready"] != 0 {
 		t.Errorf("a standby sends %v", v)
 	}
 	r := healthyDrbd()
@@ -146,7 +154,9 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 	s.State.Drbd = fsm.Drbd{At: now, Live: true, Primary: true, UpToDate: true, Connected: true}
 	s.State.Postgres.Writable = true
 	list, v := names(s)
-	if !slices.Equal(append(list, "ClientOutage"), []string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}) || v["Writer"] != 1 || v["RecordCorrect"] != 0 {
+	if !slices.Equal(append(list, "ClientOutage"),
+		[]string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}) ||
+		v["Writer"] != 1 || v["RecordCorrect"] != 0 {
 		t.Errorf("the promoted node sends %v", v)
 	}
 	all := append(list, "ClientOutage")

@@ -25,7 +25,8 @@ const (
 	doctorBusy  = time.Minute // later, when a failover is under way
 )
 
-// diagnose runs the doctor's free checks now and then. The time varies, so that two nodes that were started together do not go together.
+// diagnose runs the doctor's free checks now and then. The time varies, so that two nodes that were started together do
+// not go together.
 func (a *Agent) diagnose(ctx context.Context) {
 	for delay := doctorFirst; ; delay = doctorEvery {
 		wait.For(ctx, delay+rand.N(delay/5))

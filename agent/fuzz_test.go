@@ -28,12 +28,14 @@ func FuzzPause(f *testing.F) {
 			t.Fatal(err)
 		}
 		clock := newTestClock()
-		if until, err := state.ReadPause(dir, clock.Wall(), clock.Boot()); until < 0 || until != 0 && (err != nil || until < clock.Boot()) {
+		if until, err := state.ReadPause(dir, clock.Wall(), clock.Boot()); until < 0 ||
+			until != 0 && (err != nil || until < clock.Boot()) {
 			t.Fatalf("paused until %v, %v", until, err)
 		}
 		_ = os.Remove(filepath.Join(dir, "pause.json"))
 		rec := httptest.NewRecorder()
-		web.Control(a.webOptions()).ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/pause", strings.NewReader(string(data))))
+		web.Control(a.webOptions()).ServeHTTP(rec,
+			httptest.NewRequest(http.MethodPost, "/pause", strings.NewReader(string(data))))
 		_, err := os.Stat(filepath.Join(dir, "pause.json"))
 		switch {
 		case rec.Code == http.StatusBadRequest:

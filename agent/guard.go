@@ -9,8 +9,9 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// guard is the last check before the request leaves: the decision is young by both clocks, the promotion is the same, and what
-// must hold still holds on what is known now, which includes what DRBD and an operator have said and the loop has not taken in yet.
+// guard is the last check before the request leaves: the decision is young by both clocks, the promotion is the same,
+// and what must hold still holds on what is known now, which includes what DRBD and an operator have said and the loop
+// has not taken in yet.
 func (a *Agent) guard(ctx context.Context, w fsm.Write, mono time.Duration) error {
 	boot := a.clock.Boot()
 	if age := max(boot-w.Decided, a.clock.Mono()-mono); age > fsm.MaxDecisionAge {

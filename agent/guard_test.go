@@ -60,7 +60,8 @@ func promotedAgent(t *testing.T) (*Agent, *testClock, fsm.Write) {
 	return a, clock, fsm.Write{Decided: now, Claim: a.state.Promotion.Claim, Addr: a.cfg.Node.Address}
 }
 
-// asked is a Zone that does the last thing that the real one does before a request's first byte: it asks the guard, and keeps the answer.
+// asked is a Zone that does the last thing that the real one does before a request's first byte: it asks the guard, and
+// keeps the answer.
 type asked struct {
 	*route53.Client // nil: nothing else is asked
 	err             error
@@ -78,9 +79,10 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		change func(*Agent, *testClock)
 		want   string // "" lets the write pass
 	}{
-		"nothing changed":       {func(*Agent, *testClock) {}, ""},
-		"a second passed":       {func(_ *Agent, c *testClock) { c.advance(time.Second, time.Second, time.Second) }, ""},
-		"the process stood":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 3*time.Second, 3*time.Second) }, "stalled"},
+		"nothing changed": {func(*Agent, *testClock) {}, ""},
+		"a second passed": {func(_ *Agent, c *testClock) { c.advance(time.Second, time.Second, time.Second) }, ""},
+		"the process stood": {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 3*time.Second, 3*time.Second) },
+			"stalled"},
 		"the machine slept":     {func(_ *Agent, c *testClock) { c.advance(3*time.Second, 0, 3*time.Second) }, "stalled"},
 		"only boottime stood":   {func(_ *Agent, c *testClock) { c.advance(0, 3*time.Second, 0) }, "stalled"},
 		"the wall clock jumped": {func(_ *Agent, c *testClock) { c.advance(0, 0, 24*time.Hour) }, ""},
@@ -89,15 +91,22 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 		"another promotion":     {func(a *Agent, _ *testClock) { a.state.Promotion.Claim = "other" }, "changed"},
 		"contested":             {func(a *Agent, _ *testClock) { a.state.Promotion.Contested = true }, "changed"},
 		"accepted meanwhile":    {func(a *Agent, _ *testClock) { a.state.Promotion.Published = true }, "accepted"},
-		"written again":         {func(a *Agent, _ *testClock) { a.state.Promotion.Published, a.state.Repair.Pending = true, true }, ""},
-		"events2 ended":         {func(a *Agent, _ *testClock) { a.state.Drbd.Live = false }, "drbd_unknown"},
+		"written again": {func(a *Agent, _ *testClock) {
+			a.state.Promotion.Published, a.state.Repair.Pending = true,
+				true
+		}, ""},
+		"events2 ended": {func(a *Agent, _ *testClock) { a.state.Drbd.Live = false }, "drbd_unknown"},
 		"not yet in the loop": {func(a *Agent, _ *testClock) {
 			r := healthyDrbd()
 			r.Status.Resources[0].Role = drbd.RoleSecondary
 			a.drbdChanged(r)
 		}, "drbd_not_primary"},
-		"paused, not yet in the loop":  {func(a *Agent, _ *testClock) { _ = a.pause(t.Context(), time.Hour) }, "paused"},
-		"resumed, not yet in the loop": {func(a *Agent, _ *testClock) { _ = a.pause(t.Context(), time.Hour); _ = a.pause(t.Context(), 0) }, ""},
+		"paused, not yet in the loop": {func(a *Agent, _ *testClock) { _ = a.pause(t.Context(), time.Hour) }, "paused"},
+		"resumed, not yet in the loop": {func(a *Agent,
+			_ *testClock) {
+			_ = a.pause(t.Context(), time.Hour)
+			_ = a.pause(t.Context(), 0)
+		}, ""},
 		"by itself, paused by a daemon that is back": {func(a *Agent, c *testClock) {
 			a.opts.once = true
 			_ = state.WritePause(a.cfg.State.Dir, c.Wall().Add(time.Hour))
@@ -121,7 +130,8 @@ func TestGuardStopsADecisionThatIsNoLongerTrue(t *testing.T) {
 	}
 }
 
-// TestPublicationByItselfSaysThatItIsPaused: the daemon was away when it began, is back, and has acknowledged the pause.
+// TestPublicationByItselfSaysThatItIsPaused: the daemon was away when it began, is back, and has acknowledged the
+// pause.
 func TestPublicationByItselfSaysThatItIsPaused(t *testing.T) {
 	a, clock, w := promotedAgent(t)
 	a.opts.once, a.src.Zone, a.start = true, &asked{}, func(func()) {}
@@ -153,7 +163,8 @@ func TestLoopNoticesThatItStoodStill(t *testing.T) {
 	a.effects.Wait()
 	now := clock.Boot()
 	if a.state.Wait.StalledUntil <= now || a.state.Cluster.OK {
-		t.Errorf("stalled until %v at %v, picture of the cluster trusted: %v", a.state.Wait.StalledUntil, now, a.state.Cluster.OK)
+		t.Errorf("stalled until %v at %v, picture of the cluster trusted: %v", a.state.Wait.StalledUntil, now,
+			a.state.Cluster.OK)
 	}
 }
 
@@ -177,7 +188,8 @@ func TestPauseEndsByTheWallClockOverAReboot(t *testing.T) {
 func TestPauseFileIsNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600), os.Symlink(secret, filepath.Join(dir, "pause.json"))); err != nil {
+	if err := errors.Join(os.WriteFile(secret, []byte("{}"), 0o600),
+		os.Symlink(secret, filepath.Join(dir, "pause.json"))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := state.ReadPause(dir, testWall, time.Hour); err == nil {
@@ -262,7 +274,8 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 		t.Errorf("last served %+v, want %+v", b.observed.Served, seen)
 	}
 	wall := clock.Wall()
-	for i, v := range []pg.ClientProbe{{End: wall}, {End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
+	for i, v := range []pg.ClientProbe{{End: wall},
+		{End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
 		if gap := b.outage.Observe(v); (gap != nil) != (i == 1) || gap != nil && gap.Duration() != 21*time.Second {
 			t.Errorf("view %d: gap %+v", i, gap)
 		}

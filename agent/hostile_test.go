@@ -97,7 +97,8 @@ func flood(first string) func(context.Context, func() (net.Conn, error)) {
 	})
 }
 
-// besiege sends the hostile clients, several of each kind, to every socket until stop is called. For HTTP they come from an address of their own.
+// besiege sends the hostile clients, several of each kind, to every socket until stop is called. For HTTP they come
+// from an address of their own.
 func besiege(t *testing.T, w *world) (stop func()) {
 	t.Helper()
 	const each = 6
@@ -105,7 +106,8 @@ func besiege(t *testing.T, w *world) (stop func()) {
 	enemy := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}, Timeout: time.Second}
 	var all sync.WaitGroup
 	for _, kind := range enemies {
-		for _, to := range [][2]string{{"tcp", w.cfg.HTTP.Listen}, {"unix", w.cfg.State.ControlSocket}, {"unix", w.cfg.State.AlertSocket}} {
+		for _, to := range [][2]string{{"tcp", w.cfg.HTTP.Listen}, {"unix", w.cfg.State.ControlSocket},
+			{"unix", w.cfg.State.AlertSocket}} {
 			dial := func() (net.Conn, error) {
 				if to[0] == "tcp" {
 					return enemy.DialContext(ctx, to[0], to[1])
@@ -131,7 +133,8 @@ func publicationTime(w *world) time.Duration {
 	return time.Since(begin)
 }
 
-// inUse is what a process under siege could run out of. The hostile clients are in the same process: what they have is counted too.
+// inUse is what a process under siege could run out of. The hostile clients are in the same process: what they have is
+// counted too.
 type inUse struct{ heap, goroutines atomic.Int64 }
 
 func (u *inUse) watch(ctx context.Context) {
@@ -192,7 +195,8 @@ func TestFailoverAmongHostileClients(t *testing.T) {
 	}
 	stop()
 	cancel()
-	t.Logf("published after %v, without them after %v; at most %d MiB of heap, %d goroutines, %d before; %d malformed alerts",
+	t.Logf(
+		"published after %v, without them after %v; at most %d MiB of heap, %d goroutines, %d before; %d malformed alerts",
 		took, usual, used.heap.Load()>>20, used.goroutines.Load(), before, a.alerts.Malformed.Load())
 	if used.heap.Load() > 64<<20 {
 		t.Errorf("%d MiB of heap in use", used.heap.Load()>>20)
@@ -278,7 +282,8 @@ func TestFullDiskCostsTheHistoryNotTheRecord(t *testing.T) {
 	w.await("the finding", func() bool {
 		return strings.Contains(fmt.Sprint(findings(a)), "journal")
 	})
-	if err := status.Pause(t.Context(), w.cfg.State.ControlSocket, time.Hour); err == nil || !strings.Contains(err.Error(), "no space") {
+	if err := status.Pause(t.Context(), w.cfg.State.ControlSocket, time.Hour); err == nil ||
+		!strings.Contains(err.Error(), "no space") {
 		t.Errorf("a pause that cannot be kept: %v", err)
 	}
 	if err := os.Remove(filler); err != nil {

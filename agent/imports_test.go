@@ -9,12 +9,14 @@ import (
 	"testing"
 )
 
-// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves know nobody, and the core
-// knows only what time is.
+// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves know
+// nobody, and the core knows only what time is.
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
-		"agent":                 {"agent/alertsock", "agent/aws", "agent/config", "agent/doctor", "agent/fsm", "agent/internal/wait", "agent/metrics", "agent/state", "agent/status", "agent/web", "crm", "crm/corosync", "drbd", "pg", "route53"},
+		"agent": {"agent/alertsock", "agent/aws", "agent/config", "agent/doctor", "agent/fsm",
+			"agent/internal/wait", "agent/metrics", "agent/state", "agent/status", "agent/web", "crm", "crm/corosync", "drbd",
+			"pg", "route53"},
 		"agent/alertsock":       {"crm"},
 		"agent/aws":             {},
 		"agent/aws/awstest":     {},
@@ -71,7 +73,8 @@ func TestImportsPointOneWay(t *testing.T) {
 				continue
 			}
 			if !listed { // a program
-				if strings.HasPrefix(ours, "cmd/") && !strings.HasPrefix(ours, "cmd/internal/") && !strings.HasPrefix(ours, name+"/") {
+				if strings.HasPrefix(ours, "cmd/") && !strings.HasPrefix(ours, "cmd/internal/") &&
+					!strings.HasPrefix(ours, name+"/") {
 					t.Errorf("%s imports a part of the program %s", name, ours)
 				}
 				continue

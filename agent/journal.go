@@ -10,8 +10,8 @@ import (
 	"github.com/pgha/pgha-agent/pg"
 )
 
-// openJournal reads how the last episode stood. A journal that cannot be opened costs the history, never the record: the agent starts
-// without it, says so, and tries again with each entry.
+// openJournal reads how the last episode stood. A journal that cannot be opened costs the history, never the record:
+// the agent starts without it, says so, and tries again with each entry.
 func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
 	open := a.journal.Open
 	if a.opts.once {
@@ -35,8 +35,8 @@ func (a *Agent) openJournal() (last fsm.Episode, sameBoot bool) {
 	return last, sameBoot
 }
 
-// resumeView lets the client's view go on from before a restart in the middle of an episode. After a longer time without an agent nobody
-// knows when an outage began.
+// resumeView lets the client's view go on from before a restart in the middle of an episode. After a longer time
+// without an agent nobody knows when an outage began.
 func (a *Agent) resumeView(c state.ClientSeen) {
 	if c == (state.ClientSeen{}) {
 		return
@@ -55,7 +55,8 @@ func (a *Agent) entry(e fsm.Episode) state.Entry {
 		return lost
 	}
 	return state.Entry{
-		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(), Client: a.observed.Served, Episode: e,
+		Boot: a.id.boot, Node: a.id.node, Addr: a.state.Config.Addr, Saved: a.clock.Wall(), Uptime: a.clock.Boot(),
+		Client: a.observed.Served, Episode: e,
 	}
 }
 

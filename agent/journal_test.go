@@ -17,11 +17,14 @@ import (
 
 func testEntry(id uint64) state.Entry {
 	e := state.Entry{
-		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC), Uptime: 81234 * time.Second,
-		Node: "pg-1", Addr: "10.0.1.10",
+		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
+		Uptime: 81234 * time.Second,
+		Node:   "pg-1", Addr: "10.0.1.10",
 		Episode: fsm.Episode{
-			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2", Why: "DRBD: NetworkFailure",
-			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
+			Why:       "DRBD: NetworkFailure",
+			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
+			Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
 			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
@@ -107,7 +110,8 @@ func agentOn(t *testing.T, dir, boot string, clock Clock) *Agent {
 func promoted(t *testing.T, a *Agent, claim string) {
 	t.Helper()
 	now := a.clock.Boot()
-	a.step(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true, Connected: true, Primary: true}}})
+	a.step(t.Context(), message{event: fsm.DrbdChanged{Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true, Connected: true,
+		Primary: true}}})
 	a.step(t.Context(), message{event: fsm.ClusterPolled{Cluster: fsm.Cluster{
 		At: now, OK: true, Online: true, PromotedHere: true, PromotedCount: 1, FencingEnabled: true, Promotion: claim,
 	}}})
@@ -136,7 +140,8 @@ func promotions(entries []state.Entry) (list []string) {
 	return list
 }
 
-// TestEpisodesComeBehindThoseOfAJournalThatOpensLate holds the number of an episode, in the journal and wherever else it is shown.
+// TestEpisodesComeBehindThoseOfAJournalThatOpensLate holds the number of an episode, in the journal and wherever else
+// it is shown.
 func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 	for name, lock := range map[string]func(t *testing.T, dir string) (unlock func()){
 		"cannot be read": func(t *testing.T, dir string) func() {
@@ -196,8 +201,10 @@ func TestJournalThatCanOnlyBeReadIsNotForgotten(t *testing.T) {
 	e.Episode.Memory.Contested = true
 	mustAppend(t, j, e) // and stays open
 	a := agentOn(t, dir, "boot", newTestClock())
-	if st := &a.state; st.Promotion.Claim != "claim" || !st.Promotion.Contested || st.Episode.ID != 7 || a.Snapshot().JournalErr == "" {
-		t.Errorf("promotion %q, contested %t, episode %d, finding %q", st.Promotion.Claim, st.Promotion.Contested, st.Episode.ID, a.Snapshot().JournalErr)
+	if st := &a.state; st.Promotion.Claim != "claim" || !st.Promotion.Contested || st.Episode.ID != 7 ||
+		a.Snapshot().JournalErr == "" {
+		t.Errorf("promotion %q, contested %t, episode %d, finding %q", st.Promotion.Claim, st.Promotion.Contested,
+			st.Episode.ID, a.Snapshot().JournalErr)
 	}
 }
 

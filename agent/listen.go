@@ -46,7 +46,8 @@ func (a *Agent) open(before *Agent) (err error) {
 // listen serves the sockets until ctx ends.
 func (a *Agent) listen(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error {
-		return alertsock.ServeAlerts(ctx, a.alertsAt, alertsock.AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
+		return alertsock.ServeAlerts(ctx, a.alertsAt,
+			alertsock.AlertServer{Deliver: a.alerted, AllowUID: mayAlert(), Logger: a.log, Counters: &a.alerts})
 	})
 	group.Go(func() error {
 		return web.ServeControl(ctx, a.log, a.controlAt, web.Control(a.webOptions()))
@@ -56,8 +57,8 @@ func (a *Agent) listen(ctx context.Context, group *errgroup.Group) {
 	}
 }
 
-// servePublic serves metrics and health checks. A port that is taken or a bad certificate costs those, never the record: it is
-// shown as a problem and tried again.
+// servePublic serves metrics and health checks. A port that is taken or a bad certificate costs those, never the
+// record: it is shown as a problem and tried again.
 func (a *Agent) servePublic(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := a.servePublicOnce(ctx)
@@ -81,11 +82,12 @@ func (a *Agent) servePublicOnce(ctx context.Context) error {
 }
 
 func (a *Agent) webOptions() web.Options {
-	return web.Options{Snapshot: a.Snapshot, Now: a.clock.Boot, Metrics: a.metrics.Registry, StateDir: a.cfg.State.Dir, Pause: a.pause, Log: a.log}
+	return web.Options{Snapshot: a.Snapshot, Now: a.clock.Boot, Metrics: a.metrics.Registry, StateDir: a.cfg.State.Dir,
+		Pause: a.pause, Log: a.log}
 }
 
-// alerted takes one alert from the hook. It returns nil once the loop has it: with an error the hook publishes a promotion itself,
-// which an agent that hangs or stops would not.
+// alerted takes one alert from the hook. It returns nil once the loop has it: with an error the hook publishes a
+// promotion itself, which an agent that hangs or stops would not.
 func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
 	m, taken := a.hint(alert, uid), make(chan struct{})
 	m.apply = func(*status.Snapshot) { close(taken) }
@@ -111,8 +113,8 @@ func (a *Agent) hint(alert crm.Alert, uid uint32) message {
 	return message{event: fsm.Hint{Promotion: alert.Kind == crm.AlertResource && alert.Task == "promote"}}
 }
 
-// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps others out; this keeps
-// out the rest of group haclient.
+// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps
+// others out; this keeps out the rest of group haclient.
 func mayAlert() func(uint32) bool {
 	allowed := map[uint32]bool{0: true, uint32(os.Getuid()): true}
 	if u, err := user.Lookup("hacluster"); err == nil {

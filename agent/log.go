@@ -57,39 +57,47 @@ func (a *Agent) logTransitions(before *fsm.State) {
 			"owner", s.Zone.Owner, keyEpoch, s.Zone.Epoch, "our_epoch", s.Promotion.Epoch)
 	}
 	if s.Write.Retry.N > before.Write.Retry.N {
-		a.log.Warn("record not written", keyReason, s.Write.Retry.Reason, "attempt", s.Write.Retry.N, keyNext, s.Write.Retry.At-a.snap.Load().At)
+		a.log.Warn("record not written", keyReason, s.Write.Retry.Reason, "attempt", s.Write.Retry.N, keyNext,
+			s.Write.Retry.At-a.snap.Load().At)
 	}
 	if s.Record.Retry.N > before.Record.Retry.N {
-		a.log.Warn("record not read", keyReason, s.Record.Retry.Reason, "attempt", s.Record.Retry.N, keyErr, a.observed.Sources[status.SourceRoute53].Err)
+		a.log.Warn("record not read", keyReason, s.Record.Retry.Reason, "attempt", s.Record.Retry.N, keyErr,
+			a.observed.Sources[status.SourceRoute53].Err)
 	}
 	if s.Repair.Pending && !before.Repair.Pending {
-		a.log.Warn("writing the record again: somebody else has edited its address", "record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
+		a.log.Warn("writing the record again: somebody else has edited its address", "record_addr", s.Zone.Addr, "our_addr",
+			s.Config.Addr)
 	}
 	if s.Repair.GivenUp && !before.Repair.GivenUp {
-		a.log.Error("the record was edited again soon after its repair: nothing more is written until `publish --once` or a new promotion",
+		a.log.Error(
+			"the record was edited again soon after its repair: nothing more is written until `publish --once` or a new "+
+				"promotion",
 			"record_addr", s.Zone.Addr, "our_addr", s.Config.Addr)
 	}
 	if s.Zone.Refused && !before.Zone.Refused {
 		a.log.Error("what stands under the name is never overwritten", keyErr, a.observed.Refusal)
 	}
 	if s.Drift() && !before.Drift() {
-		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr", s.Config.Addr)
+		a.log.Error("the record was changed by somebody else", "record_addr", s.Zone.Addr, "owner", s.Zone.Owner, "our_addr",
+			s.Config.Addr)
 	}
 	a.logHolds()
 }
 
 // episodeEnds logs and counts the end of an episode. It may have been followed by another within the same step.
 func (a *Agent) episodeEnds(e *fsm.Episode) {
-	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause, "client_outage", e.Outage.To-e.Outage.From)
+	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause,
+		"client_outage", e.Outage.To-e.Outage.From)
 	a.metrics.EpisodeEnds(e, a.clock.Wall())
 	a.cloud.episodeEnds(a.Snapshot().EpisodeDoc(*e, a.journal.Number(e.ID)))
 }
 
-// logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already, and the client of the
-// name is without an answer in each failover.
+// logSources says which sources stopped answering or answer again. The record's own lines are about Route 53 already,
+// and the client of the name is without an answer in each failover.
 func (a *Agent) logSources(was *[status.NumSources]status.SourceState) {
 	for src, now := range a.observed.Sources {
-		if status.Source(src) == status.SourceRoute53 || status.Source(src) == status.SourceClient || now.Up == was[src].Up && (now.Up || was[src].Failures > 0) {
+		if status.Source(src) == status.SourceRoute53 || status.Source(src) == status.SourceClient ||
+			now.Up == was[src].Up && (now.Up || was[src].Failures > 0) {
 			continue
 		}
 		if now.Up {

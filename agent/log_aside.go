@@ -14,8 +14,8 @@ const (
 	logFlush = 2 * time.Second
 )
 
-// logAside is a slog.Handler that hands lines to another one beside the caller: stderr is a pipe or a socket, and whoever should read it may
-// hang. It formats later, so the values of a line must not change after the call.
+// logAside is a slog.Handler that hands lines to another one beside the caller: stderr is a pipe or a socket, and
+// whoever should read it may hang. It formats later, so the values of a line must not change after the call.
 type logAside struct {
 	to    slog.Handler
 	lines *logLines // shared by all that With makes

@@ -10,7 +10,8 @@ import (
 	"github.com/pgha/pgha-agent/agent/doctor"
 )
 
-// TestCorosyncsTimeoutsReachTheCore: each New reads the file, at the start and at a reload. What it cannot tell is 0, never a guess.
+// TestCorosyncsTimeoutsReachTheCore: each New reads the file, at the start and at a reload. What it cannot tell is 0,
+// never a guess.
 func TestCorosyncsTimeoutsReachTheCore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "corosync.conf")
 	cfg := config.Default()

@@ -31,7 +31,8 @@ func bareAgent(t testing.TB) *Agent {
 	now := a.clock.Boot()
 	rep := healthyDrbd()
 	res := &rep.Status.Resources[0]
-	res.Connections[0].Volumes = []drbd.PeerDevice{{Replication: "SyncSource", PeerDisk: "Inconsistent", Done: 37.5, RateBytesPerSec: 1 << 20, ETA: time.Minute, Stats: &drbd.PeerDeviceStats{OutOfSyncBytes: 4096}}}
+	res.Connections[0].Volumes = []drbd.PeerDevice{{Replication: "SyncSource", PeerDisk: "Inconsistent", Done: 37.5,
+		RateBytesPerSec: 1 << 20, ETA: time.Minute, Stats: &drbd.PeerDeviceStats{OutOfSyncBytes: 4096}}}
 	res.Helpers = []drbd.HelperCall{{Helper: drbd.Helper{Name: "fence-peer", Duration: time.Second, ExitCode: 4}}}
 	st := healthyStatus()
 	st.FailCounts = []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2}}

@@ -15,8 +15,8 @@ import (
 // Notifier tells the service manager how the agent is. It may block.
 type Notifier interface{ Notify(state string) }
 
-// notifyAside is a Notifier that hands messages to another one beside the caller: a service manager that stalls must not stop the loop.
-// They say what is, so of those that wait only the newest of each kind counts.
+// notifyAside is a Notifier that hands messages to another one beside the caller: a service manager that stalls must
+// not stop the loop. They say what is, so of those that wait only the newest of each kind counts.
 type notifyAside struct{ aside[string] }
 
 // beside returns a Notifier that does not block, n itself when it is one.
@@ -41,8 +41,8 @@ type Systemd struct{}
 // Notify implements Notifier. A message that cannot be delivered is nothing that the agent could do anything about.
 func (Systemd) Notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
-// readyBy is when the unit counts as started even if a source has not answered: a cluster that is down must not keep the unit, and
-// Pacemaker behind it, from starting.
+// readyBy is when the unit counts as started even if a source has not answered: a cluster that is down must not keep
+// the unit, and Pacemaker behind it, from starting.
 const readyBy = 3 * time.Second
 
 type notifier struct {
@@ -73,7 +73,8 @@ func (a *Agent) heartbeat(now fsm.Time) {
 		n.status = status
 		n.to.Notify("STATUS=" + status)
 	}
-	looked := s.Sources[status.SourceCrm] != status.SourceState{} && s.Sources[status.SourceDrbd] != status.SourceState{} && s.Sources[status.SourceRoute53] != status.SourceState{}
+	looked := s.Sources[status.SourceCrm] != status.SourceState{} &&
+		s.Sources[status.SourceDrbd] != status.SourceState{} && s.Sources[status.SourceRoute53] != status.SourceState{}
 	if !n.ready && (looked || now-n.started > readyBy) {
 		n.ready = true
 		n.to.Notify(daemon.SdNotifyReady)

@@ -11,8 +11,9 @@ import (
 	"github.com/pgha/pgha-agent/agent/state"
 )
 
-// pause holds publication back for a while, also over a restart of the agent; zero ends it. What the file says is what counts: the guard and
-// the loop are told also when the client has left, and when the write failed too late to be undone.
+// pause holds publication back for a while, also over a restart of the agent; zero ends it. What the file says is what
+// counts: the guard and the loop are told also when the client has left, and when the write failed too late to be
+// undone.
 func (a *Agent) pause(ctx context.Context, length time.Duration) error {
 	a.pauses.Lock()
 	defer a.pauses.Unlock()
@@ -39,7 +40,8 @@ type pauses struct {
 	until atomic.Int64 // fsm.Time of the last one's end, for the guard: no change leaves once the operator has the answer
 }
 
-// idle reports whether no request is being served. One is served for as long as its file is written, which a disk that hangs does not end.
+// idle reports whether no request is being served. One is served for as long as its file is written, which a disk that
+// hangs does not end.
 func (p *pauses) idle() bool {
 	free := p.TryLock()
 	if free {
@@ -48,15 +50,16 @@ func (p *pauses) idle() bool {
 	return free
 }
 
-// end waits for the request that is being served. The next agent reads the file after that, so a later one would be lost on it.
+// end waits for the request that is being served. The next agent reads the file after that, so a later one would be
+// lost on it.
 func (p *pauses) end() {
 	p.Lock()
 	defer p.Unlock()
 	p.over = true
 }
 
-// pausedUntil is until when the operator was told that publication is paused. A publication by itself is told nothing: the daemon may have
-// come back, and been paused, since it began.
+// pausedUntil is until when the operator was told that publication is paused. A publication by itself is told nothing:
+// the daemon may have come back, and been paused, since it began.
 func (a *Agent) pausedUntil() fsm.Time {
 	if a.opts.once {
 		return a.pauseFound()

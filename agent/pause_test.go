@@ -32,14 +32,16 @@ func TestPauseReachesTheLoopThoughItsClientLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			until, err := state.ReadPause(a.cfg.State.Dir, a.clock.Wall(), a.clock.Boot())
-			if got := told(a); err != nil || len(got) != 1 || got[0] != (fsm.Paused{Until: until}) || (until != 0) != (length != 0) {
+			if got := told(a); err != nil || len(got) != 1 || got[0] != (fsm.Paused{Until: until}) ||
+				(until != 0) != (length != 0) {
 				t.Fatalf("pause for %v: file says %v (%v), the loop is told %v", length, until, err, got)
 			}
 		}
 	}
 }
 
-// meddler is a clock that lets something else happen when it is asked the second time: between the write of a pause and the word to the loop.
+// meddler is a clock that lets something else happen when it is asked the second time: between the write of a pause and
+// the word to the loop.
 type meddler struct {
 	Clock
 	asked  int
@@ -74,7 +76,8 @@ func TestPausesAtOnceLeaveFileAndLoopAtOne(t *testing.T) {
 	}
 }
 
-// TestPauseThatFailsChangesTheLoopOnlyWithTheFile takes the state directory away: the file cannot be written, and says nothing.
+// TestPauseThatFailsChangesTheLoopOnlyWithTheFile takes the state directory away: the file cannot be written, and says
+// nothing.
 func TestPauseThatFailsChangesTheLoopOnlyWithTheFile(t *testing.T) {
 	a := bareAgent(t)
 	a.cfg.State.Dir = filepath.Join(a.cfg.State.Dir, "gone")

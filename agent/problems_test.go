@@ -46,12 +46,17 @@ func TestHelpIsExact(t *testing.T) {
 		"a quick look":      {look(100*time.Millisecond, nil), "crm_slow", "-", "", ""},
 		"half of the bound": {look(fsm.MaxClusterAge/2, nil), "crm_slow", "-", "", ""},
 		"a slow look":       {look(3*time.Second, nil), "crm_slow", status.Warning, "crm_mon takes 3s", "time crm_mon -1"},
-		"the bound":         {look(fsm.MaxClusterAge, nil), "crm_slow", status.Warning, "crm_mon takes 5s", "time crm_mon -1"},
-		"too slow":          {look(7*time.Second, nil), "crm_slow", status.Critical, "young enough to publish by: crm_mon takes 7s", "time crm_mon -1"},
-		"never in time":     {look(10*time.Second, context.DeadlineExceeded), "crm_slow", status.Critical, "crm_mon takes 10s", "time crm_mon -1"},
-		"held by it":        {look(7*time.Second, nil), "held_crm_unknown", status.Critical, "crm_mon takes 7s", "time crm_mon -1"},
+		"the bound": {look(fsm.MaxClusterAge, nil), "crm_slow", status.Warning, "crm_mon takes 5s",
+			"time crm_mon -1"},
+		"too slow": {look(7*time.Second, nil), "crm_slow", status.Critical,
+			"young enough to publish by: crm_mon takes 7s", "time crm_mon -1"},
+		"never in time": {look(10*time.Second, context.DeadlineExceeded), "crm_slow", status.Critical,
+			"crm_mon takes 10s", "time crm_mon -1"},
+		"held by it": {look(7*time.Second, nil), "held_crm_unknown", status.Critical, "crm_mon takes 7s",
+			"time crm_mon -1"},
 		"held by another": {
-			look(time.Second, &crm.ExitError{Command: "crm_mon", Code: 102}), "held_crm_unknown", status.Critical, "no fresh answer", "systemctl status pacemaker",
+			look(time.Second, &crm.ExitError{Command: "crm_mon", Code: 102}), "held_crm_unknown", status.Critical,
+			"no fresh answer", "systemctl status pacemaker",
 		},
 		"stalled": {
 			func(a *Agent, _ *testClock) { a.step(t.Context(), message{event: fsm.Stalled{}}) },
@@ -61,18 +66,21 @@ func TestHelpIsExact(t *testing.T) {
 			func(a *Agent, _ *testClock) {
 				lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "success", Completed: testWall}) // of an earlier loss
 			},
-			"held_peer_unfenced", status.Critical, "no fencing has succeeded since; the one that the history shows may be from before", "--confirm <node>",
+			"held_peer_unfenced", status.Critical,
+			"no fencing has succeeded since; the one that the history shows may be from before", "--confirm <node>",
 		},
 		"not in the history": {
 			func(a *Agent, _ *testClock) { lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "failed"}) },
-			"held_peer_unfenced", status.Critical, "shows no fencing of it", "only when pg-a is off for certain (EC2 says stopped), `stonith_admin --confirm pg-a`",
+			"held_peer_unfenced", status.Critical, "shows no fencing of it",
+			"only when pg-a is off for certain (EC2 says stopped), `stonith_admin --confirm pg-a`",
 		},
 		"no history": {
 			func(a *Agent, _ *testClock) {
 				lose(a)
 				a.observed.Crm.FenceHistoryError = "102"
 			},
-			"held_peer_unfenced", status.Critical, "cannot be seen: crm_mon cannot read the fencing history (code 102)", "--confirm is not seen either",
+			"held_peer_unfenced", status.Critical, "cannot be seen: crm_mon cannot read the fencing history (code 102)",
+			"--confirm is not seen either",
 		},
 		"no history before": {
 			func(a *Agent, _ *testClock) { a.observed.Crm.DC, a.observed.Crm.FenceHistoryError = "pg-b", "102" },
@@ -86,7 +94,8 @@ func TestHelpIsExact(t *testing.T) {
 			"fence_history", "-", "", "",
 		},
 		"a cluster that forms": {
-			func(a *Agent, _ *testClock) { a.observed.Crm.DC, a.observed.Crm.FenceHistoryError = "", "102" }, "fence_history", "-", "", "",
+			func(a *Agent, _ *testClock) { a.observed.Crm.DC, a.observed.Crm.FenceHistoryError = "", "102" }, "fence_history",
+			"-", "", "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

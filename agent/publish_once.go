@@ -13,8 +13,9 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-// PublishOnce is the gate and the write of a daemon that is not running: the same core, sources and guard, until this node's
-// promotion is in the zone or ctx ends. It keeps no journal of its own and opens no socket. The document says how it ended.
+// PublishOnce is the gate and the write of a daemon that is not running: the same core, sources and guard, until this
+// node's promotion is in the zone or ctx ends. It keeps no journal of its own and opens no socket. The document says
+// how it ended.
 func PublishOnce(ctx context.Context, opts Options) (*status.Doc, error) {
 	cfg := *opts.Config
 	cfg.Postgres.Client = config.Off
@@ -49,8 +50,8 @@ func PublishOnce(ctx context.Context, opts Options) (*status.Doc, error) {
 	}
 }
 
-// untilSettled watches the steps of a publication: it calls done when nothing is left to do, and asks once for a write over a record that
-// says something else than what was claimed.
+// untilSettled watches the steps of a publication: it calls done when nothing is left to do, and asks once for a write
+// over a record that says something else than what was claimed.
 func (a *Agent) untilSettled(ctx context.Context, done func()) func(*status.Snapshot) {
 	republished := false
 	return func(s *status.Snapshot) {

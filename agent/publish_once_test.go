@@ -7,8 +7,8 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// TestPublishOnceWaitsForTheLookThatShowsThePromotion: the journal tells of an earlier one, which ended while no daemon ran. The alert may come
-// before crm_mon shows the promotion that it is about.
+// TestPublishOnceWaitsForTheLookThatShowsThePromotion: the journal tells of an earlier one, which ended while no daemon
+// ran. The alert may come before crm_mon shows the promotion that it is about.
 func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 	for name, contested := range map[string]bool{"published before": false, "contested before": true} {
 		dir, clock := t.TempDir(), newTestClock()
@@ -26,7 +26,8 @@ func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 		}
 		a = agentOn(t, dir, "boot", clock)
 		if st := &a.state; st.Promotion.Claim != "p1" || !st.Promotion.Published || st.Promotion.Contested != contested {
-			t.Fatalf("promotion %q, published %v, contested %v", st.Promotion.Claim, st.Promotion.Published, st.Promotion.Contested)
+			t.Fatalf("promotion %q, published %v, contested %v", st.Promotion.Claim, st.Promotion.Published,
+				st.Promotion.Contested)
 		}
 		done := false
 		a.onStep = a.untilSettled(t.Context(), func() { done = true })
@@ -35,7 +36,8 @@ func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 		look.Peers[0] = fsm.Peer{Name: "pg-a"}
 		drbd := fsm.Drbd{At: now, Live: true, UpToDate: true, Primary: true}
 		theirs := fsm.Zone{At: now, OK: true, Addr: "127.0.1.10", Epoch: 6, Owner: "pg-a", Claim: "c1", Raw: "raw6"}
-		for _, ev := range []fsm.Event{fsm.DrbdChanged{Drbd: drbd}, fsm.Read{Zone: theirs}, fsm.ClusterPolled{Cluster: look}} {
+		for _, ev := range []fsm.Event{fsm.DrbdChanged{Drbd: drbd}, fsm.Read{Zone: theirs},
+			fsm.ClusterPolled{Cluster: look}} {
 			a.step(t.Context(), message{event: ev})
 		}
 		if done {

@@ -17,9 +17,11 @@ import (
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// Daemon runs agents one after the other: each value from reload loads the configuration again and, when an agent can be made of it, replaces
-// the one that runs, and goes on from the journal as after a restart. A bad configuration changes nothing.
-func Daemon(ctx context.Context, opts Options, load func() (*config.Config, *slog.Logger, error), reload <-chan struct{}) (err error) {
+// Daemon runs agents one after the other: each value from reload loads the configuration again and, when an agent can
+// be made of it, replaces the one that runs, and goes on from the journal as after a restart. A bad configuration
+// changes nothing.
+func Daemon(ctx context.Context, opts Options, load func() (*config.Config, *slog.Logger, error),
+	reload <-chan struct{}) (err error) {
 	if opts.Config, opts.Logger, err = load(); err != nil {
 		return err
 	}
@@ -64,14 +66,19 @@ func soon(idle func() bool) bool {
 func (a *Agent) successor(opts Options) (*Agent, error) {
 	if dir := opts.Config.State.Dir; dir != a.cfg.State.Dir {
 		// The journal, a pause and a latched split brain stand in the old one.
-		return nil, fmt.Errorf("state.dir cannot change from %s to %s in a reload: stop the daemon, move the files, and start it", a.cfg.State.Dir, dir)
+		return nil,
+			fmt.Errorf("state.dir cannot change from %s to %s in a reload: stop the daemon, move the files, and start it",
+				a.cfg.State.Dir, dir)
 	}
 	if !soon(a.pauses.idle) {
-		return nil, fmt.Errorf("a pause or its end is still being written: mend the disk of %s, then reload again", a.cfg.State.Dir)
+		return nil, fmt.Errorf("a pause or its end is still being written: mend the disk of %s, then reload again",
+			a.cfg.State.Dir)
 	}
 	if !soon(func() bool { return !a.journal.Waiting() }) {
-		// The successor goes on from the journal alone: it would write again for a promotion that this agent knows to be contested.
-		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or mend it, then reload again", a.cfg.State.Dir)
+		// The successor goes on from the journal alone: it would write again for a promotion that this agent knows to be
+		// contested.
+		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or mend it, then reload again",
+			a.cfg.State.Dir)
 	}
 	next, err := prepare(opts)
 	if err != nil {

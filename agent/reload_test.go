@@ -15,7 +15,8 @@ import (
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// TestReloadThatCannotBeDoneChangesNothing reloads what a running daemon must refuse, each in its own way, and then what it takes.
+// TestReloadThatCannotBeDoneChangesNothing reloads what a running daemon must refuse, each in its own way, and then
+// what it takes.
 func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	awsConfig := filepath.Join(w.dir, "aws-config")
@@ -58,7 +59,10 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	}{
 		{"line 7", func() (*config.Config, error) { return nil, errors.New("line 7") }},
 		{"postgres.dsn", changed(func(c *config.Config) { c.Postgres.DSN = "host=a,b" })},
-		{"listen for control", changed(func(c *config.Config) { c.State.ControlSocket = filepath.Join(w.dir, "none", "control.sock") })},
+		{"listen for control", changed(func(c *config.Config) {
+			c.State.ControlSocket = filepath.Join(w.dir, "none",
+				"control.sock")
+		})},
 		{"state.dir cannot change", changed(func(c *config.Config) { c.State.Dir = t.TempDir() })},
 		{"listen for alerts", changed(func(c *config.Config) { c.State.AlertSocket = filepath.Join(w.dir, "occupied") })},
 		{"max_attempts", func() (*config.Config, error) {
@@ -104,7 +108,8 @@ func TestReloadThatCannotBeDoneChangesNothing(t *testing.T) {
 	}
 }
 
-// TestReloadWaitsForTheDisk: the next agent goes on from the journal and the pause file alone, and would not know what is not written yet.
+// TestReloadWaitsForTheDisk: the next agent goes on from the journal and the pause file alone, and would not know what
+// is not written yet.
 func TestReloadWaitsForTheDisk(t *testing.T) {
 	a := agentOn(t, t.TempDir(), "boot", newTestClock())
 	opts := Options{Config: a.cfg, Logger: testLoggerOf(t), Clock: a.clock, boot: "boot"}

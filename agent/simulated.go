@@ -10,8 +10,9 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-// Simulated is an Agent whose scheduler is the caller: it has no goroutine, timer or socket of its own. A simulation drives through it, in
-// virtual time, what a daemon runs: the loop's turns, effects, facts, guard and journal. It is not safe for concurrent use.
+// Simulated is an Agent whose scheduler is the caller: it has no goroutine, timer or socket of its own. A simulation
+// drives through it, in virtual time, what a daemon runs: the loop's turns, effects, facts, guard and journal. It is
+// not safe for concurrent use.
 type Simulated struct {
 	a    *Agent
 	ctx  context.Context
@@ -50,7 +51,8 @@ func NewSimulated(opts Options, sim Simulation) (*Simulated, error) {
 	return d, nil
 }
 
-// Turn lets the loop take in everything that has arrived, or the passing of time when nothing has, and returns how long it may sleep then.
+// Turn lets the loop take in everything that has arrived, or the passing of time when nothing has, and returns how long
+// it may sleep then.
 func (d *Simulated) Turn() (sleep time.Duration) {
 	for first := true; ; first = false {
 		m := message{event: fsm.Tick{}}
@@ -77,8 +79,8 @@ func (d *Simulated) Drbd(r drbd.Report) {
 	d.a.send(d.ctx, d.a.drbdChanged(r))
 }
 
-// makeRoom is for what comes by itself, and piles up while a process stalls: its sender would wait until the loop has run. An effect
-// comes back once, so that the other half of the inbox always has room for the few there are.
+// makeRoom is for what comes by itself, and piles up while a process stalls: its sender would wait until the loop has
+// run. An effect comes back once, so that the other half of the inbox always has room for the few there are.
 func (d *Simulated) makeRoom() {
 	if len(d.a.inbox) >= cap(d.a.inbox)/2 {
 		d.Turn()
@@ -88,7 +90,8 @@ func (d *Simulated) makeRoom() {
 // Pause is an operator's pause, kept in the state directory; zero ends it.
 func (d *Simulated) Pause(length time.Duration) error { return d.a.pause(d.ctx, length) }
 
-// Flush writes to the journal what waits to be written, which the daemon does beside the loop. After an error it waits still.
+// Flush writes to the journal what waits to be written, which the daemon does beside the loop. After an error it waits
+// still.
 func (d *Simulated) Flush() error {
 	err := d.a.journal.Flush()
 	d.a.journalSaved(d.ctx, err)
@@ -107,7 +110,8 @@ func (d *Simulated) Problems() []status.Problem { return d.a.Snapshot().Problems
 // Done reports whether a publication of the hook has nothing left to do.
 func (d *Simulated) Done() bool { return d.done }
 
-// Close ends the process as a crash does: nothing more is written. What the effects in flight wait for is the caller's to end.
+// Close ends the process as a crash does: nothing more is written. What the effects in flight wait for is the caller's
+// to end.
 func (d *Simulated) Close() {
 	d.stop()
 	d.a.close()

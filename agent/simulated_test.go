@@ -21,7 +21,8 @@ func TestDriverTakesMoreThanItsInboxHolds(t *testing.T) {
 	cfg := config.Default()
 	cfg.Node.Name, cfg.State.Dir, cfg.Drbd.Resource = "pg-b", t.TempDir(), "pg"
 	d, err := NewSimulated(Options{Config: &cfg, Logger: slog.New(slog.DiscardHandler)},
-		Simulation{Clock: newTestClock(), Boot: "b", Sources: Sources{Postgres: noServer{}, Zone: &asked{}}, Start: func(func()) {}})
+		Simulation{Clock: newTestClock(), Boot: "b", Sources: Sources{Postgres: noServer{}, Zone: &asked{}},
+			Start: func(func()) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

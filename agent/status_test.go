@@ -35,13 +35,15 @@ func TestPeerThatIsLostAndNotFencedIsAFinding(t *testing.T) {
 	}
 }
 
-// DRBD 8.4 destroys a connection that goes StandAlone: the alerts on it and on a split brain must still have something to look at.
+// DRBD 8.4 destroys a connection that goes StandAlone: the alerts on it and on a split brain must still have something
+// to look at.
 func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 	a := bareAgent(t)
 	a.observed.Drbd.Status.Resources[0].Connections = nil
 	a.state.Drbd.Connected, a.state.Drbd.SplitBrain = false, true
 	a.publish(a.clock.Boot())
-	if got := findings(a); !slices.Contains(got, "split_brain critical") || slices.Contains(got, "drbd_disconnected warning") {
+	if got := findings(a); !slices.Contains(got, "split_brain critical") ||
+		slices.Contains(got, "drbd_disconnected warning") {
 		t.Errorf("findings: %v", got)
 	}
 	want := func(name, line string) {
@@ -67,12 +69,14 @@ func TestSplitBrainWithoutAConnectionIsInTheMetrics(t *testing.T) {
 // TestRepairThatIsHeldBackSaysWhy: the finding of a drift sends the operator to what holds publication back.
 func TestRepairThatIsHeldBackSaysWhy(t *testing.T) {
 	a := bareAgent(t)
-	a.state.Cluster.Maintenance, a.state.Promotion.Claim, a.state.Promotion.Published, a.state.Repair.Pending = true, "claim", true, true
+	a.state.Cluster.Maintenance, a.state.Promotion.Claim, a.state.Promotion.Published, a.state.Repair.Pending = true,
+		"claim", true, true
 	a.publish(a.clock.Boot())
 	if got := findings(a); !slices.Contains(got, "held_maintenance critical") {
 		t.Errorf("findings: %v", got)
 	}
-	if holds := a.Snapshot().Doc().Publication.Holds; !slices.ContainsFunc(holds, func(h status.HoldDoc) bool { return h.Name == "maintenance" }) {
+	if holds := a.Snapshot().Doc().Publication.Holds; !slices.ContainsFunc(holds,
+		func(h status.HoldDoc) bool { return h.Name == "maintenance" }) {
 		t.Errorf("holds: %v", holds)
 	}
 }

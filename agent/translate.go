@@ -21,8 +21,8 @@ const failedRecently = 10 * time.Minute
 // identity is what names this node and this boot in a claim.
 type identity struct{ boot, node, clone string }
 
-// claim names the promotion that the operation made. The same operation gives the same claim after a restart of the agent, and in
-// the alert hook, so that whoever comes second finds the work done.
+// claim names the promotion that the operation made. The same operation gives the same claim after a restart of the
+// agent, and in the alert hook, so that whoever comes second finds the work done.
 func (id identity) claim(op crm.Operation) string {
 	return route53.Claim(id.boot, id.node, operation(op))
 }
@@ -39,7 +39,8 @@ func operation(op crm.Operation) string {
 // unnamed is the claim for a promotion whose operation nobody saw and the history has forgotten.
 func (id identity) unnamed() string { return route53.Claim(id.boot, id.node, "unnamed") }
 
-// clusterFacts translates one crm_mon document into the terms of the decision. What the document leaves open becomes the value that forbids.
+// clusterFacts translates one crm_mon document into the terms of the decision. What the document leaves open becomes
+// the value that forbids.
 func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.Cluster {
 	c := fsm.Cluster{At: at, OK: true, FencingEnabled: st.FencingEnabled != crm.No}
 
@@ -71,7 +72,8 @@ func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.
 		c.Promotion = id.claim(op)
 	}
 	for _, r := range st.Resources {
-		if r.Node == id.node && strings.HasSuffix(r.Agent, ":Filesystem") && r.Role == crm.RoleStarted && !crm.Role(r.Pending).InFlight() {
+		if r.Node == id.node && strings.HasSuffix(r.Agent, ":Filesystem") && r.Role == crm.RoleStarted &&
+			!crm.Role(r.Pending).InFlight() {
 			c.FilesystemHere = true
 		}
 	}
@@ -99,8 +101,8 @@ func clusterFacts(st *crm.Status, id identity, at fsm.Time, wall time.Time) fsm.
 	return c
 }
 
-// turning reports whether a role says that an instance is on its way into or out of its promotion: crm_mon shows the operation in place of
-// the role until its end is recorded (native_pending_state in native_output.c of Pacemaker 2.1).
+// turning reports whether a role says that an instance is on its way into or out of its promotion: crm_mon shows the
+// operation in place of the role until its end is recorded (native_pending_state in native_output.c of Pacemaker 2.1).
 func turning(r crm.Role) bool { return r == crm.RolePromoting || r == crm.RoleDemoting }
 
 func peerFacts(st *crm.Status, n crm.Node, clone string, promoted []string) fsm.Peer {
@@ -122,8 +124,9 @@ func peerFacts(st *crm.Status, n crm.Node, clone string, promoted []string) fsm.
 	return p
 }
 
-// fenceID names an event of the fencing history. Nodes hand the history to each other, some versions without the fraction of the second: the
-// same event must not become another one by that. An event without a time has no identity, and proves nothing.
+// fenceID names an event of the fencing history. Nodes hand the history to each other, some versions without the
+// fraction of the second: the same event must not become another one by that. An event without a time has no identity,
+// and proves nothing.
 func fenceID(e crm.FenceEvent) fsm.FenceID {
 	if e.Completed.IsZero() {
 		return 0
@@ -145,7 +148,8 @@ func failed(st *crm.Status, node string, now time.Time) bool {
 	return false
 }
 
-// drbdFacts translates the stream's report about the configured resource. before is the last one: it tells what a lost connection was.
+// drbdFacts translates the stream's report about the configured resource. before is the last one: it tells what a lost
+// connection was.
 func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm.Drbd {
 	d := fsm.Drbd{At: at, Live: r.Live}
 	res, ok := status.FindResource(r.Status, resource)
@@ -186,7 +190,8 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 
 func connectionFacts(c drbd.Connection) fsm.Connection {
 	is := fsm.Connection{
-		Name: c.Name, Connected: c.State == "Connected", Primary: c.PeerRole == drbd.RolePrimary, SplitBrain: c.SplitBrain == drbd.SplitBrainLatched,
+		Name: c.Name, Connected: c.State == "Connected", Primary: c.PeerRole == drbd.RolePrimary,
+		SplitBrain: c.SplitBrain == drbd.SplitBrainLatched,
 	}
 	is.RoleUnknown = is.Connected && !is.Primary && c.PeerRole != drbd.RoleSecondary
 	if !is.Connected {
@@ -212,7 +217,8 @@ func accepting(s pg.State) bool {
 // zoneFacts translates the record that was read.
 func zoneFacts(r route53.Record, at fsm.Time) fsm.Zone {
 	z := fsm.Zone{
-		At: at, OK: true, Epoch: r.Owner.Epoch, Owner: r.Owner.Node, Claim: r.Owner.Claim, Raw: r.Owner.Raw, OwnerTTL: r.Owner.TTL,
+		At: at, OK: true, Epoch: r.Owner.Epoch, Owner: r.Owner.Node, Claim: r.Owner.Claim, Raw: r.Owner.Raw,
+		OwnerTTL: r.Owner.TTL,
 	}
 	if r.Addr.IsValid() {
 		z.Addr, z.TTL = r.Addr.String(), r.TTL

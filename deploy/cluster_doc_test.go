@@ -54,7 +54,8 @@ func TestDocumentedClusterIsValid(t *testing.T) {
 		t.Errorf("crm_verify: %v\n%s", err, out)
 	}
 	for _, want := range []string{`name="stonith-max-attempts" value="1000"`, `name="priority-fencing-delay" value="10s"`,
-		`name="priority" value="10"`, `name="promotable" value="true"`, `with-rsc-role="Promoted"`, `first-action="promote"`} {
+		`name="priority" value="10"`, `name="promotable" value="true"`, `with-rsc-role="Promoted"`,
+		`first-action="promote"`} {
 		if got := read(t, path); !strings.Contains(got, want) {
 			t.Errorf("no %s in\n%s", want, got)
 		}

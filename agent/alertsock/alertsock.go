@@ -1,5 +1,5 @@
-// Package alertsock carries alerts from the hook to the daemon over a Unix socket. It links in little: the hook is on the failover path
-// and starts once for each alert.
+// Package alertsock carries alerts from the hook to the daemon over a Unix socket. It links in little: the hook is on
+// the failover path and starts once for each alert.
 package alertsock
 
 import (
@@ -25,12 +25,14 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// The protocol of the alert socket: the client sends one alert as one line of JSON, the server answers "ok\n" when the agent has
-// taken it, or "err <reason>\n", and closes. Alerts are hints; who sends one twice after a lost answer does no harm.
+// The protocol of the alert socket: the client sends one alert as one line of JSON, the server answers "ok\n" when the
+// agent has taken it, or "err <reason>\n", and closes. Alerts are hints; who sends one twice after a lost answer does
+// no harm.
 const (
-	alertLine     = 32 << 10    // bytes of one alert with its newline at most
-	alertClients  = 64          // that have not said their line yet; one more, and the first of them has to go
-	alertServed   = 128         // served at once, those whose alert is being delivered included; more wait in the kernel's backlog
+	alertLine    = 32 << 10 // bytes of one alert with its newline at most
+	alertClients = 64       // that have not said their line yet; one more, and the first of them has to go
+	// Served at once, those whose alert is being delivered included; more wait in the kernel's backlog.
+	alertServed   = 128
 	alertDeadline = time.Second // for the line; again for the delivery with its answer
 	alertLogEvery = 10 * time.Second
 )
@@ -51,7 +53,8 @@ func Path(a crm.Alert) string {
 
 // Errors of SendAlert.
 var (
-	// ErrNoListener says that nobody listens on the alert socket: the agent is not there, and systemd does not hold the socket for it.
+	// ErrNoListener says that nobody listens on the alert socket: the agent is not there, and systemd does not hold the
+	// socket for it.
 	ErrNoListener = errors.New("nobody listens")
 	// ErrAlertRefused says that the agent took the connection but not the alert.
 	ErrAlertRefused = errors.New("alert refused")
@@ -59,8 +62,9 @@ var (
 
 // AlertServer is what ServeAlerts works with.
 type AlertServer struct {
-	Deliver  func(ctx context.Context, a crm.Alert, uid uint32) error // called by several goroutines; must return soon after ctx ends
-	AllowUID func(uid uint32) bool                                    // may this user send alerts
+	// Called by several goroutines; must return soon after ctx ends.
+	Deliver  func(ctx context.Context, a crm.Alert, uid uint32) error
+	AllowUID func(uid uint32) bool // may this user send alerts
 	Logger   *slog.Logger
 	Counters *AlertCounters // may be nil
 }
@@ -72,8 +76,8 @@ type AlertCounters struct {
 	Malformed atomic.Uint64 // nothing, no alert, too long or too slow
 }
 
-// ServeAlerts serves the alert socket until ctx ends, and then closes l, waits for its clients, which are cut short, and returns nil.
-// It returns an error when l fails for good.
+// ServeAlerts serves the alert socket until ctx ends, and then closes l, waits for its clients, which are cut short,
+// and returns nil. It returns an error when l fails for good.
 func ServeAlerts(ctx context.Context, l net.Listener, opts AlertServer) error {
 	s := &alertServer{AlertServer: opts}
 	if s.Counters == nil {
@@ -124,8 +128,8 @@ type alertServer struct {
 	reading []net.Conn // in the order in which they came
 }
 
-// enter counts a client whose line is to be read. The hook sends its line at once, so who has been silent the longest is not the hook: that
-// one is closed when there are too many.
+// enter counts a client whose line is to be read. The hook sends its line at once, so who has been silent the longest
+// is not the hook: that one is closed when there are too many.
 func (s *alertServer) enter(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,7 +230,10 @@ func PeerUID(conn net.Conn) (uint32, error) {
 	}
 	var cred *unix.Ucred
 	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		cred,
+			credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
 		return 0, fmt.Errorf("peer credentials: %w", err)
 	}
 	if credErr != nil {
@@ -235,9 +242,9 @@ func PeerUID(conn net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
-// SendAlert hands an alert to the agent behind the socket and waits until the agent has taken it, at most until ctx ends. The error is
-// ErrNoListener when nobody listens, ErrAlertRefused when the agent answered no, and ctx's when there was no answer in
-// time: then the agent may still take the alert later.
+// SendAlert hands an alert to the agent behind the socket and waits until the agent has taken it, at most until ctx
+// ends. The error is ErrNoListener when nobody listens, ErrAlertRefused when the agent answered no, and ctx's when
+// there was no answer in time: then the agent may still take the alert later.
 func SendAlert(ctx context.Context, socket string, a crm.Alert) error {
 	doc, err := json.Marshal(a)
 	if err != nil {
@@ -290,8 +297,8 @@ func dialAlert(ctx context.Context, socket string) (net.Conn, error) {
 	}
 }
 
-// ListenUnix listens on a stream socket at path with the given permissions. A socket that nobody listens on is removed first, as a crash
-// leaves it; a file of any other kind is not, nor a socket that answers.
+// ListenUnix listens on a stream socket at path with the given permissions. A socket that nobody listens on is removed
+// first, as a crash leaves it; a file of any other kind is not, nor a socket that answers.
 func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	if err := removeStaleSocket(path); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
@@ -308,8 +315,8 @@ func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	return l, nil
 }
 
-// ownerOnly sets the mode of a socket that is not bound yet. On Linux its file gets that mode, less the umask: nobody else can connect before
-// the chmod, and the umask, which is the whole process's, is left alone.
+// ownerOnly sets the mode of a socket that is not bound yet. On Linux its file gets that mode, less the umask: nobody
+// else can connect before the chmod, and the umask, which is the whole process's, is left alone.
 func ownerOnly(_, _ string, c syscall.RawConn) error {
 	var err error
 	if e := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); e != nil {

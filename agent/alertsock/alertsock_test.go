@@ -25,7 +25,8 @@ import (
 
 // alertTest is a server on a real socket, stopped and checked for leaks at the end of the test.
 func testAlert(n int) crm.Alert {
-	return crm.Alert{Kind: crm.AlertResource, Sequence: n, At: time.Date(2026, 3, 1, 10, 0, 0, 5000, time.UTC), Node: "pg-1", Task: "promote", RC: &n}
+	return crm.Alert{Kind: crm.AlertResource, Sequence: n, At: time.Date(2026, 3, 1, 10, 0, 0, 5000, time.UTC),
+		Node: "pg-1", Task: "promote", RC: &n}
 }
 
 type alertTest struct {
@@ -338,7 +339,8 @@ func TestSendAlertTellsWhyItFailed(t *testing.T) {
 		return SendAlert(ctx, path, testAlert(1))
 	}
 	_, _ = l.Accept() // the one above
-	for s, want := range map[string]bool{"ok\n": true, "ok": false, "": false, "okay\n": false, strings.Repeat("o", 4096): false} {
+	for s, want := range map[string]bool{"ok\n": true, "ok": false, "": false, "okay\n": false,
+		strings.Repeat("o", 4096): false} {
 		if err := answer(s); (err == nil) != want || errors.Is(err, ErrAlertRefused) {
 			t.Errorf("answer %.10q: %v", s, err)
 		}

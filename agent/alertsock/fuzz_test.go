@@ -12,7 +12,8 @@ import (
 
 // FuzzAlertFrame sends bytes to the alert socket, as anybody who may connect can.
 func FuzzAlertFrame(f *testing.F) {
-	f.Add([]byte(`{"kind":"resource","sequence":4,"at":"2026-11-23T00:52:38.012007Z","node":"a","task":"promote","rc":0}` + "\n"))
+	f.Add([]byte(`{"kind":"resource","sequence":4,"at":"2026-11-23T00:52:38.012007Z","node":"a","task":"promote","rc":0}` +
+		"\n"))
 	f.Add([]byte("\n"))
 	f.Add([]byte(`{"kind":"node"`))
 	f.Add([]byte("\x00\xff{\n{}\n"))

@@ -42,7 +42,8 @@ type Datapoint struct {
 	Dimensions [][2]string // name and value
 }
 
-// CloudWatch sends datapoints to Amazon CloudWatch and messages to Amazon SNS, within the limits of both. It is safe for concurrent use, and never tries a second time: that is the caller's to decide.
+// CloudWatch sends datapoints to Amazon CloudWatch and messages to Amazon SNS, within the limits of both. It is safe
+// for concurrent use, and never tries a second time: that is the caller's to decide.
 type CloudWatch struct {
 	Region      string
 	Credentials sdk.CredentialsProvider
@@ -86,7 +87,8 @@ func (c *CloudWatch) Publish(ctx context.Context, topic, subject, message string
 	}, subject)
 	return c.call(ctx, "sns", c.Messages, url.Values{
 		"Action": {"Publish"}, "Version": {"2010-03-31"}, "TopicArn": {topic},
-		"Subject": {subject[:min(len(subject), MaxSubject)]}, "Message": {strings.ToValidUTF8(message[:min(len(message), MaxMessage)], "")},
+		"Subject": {subject[:min(len(subject), MaxSubject)]},
+		"Message": {strings.ToValidUTF8(message[:min(len(message), MaxMessage)], "")},
 	})
 }
 
@@ -115,7 +117,8 @@ func (e *Error) Error() string {
 // Final reports whether the same request would be refused again. What cannot be told may be worth another try.
 func Final(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests && !strings.Contains(e.Code, "Throttl") && e.Code != "ExpiredToken"
+	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests &&
+		!strings.Contains(e.Code, "Throttl") && e.Code != "ExpiredToken"
 }
 
 func errorCode(answer []byte) string {

@@ -27,7 +27,8 @@ func start(t *testing.T) (*awstest.Server, *CloudWatch) {
 }
 
 func point(i int) Datapoint {
-	return Datapoint{Name: fmt.Sprint("F", i), Value: float64(i) / 4, Unit: Seconds, At: time.Now(), Dimensions: [][2]string{{"Record", "db.pgha.internal"}, {"Node", "pg 1/ü&=+%~*"}}}
+	return Datapoint{Name: fmt.Sprint("F", i), Value: float64(i) / 4, Unit: Seconds, At: time.Now(),
+		Dimensions: [][2]string{{"Record", "db.pgha.internal"}, {"Node", "pg 1/ü&=+%~*"}}}
 }
 
 func TestPut(t *testing.T) {
@@ -37,8 +38,10 @@ func TestPut(t *testing.T) {
 	}
 	got := s.Calls("PutMetricData")[0]
 	for field, want := range map[string]string{
-		"Namespace": "PGHA", "MetricData.member.2.MetricName": "F2", "MetricData.member.2.Value": "0.5", "MetricData.member.2.Unit": "Seconds",
-		"MetricData.member.1.Dimensions.member.2.Name": "Node", "MetricData.member.1.Dimensions.member.2.Value": "pg 1/ü&=+%~*",
+		"Namespace": "PGHA", "MetricData.member.2.MetricName": "F2", "MetricData.member.2.Value": "0.5",
+		"MetricData.member.2.Unit":                      "Seconds",
+		"MetricData.member.1.Dimensions.member.2.Name":  "Node",
+		"MetricData.member.1.Dimensions.member.2.Value": "pg 1/ü&=+%~*",
 	} {
 		if got.Get(field) != want {
 			t.Errorf("%s = %q, want %q", field, got.Get(field), want)
@@ -70,17 +73,20 @@ func TestPutHoldsTheLimits(t *testing.T) {
 	old := point(1)
 	old.At = time.Now().Add(-15 * 24 * time.Hour)
 	var refused *Error
-	if err := c.Put(t.Context(), "PGHA", []Datapoint{old}); !errors.As(err, &refused) || refused.Code != "InvalidParameterValue" || !Final(err) {
+	if err := c.Put(t.Context(), "PGHA", []Datapoint{old}); !errors.As(err, &refused) ||
+		refused.Code != "InvalidParameterValue" || !Final(err) {
 		t.Errorf("two weeks ago: %v", err)
 	}
 }
 
 func TestPublishCutsWhatTheServiceWouldRefuse(t *testing.T) {
 	s, c := start(t)
-	if err := c.Publish(t.Context(), topic, "db.pgha.internal: operator\n on nöde, "+strings.Repeat("x", 200), strings.Repeat("ü", MaxMessage)); err != nil {
+	if err := c.Publish(t.Context(), topic, "db.pgha.internal: operator\n on nöde, "+strings.Repeat("x", 200),
+		strings.Repeat("ü", MaxMessage)); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Calls("Publish")[0]; got.Get("TopicArn") != topic || !strings.HasPrefix(got.Get("Subject"), "db.pgha.internal: operator? on n") {
+	if got := s.Calls("Publish")[0]; got.Get("TopicArn") != topic ||
+		!strings.HasPrefix(got.Get("Subject"), "db.pgha.internal: operator? on n") {
 		t.Errorf("sent %q to %q", got.Get("Subject"), got.Get("TopicArn"))
 	}
 }
@@ -91,7 +97,8 @@ func TestRefusalsAreTold(t *testing.T) {
 	wrong.Credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
 		return sdk.Credentials{AccessKeyID: awstest.AccessKey, SecretAccessKey: "another"}, nil
 	})
-	if err := wrong.Put(t.Context(), "PGHA", []Datapoint{point(1)}); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") || !Final(err) {
+	if err := wrong.Put(t.Context(), "PGHA", []Datapoint{point(1)}); err == nil ||
+		!strings.Contains(err.Error(), "SignatureDoesNotMatch") || !Final(err) {
 		t.Errorf("wrong secret: %v", err)
 	}
 	s.Fail(http.StatusServiceUnavailable)
@@ -99,7 +106,10 @@ func TestRefusalsAreTold(t *testing.T) {
 		t.Errorf("503: %v, want an error that is worth another try", err)
 	}
 	none := *c
-	none.Credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) { return sdk.Credentials{}, errors.New("no role") })
+	none.Credentials = sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials,
+		error) {
+		return sdk.Credentials{}, errors.New("no role")
+	})
 	if err := none.Publish(t.Context(), topic, "s", "m"); err == nil || !strings.Contains(err.Error(), "no role") {
 		t.Errorf("without credentials: %v", err)
 	}

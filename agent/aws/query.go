@@ -1,6 +1,6 @@
-// Package aws asks the services of AWS of which the agent needs one or two actions: EC2, CloudWatch and SNS. They speak the AWS Query
-// protocol: a signed form. The SDK's modules for the three would cost 7 % of the binary and 13 % of the CPU time of each start,
-// which an alert hook pays too, and compiling the one for EC2 takes 2.9 GB of memory.
+// Package aws asks the services of AWS of which the agent needs one or two actions: EC2, CloudWatch and SNS. They speak
+// the AWS Query protocol: a signed form. The SDK's modules for the three would cost 7 % of the binary and 13 % of the
+// CPU time of each start, which an alert hook pays too, and compiling the one for EC2 takes 2.9 GB of memory.
 package aws
 
 import (
@@ -21,8 +21,8 @@ import (
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 64 << 10
 
-// Endpoint is where a service is asked, and as whom. These services are regional: a signature is for Region, whatever the
-// URL is. Route 53 is not like that, and has its own client.
+// Endpoint is where a service is asked, and as whom. These services are regional: a signature is for Region, whatever
+// the URL is. Route 53 is not like that, and has its own client.
 type Endpoint struct {
 	Service     string // as in its host name, and in signatures: "ec2", "monitoring", "sns"
 	Region      string
@@ -71,8 +71,8 @@ func (e Endpoint) Post(ctx context.Context, form url.Values) (status int, answer
 	return resp.StatusCode, answer, nil
 }
 
-// suffixes are the domains of the partitions that have their own, by the beginning of their regions' names, as the SDK's
-// endpoint rules have them.
+// suffixes are the domains of the partitions that have their own, by the beginning of their regions' names, as the
+// SDK's endpoint rules have them.
 var suffixes = map[string]string{
 	"cn-": "amazonaws.com.cn", "eusc-": "amazonaws.eu",
 	"us-iso-": "c2s.ic.gov", "us-isob-": "sc2s.sgov.gov", "us-isof-": "csp.hci.ic.gov", "eu-isoe-": "cloud.adc-e.uk",

@@ -26,8 +26,8 @@ const (
 	digits  = "0123456789"
 )
 
-// madeOf reports whether s has from least to most bytes, all of them from a set. A bounded regular expression would say the
-// same, and is compiled at each start of the program: docs/performance.md has the cost.
+// madeOf reports whether s has from least to most bytes, all of them from a set. A bounded regular expression would say
+// the same, and is compiled at each start of the program: docs/performance.md has the cost.
 func madeOf(s string, least, most int, set string) bool {
 	return len(s) >= least && len(s) <= most && strings.Trim(s, set) == ""
 }
@@ -41,7 +41,8 @@ func oneOf(words ...string) check {
 	}
 }
 
-// checkWord wants the name of a node or a resource: it becomes an argument of commands and a word in the ownership record.
+// checkWord wants the name of a node or a resource: it becomes an argument of commands and a word in the ownership
+// record.
 func checkWord(s string) (clean, what, remedy string) {
 	if !madeOf(s, 1, 128, letters+digits+"_.-") || s[0] == '.' || s[0] == '-' {
 		return "", "is not a name", "use letters, digits and _ . - only, at most 128, as crm_mon and drbdsetup show it"
@@ -82,16 +83,19 @@ func checkDSN(s string) (clean, what, remedy string) {
 	}
 	// The error's text may show parts of a password when the string is broken: it is not passed on.
 	if _, err := pgconn.ParseConfig(s); err != nil {
-		return "", "is not a PostgreSQL connection string", `write keywords like "host=/var/run/postgresql user=pgha dbname=postgres", with quotes around values with spaces`
+		return "", "is not a PostgreSQL connection string",
+			`write keywords like "host=/var/run/postgresql user=pgha dbname=postgres", with quotes around values with spaces`
 	}
 	if _, err := pg.NewProber(s); err != nil {
-		return "", "is not the address of one server", `name this node's own server only, like "host=/var/run/postgresql user=pgha dbname=postgres"`
+		return "", "is not the address of one server",
+			`name this node's own server only, like "host=/var/run/postgresql user=pgha dbname=postgres"`
 	}
 	return s, "", ""
 }
 
 func checkClientDSN(s string) (clean, what, remedy string) {
-	const without = "write keywords without host and hostaddr, like \"user=pgha dbname=postgres\": the host is the record's name; or \"off\""
+	const without = "write keywords without host and hostaddr, like \"user=pgha dbname=postgres\": the host is the " +
+		"record's name; or \"off\""
 	if s == Off {
 		return s, "", ""
 	}
@@ -113,12 +117,14 @@ func checkClientDSN(s string) (clean, what, remedy string) {
 func checkZone(s string) (clean, what, remedy string) {
 	clean = strings.TrimPrefix(strings.TrimPrefix(s, "/"), "hostedzone/")
 	if !strings.HasPrefix(clean, "Z") || !madeOf(clean, 2, 32, upper+digits) {
-		return "", "is not the id of a hosted zone", "copy the id from Route 53: it starts with Z, in capital letters and digits"
+		return "", "is not the id of a hosted zone",
+			"copy the id from Route 53: it starts with Z, in capital letters and digits"
 	}
 	return clean, "", ""
 }
 
-// checkName wants the name of a host, short enough for "_pgha." in front of it (RFC 1035 2.3.4: 253 characters without the last dot).
+// checkName wants the name of a host, short enough for "_pgha." in front of it (RFC 1035 2.3.4: 253 characters without
+// the last dot).
 func checkName(s string) (clean, what, remedy string) {
 	clean = strings.ToLower(strings.TrimSuffix(s, "."))
 	const remedyName = "use letters, digits and - in parts of at most 63, joined by dots, like \"db.example.internal\""
@@ -172,17 +178,21 @@ func isRegion(s string) bool {
 	return !slices.ContainsFunc(parts[1:], func(p string) bool { return !madeOf(p, 1, len(s), lower+digits) })
 }
 
-// checkNamespace knows the characters of a namespace from the API reference of PutMetricData; AWS/ is for its own services.
+// checkNamespace knows the characters of a namespace from the API reference of PutMetricData; AWS/ is for its own
+// services.
 func checkNamespace(s string) (clean, what, remedy string) {
-	if s != "" && (!madeOf(s, 1, 255, letters+digits+"._/#:-") || strings.HasPrefix(s, "AWS/") || strings.HasPrefix(s, ":")) {
-		return "", "is not a namespace", "use letters, digits and . - _ / # : only, at most 255, not AWS/ in front, like \"PGHA\"; or leave it out"
+	if s != "" && (!madeOf(s, 1, 255, letters+digits+"._/#:-") || strings.HasPrefix(s, "AWS/") ||
+		strings.HasPrefix(s, ":")) {
+		return "", "is not a namespace",
+			"use letters, digits and . - _ / # : only, at most 255, not AWS/ in front, like \"PGHA\"; or leave it out"
 	}
 	return s, "", ""
 }
 
 func checkTopic(s string) (clean, what, remedy string) {
 	if s != "" && !isTopic(s) {
-		return "", "is not the ARN of an SNS topic", `write it like "arn:aws:sns:eu-central-1:123456789012:pgha", or leave it out`
+		return "", "is not the ARN of an SNS topic",
+			`write it like "arn:aws:sns:eu-central-1:123456789012:pgha", or leave it out`
 	}
 	return s, "", ""
 }
@@ -193,7 +203,8 @@ func isTopic(s string) bool {
 		return false
 	}
 	partition, ok := strings.CutPrefix(parts[1], "aws")
-	return ok && parts[0] == "arn" && parts[2] == "sns" && madeOf(partition, 0, len(s), lower+"-") && madeOf(parts[3], 1, len(s), lower+digits+"-") &&
+	return ok && parts[0] == "arn" && parts[2] == "sns" && madeOf(partition, 0, len(s), lower+"-") &&
+		madeOf(parts[3], 1, len(s), lower+digits+"-") &&
 		madeOf(parts[4], 12, 12, digits) && madeOf(parts[5], 1, 256, letters+digits+"_-")
 }
 
@@ -262,16 +273,22 @@ func checkSocket(s string) (clean, what, remedy string) {
 func (c *Config) Warnings() []string {
 	var w []string
 	if c.Record.TTL > time.Minute {
-		w = append(w, fmt.Sprintf("record.ttl is %s: after a failover clients may go to the old address for that long; 10s is usual.", c.Record.TTL))
+		w = append(w,
+			fmt.Sprintf("record.ttl is %s: after a failover clients may go to the old address for that long; 10s is usual.",
+				c.Record.TTL))
 	}
 	if a, err := netip.ParseAddr(c.Node.Address); err == nil && (a.IsLoopback() || a.IsLinkLocalUnicast()) {
-		w = append(w, fmt.Sprintf("node.address is %s: no other host can reach it; this is for tests on one machine only.", a))
+		w = append(w, fmt.Sprintf("node.address is %s: no other host can reach it; this is for tests on one machine only.",
+			a))
 	}
 	if c.Record.Ownership == OwnershipNone {
-		w = append(w, "record.ownership is none: a write that this node sent before it lost the promotion can undo the other node's.")
+		w = append(w,
+			"record.ownership is none: a write that this node sent before it lost the promotion can undo the other node's.")
 	}
 	if passwordInside.MatchString(c.Postgres.DSN) || passwordInside.MatchString(c.Postgres.Client) {
-		w = append(w, "postgres.dsn or postgres.client has a password in it, which group haclient can read here: use peer authentication or passfile=.")
+		w = append(w,
+			"postgres.dsn or postgres.client has a password in it, which group haclient can read here: use peer "+
+				"authentication or passfile=.")
 	}
 	return w
 }

@@ -1,9 +1,11 @@
-// Package config is the configuration file: its fields, their defaults, and what is wrong with the file that somebody wrote.
+// Package config is the configuration file: its fields, their defaults, and what is wrong with the file that somebody
+// wrote.
 package config
 
 import "time"
 
-// Config is the configuration file (TOML). Every field has its default in Default; a Config that Load returned is valid.
+// Config is the configuration file (TOML). Every field has its default in Default; a Config that Load returned is
+// valid.
 type Config struct {
 	Node     Node
 	Cluster  Cluster
@@ -21,7 +23,8 @@ type Config struct {
 type Node struct {
 	// Name is this node as crm_mon prints it. Default: the host name, which is also Pacemaker's default.
 	Name string
-	// Address is the IPv4 address to publish, or "imds" (default) for the instance metadata's local-ipv4, asked until it answers and then kept.
+	// Address is the IPv4 address to publish, or "imds" (default) for the instance metadata's local-ipv4, asked until it
+	// answers and then kept.
 	Address string
 }
 
@@ -58,13 +61,16 @@ type Record struct {
 	Name string
 	// TTL of the record, whole seconds from 1s to 24h; default 10s. Clients may use the old address for this long.
 	TTL time.Duration
-	// PublishOn says when: "promoted" (default), at once after the promotion of DRBD, or "writable", once PostgreSQL accepts writes.
+	// PublishOn says when: "promoted" (default), at once after the promotion of DRBD, or "writable", once PostgreSQL
+	// accepts writes.
 	PublishOn string
-	// Ownership is "txt" (default), which guards each write by a TXT record beside the address, or "none" for a plain UPSERT.
+	// Ownership is "txt" (default), which guards each write by a TXT record beside the address, or "none" for a plain
+	// UPSERT.
 	Ownership string
 	// DriftCheck is the time between two reads of the published record, from 30s to 24h; default 5m.
 	DriftCheck time.Duration
-	// Repair writes the record again when somebody else has edited its address and left this node's claim; default true. It needs ownership.
+	// Repair writes the record again when somebody else has edited its address and left this node's claim; default true.
+	// It needs ownership.
 	Repair bool
 	// EndpointURL replaces the address of the Route 53 API: for PrivateLink or tests. Default: AWS's own.
 	EndpointURL string
@@ -80,7 +86,8 @@ type Record struct {
 type HTTP struct {
 	// Listen is host:port, where an empty host means every address; default ":9668". "off" for no listener.
 	Listen string
-	// WebConfig is the path of a file with TLS and basic auth, in the format of Prometheus exporters. Default: none, plain HTTP.
+	// WebConfig is the path of a file with TLS and basic auth, in the format of Prometheus exporters. Default: none, plain
+	// HTTP.
 	WebConfig string
 }
 
@@ -88,13 +95,15 @@ type HTTP struct {
 type State struct {
 	// Dir holds the journal and the pause; default /var/lib/pgha-agent.
 	Dir string
-	// AlertSocket receives the alerts of the hook; default /run/pgha-alert.sock. systemd holds it, so that alerts wait while the agent restarts.
+	// AlertSocket receives the alerts of the hook; default /run/pgha-alert.sock. systemd holds it, so that alerts wait
+	// while the agent restarts.
 	AlertSocket string
 	// ControlSocket serves the command line tool; default /run/pgha-agent/control.sock.
 	ControlSocket string
 }
 
-// CloudWatch is for those without Prometheus: a few figures to CloudWatch, and a message by SNS when an episode ends. Both are off by default.
+// CloudWatch is for those without Prometheus: a few figures to CloudWatch, and a message by SNS when an episode ends.
+// Both are off by default.
 type CloudWatch struct {
 	// Namespace that the figures go to, like "PGHA". Default "": none are sent.
 	Namespace string

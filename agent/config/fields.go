@@ -21,8 +21,8 @@ type field struct {
 // check tests the value of a string: it returns the value to keep, or what is wrong and the remedy.
 type check func(s string) (clean, what, remedy string)
 
-// fields is every field of the file, in the order of deploy/config.toml. A new one is a line here, beside its place in Config,
-// its default, and its lines in deploy/config.toml and docs/configure.md, which tests ask for.
+// fields is every field of the file, in the order of deploy/config.toml. A new one is a line here, beside its place in
+// Config, its default, and its lines in deploy/config.toml and docs/configure.md, which tests ask for.
 var fields = []field{
 	{
 		name: "node.name", of: func(c *Config) any { return &c.Node.Name }, check: checkWord,

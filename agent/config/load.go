@@ -25,7 +25,8 @@ type Error struct {
 
 // Problem is one thing that is wrong.
 type Problem struct {
-	Line    int    // 1 is the first; 0 when the problem is in no line, like a required field that is missing with its section
+	// 1 is the first; 0 when the problem is in no line, like a required field that is missing with its section.
+	Line    int
 	Column  int    // in bytes from 1, for syntax errors; 0 for all others
 	Field   string // "section.field", or "[section]"; "" for syntax errors
 	Message string // what is wrong, what was found, and the remedy
@@ -68,11 +69,13 @@ func Load(path string) (*Config, error) {
 	return Parse(path, data)
 }
 
-// Parse parses the text of a configuration file over the defaults. The name is for error messages only. Every error is a *Error
-// that lists all problems of the file at once, and never shows a value that may hold a password.
+// Parse parses the text of a configuration file over the defaults. The name is for error messages only. Every error is
+// a *Error that lists all problems of the file at once, and never shows a value that may hold a password.
 func Parse(name string, data []byte) (*Config, error) {
 	if len(data) > maxSize {
-		return nil, &Error{File: name, Problems: []Problem{{Message: fmt.Sprintf("is larger than %d bytes; is this the right file?", maxSize)}}}
+		return nil,
+			&Error{File: name, Problems: []Problem{{Message: fmt.Sprintf("is larger than %d bytes; is this the right file?",
+				maxSize)}}}
 	}
 	cfg := Default()
 	r := reader{cfg: &cfg, seen: map[string]int{}}
@@ -109,8 +112,8 @@ func syntaxProblem(data []byte) Problem {
 	return p
 }
 
-// reader walks over the file, sets the fields of cfg and notes what is wrong. It does not stop at the first problem, which is why
-// the file is not simply decoded.
+// reader walks over the file, sets the fields of cfg and notes what is wrong. It does not stop at the first problem,
+// which is why the file is not simply decoded.
 type reader struct {
 	parser   unstable.Parser
 	cfg      *Config
@@ -181,7 +184,8 @@ func (r *reader) keyValue(section string, n *unstable.Node) {
 	if section == "" {
 		section, path = path[0], path[1:]
 		if !slices.Contains(sectionNames(), section) {
-			r.complain(line, printable(section), "unknown field outside of a section (got %s); the sections are %s", printable(section), strings.Join(sectionNames(), ", "))
+			r.complain(line, printable(section), "unknown field outside of a section (got %s); the sections are %s",
+				printable(section), strings.Join(sectionNames(), ", "))
 			return
 		}
 		if len(path) == 0 {
@@ -199,7 +203,8 @@ func (r *reader) keyValue(section string, n *unstable.Node) {
 	name := section + "." + key
 	f, known := findField(section, key)
 	if !known {
-		r.complain(line, printable(name), "unknown field (got %s); the fields of [%s] are %s", printable(key), section, strings.Join(keysOf(section), ", "))
+		r.complain(line, printable(name), "unknown field (got %s); the fields of [%s] are %s", printable(key), section,
+			strings.Join(keysOf(section), ", "))
 		return
 	}
 	if first := r.seen[name]; first > 0 {
@@ -309,11 +314,13 @@ func (r *reader) finish() {
 	}
 	if c := r.cfg.CloudWatch; c.Region == "" && (c.Namespace != "" || c.TopicARN != "") {
 		line := max(r.seen["cloudwatch.namespace"], r.seen["cloudwatch.topic_arn"])
-		r.complain(line, "cloudwatch.region", "is required with namespace or topic_arn (got nothing); set it to this instance's region, like \"eu-central-1\"")
+		r.complain(line, "cloudwatch.region",
+			"is required with namespace or topic_arn (got nothing); set it to this instance's region, like \"eu-central-1\"")
 	}
 	if s := r.cfg.State; s.AlertSocket == s.ControlSocket {
 		line := max(r.seen["state.alert_socket"], r.seen["state.control_socket"])
-		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path", shorten(s.ControlSocket))
+		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path",
+			shorten(s.ControlSocket))
 	}
 }
 

@@ -90,10 +90,11 @@ sns_endpoint_url = "http://127.0.0.1:2"
 		t.Fatal(err)
 	}
 	want := &Config{
-		Node:     Node{"pg-1.example", "10.0.1.10"},
-		Cluster:  Cluster{"pg-clone", []string{"sudo", "crm_mon"}},
-		Drbd:     Drbd{"r0", []string{"/sbin/drbdsetup"}},
-		Postgres: Postgres{"postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable", "user=pgha dbname=app password=secret"},
+		Node:    Node{"pg-1.example", "10.0.1.10"},
+		Cluster: Cluster{"pg-clone", []string{"sudo", "crm_mon"}},
+		Drbd:    Drbd{"r0", []string{"/sbin/drbdsetup"}},
+		Postgres: Postgres{"postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable",
+			"user=pgha dbname=app password=secret"},
 		Record: Record{
 			"Z1D633PJN98FT9", "db.example.internal", time.Minute, PublishOnWritable, OwnershipNone, 30 * time.Second, false,
 			"http://127.0.0.1:4566", "us-gov-west-1", "http://[::1]:1338", "[fd00::2]:53",
@@ -102,7 +103,8 @@ sns_endpoint_url = "http://127.0.0.1:2"
 		State: State{"/srv/pgha", "/run/a.sock", "/run/c.sock"},
 		Log:   Log{"debug", "json"},
 		CloudWatch: CloudWatch{
-			"PGHA/prod", 30 * time.Second, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:pgha", "us-gov-west-1", "http://127.0.0.1:1", "http://127.0.0.1:2",
+			"PGHA/prod", 30 * time.Second, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:pgha", "us-gov-west-1",
+			"http://127.0.0.1:1", "http://127.0.0.1:2",
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -139,7 +141,9 @@ c.toml:14: record.drift_check: is not a duration (got "5 minutes"); write a numb
 c.toml:15: record.publish_on: is none of the known words (got "Promoted"); choose promoted or writable
 c.toml:17: record.ownership: given twice (got it first in line 16); remove one`
 	// The tenth has no line: its whole section is missing.
-	want = "c.toml: drbd.resource: is required (got nothing); set it to the DRBD resource under the database, like \"r0\"\n" + want
+	want =
+		"c.toml: drbd.resource: is required (got nothing); set it to the DRBD resource under the database, like \"r0\"\n" +
+			want
 	if err == nil || err.Error() != want {
 		t.Errorf("%v", cmp.Diff(want, configErrText(err)))
 	}
@@ -155,50 +159,53 @@ func configErrText(err error) string {
 func TestParseRefuses(t *testing.T) {
 	// Each case is one section and what must be said about it.
 	for name, c := range map[string]struct{ text, want string }{
-		"integer for a duration":     {"[record]\nttl = 10", `record.ttl: must be a duration in quotes (got 10)`},
-		"number for a string":        {"[node]\nname = 1.5", `node.name: must be a string (got 1.5)`},
-		"bool for a string":          {"[log]\nlevel = true", `log.level: must be a string (got true)`},
-		"date for a string":          {"[log]\nlevel = 2024-01-01", `log.level: must be a string (got 2024-01-01)`},
-		"table for a string":         {"[log]\nlevel = { a = 1 }", `log.level: must be a string (got a table)`},
-		"list for a string":          {"[log]\nlevel = [\"info\"]", `log.level: must be a string (got a list)`},
-		"fraction of a second":       {"[record]\nttl = \"1500ms\"", `must be whole seconds (got "1500ms"); write "1s"`},
-		"TTL of zero":                {"[record]\nttl = \"0s\"", `is out of range`},
-		"negative TTL":               {"[record]\nttl = \"-5s\"", `is out of range`},
-		"repair in quotes":           {"[record]\nrepair = \"no\"", `must be true or false`},
-		"drift check too often":      {"[record]\ndrift_check = \"29s\"", `choose from 30s to 86400s`},
-		"IPv6":                       {"[node]\naddress = \"fd00::1\"", `is an IPv6 address`},
-		"IPv4 in IPv6":               {"[node]\naddress = \"::ffff:10.0.0.1\"", `is an IPv6 address`},
-		"unspecified address":        {"[node]\naddress = \"0.0.0.0\"", `is not the address of one host`},
-		"multicast address":          {"[node]\naddress = \"224.0.0.1\"", `is not the address of one host`},
-		"broadcast address":          {"[node]\naddress = \"255.255.255.255\"", `is not the address of one host`},
-		"node name with a space":     {"[node]\nname = \"pg 1\"", `is not a name`},
-		"name like an option":        {"[drbd]\nresource = \"-r0\"", `is not a name`},
-		"empty required field":       {"[drbd]\nresource = \"\"", `drbd.resource: is not a name (got "")`},
-		"empty DSN":                  {"[postgres]\ndsn = \" \"", `is empty`},
-		"client with a host":         {"[postgres]\nclient = \"host=10.0.0.1 user=pgha\"", `names a host`},
-		"client with a quoted host":  {"[postgres]\nclient = \"user = pgha host = 'a b'\"", `names a host`},
-		"client with an empty host":  {"[postgres]\nclient = \"host='' user=pgha\"", `names a host`},
-		"client as a URL":            {"[postgres]\nclient = \"postgres:///postgres\"", `is a URL`},
-		"address as service name":    {"[record]\nname = \"10.0.0.1\"", `is an address`},
-		"wildcard":                   {"[record]\nname = \"*.example.com\"", `is not the name of a host`},
-		"underscore in the name":     {"[record]\nname = \"_db.example.com\"", `is not the name of a host`},
-		"empty label":                {"[record]\nname = \"db..example.com\"", `is not the name of a host`},
-		"name of the root":           {"[record]\nname = \".\"", `is not the name of a host`},
-		"label too long":             {"[record]\nname = \"" + strings.Repeat("a", 64) + ".com\"", `is not the name of a host`},
-		"name too long for _pgha.":   {"[record]\nname = \"" + strings.Repeat("a.", 123) + "ab\"", `is too long`},
-		"URL without scheme":         {"[record]\nendpoint_url = \"route53.example.com\"", `is not an http or https URL`},
-		"URL without host":           {"[record]\nendpoint_url = \"https:///x\"", `has no host`},
-		"URL with a user":            {"[record]\nendpoint_url = \"https://user@h/\"", `has a user or password`},
-		"URL with a query":           {"[record]\nimds_endpoint = \"http://h/?a=b\"", `has a query`},
-		"region":                     {"[record]\nregion = \"Frankfurt\"", `is not a region`},
-		"resolver without port":      {"[record]\nresolver = \"10.0.0.2\"", `is not host:port`},
-		"resolver without host":      {"[record]\nresolver = \":53\"", `is not complete`},
-		"listen without port":        {"[http]\nlisten = \"9668\"", `is not host:port`},
-		"listen port too large":      {"[http]\nlisten = \":66000\"", `has no port from 0 to 65535`},
-		"relative state directory":   {"[state]\ndir = \"var/lib\"", `is not an absolute path`},
-		"root as state directory":    {"[state]\ndir = \"/.\"", `is not an absolute path`},
-		"socket path too long":       {"[state]\ncontrol_socket = \"/" + strings.Repeat("s", 107) + "\"", `is too long for a socket`},
-		"one socket for both":        {"[state]\ncontrol_socket = \"/run/x\"\nalert_socket = \"/run/x\"", `state.control_socket: is the alert socket as well`},
+		"integer for a duration":    {"[record]\nttl = 10", `record.ttl: must be a duration in quotes (got 10)`},
+		"number for a string":       {"[node]\nname = 1.5", `node.name: must be a string (got 1.5)`},
+		"bool for a string":         {"[log]\nlevel = true", `log.level: must be a string (got true)`},
+		"date for a string":         {"[log]\nlevel = 2024-01-01", `log.level: must be a string (got 2024-01-01)`},
+		"table for a string":        {"[log]\nlevel = { a = 1 }", `log.level: must be a string (got a table)`},
+		"list for a string":         {"[log]\nlevel = [\"info\"]", `log.level: must be a string (got a list)`},
+		"fraction of a second":      {"[record]\nttl = \"1500ms\"", `must be whole seconds (got "1500ms"); write "1s"`},
+		"TTL of zero":               {"[record]\nttl = \"0s\"", `is out of range`},
+		"negative TTL":              {"[record]\nttl = \"-5s\"", `is out of range`},
+		"repair in quotes":          {"[record]\nrepair = \"no\"", `must be true or false`},
+		"drift check too often":     {"[record]\ndrift_check = \"29s\"", `choose from 30s to 86400s`},
+		"IPv6":                      {"[node]\naddress = \"fd00::1\"", `is an IPv6 address`},
+		"IPv4 in IPv6":              {"[node]\naddress = \"::ffff:10.0.0.1\"", `is an IPv6 address`},
+		"unspecified address":       {"[node]\naddress = \"0.0.0.0\"", `is not the address of one host`},
+		"multicast address":         {"[node]\naddress = \"224.0.0.1\"", `is not the address of one host`},
+		"broadcast address":         {"[node]\naddress = \"255.255.255.255\"", `is not the address of one host`},
+		"node name with a space":    {"[node]\nname = \"pg 1\"", `is not a name`},
+		"name like an option":       {"[drbd]\nresource = \"-r0\"", `is not a name`},
+		"empty required field":      {"[drbd]\nresource = \"\"", `drbd.resource: is not a name (got "")`},
+		"empty DSN":                 {"[postgres]\ndsn = \" \"", `is empty`},
+		"client with a host":        {"[postgres]\nclient = \"host=10.0.0.1 user=pgha\"", `names a host`},
+		"client with a quoted host": {"[postgres]\nclient = \"user = pgha host = 'a b'\"", `names a host`},
+		"client with an empty host": {"[postgres]\nclient = \"host='' user=pgha\"", `names a host`},
+		"client as a URL":           {"[postgres]\nclient = \"postgres:///postgres\"", `is a URL`},
+		"address as service name":   {"[record]\nname = \"10.0.0.1\"", `is an address`},
+		"wildcard":                  {"[record]\nname = \"*.example.com\"", `is not the name of a host`},
+		"underscore in the name":    {"[record]\nname = \"_db.example.com\"", `is not the name of a host`},
+		"empty label":               {"[record]\nname = \"db..example.com\"", `is not the name of a host`},
+		"name of the root":          {"[record]\nname = \".\"", `is not the name of a host`},
+		"label too long": {"[record]\nname = \"" + strings.Repeat("a", 64) + ".com\"",
+			`is not the name of a host`},
+		"name too long for _pgha.": {"[record]\nname = \"" + strings.Repeat("a.", 123) + "ab\"", `is too long`},
+		"URL without scheme":       {"[record]\nendpoint_url = \"route53.example.com\"", `is not an http or https URL`},
+		"URL without host":         {"[record]\nendpoint_url = \"https:///x\"", `has no host`},
+		"URL with a user":          {"[record]\nendpoint_url = \"https://user@h/\"", `has a user or password`},
+		"URL with a query":         {"[record]\nimds_endpoint = \"http://h/?a=b\"", `has a query`},
+		"region":                   {"[record]\nregion = \"Frankfurt\"", `is not a region`},
+		"resolver without port":    {"[record]\nresolver = \"10.0.0.2\"", `is not host:port`},
+		"resolver without host":    {"[record]\nresolver = \":53\"", `is not complete`},
+		"listen without port":      {"[http]\nlisten = \"9668\"", `is not host:port`},
+		"listen port too large":    {"[http]\nlisten = \":66000\"", `has no port from 0 to 65535`},
+		"relative state directory": {"[state]\ndir = \"var/lib\"", `is not an absolute path`},
+		"root as state directory":  {"[state]\ndir = \"/.\"", `is not an absolute path`},
+		"socket path too long": {"[state]\ncontrol_socket = \"/" + strings.Repeat("s", 107) + "\"",
+			`is too long for a socket`},
+		"one socket for both": {"[state]\ncontrol_socket = \"/run/x\"\nalert_socket = \"/run/x\"",
+			`state.control_socket: is the alert socket as well`},
 		"command with a space":       {"[cluster]\ncrm_mon = \"sudo crm_mon\"", `is one word with a space in it`},
 		"empty command":              {"[cluster]\ncrm_mon = []", `is an empty command (got an empty list)`},
 		"command of an empty word":   {"[cluster]\ncrm_mon = \"\"", `is an empty command`},
@@ -218,7 +225,8 @@ func TestParseRefuses(t *testing.T) {
 				t.Fatalf("got %v, error %v", got, err)
 			}
 			// The required fields are missing in most cases: not what is tested here.
-			ce.Problems = slices.DeleteFunc(ce.Problems, func(p Problem) bool { return strings.HasPrefix(p.Message, "is required") })
+			ce.Problems = slices.DeleteFunc(ce.Problems,
+				func(p Problem) bool { return strings.HasPrefix(p.Message, "is required") })
 			if len(ce.Problems) != 1 || !strings.Contains(ce.Error(), c.want) || strings.Contains(ce.Error(), "\n") {
 				t.Errorf("got  %s\nwant %s", ce, c.want)
 			}
@@ -288,8 +296,9 @@ func TestConfigWarnsAboutWhatIsHardlyMeant(t *testing.T) {
 		t.Errorf("got %q", w)
 	}
 	for dsn, want := range map[string]bool{
-		"host=/x password=hunter2": true, "PASSWORD = 'a b' host=/x": true, "postgres://u:hunter2@h/d": true, "postgres://u@h/d?password=hunter2": true,
-		"host=/x passfile=/etc/password=x": false, "postgres://u@h:5432/d": false, "host=/x user=password": false,
+		"host=/x password=hunter2": true, "PASSWORD = 'a b' host=/x": true, "postgres://u:hunter2@h/d": true,
+		"postgres://u@h/d?password=hunter2": true,
+		"host=/x passfile=/etc/password=x":  false, "postgres://u@h:5432/d": false, "host=/x user=password": false,
 	} {
 		c := Default()
 		c.Postgres.DSN = dsn
@@ -404,7 +413,8 @@ func FuzzParse(f *testing.F) {
 			if e := toml.Unmarshal(data, &map[string]any{}); e != nil {
 				t.Fatal(e)
 			}
-			if c.Record.ZoneID == "" || c.Record.Name == "" || c.Cluster.Promotable == "" || c.Drbd.Resource == "" || c.Node.Name == "" {
+			if c.Record.ZoneID == "" || c.Record.Name == "" || c.Cluster.Promotable == "" || c.Drbd.Resource == "" ||
+				c.Node.Name == "" {
 				t.Fatalf("required field empty: %+v", c)
 			}
 		case c != nil:
@@ -419,7 +429,8 @@ func FuzzParse(f *testing.F) {
 
 func TestCloudWatchNeedsItsRegion(t *testing.T) {
 	for section, want := range map[string]string{
-		`namespace = "PGHA"`: "c.toml:9: cloudwatch.region: is required with namespace or topic_arn (got nothing); set it to this instance's region, like \"eu-central-1\"",
+		`namespace = "PGHA"`: "c.toml:9: cloudwatch.region: is required with namespace or topic_arn (got nothing); set it " +
+			"to this instance's region, like \"eu-central-1\"",
 		`namespace = "AWS/EC2"
 region = "eu-central-1"`: `c.toml:9: cloudwatch.namespace: is not a namespace (got "AWS/EC2"); use letters, digits and . - _ / # : only, at most 255, not AWS/ in front, like "PGHA"; or leave it out`,
 		`topic_arn = "pgha"

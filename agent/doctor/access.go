@@ -14,8 +14,9 @@ import (
 // runnable says what keeps a user from running a program, "" for nothing.
 func (f *Facts) runnable(program, name string) string { return f.may(program, name, 1) }
 
-// may says what keeps a user from a file: the modes of the file (bit 4 reads, 1 runs) and of the directories above it. Access lists and
-// SELinux are not looked at. The error of a question that this user may not even ask is such a reason too.
+// may says what keeps a user from a file: the modes of the file (bit 4 reads, 1 runs) and of the directories above it.
+// Access lists and SELinux are not looked at. The error of a question that this user may not even ask is such a reason
+// too.
 func (f *Facts) may(file, name string, bit uint32) string {
 	uid, gids, err := identity(name)
 	if err != nil {

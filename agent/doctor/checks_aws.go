@@ -46,15 +46,17 @@ var networkChecks = []Check{
 			case reachSilent:
 				return fail("no answer from %s", f.Ports.Peer)
 			case reachRefused:
-				return warn("%s refuses: the way is open, but DRBD does not listen there", f.Ports.Peer).remedy("on {peer}: drbdadm status {resource}")
+				return warn("%s refuses: the way is open, but DRBD does not listen there",
+					f.Ports.Peer).remedy("on {peer}: drbdadm status {resource}")
 			}
 			return pass("%s answers", f.Ports.Peer)
 		},
 	},
 	{
 		Name: "port-postgres", Area: Network, Needs: []Source{fromPorts, fromCrm},
-		Want:   "the peer's port 5432 can be reached",
-		Why:    "What holds for the peer most likely holds for the clients: a rule that names one node only is noticed at the failover. The agent's view as a client needs it too.",
+		Want: "the peer's port 5432 can be reached",
+		Why: "What holds for the peer most likely holds for the clients: a rule that names one node only is noticed at " +
+			"the failover. The agent's view as a client needs it too.",
 		Remedy: "allow TCP 5432 from the clients' and both nodes' addresses in the security group of both nodes",
 		Judge: func(f *Facts) Finding {
 			there := slices.Contains(f.Crm.Promoted(f.Options.Clone), f.peer())
@@ -63,12 +65,14 @@ var networkChecks = []Check{
 				return fail("no answer from %s", f.Ports.Peer)
 			case reachRefused:
 				if there {
-					return fail("%s refuses although it is the promoted node", f.Ports.Peer).remedy("on {peer}: is PostgreSQL up, and listen_addresses '*'?")
+					return fail("%s refuses although it is the promoted node",
+						f.Ports.Peer).remedy("on {peer}: is PostgreSQL up, and listen_addresses '*'?")
 				}
 				return pass("%s refuses, as it should without PostgreSQL: nothing filters the port", f.Ports.Peer)
 			}
 			if !there {
-				return fail("something listens on 5432 of %s, which is not promoted", f.Ports.Peer).remedy("on {peer}: ss -ltnp 'sport = 5432'; systemctl disable --now postgresql")
+				return fail("something listens on 5432 of %s, which is not promoted",
+					f.Ports.Peer).remedy("on {peer}: ss -ltnp 'sport = 5432'; systemctl disable --now postgresql")
 			}
 			return pass("%s answers", f.Ports.Peer)
 		},
@@ -95,12 +99,14 @@ var networkChecks = []Check{
 var awsChecks = []Check{
 	{
 		Name: "imds-v2", Area: AWS, Needs: []Source{fromInstance},
-		Want:   "instance metadata answers in version 2 only",
-		Why:    "With version 1, any program here that can be made to fetch a URL hands out the role's credentials: those that stop machines and move the record.",
+		Want: "instance metadata answers in version 2 only",
+		Why: "With version 1, any program here that can be made to fetch a URL hands out the role's credentials: those " +
+			"that stop machines and move the record.",
 		Remedy: "aws ec2 modify-instance-metadata-options --instance-id INSTANCE --http-tokens required",
 		Judge: func(f *Facts) Finding {
 			if f.Instance.V1 {
-				return warn("version 1 answers as well").remedy("aws ec2 modify-instance-metadata-options --instance-id %s --http-tokens required", f.Instance.ID)
+				return warn("version 1 answers as well").remedy(
+					"aws ec2 modify-instance-metadata-options --instance-id %s --http-tokens required", f.Instance.ID)
 			}
 			return pass("instance %s", f.Instance.ID)
 		},
@@ -122,23 +128,28 @@ var awsChecks = []Check{
 	},
 	{
 		Name: "fence-instance", Area: AWS, Needs: []Source{fromCIB, fromInstance},
-		Want:   "the fence device for this node names this instance",
-		Why:    "After an instance was replaced, its old id stays in the device: fencing then stops nothing, or another machine.",
+		Want: "the fence device for this node names this instance",
+		Why: "After an instance was replaced, its old id stays in the device: fencing then stops nothing, or another " +
+			"machine.",
 		Remedy: "pcs stonith update DEVICE pcmk_host_map=\"{node}:INSTANCE;...\"",
 		Judge:  judgeFenceInstance,
 	},
 	{
 		Name: "fence-permissions", Area: AWS, Needs: []Source{fromPower},
-		Want:   "EC2 would let the fence devices describe, stop and start their instances (asked with DryRun, nothing is done)",
-		Why:    "A fence device without permission fails only when it is needed.",
-		Remedy: "allow ec2:DescribeInstances on *, ec2:StopInstances and ec2:StartInstances on the cluster's instances for the role of both nodes",
-		Judge:  judgePower,
+		Want: "EC2 would let the fence devices describe, stop and start their instances (asked with DryRun, nothing is " +
+			"done)",
+		Why: "A fence device without permission fails only when it is needed.",
+		Remedy: "allow ec2:DescribeInstances on *, ec2:StopInstances and ec2:StartInstances on the cluster's instances " +
+			"for the role of both nodes",
+		Judge: judgePower,
 	},
 	{
 		Name: "route53-read", Area: AWS, Needs: []Source{fromRecord},
-		Want:   "the record can be read",
-		Why:    "The agent writes on the base of what it read. Without permission or network nothing is published at a failover.",
-		Remedy: "see the reason: credentials (instance profile), denied (deploy/iam-policy.json), network (NAT or PrivateLink with record.endpoint_url)",
+		Want: "the record can be read",
+		Why: "The agent writes on the base of what it read. Without permission or network nothing is published at a " +
+			"failover.",
+		Remedy: "see the reason: credentials (instance profile), denied (deploy/iam-policy.json), network (NAT or " +
+			"PrivateLink with record.endpoint_url)",
 		Judge: func(f *Facts) Finding {
 			switch err := f.Record.Err; route53.ReasonOf(err) {
 			case route53.ReasonNone:
@@ -160,7 +171,8 @@ var awsChecks = []Check{
 		Judge: func(f *Facts) Finding {
 			err := f.TryWrite
 			if errors.Is(err, route53.ErrAccepted) {
-				return fail("%s: it does not guard a write either", oneLine(err.Error())).remedy("is record.endpoint_url Route 53? See the manual test in docs/design.md")
+				return fail("%s: it does not guard a write either",
+					oneLine(err.Error())).remedy("is record.endpoint_url Route 53? See the manual test in docs/design.md")
 			}
 			switch route53.ReasonOf(err) {
 			case route53.ReasonNone:
@@ -168,7 +180,8 @@ var awsChecks = []Check{
 			case route53.ReasonDenied, route53.ReasonCredentials, route53.ReasonNoZone:
 				return failedCall(err)
 			case route53.ReasonInvalid:
-				return unknown("refused in words that this version does not know: %s", oneLine(err.Error())).remedy("see the manual test in docs/design.md")
+				return unknown("refused in words that this version does not know: %s",
+					oneLine(err.Error())).remedy("see the manual test in docs/design.md")
 			default:
 				return unknown("%s", oneLine(err.Error())).remedy("try again in a minute")
 			}
@@ -176,8 +189,9 @@ var awsChecks = []Check{
 	},
 	{
 		Name: "zone-private", Area: AWS, Needs: []Source{fromZone}, Also: []Source{fromInstance},
-		Want:   "the zone is private, holds the record's name, and is associated with this network",
-		Why:    "A public zone shows private addresses to everybody. A private one that is not associated is resolved by nobody here.",
+		Want: "the zone is private, holds the record's name, and is associated with this network",
+		Why: "A public zone shows private addresses to everybody. A private one that is not associated is resolved by " +
+			"nobody here.",
 		Remedy: "aws route53 associate-vpc-with-hosted-zone --hosted-zone-id ZONE --vpc VPCRegion=REGION,VPCId=VPC",
 		Judge:  judgeZone,
 	},
@@ -238,9 +252,11 @@ var awsChecks = []Check{
 var nodeChecks = []Check{
 	{
 		Name: "clock", Area: Node, Needs: []Source{fromClock},
-		Want:   "the clock is synchronized",
-		Why:    "A clock that is off by minutes makes AWS refuse every signature: no fencing by API, no record. Logs of both nodes cannot be compared.",
-		Remedy: "systemctl enable --now chrony (Enterprise Linux: chronyd), with `server 169.254.169.123 prefer iburst` on AWS",
+		Want: "the clock is synchronized",
+		Why: "A clock that is off by minutes makes AWS refuse every signature: no fencing by API, no record. Logs of " +
+			"both nodes cannot be compared.",
+		Remedy: "systemctl enable --now chrony (Enterprise Linux: chronyd), with `server 169.254.169.123 prefer iburst` " +
+			"on AWS",
 		Judge: func(f *Facts) Finding {
 			switch {
 			case !f.Clock.Synchronized:
@@ -300,7 +316,9 @@ func judgePower(f *Facts) Finding {
 	case len(denied) > 0:
 		return fail("%s", strings.Join(denied, "; "))
 	case len(odd) > 0:
-		return unknown("%s", strings.Join(odd, "; ")).remedy("can this node reach the EC2 API of its region (NAT, or a VPC endpoint)? The fence device needs it too")
+		return unknown("%s", strings.Join(odd,
+			"; ")).remedy(
+			"can this node reach the EC2 API of its region (NAT, or a VPC endpoint)? The fence device needs it too")
 	}
 	return pass("%d dry runs", len(f.Power))
 }
@@ -312,12 +330,15 @@ func judgeZone(f *Facts) Finding {
 	case name != z.Name && !strings.HasSuffix(name, "."+z.Name):
 		return fail("%s is not in zone %s", name, z.Name).remedy("record.zone_id or record.name in the agent's configuration")
 	case !z.Private:
-		return warn("zone %s is public", z.Name).remedy("make a private zone of the same name for this VPC: aws route53 create-hosted-zone --vpc ...")
+		return warn("zone %s is public", z.Name).remedy(
+			"make a private zone of the same name for this VPC: aws route53 create-hosted-zone --vpc ...")
 	case f.Instance == nil || f.Instance.VPC == "":
-		return pass("%s is private, associated with %s (this instance's network is not known)", z.Name, strings.Join(z.VPCs, ", "))
+		return pass("%s is private, associated with %s (this instance's network is not known)", z.Name,
+			strings.Join(z.VPCs, ", "))
 	case !slices.Contains(z.VPCs, f.Instance.VPC):
 		return fail("%s is associated with %s, not with %s", z.Name, strings.Join(z.VPCs, ", "), f.Instance.VPC).
-			remedy("aws route53 associate-vpc-with-hosted-zone --hosted-zone-id %s --vpc VPCRegion=%s,VPCId=%s", f.Options.Record.ZoneID, f.Instance.Region, f.Instance.VPC)
+			remedy("aws route53 associate-vpc-with-hosted-zone --hosted-zone-id %s --vpc VPCRegion=%s,VPCId=%s",
+				f.Options.Record.ZoneID, f.Instance.Region, f.Instance.VPC)
 	}
 	return pass("%s is private, associated with %s", z.Name, f.Instance.VPC)
 }

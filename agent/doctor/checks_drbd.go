@@ -14,8 +14,9 @@ import (
 var corosyncChecks = []Check{
 	{
 		Name: "two-node", Area: Corosync, Needs: []Source{fromCorosync},
-		Want:   "Corosync knows that there are two nodes (two_node: 1), or has a quorum device",
-		Why:    "With two nodes and without it, the survivor has no quorum, and Pacemaker stops the database there: every failover ends in an outage.",
+		Want: "Corosync knows that there are two nodes (two_node: 1), or has a quorum device",
+		Why: "With two nodes and without it, the survivor has no quorum, and Pacemaker stops the database there: every " +
+			"failover ends in an outage.",
 		Remedy: "in /etc/corosync/corosync.conf on both nodes: quorum { two_node: 1 }; then corosync-cfgtool -R",
 		Judge: func(f *Facts) Finding {
 			c := f.Corosync
@@ -32,8 +33,9 @@ var corosyncChecks = []Check{
 	},
 	{
 		Name: "wait-for-all", Area: Corosync, Needs: []Source{fromCorosync},
-		Want:   "a node that boots waits until it has seen the other one (wait_for_all, which two_node implies)",
-		Why:    "Otherwise a node that boots without a network fences the healthy one, that one boots and fences back, and so on.",
+		Want: "a node that boots waits until it has seen the other one (wait_for_all, which two_node implies)",
+		Why: "Otherwise a node that boots without a network fences the healthy one, that one boots and fences back, " +
+			"and so on.",
 		Remedy: "remove wait_for_all: 0 from /etc/corosync/corosync.conf on both nodes; then corosync-cfgtool -R",
 		Judge: func(f *Facts) Finding {
 			switch {
@@ -47,10 +49,14 @@ var corosyncChecks = []Check{
 	},
 	{
 		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync, fromCIB}, Also: []Source{fromHost},
-		Want: "with fencing any token; without, the agent knows token and consensus timeout, and they are not too short for it",
-		Why: "Without fencing a node that stalled, and was replaced meanwhile, must know the one before it writes, and hear of the other from Corosync " +
-			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins with both timeouts.",
-		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and systemctl reload pgha-agent on both; " +
+		Want: "with fencing any token; without, the agent knows token and consensus timeout, and they are not too short " +
+			"for it",
+		Why: "Without fencing a node that stalled, and was replaced meanwhile, must know the one before it writes, and " +
+			"hear of the other from Corosync " +
+			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins " +
+			"with both timeouts.",
+		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and " +
+			"systemctl reload pgha-agent on both; " +
 			"or configure fencing",
 		Judge: judgeToken,
 	},
@@ -72,7 +78,8 @@ func (f *Facts) membership() (known time.Duration, why string) {
 	return f.Corosync.Membership(), ""
 }
 
-// unfencedBound is how late the loop of an agent may wake that knows this of Corosync, while nobody fences. The core itself says it.
+// unfencedBound is how late the loop of an agent may wake that knows this of Corosync, while nobody fences. The core
+// itself says it.
 func unfencedBound(membership time.Duration) time.Duration {
 	s := fsm.New(fsm.Config{Membership: membership}, 1, fsm.Episode{}, false)
 	s, _ = s.Step(time.Second, fsm.ClusterPolled{Cluster: fsm.Cluster{At: time.Second, OK: true}})
@@ -145,9 +152,11 @@ var drbdChecks = []Check{
 	},
 	{
 		Name: "drbd-fencing", Area: Drbd, Needs: []Source{fromShow},
-		Want:   "fencing resource-and-stonith",
-		Why:    "With less, the Primary goes on writing when it loses its peer, before anybody is sure that the peer is gone: split brain.",
-		Remedy: "in the resource's net section (DRBD 8.4: disk): fencing resource-and-stonith; then drbdadm adjust {resource} on both nodes",
+		Want: "fencing resource-and-stonith",
+		Why: "With less, the Primary goes on writing when it loses its peer, before anybody is sure that the peer is " +
+			"gone: split brain.",
+		Remedy: "in the resource's net section (DRBD 8.4: disk): fencing resource-and-stonith; then drbdadm adjust " +
+			"{resource} on both nodes",
 		Judge: func(f *Facts) Finding {
 			if f.Show.Fencing != "resource-and-stonith" {
 				return fail("fencing %s", f.Show.Fencing)
@@ -157,23 +166,29 @@ var drbdChecks = []Check{
 	},
 	{
 		Name: "drbd-handlers", Area: Drbd, Needs: []Source{fromDump, fromHost},
-		Want:   "fence-peer and unfence-peer handlers are configured, and their programs can be run",
-		Why:    "Without fence-peer a Primary with fencing resource-and-stonith stays frozen after the loss of its peer. Without unfence-peer its constraint stays and blocks the next failover.",
+		Want: "fence-peer and unfence-peer handlers are configured, and their programs can be run",
+		Why: "Without fence-peer a Primary with fencing resource-and-stonith stays frozen after the loss of its peer. " +
+			"Without unfence-peer its constraint stays and blocks the next failover.",
 		Remedy: `in the resource: handlers { fence-peer "/usr/lib/drbd/crm-fence-peer.9.sh"; unfence-peer "/usr/lib/drbd/crm-unfence-peer.9.sh"; }; then drbdadm adjust {resource} on both nodes; then the check drbd-handler-timeout`,
 		Judge:  judgeHandlers,
 	},
 	{
 		Name: "drbd-handler-timeout", Area: Drbd, Needs: []Source{fromDump, fromCIB, fromVersions},
-		Want: "the fence-peer handler understands this Pacemaker, or has a short --timeout and the promoted node wins the fence race",
-		Why: "Pacemaker 2.1.7 and later write times where handlers of drbd-utils before 9.28 look for words: they wait for their whole timeout, 90 s by default, inside every promotion, and as long on the healthy Primary " +
-			"when the replication link breaks. A short timeout lets a Primary go on before the fate of its peer is known: when it then loses the fence race, its last commits are lost.",
-		Remedy: "upgrade drbd-utils to 9.28 or later and remove --timeout; until then --timeout 5 on the fence-peer line, with priority-fencing-delay (check fence-delay); then drbdadm adjust {resource} on both nodes",
-		Judge:  judgeHandlerTimeout,
+		Want: "the fence-peer handler understands this Pacemaker, or has a short --timeout and the promoted node wins the " +
+			"fence race",
+		Why: "Pacemaker 2.1.7 and later write times where handlers of drbd-utils before 9.28 look for words: they wait " +
+			"for their whole timeout, 90 s by default, inside every promotion, and as long on the healthy Primary " +
+			"when the replication link breaks. A short timeout lets a Primary go on before the fate of its peer is known: " +
+			"when it then loses the fence race, its last commits are lost.",
+		Remedy: "upgrade drbd-utils to 9.28 or later and remove --timeout; until then --timeout 5 on the fence-peer line, " +
+			"with priority-fencing-delay (check fence-delay); then drbdadm adjust {resource} on both nodes",
+		Judge: judgeHandlerTimeout,
 	},
 	{
 		Name: "drbd-agent", Area: Drbd, Needs: []Source{fromHost},
-		Want:   "the resource agent ocf:linbit:drbd is installed",
-		Why:    "On Enterprise Linux it is in a package of its own, drbd-pacemaker. Without it this node cannot run DRBD when it is its turn.",
+		Want: "the resource agent ocf:linbit:drbd is installed",
+		Why: "On Enterprise Linux it is in a package of its own, drbd-pacemaker. Without it this node cannot run DRBD " +
+			"when it is its turn.",
 		Remedy: "dnf install drbd-pacemaker (Enterprise Linux), apt-get install drbd-utils (Debian)",
 		Judge: func(f *Facts) Finding {
 			if !f.Host.DrbdAgent {
@@ -203,15 +218,18 @@ var drbdChecks = []Check{
 	},
 	{
 		Name: "drbd-port", Area: Drbd, Needs: []Source{fromShow, fromHost},
-		Want:   "DRBD's port is outside of the range for outgoing connections, or reserved",
-		Why:    "Any outgoing connection may have taken it when DRBD wants to listen, most likely right after a boot: the nodes do not connect.",
-		Remedy: "sysctl -w net.ipv4.ip_local_reserved_ports=PORT, and in /etc/sysctl.d; or an address with port 7789 in the resource",
-		Judge:  judgePort,
+		Want: "DRBD's port is outside of the range for outgoing connections, or reserved",
+		Why: "Any outgoing connection may have taken it when DRBD wants to listen, most likely right after a boot: the " +
+			"nodes do not connect.",
+		Remedy: "sysctl -w net.ipv4.ip_local_reserved_ports=PORT, and in /etc/sysctl.d; or an address with port 7789 in " +
+			"the resource",
+		Judge: judgePort,
 	},
 	{
 		Name: "drbd-not-enabled", Area: Drbd, Needs: []Source{fromHost},
-		Want:   "systemd does not start DRBD resources at boot",
-		Why:    "Two masters, Pacemaker and systemd, for one resource: it may be up, or even Primary, before the cluster has decided.",
+		Want: "systemd does not start DRBD resources at boot",
+		Why: "Two masters, Pacemaker and systemd, for one resource: it may be up, or even Primary, before the cluster " +
+			"has decided.",
 		Remedy: "systemctl disable drbd.service",
 		Judge:  judgeEnabled("drbd"),
 	},
@@ -326,8 +344,8 @@ func judgeHandlerTimeout(f *Facts) Finding {
 	return pass("%s", text)
 }
 
-// longHandler is a timeout in seconds. A handler that waits no longer may return before an ordinary fencing has ended; one that waits longer,
-// and in vain, is most of a failover.
+// longHandler is a timeout in seconds. A handler that waits no longer may return before an ordinary fencing has ended;
+// one that waits longer, and in vain, is most of a failover.
 const longHandler = 30
 
 func judgePort(f *Facts) Finding {

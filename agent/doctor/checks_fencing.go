@@ -16,8 +16,9 @@ import (
 var fencingChecks = []Check{
 	{
 		Name: "fencing-enabled", Area: Fencing, Needs: []Source{fromCIB},
-		Want:   "stonith-enabled is not off, and there is a fence device",
-		Why:    "With two nodes quorum proves nothing. Without fencing both nodes can write at once after a network fault, and their data part for good.",
+		Want: "stonith-enabled is not off, and there is a fence device",
+		Why: "With two nodes quorum proves nothing. Without fencing both nodes can write at once after a network " +
+			"fault, and their data part for good.",
 		Remedy: "pcs stonith create fence_{peer} fence_aws ...; pcs property set stonith-enabled=true",
 		Judge:  judgeFencingEnabled,
 	},
@@ -30,29 +31,35 @@ var fencingChecks = []Check{
 	},
 	{
 		Name: "fence-device-place", Area: Fencing, Needs: []Source{fromCIB, fromCrm},
-		Want:   "a device for one node is kept off that node, and all devices run",
-		Why:    "A device that runs on its own target is gone with it, and its monitor says nothing about the way from the survivor to the power API.",
+		Want: "a device for one node is kept off that node, and all devices run",
+		Why: "A device that runs on its own target is gone with it, and its monitor says nothing about the way from " +
+			"the survivor to the power API.",
 		Remedy: "pcs constraint location DEVICE avoids TARGET=INFINITY; pcs stonith cleanup DEVICE",
 		Judge:  judgeFencePlace,
 	},
 	{
 		Name: "fence-delay", Area: Fencing, Needs: []Source{fromCIB},
-		Want:   "the promoted node wins when both nodes want to fence each other",
-		Why:    "When only the links between the nodes break, both fence. Without a delay both may go down. With one for a name and not for the data, the node that committed last may lose.",
-		Remedy: "pcs property set priority-fencing-delay=10s && pcs resource meta {group} priority=10 (longer than the fence device takes to reach EC2)",
-		Judge:  judgeFenceDelay,
+		Want: "the promoted node wins when both nodes want to fence each other",
+		Why: "When only the links between the nodes break, both fence. Without a delay both may go down. With one for " +
+			"a name and not for the data, the node that committed last may lose.",
+		Remedy: "pcs property set priority-fencing-delay=10s && pcs resource meta {group} priority=10 (longer than the " +
+			"fence device takes to reach EC2)",
+		Judge: judgeFenceDelay,
 	},
 	{
 		Name: "fence-timeout", Area: Fencing, Needs: []Source{fromCIB},
-		Want:   "Pacemaker waits longer for a fence device than the device for the power",
-		Why:    "Otherwise Pacemaker gives up on a stop that is about to succeed, and begins again: the failover takes minutes.",
-		Remedy: "pcs property set stonith-timeout=120s (a minute more than the device waits), or pcmk_off_timeout (pcmk_reboot_timeout) of the device if that is set",
-		Judge:  judgeFenceTimeout,
+		Want: "Pacemaker waits longer for a fence device than the device for the power",
+		Why: "Otherwise Pacemaker gives up on a stop that is about to succeed, and begins again: the failover takes " +
+			"minutes.",
+		Remedy: "pcs property set stonith-timeout=120s (a minute more than the device waits), or pcmk_off_timeout " +
+			"(pcmk_reboot_timeout) of the device if that is set",
+		Judge: judgeFenceTimeout,
 	},
 	{
 		Name: "fence-attempts", Area: Fencing, Needs: []Source{fromCIB},
-		Want:   "stonith-max-attempts is at least 100",
-		Why:    "The default is 10. In the lab ten quick failures took 34 s; then Pacemaker gave up, and the database stayed down when the power API was back.",
+		Want: "stonith-max-attempts is at least 100",
+		Why: "The default is 10. In the lab ten quick failures took 34 s; then Pacemaker gave up, and the database " +
+			"stayed down when the power API was back.",
 		Remedy: "pcs property set stonith-max-attempts=1000",
 		Judge: func(f *Facts) Finding {
 			n := 10
@@ -111,7 +118,8 @@ func judgeFenceDevice(f *Facts) Finding {
 		case len(by) > 0:
 			good = append(good, node+" by "+strings.Join(by, ", "))
 		case len(banned) > 0:
-			bad = append(bad, fmt.Sprintf("%s fences %s, but every other node is banned from it", strings.Join(banned, ", "), node))
+			bad = append(bad, fmt.Sprintf("%s fences %s, but every other node is banned from it", strings.Join(banned, ", "),
+				node))
 		default:
 			bad = append(bad, "no device fences "+node)
 		}
@@ -269,7 +277,8 @@ func fenceTargets(d *crm.Primitive) (nodes []string, known bool) {
 
 // fencePlug returns what the device calls a node.
 func fencePlug(d *crm.Primitive, node string) string {
-	for pair := range strings.FieldsFuncSeq(d.Params["pcmk_host_map"], func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
+	for pair := range strings.FieldsFuncSeq(d.Params["pcmk_host_map"],
+		func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
 		if name, plug, ok := strings.Cut(pair, ":"); ok && name == node {
 			return plug
 		}
@@ -323,8 +332,9 @@ func pacemakerTime(text string) (time.Duration, bool) {
 		return 0, false
 	}
 	unit := map[string]time.Duration{
-		"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute, "min": time.Minute,
-		"h": time.Hour, "hr": time.Hour,
+		"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute,
+		"min": time.Minute,
+		"h":   time.Hour, "hr": time.Hour,
 	}[m[2]]
 	unit = cmp.Or(unit, time.Second)
 	return min(time.Duration(n), math.MaxInt64/unit) * unit, true

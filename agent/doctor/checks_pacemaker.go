@@ -16,8 +16,9 @@ import (
 var pacemakerChecks = []Check{
 	{
 		Name: "quorum-policy", Area: Pacemaker, Needs: []Source{fromCIB},
-		Want:   "no-quorum-policy is not ignore",
-		Why:    "two_node in Corosync already keeps the survivor of two running. ignore takes away the rest of what quorum protects: a node that boots alone fences the healthy one.",
+		Want: "no-quorum-policy is not ignore",
+		Why: "two_node in Corosync already keeps the survivor of two running. ignore takes away the rest of what " +
+			"quorum protects: a node that boots alone fences the healthy one.",
 		Remedy: "pcs property unset no-quorum-policy",
 		Judge: func(f *Facts) Finding {
 			if v := f.CIB.Property("no-quorum-policy"); v == "ignore" {
@@ -57,29 +58,36 @@ var pacemakerChecks = []Check{
 	},
 	{
 		Name: "promotable-clone", Area: Pacemaker, Needs: []Source{fromCIB},
-		Want:   "the configured clone is promotable, sends notifications, has one promoted instance, and runs ocf:linbit:drbd for the configured resource",
-		Why:    "DRBD's agent needs the notifications to know its peer; with more than one promoted instance both nodes may write.",
-		Remedy: "pcs resource meta {clone} promotable=true notify=true clone-max=2 clone-node-max=1 promoted-max=1 promoted-node-max=1",
-		Judge:  judgeClone,
+		Want: "the configured clone is promotable, sends notifications, has one promoted instance, and runs " +
+			"ocf:linbit:drbd for the configured resource",
+		Why: "DRBD's agent needs the notifications to know its peer; with more than one promoted instance both nodes " +
+			"may write.",
+		Remedy: "pcs resource meta {clone} promotable=true notify=true clone-max=2 clone-node-max=1 promoted-max=1 " +
+			"promoted-node-max=1",
+		Judge: judgeClone,
 	},
 	{
 		Name: "drbd-monitors", Area: Pacemaker, Needs: []Source{fromCIB},
-		Want:   "the DRBD resource is monitored in both roles, with different intervals",
-		Why:    "An operation without a role watches unpromoted instances only: a failed Primary is noticed by nobody. Two with the same interval are one.",
-		Remedy: "pcs resource op add DRBD-PRIMITIVE monitor interval=11s role=Promoted timeout=60s; pcs resource op add DRBD-PRIMITIVE monitor interval=13s role=Unpromoted timeout=60s",
-		Judge:  judgeMonitors,
+		Want: "the DRBD resource is monitored in both roles, with different intervals",
+		Why: "An operation without a role watches unpromoted instances only: a failed Primary is noticed by nobody. " +
+			"Two with the same interval are one.",
+		Remedy: "pcs resource op add DRBD-PRIMITIVE monitor interval=11s role=Promoted timeout=60s; pcs resource op add " +
+			"DRBD-PRIMITIVE monitor interval=13s role=Unpromoted timeout=60s",
+		Judge: judgeMonitors,
 	},
 	{
 		Name: "colocation", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromShow},
-		Want:   "file system and PostgreSQL are tied to the promoted DRBD with score INFINITY",
-		Why:    "Otherwise Pacemaker may start them where DRBD is Secondary: the mount fails, the node collects failures, the database is down.",
+		Want: "file system and PostgreSQL are tied to the promoted DRBD with score INFINITY",
+		Why: "Otherwise Pacemaker may start them where DRBD is Secondary: the mount fails, the node collects failures, " +
+			"the database is down.",
 		Remedy: "pcs constraint colocation add {group} with Promoted {clone} INFINITY",
 		Judge:  judgeColocation,
 	},
 	{
 		Name: "ordering", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromShow},
-		Want:   "file system and PostgreSQL start after the promotion of DRBD",
-		Why:    "Without the order the mount is tried on a Secondary and fails; with an order after start instead of promote as well, now and then.",
+		Want: "file system and PostgreSQL start after the promotion of DRBD",
+		Why: "Without the order the mount is tried on a Secondary and fails; with an order after start instead of " +
+			"promote as well, now and then.",
 		Remedy: "pcs constraint order promote {clone} then start {group}",
 		Judge:  judgeOrdering,
 	},
@@ -92,22 +100,25 @@ var pacemakerChecks = []Check{
 	},
 	{
 		Name: "dns-in-group", Area: Pacemaker, Needs: []Source{fromCIB},
-		Want:   "the database does not depend on a DNS resource",
-		Why:    "When the DNS API fails, that resource fails, and Pacemaker moves the whole group for it, to a node where it fails as well. The agent writes the record instead.",
+		Want: "the database does not depend on a DNS resource",
+		Why: "When the DNS API fails, that resource fails, and Pacemaker moves the whole group for it, to a node where " +
+			"it fails as well. The agent writes the record instead.",
 		Remedy: "pcs resource delete DNS-RESOURCE (the agent moves the record)",
 		Judge:  judgeDNS,
 	},
 	{
 		Name: "fence-constraint", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromState},
-		Want:   "no constraint of DRBD's fence-peer handler is left behind",
-		Why:    "It forbids the promotion of the peer. While the peer is out of sync that is right; left behind it blocks the next failover.",
+		Want: "no constraint of DRBD's fence-peer handler is left behind",
+		Why: "It forbids the promotion of the peer. While the peer is out of sync that is right; left behind it blocks " +
+			"the next failover.",
 		Remedy: "is the unfence-peer handler configured? Then, with the peer UpToDate: pcs constraint delete CONSTRAINT",
 		Judge:  judgeFenceConstraint,
 	},
 	{
 		Name: "move-constraint", Area: Pacemaker, Needs: []Source{fromCIB},
-		Want:   "no constraint of an earlier move by hand is left",
-		Why:    "`pcs resource move`, `ban` and `crm_resource --move` leave one behind: the database cannot go to that node, or goes back to it.",
+		Want: "no constraint of an earlier move by hand is left",
+		Why: "`pcs resource move`, `ban` and `crm_resource --move` leave one behind: the database cannot go to that " +
+			"node, or goes back to it.",
 		Remedy: "pcs resource clear {clone}; pcs resource clear {group}",
 		Judge: func(f *Facts) Finding {
 			var left []string
@@ -124,15 +135,18 @@ var pacemakerChecks = []Check{
 	},
 	{
 		Name: "promotion-score", Area: Pacemaker, Needs: []Source{fromCrm, fromState},
-		Want:   "Pacemaker has a promotion score for DRBD here, when its data is good",
-		Why:    "DRBD's agent sets it. Pacemaker can lose it when a node comes back that was not off (seen in our lab), and then neither promotes this node nor leaves it promoted.",
+		Want: "Pacemaker has a promotion score for DRBD here, when its data is good",
+		Why: "DRBD's agent sets it. Pacemaker can lose it when a node comes back that was not off (seen in our lab), " +
+			"and then neither promotes this node nor leaves it promoted.",
 		Remedy: "attrd_updater --refresh",
 		Judge:  judgeScore,
 	},
 	{
 		Name: "alert-hook", Area: Pacemaker, Needs: []Source{fromCIB, fromHost}, Also: []Source{fromCorosync},
-		Want:   "the agent's hook is registered as an alert with enough time, and user hacluster can run it and read its configuration",
-		Why:    "The hook makes the agent look at once, and publishes by itself when the agent is down at a promotion. Without it the agent notices by DRBD, or within 10 s.",
+		Want: "the agent's hook is registered as an alert with enough time, and user hacluster can run it and read its " +
+			"configuration",
+		Why: "The hook makes the agent look at once, and publishes by itself when the agent is down at a promotion. " +
+			"Without it the agent notices by DRBD, or within 10 s.",
 		Remedy: "sudo /usr/share/pgha-agent/register-alert.sh",
 		Judge:  judgeHook,
 	},
@@ -153,7 +167,8 @@ func judgeClone(f *Facts) Finding {
 		say("notify is not true")
 	}
 	for _, limit := range []struct{ name, old, want string }{
-		{"clone-max", "", "2"}, {"clone-node-max", "", "1"}, {"promoted-max", "master-max", "1"}, {"promoted-node-max", "master-node-max", "1"},
+		{"clone-max", "", "2"}, {"clone-node-max", "", "1"}, {"promoted-max", "master-max", "1"},
+		{"promoted-node-max", "master-node-max", "1"},
 	} {
 		v := c.Meta[limit.name]
 		if v == "" && limit.old != "" {
@@ -209,8 +224,9 @@ func judgeMonitors(f *Facts) Finding {
 	return fail("no primitive %s runs the DRBD resource %q", drbdAgent, f.Options.Resource)
 }
 
-// chained goes from each primitive of the database through the constraints until it meets the promoted clone. by returns, for the ids that
-// a primitive goes by, whether a constraint leads straight to it, and the other resources that constraints lead to.
+// chained goes from each primitive of the database through the constraints until it meets the promoted clone. by
+// returns, for the ids that a primitive goes by, whether a constraint leads straight to it, and the other resources
+// that constraints lead to.
 func (f *Facts) chained(by func(ids []string) (direct bool, next []string)) (loose []string) {
 	var reaches func(ids []string, depth int) bool
 	reaches = func(ids []string, depth int) bool {
@@ -260,7 +276,8 @@ func judgeColocation(f *Facts) Finding {
 		}
 		return direct, next
 	})
-	return f.tied(loose, "not tied to the promoted DRBD", slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool { return c.Sets }))
+	return f.tied(loose, "not tied to the promoted DRBD",
+		slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool { return c.Sets }))
 }
 
 func judgeOrdering(f *Facts) Finding {
@@ -277,7 +294,8 @@ func judgeOrdering(f *Facts) Finding {
 		}
 		return direct, next
 	})
-	return f.tied(loose, "not ordered after the promotion", slices.ContainsFunc(f.CIB.Orders, func(o crm.Order) bool { return o.Sets }))
+	return f.tied(loose, "not ordered after the promotion",
+		slices.ContainsFunc(f.CIB.Orders, func(o crm.Order) bool { return o.Sets }))
 }
 
 func (f *Facts) tied(loose []string, what string, sets bool) Finding {
@@ -289,7 +307,8 @@ func (f *Facts) tied(loose []string, what string, sets bool) Finding {
 	case len(ids) == 0:
 		return fail("there is neither a file system on DRBD's device nor PostgreSQL among the resources")
 	case len(loose) > 0 && sets:
-		return unknown("a constraint is written with resource sets, which this check does not read; else %s: %s", what, strings.Join(loose, ", ")).
+		return unknown("a constraint is written with resource sets, which this check does not read; else %s: %s", what,
+			strings.Join(loose, ", ")).
 			remedy("look at `pcs constraint --full` yourself")
 	case len(loose) > 0:
 		return fail("%s: %s", what, strings.Join(loose, ", "))
@@ -327,17 +346,21 @@ func judgeStickiness(f *Facts) Finding {
 		return warn("resource-stickiness of %s is %d", at, least)
 	}
 	for _, l := range f.CIB.Locations {
-		names := f.isClone(l.Resource) || slices.ContainsFunc(f.database(), func(p *crm.Primitive) bool { return l.Resource == p.ID || l.Resource == p.Group })
+		names := f.isClone(l.Resource) || slices.ContainsFunc(f.database(),
+			func(p *crm.Primitive) bool { return l.Resource == p.ID || l.Resource == p.Group })
 		if names && l.Node != "" && l.Score >= least && l.Applies(f.Now) {
-			return warn("constraint %s prefers %s with %d, stickiness is %d", l.ID, l.Node, l.Score, least).remedy("pcs constraint delete %s", l.ID)
+			return warn("constraint %s prefers %s with %d, stickiness is %d", l.ID, l.Node, l.Score,
+				least).remedy("pcs constraint delete %s", l.ID)
 		}
 	}
 	return pass("%d", least)
 }
 
-// isDNS knows the resource agents that write records with an API. Ours never fails for DNS trouble, so it does not count.
+// isDNS knows the resource agents that write records with an API. Ours never fails for DNS trouble, so it does not
+// count.
 func isDNS(p *crm.Primitive) bool {
-	return p.Class == "ocf" && p.Provider != "pgha" && (strings.Contains(p.Type, "route53") || strings.Contains(p.Type, "dns"))
+	return p.Class == "ocf" && p.Provider != "pgha" && (strings.Contains(p.Type, "route53") ||
+		strings.Contains(p.Type, "dns"))
 }
 
 func judgeDNS(f *Facts) Finding {
@@ -351,13 +374,15 @@ func judgeDNS(f *Facts) Finding {
 			needs := func(other string) bool { return other == d.ID || d.Group != "" && other == d.Group }
 			switch {
 			case d.Group != "" && d.Group == p.Group:
-				return fail("%s (%s) is in the database's group %s", d.ID, d.Agent(), d.Group).remedy("pcs resource delete %s (the agent moves the record)", d.ID)
+				return fail("%s (%s) is in the database's group %s", d.ID, d.Agent(),
+					d.Group).remedy("pcs resource delete %s (the agent moves the record)", d.ID)
 			case slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool {
 				return slices.Contains(ids, c.Resource) && needs(c.With) && c.Score >= crm.Infinity
 			}), slices.ContainsFunc(f.CIB.Orders, func(o crm.Order) bool {
 				return slices.Contains(ids, o.Then) && needs(o.First) && o.Kind == "Mandatory"
 			}):
-				return fail("%s depends on %s (%s)", p.ID, d.ID, d.Agent()).remedy("pcs resource delete %s (the agent moves the record)", d.ID)
+				return fail("%s depends on %s (%s)", p.ID, d.ID,
+					d.Agent()).remedy("pcs resource delete %s (the agent moves the record)", d.ID)
 			}
 		}
 	}
@@ -370,7 +395,8 @@ func judgeFenceConstraint(f *Facts) Finding {
 			continue
 		}
 		if f.State != nil && inSync(f.State) {
-			return fail("%s is there although the peer is UpToDate", l.ID).remedy("pcs constraint delete %s; is an unfence-peer handler configured?", l.ID)
+			return fail("%s is there although the peer is UpToDate",
+				l.ID).remedy("pcs constraint delete %s; is an unfence-peer handler configured?", l.ID)
 		}
 		return warn("%s is there, as it should be until the peer is UpToDate", l.ID)
 	}
@@ -405,14 +431,16 @@ func judgeHook(f *Facts) Finding {
 		return warn("no alert calls pgha-alert")
 	}
 	a := f.CIB.Alerts[i]
-	missing := slices.DeleteFunc([]string{"select_nodes", "select_fencing", "select_resources"}, func(kind string) bool { return slices.Contains(a.Kinds, kind) })
+	missing := slices.DeleteFunc([]string{"select_nodes", "select_fencing", "select_resources"},
+		func(kind string) bool { return slices.Contains(a.Kinds, kind) })
 	switch trouble := f.Host.Programs[a.Path]; {
 	case isNo(a.Meta["enabled"]):
 		return warn("alert %s is disabled", a.ID).remedy("pcs alert update %s meta enabled=true", a.ID)
 	case trouble != "":
 		return fail("hacluster cannot run it: %s", trouble).remedy("chmod 755 %s, and 755 for the directories above", a.Path)
 	case f.Host.ConfigFile != "":
-		return fail("hacluster cannot read the configuration: %s", f.Host.ConfigFile).remedy("chgrp haclient %s && chmod 640 %s", f.Options.ConfigFile, f.Options.ConfigFile)
+		return fail("hacluster cannot read the configuration: %s",
+			f.Host.ConfigFile).remedy("chgrp haclient %s && chmod 640 %s", f.Options.ConfigFile, f.Options.ConfigFile)
 	case a.Kinds != nil && len(missing) > 0:
 		return warn("alert %s does not select %s", a.ID, strings.Join(missing, ", "))
 	}
@@ -446,7 +474,8 @@ func (f *Facts) hookTime(a crm.AlertAgent) Finding {
 	if text := a.Params[hookOption]; text != "" {
 		n, err := strconv.Atoi(strings.TrimSuffix(text, "s"))
 		if err != nil || n <= 0 {
-			return fail("%s of alert %s is %q, not a number of seconds: the hook goes by %s", hookOption, a.ID, text, hookDefault).remedy("%s", update)
+			return fail("%s of alert %s is %q, not a number of seconds: the hook goes by %s", hookOption, a.ID, text,
+				hookDefault).remedy("%s", update)
 		}
 		told = time.Duration(n) * time.Second
 	}
@@ -454,7 +483,8 @@ func (f *Facts) hookTime(a crm.AlertAgent) Finding {
 	case told > limit:
 		return fail("the hook goes by a timeout of %s, and Pacemaker kills it after %s", told, limit).remedy("%s", update)
 	case !f.fenced() && told-hookSpare < hold+hookWrites:
-		return warn("without fencing the hook writes nothing for %s after its first look, and it ends after %s", hold, told-hookSpare).
+		return warn("without fencing the hook writes nothing for %s after its first look, and it ends after %s", hold,
+			told-hookSpare).
 			remedy("%s", update)
 	}
 	return pass("alert %s calls %s", a.ID, a.Path)

@@ -14,22 +14,26 @@ import (
 var postgresChecks = []Check{
 	{
 		Name: "postgres-not-enabled", Area: Postgres, Needs: []Source{fromHost},
-		Want:   "systemd does not start PostgreSQL at boot",
-		Why:    "Pacemaker must be the only one to start it. Else a node that boots finds an empty directory, or worse, starts on data that is not its own to write.",
+		Want: "systemd does not start PostgreSQL at boot",
+		Why: "Pacemaker must be the only one to start it. Else a node that boots finds an empty directory, or worse, " +
+			"starts on data that is not its own to write.",
 		Remedy: "systemctl disable postgresql.service",
 		Judge:  judgeEnabled("postgresql"),
 	},
 	{
-		Name: "data-on-drbd", Area: Postgres, Needs: []Source{fromCIB, fromHost}, Also: []Source{fromCrm, fromShow, fromPostgres},
-		Want:   "the data directory is on the file system on DRBD's device",
-		Why:    "Otherwise the data is not replicated, and a failover starts an empty or an old database.",
-		Remedy: "move the data directory below the mount point of the Filesystem resource, and set the PostgreSQL resource's pgdata",
-		Judge:  judgeDataDirectory,
+		Name: "data-on-drbd", Area: Postgres, Needs: []Source{fromCIB, fromHost},
+		Also: []Source{fromCrm, fromShow, fromPostgres},
+		Want: "the data directory is on the file system on DRBD's device",
+		Why:  "Otherwise the data is not replicated, and a failover starts an empty or an old database.",
+		Remedy: "move the data directory below the mount point of the Filesystem resource, and set the PostgreSQL " +
+			"resource's pgdata",
+		Judge: judgeDataDirectory,
 	},
 	{
 		Name: "listen-addresses", Area: Postgres, Needs: []Source{fromPostgres},
-		Want:   "PostgreSQL listens on the address of whichever node it runs on",
-		Why:    "The configuration moves with the data. An address of one node is not there on the other, and localhost reaches no client.",
+		Want: "PostgreSQL listens on the address of whichever node it runs on",
+		Why: "The configuration moves with the data. An address of one node is not there on the other, and localhost " +
+			"reaches no client.",
 		Remedy: "psql -c \"ALTER SYSTEM SET listen_addresses = '*'\"; it takes a restart: pcs resource restart {group}",
 		Judge:  judgeListen,
 	},
@@ -42,7 +46,8 @@ var postgresChecks = []Check{
 	},
 	setting("password-encryption", "password_encryption", "scram-sha-256", warn,
 		"md5 hashes can be used to log in by whoever reads them, and support for them ends.",
-		"psql -c \"ALTER SYSTEM SET password_encryption = 'scram-sha-256'\" -c 'SELECT pg_reload_conf()'; then set the passwords again"),
+		"psql -c \"ALTER SYSTEM SET password_encryption = 'scram-sha-256'\" -c 'SELECT pg_reload_conf()'; then set the "+
+			"passwords again"),
 	setting("fsync", "fsync", "on", fail,
 		"A failover is a crash for PostgreSQL. Without fsync the data is damaged after one.",
 		"psql -c 'ALTER SYSTEM SET fsync = on' -c 'SELECT pg_reload_conf()'"),
@@ -51,8 +56,9 @@ var postgresChecks = []Check{
 		"psql -c 'ALTER SYSTEM SET full_page_writes = on' -c 'SELECT pg_reload_conf()'"),
 	{
 		Name: "synchronous-commit", Area: Postgres, Needs: []Source{fromPostgres},
-		Want:   "synchronous_commit is not off",
-		Why:    "With off, a commit is acknowledged before it is on any disk: a failover loses the last of them although DRBD works.",
+		Want: "synchronous_commit is not off",
+		Why: "With off, a commit is acknowledged before it is on any disk: a failover loses the last of them although " +
+			"DRBD works.",
 		Remedy: "psql -c 'ALTER SYSTEM SET synchronous_commit = on' -c 'SELECT pg_reload_conf()'",
 		Judge: func(f *Facts) Finding {
 			v, ok := f.Postgres.Settings["synchronous_commit"]
@@ -67,8 +73,9 @@ var postgresChecks = []Check{
 	},
 	{
 		Name: "postgres-role", Area: Postgres, Needs: []Source{fromPostgres},
-		Want:   "the agent's role can log in, is in pg_monitor, and is not read-only by default",
-		Why:    "Without the role the agent cannot tell whether PostgreSQL accepts writes. A role with default_transaction_read_only=on makes a healthy primary look read-only.",
+		Want: "the agent's role can log in, is in pg_monitor, and is not read-only by default",
+		Why: "Without the role the agent cannot tell whether PostgreSQL accepts writes. A role with " +
+			"default_transaction_read_only=on makes a healthy primary look read-only.",
 		Remedy: "psql -c 'CREATE ROLE pgha LOGIN' -c 'GRANT pg_monitor TO pgha'",
 		Judge:  judgeRole,
 	},
@@ -181,12 +188,14 @@ func judgeHBA(f *Facts) Finding {
 	case len(trusted) > 0:
 		return fail("%s", strings.Join(trusted, "; "))
 	case len(broken) > 0:
-		return fail("%s", strings.Join(broken, "; ")).remedy("mend the lines in pg_hba.conf: the next reload, and the start after a failover, fail on them")
+		return fail("%s", strings.Join(broken,
+			"; ")).remedy("mend the lines in pg_hba.conf: the next reload, and the start after a failover, fail on them")
 	}
 	return pass("%d lines, none trusts another machine", len(f.HBA))
 }
 
-// loopback says whether a line is for this machine only. The mask of an address is a column of its own; 127.0.0.1/0 is everybody.
+// loopback says whether a line is for this machine only. The mask of an address is a column of its own; 127.0.0.1/0 is
+// everybody.
 func loopback(r pg.HBARule) bool {
 	addr, err := netip.ParseAddr(r.Address)
 	mask, maskErr := netip.ParseAddr(r.Netmask)
@@ -202,18 +211,21 @@ func judgeRole(f *Facts) Finding {
 	a := f.Postgres
 	for _, who := range a.ReadOnlyFor {
 		if who == "" || who == role || strings.HasPrefix(who, role+" in ") {
-			return fail("default_transaction_read_only is on for %s", cmp.Or(who, "everybody")).remedy("psql -c 'ALTER ROLE %s RESET default_transaction_read_only'", cmp.Or(who, "ALL"))
+			return fail("default_transaction_read_only is on for %s",
+				cmp.Or(who, "everybody")).remedy("psql -c 'ALTER ROLE %s RESET default_transaction_read_only'", cmp.Or(who, "ALL"))
 		}
 	}
 	switch {
 	case a.Settings["default_transaction_read_only"] == "on":
-		return fail("default_transaction_read_only is on").remedy("psql -c 'ALTER SYSTEM RESET default_transaction_read_only' -c 'SELECT pg_reload_conf()'")
+		return fail("default_transaction_read_only is on").remedy(
+			"psql -c 'ALTER SYSTEM RESET default_transaction_read_only' -c 'SELECT pg_reload_conf()'")
 	case !a.RoleExists:
 		return fail("there is no role %s", role)
 	case !a.RoleLogin:
 		return fail("role %s may not log in", role).remedy("psql -c 'ALTER ROLE %s LOGIN'", role)
 	case !a.RoleMonitors:
-		return warn("role %s is not in pg_monitor: the replication of further standbys is not seen", role).remedy("psql -c 'GRANT pg_monitor TO %s'", role)
+		return warn("role %s is not in pg_monitor: the replication of further standbys is not seen",
+			role).remedy("psql -c 'GRANT pg_monitor TO %s'", role)
 	}
 	return pass("%s", role)
 }

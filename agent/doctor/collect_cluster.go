@@ -26,7 +26,8 @@ func collectCIB(ctx context.Context, f *Facts) error {
 	cib := crm.CIB{Timeout: commandTimeout}
 	var err error
 	if f.CIB, err = cib.Configuration(ctx); err == nil && len(f.CIB.Properties) == 0 {
-		f.CIB, err = nil, errors.New("it has no cluster properties; does an ACL hide them from this user?") // else much would look like a default
+		// Else much would look like a default.
+		f.CIB, err = nil, errors.New("it has no cluster properties; does an ACL hide them from this user?")
 	}
 	if err != nil {
 		return absent(unknown("no CIB: %s", oneLine(err.Error())).remedy(inCluster))
@@ -62,7 +63,8 @@ func collectShow(ctx context.Context, f *Facts) error {
 		f.Show, err = drbd.ParseConfig(out, f.Options.Resource)
 	}
 	if err != nil {
-		return absent(unknown("the running configuration of DRBD: %s", oneLine(err.Error())).remedy("is the resource up? `drbdadm status %s`", f.Options.Resource))
+		return absent(unknown("the running configuration of DRBD: %s",
+			oneLine(err.Error())).remedy("is the resource up? `drbdadm status %s`", f.Options.Resource))
 	}
 	return nil
 }
@@ -73,7 +75,10 @@ func collectDump(ctx context.Context, f *Facts) error {
 		f.Dump, err = drbd.ParseConfig(out, f.Options.Resource)
 	}
 	if err != nil {
-		return absent(unknown("the files of DRBD's configuration: %s", oneLine(err.Error())).remedy("run it as root: the files may be for root only (`ls -l /etc/drbd.d`), and drbdadm must accept them (`drbdadm dump`)"))
+		return absent(unknown("the files of DRBD's configuration: %s",
+			oneLine(err.Error())).remedy(
+			"run it as root: the files may be for root only (`ls -l /etc/drbd.d`), and drbdadm must accept them (`drbdadm " +
+				"dump`)"))
 	}
 	return nil
 }
@@ -125,7 +130,8 @@ func collectState(ctx context.Context, f *Facts) error {
 		}
 	}
 	if err != nil {
-		return absent(unknown("the state of DRBD: %s", oneLine(err.Error())).remedy("is the module loaded and the resource up? `drbdadm status %s`", f.Options.Resource))
+		return absent(unknown("the state of DRBD: %s",
+			oneLine(err.Error())).remedy("is the module loaded and the resource up? `drbdadm status %s`", f.Options.Resource))
 	}
 	return nil
 }
@@ -139,15 +145,17 @@ type hostFacts struct {
 	Ephemeral  [2]int            // first and last port that outgoing connections take; zero when not known
 	Reserved   string            // ports that they leave out, as the kernel prints them
 	Mounts     map[string]string // mount point to device
-	Programs   map[string]string // handlers and alerts to what keeps user hacluster or root from running them, "" for nothing
-	ConfigFile string            // what keeps hacluster from reading the agent's configuration, "" for nothing
+	// Handlers and alerts to what keeps user hacluster or root from running them, "" for nothing.
+	Programs   map[string]string
+	ConfigFile string // what keeps hacluster from reading the agent's configuration, "" for nothing
 
 	CorosyncFile string        // what keeps the agent from reading Corosync's configuration, "" for nothing
 	DumpAge      time.Duration // of the newest dump of a database, negative when there is none
 }
 
 // clusterUnits are units that only Pacemaker may start. A user who wants one of them outside of the cluster knows why.
-var clusterUnits = regexp.MustCompile(`^(postgresql(-\d+|@.*)?\.service|drbd(@.*)?\.(service|target)|drbd-promote@.*\.service)$`)
+var clusterUnits = regexp.MustCompile(
+	`^(postgresql(-\d+|@.*)?\.service|drbd(@.*)?\.(service|target)|drbd-promote@.*\.service)$`)
 
 func collectHost(_ context.Context, f *Facts) error {
 	h := &hostFacts{Programs: map[string]string{}}
@@ -225,7 +233,8 @@ func (f *Facts) mounts() map[string]string {
 }
 
 // dumpPlaces is where distributions and people keep dumps.
-var dumpPlaces = []string{"/var/backups/postgresql", "/var/backups/pgsql", "/var/lib/pgsql/backups", "/var/lib/postgresql/backups", "/backup/postgresql"}
+var dumpPlaces = []string{"/var/backups/postgresql", "/var/backups/pgsql", "/var/lib/pgsql/backups",
+	"/var/lib/postgresql/backups", "/backup/postgresql"}
 
 func (f *Facts) newestDump() time.Duration {
 	age := time.Duration(-1)

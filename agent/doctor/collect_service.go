@@ -37,8 +37,8 @@ func collectHBA(ctx context.Context, f *Facts) error {
 	return err
 }
 
-// ask puts one question to the local server. Root has no role there, so it becomes the user that owns the server, and asks with psql; anybody
-// else asks as the agent does.
+// ask puts one question to the local server. Root has no role there, so it becomes the user that owns the server, and
+// asks with psql; anybody else asks as the agent does.
 func (f *Facts) ask(ctx context.Context, sql string) ([]byte, error) {
 	if f.Crm != nil && !f.promotedHere() {
 		return nil, absent(skip("PostgreSQL runs on the promoted node only: run the doctor there"))
@@ -63,15 +63,18 @@ func (f *Facts) ask(ctx context.Context, sql string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		out, err := run(ctx, as, psql, "-XAtq", "-h", host, "-p", port, "-U", owner, "-d", "postgres", "-c", "SET statement_timeout = 5000", "-c", sql)
+		out, err := run(ctx, as, psql, "-XAtq", "-h", host, "-p", port, "-U", owner, "-d", "postgres", "-c",
+			"SET statement_timeout = 5000", "-c", sql)
 		if err != nil {
-			return nil, absent(unknown("ask PostgreSQL as %s: %s", owner, oneLine(err.Error())).remedy("see the PostgreSQL log; does pg_hba.conf have `local all %s peer`?", owner))
+			return nil, absent(unknown("ask PostgreSQL as %s: %s", owner,
+				oneLine(err.Error())).remedy("see the PostgreSQL log; does pg_hba.conf have `local all %s peer`?", owner))
 		}
 		return out, nil
 	}
 	value, state, err := pg.Ask(ctx, f.Options.PostgresDSN, sql)
 	if err != nil {
-		return nil, absent(unknown("PostgreSQL: %s: %s", state, oneLine(err.Error())).remedy("run it as root, or as user pgha with the role that docs/install.md describes"))
+		return nil, absent(unknown("PostgreSQL: %s: %s", state,
+			oneLine(err.Error())).remedy("run it as root, or as user pgha with the role that docs/install.md describes"))
 	}
 	return value, nil
 }
@@ -79,7 +82,9 @@ func (f *Facts) ask(ctx context.Context, sql string) ([]byte, error) {
 func collectInstance(ctx context.Context, f *Facts) error {
 	i, err := route53.DescribeInstance(ctx, f.Options.IMDS)
 	if err != nil {
-		return absent(unknown("%s", oneLine(err.Error())).remedy("`aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled --http-tokens required --http-put-response-hop-limit 1`"))
+		return absent(unknown("%s", oneLine(err.Error())).remedy(
+			"`aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled --http-tokens required " +
+				"--http-put-response-hop-limit 1`"))
 	}
 	f.Instance = &i
 	return nil
@@ -103,7 +108,8 @@ func collectRecord(ctx context.Context, f *Facts) error {
 
 func collectTryWrite(ctx context.Context, f *Facts) error {
 	if f.Record == nil || f.Record.Err != nil {
-		return absent(unknown("the record could not be read, so no write was tried").remedy("first mend what the check route53-read reports"))
+		return absent(unknown("the record could not be read, so no write was tried").remedy(
+			"first mend what the check route53-read reports"))
 	}
 	c, err := f.route53Client()
 	if err != nil {
@@ -120,7 +126,8 @@ func collectZone(ctx context.Context, f *Facts) error {
 	}
 	z, err := c.Zone(ctx)
 	if err != nil {
-		return absent(unknown("%s", oneLine(err.Error())).remedy("allow route53:GetHostedZone on the zone, as deploy/iam-policy.json does"))
+		return absent(unknown("%s", oneLine(err.Error())).remedy(
+			"allow route53:GetHostedZone on the zone, as deploy/iam-policy.json does"))
 	}
 	f.Zone = &z
 	return nil
@@ -129,10 +136,14 @@ func collectZone(ctx context.Context, f *Facts) error {
 func collectResolver(ctx context.Context, f *Facts) error {
 	addrs, _, err := route53.Resolver{Server: f.Options.Resolver}.Lookup(ctx, f.Options.Record.Name)
 	if _, ok := errors.AsType[*route53.DNSError](err); ok {
-		return absent(fail("%s", oneLine(err.Error())).remedy("is the zone associated with this VPC, does the record exist (`pgha-agent status`), does the resolver know the zone (`dig %s`)?", f.Options.Record.Name))
+		return absent(fail("%s", oneLine(err.Error())).remedy(
+			"is the zone associated with this VPC, does the record exist (`pgha-agent status`), does the resolver know the "+
+				"zone (`dig %s`)?", f.Options.Record.Name))
 	}
 	if err != nil {
-		return absent(fail("%s", oneLine(err.Error())).remedy("does the VPC's resolver answer? /etc/resolv.conf, or record.resolver in the agent's configuration; the VPC needs enableDnsSupport"))
+		return absent(fail("%s", oneLine(err.Error())).remedy(
+			"does the VPC's resolver answer? /etc/resolv.conf, or record.resolver in the agent's configuration; the VPC " +
+				"needs enableDnsSupport"))
 	}
 	f.Resolved = addrs
 	return nil
@@ -192,6 +203,7 @@ func collectClock(_ context.Context, f *Facts) error {
 	if err != nil {
 		return fmt.Errorf("ask the kernel about its clock: %w", err)
 	}
-	f.Clock = &clockFacts{Synchronized: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0, Error: time.Duration(t.Maxerror) * time.Microsecond}
+	f.Clock = &clockFacts{Synchronized: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0,
+		Error: time.Duration(t.Maxerror) * time.Microsecond}
 	return nil
 }

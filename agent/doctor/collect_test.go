@@ -80,9 +80,10 @@ func TestCollectHost(t *testing.T) {
 		"/etc/systemd/system/multi-user.target.wants/pgha-agent.service":   "->/x",
 		"/etc/systemd/system/multi-user.target.wants/drbd-reactor.service": "->/x",
 		"/usr/sbin/pcsd": "", "/etc/systemd/system/pcsd.service": "->/dev/null",
-		"/run/multipathd.pid": "1", "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n", "/proc/sys/net/ipv4/ip_local_reserved_ports": "7789\n",
-		"/proc/self/mounts":             "/dev/vda / ext4 rw 0 0\n/dev/drbd0 /srv/with\\040space ext4 rw 0 0\n",
-		"/var/backups/postgresql/a.sql": "x", "/var/backups/postgresql/empty": "",
+		"/run/multipathd.pid": "1", "/proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
+		"/proc/sys/net/ipv4/ip_local_reserved_ports": "7789\n",
+		"/proc/self/mounts":                          "/dev/vda / ext4 rw 0 0\n/dev/drbd0 /srv/with\\040space ext4 rw 0 0\n",
+		"/var/backups/postgresql/a.sql":              "x", "/var/backups/postgresql/empty": "",
 	})
 	chmod := func(name string, mode os.FileMode) {
 		if err := os.Chmod(f.path(name), mode); err != nil {
@@ -90,12 +91,14 @@ func TestCollectHost(t *testing.T) {
 		}
 	}
 	chmod("/usr/lib/ocf/resource.d/linbit/drbd", 0o755)
-	f.Dump = &drbd.Config{Handlers: map[string]string{"fence-peer": "/usr/lib/drbd/fence --timeout 5", "other": "/usr/lib/drbd/none"}}
+	f.Dump = &drbd.Config{Handlers: map[string]string{"fence-peer": "/usr/lib/drbd/fence --timeout 5",
+		"other": "/usr/lib/drbd/none"}}
 	if err := collectHost(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}
 	h := f.Host
-	if !h.DrbdAgent || !h.PcsdMasked || h.Multipath != "running" || h.Ephemeral != [2]int{32768, 60999} || h.Reserved != "7789" ||
+	if !h.DrbdAgent || !h.PcsdMasked || h.Multipath != "running" || h.Ephemeral != [2]int{32768, 60999} ||
+		h.Reserved != "7789" ||
 		h.Mounts["/srv/with space"] != "/dev/drbd0" || h.DumpAge < 0 || h.DumpAge > time.Minute {
 		t.Errorf("%+v", h)
 	}
@@ -108,7 +111,8 @@ func TestCollectHost(t *testing.T) {
 	if got := h.Programs["/usr/lib/drbd/none"]; !strings.Contains(got, "does not exist") {
 		t.Errorf("a handler that is not there: %q", got)
 	}
-	if f := tree(t, map[string]string{"/run/multipathd.pid": "1", "/etc/multipath.conf": "blacklist { devnode \"^drbd\" }"}); f.multipath() != "running, drbd is blacklisted" {
+	if f := tree(t, map[string]string{"/run/multipathd.pid": "1",
+		"/etc/multipath.conf": "blacklist { devnode \"^drbd\" }"}); f.multipath() != "running, drbd is blacklisted" {
 		t.Errorf("multipath %q", f.multipath())
 	}
 }
@@ -123,7 +127,8 @@ func TestMay(t *testing.T) {
 		bit       uint32
 		want      string
 	}{
-		{0o755, 0o755, 1, ""}, {0o744, 0o755, 1, "mode 0744"}, {0o755, 0o750, 1, "directory"}, {0o644, 0o755, 4, ""}, {0o640, 0o755, 4, "mode 0640"},
+		{0o755, 0o755, 1, ""}, {0o744, 0o755, 1, "mode 0744"}, {0o755, 0o750, 1, "directory"}, {0o644, 0o755, 4, ""},
+		{0o640, 0o755, 4, "mode 0640"},
 	} {
 		if err := errors.Join(os.Chmod(f.path("/a/b/hook"), x.file), os.Chmod(f.path("/a/b"), x.dir)); err != nil {
 			t.Fatal(err)
@@ -146,7 +151,8 @@ func TestRunCommand(t *testing.T) {
 	if out, err := run(t.Context(), nil, "sh", "-c", "echo a; pwd"); err != nil || string(out) != "a\n/\n" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if _, err := run(t.Context(), nil, "sh", "-c", "echo first >&2; echo the reason >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "exit status 3: the reason") {
+	if _, err := run(t.Context(), nil, "sh", "-c", "echo first >&2; echo the reason >&2; exit 3"); err == nil ||
+		!strings.Contains(err.Error(), "exit status 3: the reason") {
 		t.Errorf("%v", err)
 	}
 	if _, err := run(t.Context(), nil, "no-such-program"); err == nil {
@@ -160,7 +166,8 @@ func TestRunCommand(t *testing.T) {
 	}
 }
 
-// TestNothingIsThere runs everything on a machine that is no cluster node: no check may pass for want of facts, and none may hang.
+// TestNothingIsThere runs everything on a machine that is no cluster node: no check may pass for want of facts, and
+// none may hang.
 func TestNothingIsThere(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -203,26 +210,31 @@ func TestDial(t *testing.T) {
 
 // TestDryRun: DryRun is always sent, the request is signed, and each kind of answer is told apart.
 func TestDryRun(t *testing.T) {
-	status, body := http.StatusPreconditionFailed, `<Response><Errors><Error><Code>DryRunOperation</Code><Message>would have succeeded</Message></Error></Errors></Response>`
+	status, body := http.StatusPreconditionFailed,
+		`<Response><Errors><Error><Code>DryRunOperation</Code><Message>would have succeeded</Message></Error></Errors></Response>`
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := r.ParseForm(); err != nil || r.Form.Get("DryRun") != "true" || r.Form.Get("InstanceId.1") != "i-00000000000000001" || r.Form.Get("Version") != "2016-11-15" {
+		if err := r.ParseForm(); err != nil || r.Form.Get("DryRun") != "true" ||
+			r.Form.Get("InstanceId.1") != "i-00000000000000001" || r.Form.Get("Version") != "2016-11-15" {
 			t.Errorf("%v, %v", r.Form, err)
 		}
-		if auth := r.Header.Get("Authorization"); !strings.Contains(auth, "Credential=AKID/") || !strings.Contains(auth, "/eu-central-1/ec2/aws4_request") {
+		if auth := r.Header.Get("Authorization"); !strings.Contains(auth, "Credential=AKID/") ||
+			!strings.Contains(auth, "/eu-central-1/ec2/aws4_request") {
 			t.Errorf("authorization %q", auth)
 		}
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
 	}))
 	defer srv.Close()
-	api := ec2API{region: "eu-central-1", endpoint: srv.URL, credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", "")}
+	api := ec2API{region: "eu-central-1", endpoint: srv.URL,
+		credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", "")}
 	for _, action := range powerActions {
 		if code, _, err := api.dryRun(t.Context(), action, "i-00000000000000001"); code != "DryRunOperation" || err != nil {
 			t.Errorf("%s: %s, %v", action, code, err)
 		}
 	}
 	status, body = http.StatusForbidden, strings.ReplaceAll(body, "DryRunOperation", "UnauthorizedOperation")
-	if code, _, err := api.dryRun(t.Context(), "StopInstances", "i-00000000000000001"); code != "UnauthorizedOperation" || err != nil {
+	if code, _, err := api.dryRun(t.Context(), "StopInstances", "i-00000000000000001"); code != "UnauthorizedOperation" ||
+		err != nil {
 		t.Errorf("%s, %v", code, err)
 	}
 	status, body = http.StatusOK, `<StopInstancesResponse/>`
@@ -237,9 +249,10 @@ func TestDryRun(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	for out, want := range map[string]drbdVersions{
-		"DRBDADM_API_VERSION=1\nDRBD_KERNEL_VERSION_CODE=0x08040b\nDRBDADM_VERSION_CODE=0x091600\nDRBDADM_VERSION=9.22.0\n":                             {"8.4.11", "9.22.0"},
-		"DRBDADM_API_VERSION=2\nDRBD_KERNEL_VERSION_CODE=0x090212\nDRBD_KERNEL_VERSION=9.2.18\nDRBDADM_VERSION_CODE=0x091600\nDRBDADM_VERSION=9.22.0\n": {"9.2.18", "9.22.0"},
-		"DRBD_KERNEL_VERSION_CODE=0x000000\nDRBDADM_VERSION=9.34.0\n":                                                                                   {"", "9.34.0"},
+		"DRBDADM_API_VERSION=1\nDRBD_KERNEL_VERSION_CODE=0x08040b\nDRBDADM_VERSION_CODE=0x091600\nDRBDADM_VERSION=9.22.0\n": {"8.4.11", "9.22.0"},
+		"DRBDADM_API_VERSION=2\nDRBD_KERNEL_VERSION_CODE=0x090212\nDRBD_KERNEL_VERSION=9.2.18\n" +
+			"DRBDADM_VERSION_CODE=0x091600\nDRBDADM_VERSION=9.22.0\n": {"9.2.18", "9.22.0"},
+		"DRBD_KERNEL_VERSION_CODE=0x000000\nDRBDADM_VERSION=9.34.0\n": {"", "9.34.0"},
 	} {
 		if got, err := readVersions([]byte(out)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", out, got, err)
@@ -250,7 +263,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestCollectCorosync: what is wrong with the file decides the remedy, and its timeouts as AWS recommends them pass with fencing.
+// TestCollectCorosync: what is wrong with the file decides the remedy, and its timeouts as AWS recommends them pass
+// with fencing.
 func TestCollectCorosync(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                           "run it as root; `chmod 644 /etc/corosync/corosync.conf`",
@@ -270,7 +284,8 @@ func TestCollectCorosync(t *testing.T) {
 			continue
 		}
 		f.CIB = healthy(t).CIB
-		if r := judge(t, f, "corosync-token"); r.Verdict != Pass || !strings.Contains(r.Evidence, "together 1m6s, before a failover begins") {
+		if r := judge(t, f, "corosync-token"); r.Verdict != Pass ||
+			!strings.Contains(r.Evidence, "together 1m6s, before a failover begins") {
 			t.Errorf("%s: %s", r.Verdict, r.Evidence)
 		}
 	}

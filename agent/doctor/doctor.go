@@ -1,8 +1,9 @@
-// Package doctor checks a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to mend it.
+// Package doctor checks a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to
+// mend it.
 //
-// Collectors gather facts and may fail; checks are pure functions on facts. A fact that could not be had makes the verdict unknown,
-// with the reason, and never a pass. Nothing here changes anything: see route53.Client.TryWrite and dryRun for how permissions to
-// write are tried.
+// Collectors gather facts and may fail; checks are pure functions on facts. A fact that could not be had makes the
+// verdict unknown, with the reason, and never a pass. Nothing here changes anything: see route53.Client.TryWrite and
+// dryRun for how permissions to write are tried.
 package doctor
 
 import (
@@ -63,7 +64,8 @@ type Check struct {
 	Judge  func(*Facts) Finding // called only when all that it needs is there
 }
 
-// Free says that the check costs nothing: no request to AWS, no connection to another machine, no privilege. The daemon runs these.
+// Free says that the check costs nothing: no request to AWS, no connection to another machine, no privilege. The daemon
+// runs these.
 func (c *Check) Free() bool {
 	return !slices.ContainsFunc(slices.Concat(c.Needs, c.Also), func(s Source) bool { return !sources[s].free })
 }
@@ -114,7 +116,8 @@ type Result struct {
 
 // All returns every check, by area.
 func All() []Check {
-	return slices.Concat(fencingChecks, pacemakerChecks, corosyncChecks, drbdChecks, postgresChecks, networkChecks, awsChecks, nodeChecks)
+	return slices.Concat(fencingChecks, pacemakerChecks, corosyncChecks, drbdChecks, postgresChecks, networkChecks,
+		awsChecks, nodeChecks)
 }
 
 // FreeChecks returns the checks that the daemon runs.
@@ -122,7 +125,8 @@ func FreeChecks() []Check {
 	return slices.DeleteFunc(All(), func(c Check) bool { return !c.Free() })
 }
 
-// Select returns the checks whose name or area is in only, all when it is empty, without those in leave. A word that is neither is an error.
+// Select returns the checks whose name or area is in only, all when it is empty, without those in leave. A word that is
+// neither is an error.
 func Select(only, leave []string) ([]Check, error) {
 	all := All()
 	for _, word := range slices.Concat(only, leave) {
@@ -157,7 +161,8 @@ func (f *Facts) result(c Check) Result {
 	if !ok {
 		finding = c.Judge(f)
 	}
-	r := Result{Check: c.Name, Area: c.Area, Verdict: finding.Verdict, Want: c.Want, Evidence: finding.Evidence, Why: c.Why}
+	r := Result{Check: c.Name, Area: c.Area, Verdict: finding.Verdict, Want: c.Want, Evidence: finding.Evidence,
+		Why: c.Why}
 	if r.Verdict != Pass && r.Verdict != Skip {
 		r.Remedy = finding.Remedy
 		if r.Remedy == "" && r.Verdict != Unknown {
@@ -168,8 +173,8 @@ func (f *Facts) result(c Check) Result {
 	return r
 }
 
-// missing returns the finding of the first fact that is not there, if there is one. A fact that has no place here comes before one that
-// failed.
+// missing returns the finding of the first fact that is not there, if there is one. A fact that has no place here comes
+// before one that failed.
 func (f *Facts) missing(needs []Source) (worst Finding, is bool) {
 	for _, s := range needs {
 		if absent, ok := f.absent[s]; ok && (!is || absent.Verdict == Skip) {

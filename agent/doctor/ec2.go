@@ -32,7 +32,8 @@ var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
 // powerActions are what fence_aws needs. The first is no change at all, the others are sent with DryRun.
 var powerActions = []string{"DescribeInstances", "StopInstances", "StartInstances"}
 
-// collectPower asks EC2, for each machine that a fence device of this cluster names, whether we might stop and start it.
+// collectPower asks EC2, for each machine that a fence device of this cluster names, whether we might stop and start
+// it.
 func collectPower(ctx context.Context, f *Facts) error {
 	if f.CIB == nil {
 		return f.absence(fromCIB)
@@ -48,9 +49,11 @@ func collectPower(ctx context.Context, f *Facts) error {
 			if !instanceID.MatchString(id) {
 				continue
 			}
-			api := ec2API{region: cmp.Or(d.Params["region"], region), endpoint: cmp.Or(os.Getenv("AWS_ENDPOINT_URL_EC2"), os.Getenv("AWS_ENDPOINT_URL"))}
+			api := ec2API{region: cmp.Or(d.Params["region"], region),
+				endpoint: cmp.Or(os.Getenv("AWS_ENDPOINT_URL_EC2"), os.Getenv("AWS_ENDPOINT_URL"))}
 			if api.region == "" {
-				return absent(unknown("device %s names no region, and instance metadata does not answer", d.ID).remedy("`pcs stonith update %s region=REGION`", d.ID))
+				return absent(unknown("device %s names no region, and instance metadata does not answer",
+					d.ID).remedy("`pcs stonith update %s region=REGION`", d.ID))
 			}
 			if key := d.Params["access_key"]; key != "" {
 				api.credentials = credentials.NewStaticCredentialsProvider(key, d.Params["secret_key"], "")
@@ -82,14 +85,16 @@ type ec2API struct {
 	credentials      sdk.CredentialsProvider
 }
 
-// dryRun asks whether the action would be allowed: DryRun is always sent, so nothing is ever done. EC2 answers with an error in any case,
-// whose code it returns: DryRunOperation, UnauthorizedOperation, InvalidInstanceID.NotFound.
+// dryRun asks whether the action would be allowed: DryRun is always sent, so nothing is ever done. EC2 answers with an
+// error in any case, whose code it returns: DryRunOperation, UnauthorizedOperation, InvalidInstanceID.NotFound.
 func (e ec2API) dryRun(ctx context.Context, action, instance string) (code, message string, err error) {
-	to := aws.Endpoint{Service: "ec2", Region: e.region, Credentials: e.credentials, HTTP: &http.Client{Timeout: 8 * time.Second}}
+	to := aws.Endpoint{Service: "ec2", Region: e.region, Credentials: e.credentials,
+		HTTP: &http.Client{Timeout: 8 * time.Second}}
 	if e.endpoint != "" {
 		to.URL = strings.TrimSuffix(e.endpoint, "/") + "/"
 	}
-	status, answer, err := to.Post(ctx, url.Values{"Action": {action}, "Version": {"2016-11-15"}, "InstanceId.1": {instance}, "DryRun": {"true"}})
+	status, answer, err := to.Post(ctx, url.Values{"Action": {action}, "Version": {"2016-11-15"},
+		"InstanceId.1": {instance}, "DryRun": {"true"}})
 	if err != nil {
 		return "", "", err
 	}

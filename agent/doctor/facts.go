@@ -58,7 +58,8 @@ const (
 	numSources
 )
 
-// source is how a Source is asked. It writes its own fields of Facts and reads those of the sources in after, which may be missing.
+// source is how a Source is asked. It writes its own fields of Facts and reads those of the sources in after, which may
+// be missing.
 type source struct {
 	free    bool // costs nothing, and is asked by the daemon too
 	after   []Source
@@ -91,7 +92,8 @@ func init() {
 	}
 }
 
-// Facts are what was collected. A check may read a field when it needs its source, else only after a look whether it is there.
+// Facts are what was collected. A check may read a field when it needs its source, else only after a look whether it is
+// there.
 type Facts struct {
 	Options Options
 
@@ -216,7 +218,8 @@ func (f *Facts) promotedHere() bool {
 	return f.Crm != nil && slices.Contains(f.Crm.Promoted(f.Options.Clone), f.Options.Node)
 }
 
-// database returns the primitives that are the database: file systems on DRBD's device, and PostgreSQL. It needs the CIB.
+// database returns the primitives that are the database: file systems on DRBD's device, and PostgreSQL. It needs the
+// CIB.
 func (f *Facts) database() (list []*crm.Primitive) {
 	for i := range f.CIB.Primitives {
 		p := &f.CIB.Primitives[i]

@@ -3,7 +3,8 @@ package doctor
 import "testing"
 
 func FuzzPacemakerTime(f *testing.F) {
-	for _, s := range []string{"15s", "node1:15s;node2:0s", "2 min", "99999999999999999999h", "9223372036854775807h", "node1:1000000000h", ":;:"} {
+	for _, s := range []string{"15s", "node1:15s;node2:0s", "2 min", "99999999999999999999h", "9223372036854775807h",
+		"node1:1000000000h", ":;:"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -20,10 +20,12 @@ const (
 	maxOutput      = 8 << 20
 )
 
-// unreaped holds the programs that were killed and have not ended (drbdsetup can hang in the kernel). No second one of a kind is started.
+// unreaped holds the programs that were killed and have not ended (drbdsetup can hang in the kernel). No second one of
+// a kind is started.
 var unreaped sync.Map // program -> struct{}
 
-// run runs a command to its end and returns what it printed. It returns when its time is over even if the process cannot be killed.
+// run runs a command to its end and returns what it printed. It returns when its time is over even if the process
+// cannot be killed.
 func run(ctx context.Context, as *syscall.Credential, argv ...string) ([]byte, error) {
 	if _, stuck := unreaped.Load(argv[0]); stuck {
 		return nil, absent(unknown("an earlier %s was killed and has not ended", argv[0]))
@@ -103,7 +105,7 @@ func credential(name string) (*syscall.Credential, error) {
 
 func asRoot() bool { return os.Geteuid() == 0 }
 
-// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known is read from them, and times
-// in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a promotion is a part of its claim, and one
-// promotion has one claim, whatever becomes of the machine's zone.
+// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known
+// is read from them, and times in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a
+// promotion is a part of its claim, and one promotion has one claim, whatever becomes of the machine's zone.
 var childEnv = []string{"LC_ALL=C", "TZ=UTC"}

@@ -1,5 +1,5 @@
-// Package explain says what a status means: why the record points where it points, why this node publishes or not, what it waits
-// for, and the one next step. It is pure: documents go in, a verdict goes out.
+// Package explain says what a status means: why the record points where it points, why this node publishes or not, what
+// it waits for, and the one next step. It is pure: documents go in, a verdict goes out.
 package explain
 
 import (
@@ -36,8 +36,8 @@ type Explanation struct {
 	Notes    []string         `json:"notes"`
 }
 
-// AddLeftover speaks of what a switchover left in the cluster's configuration, which the daemon does not read. undo is the command that
-// removes it.
+// AddLeftover speaks of what a switchover left in the cluster's configuration, which the daemon does not read. undo is
+// the command that removes it.
 func (x *Explanation) AddLeftover(left, undo string, err error) {
 	switch {
 	case err != nil:
@@ -45,12 +45,14 @@ func (x *Explanation) AddLeftover(left, undo string, err error) {
 	case left != "":
 		x.Notes = append(x.Notes, left+".")
 		if verdictRank[x.Verdict] < verdictRank[Attention] {
-			x.Verdict, x.Next, x.Command = Attention, "If no switchover is under way, remove what one that was killed left.", undo
+			x.Verdict, x.Next, x.Command = Attention, "If no switchover is under way, remove what one that was killed left.",
+				undo
 		}
 	}
 }
 
-// patience is how long after the first sign of a failover its usual conditions need no person: fencing takes its tens of seconds.
+// patience is how long after the first sign of a failover its usual conditions need no person: fencing takes its tens
+// of seconds.
 const patience = time.Minute
 
 // OldAnswer is how old the last step of a daemon that answers may be. It makes one every few seconds.
@@ -69,7 +71,8 @@ func Status(d *status.Doc, now time.Time, ttl time.Duration) Explanation {
 	e := &explainer{Doc: d, now: now, ttl: ttl}
 	e.out = Explanation{Verdict: OK, Holds: []status.HoldDoc{}, Notes: []string{}, Next: "Nothing to do."}
 	if age := now.Sub(d.Time); age > OldAnswer {
-		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.", "journalctl -u pgha-agent -n 50")
+		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.",
+			"journalctl -u pgha-agent -n 50")
 		e.note("The daemon made its last step %s ago: all of this is from then.", status.Ago(age))
 	}
 	e.explainRecord()
@@ -103,13 +106,16 @@ func Silence(err error) Explanation {
 	x := Explanation{
 		Verdict: Problem, Holds: []status.HoldDoc{}, Notes: []string{err.Error()}, WaitsFor: "an answer of the daemon",
 		Record: "Not known: the daemon does not answer. `history` works without it.",
-		Node: "The cluster goes on without the daemon: it never promotes, fences, starts or stops anything. A promotion is still published: the next alert " +
-			"makes systemd start the daemon, and when that fails the alert hook publishes by itself, under the same conditions. Metrics, health checks " +
+		Node: "The cluster goes on without the daemon: it never promotes, fences, starts or stops anything. A promotion " +
+			"is still published: the next alert " +
+			"makes systemd start the daemon, and when that fails the alert hook publishes by itself, under the same " +
+			"conditions. Metrics, health checks " +
 			"and retries after an API error wait for the daemon.",
 		Next: "See why it does not run, then `journalctl -u pgha-agent -n 50`.", Command: "systemctl status pgha-agent",
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		x.Record, x.Node = "Not known: you may not ask the daemon.", "Only root and group haclient may open its control socket."
+		x.Record, x.Node = "Not known: you may not ask the daemon.",
+			"Only root and group haclient may open its control socket."
 		x.Next, x.Command = "Ask again as root.", "sudo pgha-agent explain"
 	}
 	return x

@@ -8,15 +8,15 @@ import (
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// advice is a hold with its name, and what is known here: the waiting, the next step and the command may be more exact than the
-// table's.
+// advice is a hold with its name, and what is known here: the waiting, the next step and the command may be more exact
+// than the table's.
 type advice struct {
 	name string
 	status.Hold
 }
 
-// adviceFor returns the place of a hold in the order of what to fix first, and its advice. One that only a newer daemon knows
-// comes after the faults that are known.
+// adviceFor returns the place of a hold in the order of what to fix first, and its advice. One that only a newer daemon
+// knows comes after the faults that are known.
 func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 	i, known := status.FindHold(h.Name)
 	if !known {
@@ -93,7 +93,8 @@ func (e *explainer) young() bool {
 	return ep != nil && ep.Outcome == "open" && e.Time.Sub(ep.Start) < patience
 }
 
-// holdsInOrder sorts the holds by what to fix first; what passes of itself is last. The second result is the advice of the first.
+// holdsInOrder sorts the holds by what to fix first; what passes of itself is last. The second result is the advice of
+// the first.
 func (e *explainer) holdsInOrder() ([]status.HoldDoc, advice) {
 	rank := func(h status.HoldDoc) int {
 		i, a := e.adviceFor(h)

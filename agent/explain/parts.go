@@ -18,23 +18,33 @@ func (e *explainer) explainRecord() {
 	case r.Read == nil:
 		words = "Not known: the zone has not been read yet."
 	case r.Addr == "" && e.source("route53").Error != "":
-		words = fmt.Sprintf("What stands under %s is no record of this agent's, or cannot be read: %s.", r.Name, e.source("route53").Error)
+		words = fmt.Sprintf("What stands under %s is no record of this agent's, or cannot be read: %s.", r.Name,
+			e.source("route53").Error)
 	case r.Drift:
-		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name, r.OwnAddr, e.published(), zoneHas(r))
+		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name,
+			r.OwnAddr, e.published(), zoneHas(r))
 		e.out.WaitsFor = "a person: the agent does not take back what somebody changed"
-		e.raise(Problem, "Find out who changed the zone: a person or another program. Then write the record again, on the promoted node:", "pgha-agent publish --once")
+		e.raise(Problem,
+			"Find out who changed the zone: a person or another program. Then write the record again, on the promoted node:",
+			"pgha-agent publish --once")
 	case p.State == status.PubContested:
-		words = fmt.Sprintf("CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name, status.OrDash(r.Addr), status.OrDash(r.Owner), r.Epoch, p.Epoch)
+		words = fmt.Sprintf(
+			"CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name,
+			status.OrDash(r.Addr), status.OrDash(r.Owner), r.Epoch, p.Epoch)
 	case r.Addr == "":
 		words = fmt.Sprintf("%s has no address yet: nobody has published it. The promoted node's agent makes it.", r.Name)
 	case p.Promotion != "" && r.Claim == p.Promotion:
-		words = fmt.Sprintf("%s points at %s, because %s published it%s.", r.Name, r.Addr, status.OrDash(r.Owner), e.published())
+		words = fmt.Sprintf("%s points at %s, because %s published it%s.", r.Name, r.Addr, status.OrDash(r.Owner),
+			e.published())
 	case r.Owner == e.Node:
-		words = fmt.Sprintf("%s points at %s, because this node published it in an earlier promotion (epoch %d).", r.Name, r.Addr, r.Epoch)
+		words = fmt.Sprintf("%s points at %s, because this node published it in an earlier promotion (epoch %d).", r.Name,
+			r.Addr, r.Epoch)
 	case r.Owner != "":
-		words = fmt.Sprintf("%s points at %s, because %s published it (epoch %d). When and why: `pgha-agent history` there.", r.Name, r.Addr, r.Owner, r.Epoch)
+		words = fmt.Sprintf("%s points at %s, because %s published it (epoch %d). When and why: `pgha-agent history` there.",
+			r.Name, r.Addr, r.Owner, r.Epoch)
 	default:
-		words = fmt.Sprintf("%s points at %s. The zone names no owner: written by hand, or with record.ownership = \"none\".", r.Name, r.Addr)
+		words = fmt.Sprintf("%s points at %s. The zone names no owner: written by hand, or with record.ownership = \"none\".",
+			r.Name, r.Addr)
 	}
 	if r.Read != nil {
 		if age := e.now.Sub(*r.Read); age > time.Minute {
@@ -58,7 +68,8 @@ func (e *explainer) published() string {
 		words = fmt.Sprintf(" (epoch %d)", e.Publication.Epoch)
 	}
 	if at, ok := e.phase("dns_accepted"); ok {
-		words += fmt.Sprintf(" at %s, %s ago, in episode %d (%s)", at.Format(time.RFC3339), status.Ago(e.now.Sub(at)), e.Episode.ID, e.Episode.Cause)
+		words += fmt.Sprintf(" at %s, %s ago, in episode %d (%s)", at.Format(time.RFC3339), status.Ago(e.now.Sub(at)),
+			e.Episode.ID, e.Episode.Cause)
 	}
 	if id := e.Publication.Promotion; id != "" {
 		words += ", promotion " + id[:min(8, len(id))]
@@ -96,7 +107,8 @@ func (e *explainer) resolver() string {
 	if e.Publication.State != status.PubPublished || r.Drift {
 		return words + ": one of the two is older."
 	}
-	const stale = "Ask the resolver yourself. If it stays, check the zone's association with this VPC and the TTL of the record before."
+	const stale = "Ask the resolver yourself. If it stays, check the zone's association with this VPC and the TTL of " +
+		"the record before."
 	dig := "dig " + r.Name
 	accepted, known := e.phase("dns_accepted")
 	insync, synced := e.phase("dns_insync")
@@ -106,7 +118,8 @@ func (e *explainer) resolver() string {
 		return words + fmt.Sprintf(": longer than one TTL (%s) after the write that is wrong.", e.ttl)
 	case !synced && e.now.Sub(accepted) < patience+e.ttl:
 		e.wait("Route 53 to bring the record to all its servers, then one TTL for the resolver")
-		return words + fmt.Sprintf(", the old address: for one TTL (%s) at most after Route 53 says that the record is in sync.", e.ttl)
+		return words + fmt.Sprintf(
+			", the old address: for one TTL (%s) at most after Route 53 says that the record is in sync.", e.ttl)
 	case !synced:
 		insync = accepted.Add(patience)
 	}
@@ -136,8 +149,12 @@ func (e *explainer) explainNode() {
 	case status.PubObserved:
 		e.out.Node = e.Node + " is promoted and has published its address, and the resolver answers it."
 	case status.PubContested:
-		e.out.Node = "This node published, and another one claimed the record later. It does not take the record back: it waits until it is demoted, or promoted anew."
-		next := "Compare on both nodes which one is promoted. If it is the other, all is well. If it is this one alone, move the database once."
+		e.out.Node =
+			"This node published, and another one claimed the record later. It does not take the record back: it waits until " +
+				"it is demoted, or promoted anew."
+		next :=
+			"Compare on both nodes which one is promoted. If it is the other, all is well. If it is this one alone, move the " +
+				"database once."
 		e.out.WaitsFor = "a new promotion, of this node or of the other"
 		e.raise(Problem, next, "crm_mon -1")
 	default: // held, unknown
@@ -146,7 +163,9 @@ func (e *explainer) explainNode() {
 		if e.Publication.State == status.PubHeld {
 			e.out.Node = e.Node + " is promoted and does not publish."
 		} else {
-			e.out.Node = "It is not known whether " + e.Node + " is promoted, so it publishes nothing. If it is the standby, then DRBD not Primary and PostgreSQL not running are as they should be."
+			e.out.Node = "It is not known whether " + e.Node +
+				" is promoted, so it publishes nothing. If it is the standby, then DRBD not Primary and PostgreSQL not running " +
+				"are as they should be."
 		}
 		if n := e.Publication.Attempts; n > 0 && e.Publication.LastFailure != "" {
 			e.note("Failed writes in a row: %d. The last reason of the API: %s.", n, e.Publication.LastFailure)
@@ -168,18 +187,25 @@ func (e *explainer) explainIdle() {
 		return
 	}
 	lost := func(name string) bool {
-		return slices.ContainsFunc(c.Nodes, func(n status.NodeDoc) bool { return n.Name == name && (isFalse(n.Online) || isTrue(n.Unclean)) })
+		return slices.ContainsFunc(c.Nodes, func(n status.NodeDoc) bool {
+			return n.Name == name &&
+				(isFalse(n.Online) || isTrue(n.Unclean))
+		})
 	}
 	switch promoted := strings.Join(c.Promoted, ", "); {
 	case promoted == "" && e.young():
 		e.out.Node = "No node is promoted right now; Pacemaker is at work."
 		e.wait("Pacemaker to promote a node" + e.since())
 	case promoted == "":
-		e.out.Node = "No node is promoted: the database is down. Pacemaker has to promote one; this agent only publishes it then."
+		e.out.Node =
+			"No node is promoted: the database is down. Pacemaker has to promote one; this agent only publishes it then."
 		e.out.WaitsFor = "Pacemaker to promote a node" + e.since()
-		e.raise(Problem, "See why Pacemaker promotes no node: failures, fencing, constraints, promotion scores.", "crm_mon -1rfA")
+		e.raise(Problem, "See why Pacemaker promotes no node: failures, fencing, constraints, promotion scores.",
+			"crm_mon -1rfA")
 	case lost(c.Promoted[0]):
-		e.out.Node = fmt.Sprintf("%s is not promoted. %s was, and is lost; Pacemaker promotes this node when %s has been fenced.", e.Node, promoted, promoted)
+		e.out.Node = fmt.Sprintf(
+			"%s is not promoted. %s was, and is lost; Pacemaker promotes this node when %s has been fenced.", e.Node, promoted,
+			promoted)
 		if e.young() {
 			e.wait("the fencing of " + promoted + e.since())
 			return
@@ -208,7 +234,8 @@ var standing = []string{"fencing_disabled", "http", "journal", "config", "config
 func (e *explainer) explainRest() {
 	if until := e.Publication.PausedUntil; until != nil {
 		e.raise(Attention, "End the pause when the record may move.", "pgha-agent resume")
-		e.note("Paused until %s (%s more): a promotion of this node would not be published.", until.Format(time.RFC3339), status.Ago(until.Sub(e.now)))
+		e.note("Paused until %s (%s more): a promotion of this node would not be published.", until.Format(time.RFC3339),
+			status.Ago(until.Sub(e.now)))
 	}
 	for _, p := range e.Problems {
 		e.explainFinding(p)
@@ -235,7 +262,8 @@ var slowCrmStep = [2]string{"Find out what slows crm_mon down on this machine.",
 
 // sourceStep is the next step for a source that is down.
 var sourceStep = map[string]string{
-	"crm": "systemctl status pacemaker", "drbd": "drbdsetup status", "postgres": "journalctl -u pgha-agent -n 50", "route53": "journalctl -u pgha-agent -n 50",
+	"crm": "systemctl status pacemaker", "drbd": "drbdsetup status", "postgres": "journalctl -u pgha-agent -n 50",
+	"route53":  "journalctl -u pgha-agent -n 50",
 	"resolver": "journalctl -u pgha-agent -n 50",
 }
 
@@ -325,7 +353,8 @@ func (e *explainer) explainDrbd() {
 		for _, v := range c.PeerDevices {
 			if v.PeerDisk != "UpToDate" {
 				e.raise(Attention, "Wait until both disks are UpToDate: until then there is one good copy.", see)
-				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication, status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
+				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication,
+					status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
 			}
 		}
 	}

@@ -46,8 +46,10 @@ func (s *State) times(f func(*Time)) {
 	for _, t := range [...]*Time{
 		&s.Cluster.At, &s.Drbd.At, &s.Postgres.At, &s.Zone.At, &s.Resolved.At,
 		&s.Record.readAt, &s.Write.endedAt, &s.Write.InFlight.Decided, &s.Write.InFlight.Base.At,
-		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledAt, &s.Wait.StalledUntil, &s.Wait.PausedUntil,
-		&s.Poll.fastUntil, &s.saving.changedAt, &s.Peers.diskLostAt, &s.Record.awaited.due, &s.Write.resolversStaleUntil, &s.Write.apiStaleUntil, &s.Repair.writtenAt, &s.Repair.suspectedAt,
+		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledAt, &s.Wait.StalledUntil,
+		&s.Wait.PausedUntil,
+		&s.Poll.fastUntil, &s.saving.changedAt, &s.Peers.diskLostAt, &s.Record.awaited.due, &s.Write.resolversStaleUntil,
+		&s.Write.apiStaleUntil, &s.Repair.writtenAt, &s.Repair.suspectedAt,
 	} {
 		f(t)
 	}
@@ -88,7 +90,8 @@ func (s State) Canonical(now Time) State {
 	s.forgetObservations(now)
 	s.forgetStory(now)
 	for _, t := range [...]*Time{
-		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledUntil, &s.Wait.PausedUntil, &s.Poll.fastUntil, &s.Episode.RaceUntil,
+		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledUntil, &s.Wait.PausedUntil,
+		&s.Poll.fastUntil, &s.Episode.RaceUntil,
 	} {
 		if *t <= now {
 			*t = 0
@@ -102,7 +105,8 @@ func (s State) Canonical(now Time) State {
 		if p := &s.Peers.fencing[i]; p.earlyAt != 0 {
 			clamp(&p.earlyAt, now, earlyFenceWindow+maxEventAge)
 		}
-		forget(&s.Peers.fencing[i].reconnectedAt, now, 0) // a look that begins later, or at most ten seconds ago, is not overtaken
+		// A look that begins later, or at most ten seconds ago, is not overtaken.
+		forget(&s.Peers.fencing[i].reconnectedAt, now, 0)
 		forget(&s.Peers.fencing[i].seenAt, now, earlyFenceWindow+maxEventAge)
 	}
 	for i := range s.Peers.demotions {
@@ -144,7 +148,8 @@ func (s State) Canonical(now Time) State {
 	}
 	s.Record.Retry.Reason = ""
 	// backoff doubles five times, looked four times.
-	s.Write.Retry.N, s.Record.Retry.N, s.Poll.failures = min(s.Write.Retry.N, 6), min(s.Record.Retry.N, 6), min(s.Poll.failures, 4)
+	s.Write.Retry.N, s.Record.Retry.N, s.Poll.failures = min(s.Write.Retry.N, 6), min(s.Record.Retry.N, 6),
+		min(s.Poll.failures, 4)
 	s.forgetDue(now)
 	return s
 }

@@ -13,8 +13,8 @@ type Outage struct {
 	Answered string // the server that answered at To
 }
 
-// nameExists reports whether the name may be resolved: a resolver that is asked for a name that is not there yet remembers for
-// minutes that it is not.
+// nameExists reports whether the name may be resolved: a resolver that is asked for a name that is not there yet
+// remembers for minutes that it is not.
 func (s *State) nameExists() bool {
 	if s.Zone.At == 0 {
 		return s.Record.Retry.N >= resolveAfterReadFailures // the API does not answer: the record is most likely there
@@ -24,7 +24,8 @@ func (s *State) nameExists() bool {
 
 func (s *State) clientProbed(now Time, e ClientProbed) {
 	s.ClientDown = e.Down
-	if s.Episode.Open() && e.Outage.To > s.Episode.Start && e.Outage.To-e.Outage.From > s.Episode.Outage.To-s.Episode.Outage.From {
+	if s.Episode.Open() && e.Outage.To > s.Episode.Start &&
+		e.Outage.To-e.Outage.From > s.Episode.Outage.To-s.Episode.Outage.From {
 		s.Episode.Outage = e.Outage
 	}
 	every := clientProbeUp

@@ -40,7 +40,8 @@ func (c *Cluster) hasPeer(name string) bool {
 	return false
 }
 
-// freeSlot is where to keep something of another peer, when these names are kept already: an empty place, or that of one which has left the cluster.
+// freeSlot is where to keep something of another peer, when these names are kept already: an empty place, or that of
+// one which has left the cluster.
 func (c *Cluster) freeSlot(kept [MaxPeers]string) int {
 	left := 0
 	for i, name := range kept {
@@ -100,8 +101,8 @@ func (s *State) clusterPolled(now Time, c Cluster) {
 	first := !s.Poll.everSucceeded
 	s.Poll.everSucceeded = true
 	if first && c.PromotedHere && !c.FencingEnabled {
-		// A machine that stalled may have its agent restarted by systemd's watchdog, and nothing then remembers the stall. With
-		// fencing such a node does not go on.
+		// A machine that stalled may have its agent restarted by systemd's watchdog, and nothing then remembers the stall.
+		// With fencing such a node does not go on.
 		s.Wait.StalledAt, s.Wait.StalledUntil = now, max(s.Wait.StalledUntil, now+s.postStallDelay())
 	}
 	s.Poll.Took = now - c.At

@@ -4,8 +4,9 @@ import "time"
 
 // Drbd is what the events2 stream says about the configured resource.
 type Drbd struct {
-	At   Time
-	Live bool // the stream is up and its first dump is complete, with the resource in it; the other fields mean nothing otherwise
+	At Time
+	// The stream is up and its first dump is complete, with the resource in it; the other fields mean nothing otherwise.
+	Live bool
 	Down bool // the stream is up, and the resource is not in it: nobody is Primary here
 
 	Primary, UpToDate, Suspended bool
@@ -25,25 +26,30 @@ const MaxConnections = 8
 
 // Connection is what the stream says of one DRBD peer, which need not be a node of the cluster.
 type Connection struct {
-	Name                           string // DRBD's name of the peer: its host name, unless the configuration says otherwise
+	// DRBD's name of the peer: its host name, unless the configuration says otherwise.
+	Name                           string
 	Connected, Primary, SplitBrain bool
-	RoleUnknown                    bool   // Connected, and the role has not been said yet: DRBD 8.4 says it about 30 ms later
-	Comparing                      bool   // Connected, and the data have not been compared yet: DRBD 8.4 and early 9.0 say so first
-	DiskLost                       bool   // as PeerDiskLost
-	DisconnectReason               string // connection state that ended Connected
+	// Connected, and the role has not been said yet: DRBD 8.4 says it about 30 ms later.
+	RoleUnknown bool
+	// Connected, and the data have not been compared yet: DRBD 8.4 and early 9.0 say so first.
+	Comparing        bool
+	DiskLost         bool   // as PeerDiskLost
+	DisconnectReason string // connection state that ended Connected
 }
 
 // demotion remembers that a connected DRBD peer was not Primary.
 type demotion struct {
-	name           string // of the connection
-	known          bool
-	at             Time   // when DRBD said so
-	promotion      string // the peer's promote operation that the history showed then, or that the first look since has shown
-	unseen         bool   // it had been promoted, or may have been, and no look since has shown which promotion that was
-	disconnectedAt Time   // when the connection was lost since
+	name  string // of the connection
+	known bool
+	at    Time // when DRBD said so
+	// The peer's promote operation that the history showed then, or that the first look since has shown.
+	promotion      string
+	unseen         bool // it had been promoted, or may have been, and no look since has shown which promotion that was
+	disconnectedAt Time // when the connection was lost since
 }
 
-// demotionDelay is how long Pacemaker may go on to show a peer as promoted that DRBD has demoted: the end of the operation is written down later.
+// demotionDelay is how long Pacemaker may go on to show a peer as promoted that DRBD has demoted: the end of the
+// operation is written down later.
 const demotionDelay = 10 * time.Second
 
 // drbdChanged takes in what the events2 stream says.
@@ -98,14 +104,15 @@ func (s *State) drbdChanged(now Time, d Drbd) {
 	}
 }
 
-// connections lists what the stream says of each peer. Facts without a named connection are of one peer: DRBD 8.4 has only one, and
-// destroys the connection when it gives up.
+// connections lists what the stream says of each peer. Facts without a named connection are of one peer: DRBD 8.4 has
+// only one, and destroys the connection when it gives up.
 func (d *Drbd) connections() []Connection {
 	for n := range d.Connections {
 		if d.Connections[n].Name == "" {
 			if n == 0 {
 				return []Connection{{
-					Connected: d.Connected, Primary: d.PeerPrimary, SplitBrain: d.SplitBrain, DiskLost: d.PeerDiskLost, DisconnectReason: d.DisconnectReason,
+					Connected: d.Connected, Primary: d.PeerPrimary, SplitBrain: d.SplitBrain, DiskLost: d.PeerDiskLost,
+					DisconnectReason: d.DisconnectReason,
 				}}
 			}
 			return d.Connections[:n]
@@ -146,8 +153,8 @@ func sameRoles(a, b []Connection) bool {
 	return true
 }
 
-// outsideCluster reports whether a connection is to a node that is no peer in the cluster: a copy for disaster recovery, or a tiebreaker without a
-// disk. That is known once another connection bears the name of a peer.
+// outsideCluster reports whether a connection is to a node that is no peer in the cluster: a copy for disaster
+// recovery, or a tiebreaker without a disk. That is known once another connection bears the name of a peer.
 func (s *State) outsideCluster(d *Drbd, name string) bool {
 	ours := false
 	for _, p := range s.Cluster.Peers[:s.Cluster.PeerCount] {
@@ -182,7 +189,8 @@ func (s *State) SplitBrain() bool {
 	return s.Drbd.SplitBrain && !elsewhere
 }
 
-// PeersConnected reports whether DRBD is connected to every peer of the cluster that it has a connection to, and to one at least.
+// PeersConnected reports whether DRBD is connected to every peer of the cluster that it has a connection to, and to one
+// at least.
 func (s *State) PeersConnected() bool {
 	some := false
 	for _, c := range s.Drbd.connections() {
@@ -197,7 +205,8 @@ func (s *State) PeersConnected() bool {
 	return some
 }
 
-// recordDemotion keeps when DRBD said over a live connection that the peer is not Primary, and whether it was until then.
+// recordDemotion keeps when DRBD said over a live connection that the peer is not Primary, and whether it was until
+// then.
 func (s *State) recordDemotion(now Time, c Connection, was bool) {
 	slot := -1
 	for i, d := range s.Peers.demotions {
@@ -214,19 +223,22 @@ func (s *State) recordDemotion(now Time, c Connection, was bool) {
 	if c.Primary || c.RoleUnknown || slot < 0 {
 		return
 	}
-	s.Peers.demotions[slot] = demotion{name: c.Name, known: true, at: now, promotion: s.promotionOf(c.Name), unseen: was || !s.Poll.everSucceeded}
+	s.Peers.demotions[slot] = demotion{name: c.Name, known: true, at: now, promotion: s.promotionOf(c.Name),
+		unseen: was || !s.Poll.everSucceeded}
 }
 
-// connectionsChanged takes in which connections have gone since, which are back, and which show a peer promoted once more. No look may show that before
-// it is gone again: then a fencing from before does not tell that it is off.
+// connectionsChanged takes in which connections have gone since, which are back, and which show a peer promoted once
+// more. No look may show that before it is gone again: then a fencing from before does not tell that it is off.
 func (s *State) connectionsChanged(now Time, old, is []Connection) {
 	for i := range s.Peers.demotions {
-		if d := &s.Peers.demotions[i]; d.known && findConnection(old, d.name).Connected && !findConnection(is, d.name).Connected {
+		if d := &s.Peers.demotions[i]; d.known && findConnection(old, d.name).Connected &&
+			!findConnection(is, d.name).Connected {
 			d.disconnectedAt = now
 		}
 	}
 	for _, was := range old {
-		if f := s.fencingOf(s.peerOfConnection(was.Name)); f != nil && was.Connected && !findConnection(is, was.Name).Connected {
+		if f := s.fencingOf(s.peerOfConnection(was.Name)); f != nil && was.Connected &&
+			!findConnection(is, was.Name).Connected {
 			f.disconnected = true
 		}
 	}
@@ -243,8 +255,8 @@ func (s *State) connectionsChanged(now Time, old, is []Connection) {
 	}
 }
 
-// streamRestarted takes in what the stream says first. While it was down each connection may have gone and come back. Who is lost and was fenced
-// just before stays so: its connection lives on for seconds.
+// streamRestarted takes in what the stream says first. While it was down each connection may have gone and come back.
+// Who is lost and was fenced just before stays so: its connection lives on for seconds.
 func (s *State) streamRestarted(now Time, is []Connection) {
 	for i := range s.Peers.fencing {
 		f := &s.Peers.fencing[i]
@@ -256,8 +268,8 @@ func (s *State) streamRestarted(now Time, is []Connection) {
 	}
 }
 
-// connectionRestored takes in a connection that DRBD has lost since the last look, or may have, and has again. The peer may have been fenced meanwhile; when
-// it is promoted and that look was long ago, it was promoted since.
+// connectionRestored takes in a connection that DRBD has lost since the last look, or may have, and has again. The peer
+// may have been fenced meanwhile; when it is promoted and that look was long ago, it was promoted since.
 func (s *State) connectionRestored(now Time, c Connection) {
 	f := s.fencingOf(s.peerOfConnection(c.Name))
 	if f == nil || !f.disconnected || !c.Connected {
@@ -321,15 +333,15 @@ func (s *State) demotionOf(p Peer) *demotion {
 	return nil
 }
 
-// departedCleanly reports whether a peer that is gone and clean was demoted before it went: DRBD said so over a live connection. Nobody fences
-// such a peer, although two looks may show it promoted and then gone, with nothing between.
+// departedCleanly reports whether a peer that is gone and clean was demoted before it went: DRBD said so over a live
+// connection. Nobody fences such a peer, although two looks may show it promoted and then gone, with nothing between.
 func (s *State) departedCleanly(now Time, p Peer) bool {
 	return !p.Online && !p.Unclean && s.demotionOf(p) != nil && s.Drbd.Live && now-s.Drbd.At <= MaxDrbdAge
 }
 
-// forgetDemotion forgets that a peer was demoted once a look shows that it was promoted since: by another operation, or long after. DRBD tells a
-// promotion and its end at once, Pacemaker a while later: what the first look after the end shows has ended, if it began with the connection
-// as it was.
+// forgetDemotion forgets that a peer was demoted once a look shows that it was promoted since: by another operation, or
+// long after. DRBD tells a promotion and its end at once, Pacemaker a while later: what the first look after the end
+// shows has ended, if it began with the connection as it was.
 func (s *State) forgetDemotion(look Time, p Peer) {
 	d := s.demotionOf(p)
 	switch {

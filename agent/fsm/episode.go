@@ -20,7 +20,8 @@ const (
 )
 
 var phaseNames = [NumPhases]string{
-	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted", "dns_insync", "dns_observed", "complete",
+	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted",
+	"dns_insync", "dns_observed", "complete",
 }
 
 // String returns the phase's name.
@@ -55,36 +56,41 @@ const (
 )
 
 // Outcomes lists every Outcome.
-var Outcomes = []Outcome{OutcomeComplete, OutcomeDemoted, OutcomeAverted, OutcomeContested, OutcomeIncomplete, OutcomeLost}
+var Outcomes = []Outcome{OutcomeComplete, OutcomeDemoted, OutcomeAverted, OutcomeContested, OutcomeIncomplete,
+	OutcomeLost}
 
-// Episode is the story of one promotion on this node, from the first sign to the end. Its times are CLOCK_BOOTTIME of this node.
+// Episode is the story of one promotion on this node, from the first sign to the end. Its times are CLOCK_BOOTTIME of
+// this node.
 type Episode struct {
-	ID             uint64 // counts up on each node; 0 means that there is none
-	Cause          Cause
-	Outcome        Outcome
-	Start          Time
-	Stamps         [NumPhases]Time // zero: not seen
-	Peer           string          // the node that was promoted before, "" when not known
-	Why            string          // what the first sign was
-	Promotion      string          // claim of the promotion, "" until it is known
-	BaseEpoch      uint64          // ownership epoch that our first write was based on, or that a lost race has shown since
-	BaseClaim      string          // and the claim of that epoch
-	Attempted      bool            // a write of the claim was sent or may have been
-	Races          int             // foreign claims that were waited out, each of them a lost race
-	RacesExhausted bool            // no wait is left: the next foreign claim is final
-	RaceUntil      Time            // end of the last wait
-	Epoch          uint64          // ownership epoch of our accepted claim, 0 until then
-	Outage         Outage          // what a client of the service name saw, zero when nothing
-	Writes         int             // change requests sent
-	Lost           LostPeer        // the peer's fencing state, so that a restart in the middle does not forget it
-	Memory         Memory          // what the agent must not forget, as of the last save; it may change after the end of the story
+	ID        uint64 // counts up on each node; 0 means that there is none
+	Cause     Cause
+	Outcome   Outcome
+	Start     Time
+	Stamps    [NumPhases]Time // zero: not seen
+	Peer      string          // the node that was promoted before, "" when not known
+	Why       string          // what the first sign was
+	Promotion string          // claim of the promotion, "" until it is known
+	// Ownership epoch that our first write was based on, or that a lost race has shown since.
+	BaseEpoch      uint64
+	BaseClaim      string   // and the claim of that epoch
+	Attempted      bool     // a write of the claim was sent or may have been
+	Races          int      // foreign claims that were waited out, each of them a lost race
+	RacesExhausted bool     // no wait is left: the next foreign claim is final
+	RaceUntil      Time     // end of the last wait
+	Epoch          uint64   // ownership epoch of our accepted claim, 0 until then
+	Outage         Outage   // what a client of the service name saw, zero when nothing
+	Writes         int      // change requests sent
+	Lost           LostPeer // the peer's fencing state, so that a restart in the middle does not forget it
+	// What the agent must not forget, as of the last save; it may change after the end of the story.
+	Memory Memory
 }
 
 // Memory is what must survive a restart of the agent, whatever became of the episode that it is saved with.
 type Memory struct {
-	Kept     bool             // false: saved by an agent that remembered nothing of this
-	Fences   Fences           // every successful fencing that this agent has seen, so that none counts as new twice
-	Partial  bool             // the history was not readable since a peer may last have come back: one that it shows may be from before
+	Kept   bool   // false: saved by an agent that remembered nothing of this
+	Fences Fences // every successful fencing that this agent has seen, so that none counts as new twice
+	// The history was not readable since a peer may last have come back: one that it shows may be from before.
+	Partial  bool
 	Unfenced [MaxPeers]string // peers that were lost while promoted, and not fenced since
 
 	// Of this node's promotion.
@@ -185,24 +191,27 @@ func (s *State) recordPhases(now Time) {
 			s.markPhase(now, Writable)
 		}
 	}
-	if s.Promotion.Published && s.Resolved.OK && s.Resolved.Addr == s.Config.Addr && s.Resolved.At >= e.Stamps[DNSAccepted] && e.Seen(DNSAccepted) {
+	if s.Promotion.Published && s.Resolved.OK && s.Resolved.Addr == s.Config.Addr &&
+		s.Resolved.At >= e.Stamps[DNSAccepted] && e.Seen(DNSAccepted) {
 		s.markPhase(now, DNSObserved)
 	}
 	switch {
 	case s.Promotion.Contested:
 		s.endEpisode(OutcomeContested)
-	case e.Seen(Writable) && e.Seen(DNSObserved) && s.Write.ChangeID == "" && (!s.ClientDown || now-max(e.Stamps[Writable], e.Stamps[DNSObserved]) > outageGrace):
+	case e.Seen(Writable) && e.Seen(DNSObserved) && s.Write.ChangeID == "" &&
+		(!s.ClientDown || now-max(e.Stamps[Writable], e.Stamps[DNSObserved]) > outageGrace):
 		s.markPhase(now, Complete)
 		s.endEpisode(OutcomeComplete)
-	case s.Promotion.Claim == "" && c.OK && c.At-e.Start > avertAfter && c.PromotedPeer != "" && s.peersHealthy() && !s.Drbd.Primary:
+	case s.Promotion.Claim == "" && c.OK && c.At-e.Start > avertAfter && c.PromotedPeer != "" && s.peersHealthy() &&
+		!s.Drbd.Primary:
 		s.endEpisode(OutcomeAverted)
 	case s.isQuiescent() && now-max(s.saving.changedAt, e.Start) > idleAfter:
 		s.endEpisode(OutcomeIncomplete)
 	}
 }
 
-// isQuiescent reports whether an open episode waits for nothing that the agent or the cluster must still do: only for the resolver, or for
-// a promotion that no lost peer calls for.
+// isQuiescent reports whether an open episode waits for nothing that the agent or the cluster must still do: only for
+// the resolver, or for a promotion that no lost peer calls for.
 func (s *State) isQuiescent() bool {
 	if s.Promotion.Claim == "" {
 		return s.Peers.Lost == [MaxPeers]LostPeer{}
@@ -228,9 +237,12 @@ func (s *State) memorize() {
 	o := s.Episode.Outcome
 	over := o == OutcomeDemoted || o == OutcomeAverted || o == OutcomeLost // which say it already
 	m := Memory{
-		Kept: true, Fences: s.Peers.fences, Partial: !s.fencesKnown(), Base: s.Config.Record, Record: s.Promotion.publishedTo.record, Addr: s.Promotion.publishedTo.addr, Epoch: s.Promotion.Epoch, Newest: s.Record.newestEpoch,
+		Kept: true, Fences: s.Peers.fences, Partial: !s.fencesKnown(), Base: s.Config.Record,
+		Record: s.Promotion.publishedTo.record, Addr: s.Promotion.publishedTo.addr, Epoch: s.Promotion.Epoch,
+		Newest:    s.Record.newestEpoch,
 		Contested: s.Promotion.Contested, Demoted: s.Promotion.Claim == "" && s.Episode.Promotion != "" && !over,
-		ResolversStaleUntil: s.Write.resolversStaleUntil, APIStaleUntil: s.Write.apiStaleUntil, Repaired: s.Repair.writtenAt, RepairEpoch: s.Repair.attemptEpoch, RepairGivenUp: s.Repair.GivenUp,
+		ResolversStaleUntil: s.Write.resolversStaleUntil, APIStaleUntil: s.Write.apiStaleUntil, Repaired: s.Repair.writtenAt,
+		RepairEpoch: s.Repair.attemptEpoch, RepairGivenUp: s.Repair.GivenUp,
 	}
 	if s.Promotion.disputed.claim == s.Episode.Promotion {
 		m.Disputed = s.Promotion.disputed.record

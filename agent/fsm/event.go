@@ -11,7 +11,8 @@ type Event interface{ event() }
 type (
 	// Tick says only that time has passed; State.Next tells when one is due.
 	Tick struct{}
-	// Hint says that something happened to the cluster: an alert, or a guess. It makes the agent look, and is never believed.
+	// Hint says that something happened to the cluster: an alert, or a guess. It makes the agent look, and is never
+	// believed.
 	Hint struct{ Promotion bool }
 	// ClusterPolled ends PollCluster.
 	ClusterPolled struct{ Cluster Cluster }
@@ -92,8 +93,8 @@ type (
 	ProbePostgres struct{}
 	// ReadRecord reads the authoritative record; ends in Read.
 	ReadRecord struct{}
-	// Write sends the guarded change; ends in Wrote. Before the first byte is sent, Safety must be asked again and Decided must be
-	// no longer ago than MaxDecisionAge.
+	// Write sends the guarded change; ends in Wrote. Before the first byte is sent, Safety must be asked again and Decided
+	// must be no longer ago than MaxDecisionAge.
 	Write struct {
 		Decided   Time
 		Base      Zone // what the change replaces

@@ -1,10 +1,11 @@
 package fsm
 
-// FenceID is the identity of one successful fencing in the history of the cluster: whom, what, by whom and when. Zero is none. Identities are
-// compared and never ordered: the clock that stamps the history may step in either direction.
+// FenceID is the identity of one successful fencing in the history of the cluster: whom, what, by whom and when. Zero
+// is none. Identities are compared and never ordered: the clock that stamps the history may step in either direction.
 type FenceID uint64
 
-// Fences is a set of identities, in the order in which they were added. It is a comparable value; the zero value is empty.
+// Fences is a set of identities, in the order in which they were added. It is a comparable value; the zero value is
+// empty.
 type Fences string
 
 const (
@@ -60,8 +61,10 @@ func (f Fences) IDs() []FenceID {
 
 // peerFencing is what is known of one peer's fencings beside their identities.
 type peerFencing struct {
-	name            string
-	earlyAt         Time // when the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back since
+	name string
+	// When the last one was first seen on a peer that still looked like a member; 0 when it did not, or has come back
+	// since.
+	earlyAt         Time
 	absent          bool
 	unseen          bool // no look of this process has shown the peer yet: the journal knows it
 	seenAt          Time // when the last good look began
@@ -72,9 +75,10 @@ type peerFencing struct {
 	reconnectedAt   Time // when DRBD last said so
 }
 
-// updateFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away: one that this agent
-// has never seen, and from which the peer cannot have come back meanwhile. What the history holds at the first sight of it is old, unless
-// the journal remembers what was known before. A history that was cleaned and comes back holds nothing new.
+// updateFences takes in the history of a peer, and reports whether it holds a fencing that proves why the peer is away:
+// one that this agent has never seen, and from which the peer cannot have come back meanwhile. What the history holds
+// at the first sight of it is old, unless the journal remembers what was known before. A history that was cleaned and
+// comes back holds nothing new.
 func (s *State) updateFences(now Time, p Peer) bool {
 	at, absent := s.Cluster.At, !p.Online || p.Unclean
 	f := s.fencingOf(p.Name)
@@ -86,7 +90,8 @@ func (s *State) updateFences(now Time, p Peer) bool {
 	}
 	f.mayHaveReturned = f.mayHaveReturned || !absent && (f.absent || f.reconnected || at-f.seenAt > earlyFenceWindow)
 	overtaken := f.reconnectedAt-at > earlyFenceWindow // what DRBD has said of a return is from long after this look began
-	f.absent, f.unseen, f.seenAt, f.disconnected, f.reconnected = absent, false, at, !s.connected(p.Name), f.reconnected && overtaken
+	f.absent, f.unseen, f.seenAt, f.disconnected, f.reconnected = absent, false, at, !s.connected(p.Name),
+		f.reconnected && overtaken
 	if p.HistoryUnreadable {
 		return false
 	}
@@ -108,8 +113,8 @@ func (s *State) updateFences(now Time, p Peer) bool {
 	return proves
 }
 
-// fencesKnown reports whether a fencing that is not in the set is one that has come up since: the history of each peer was read, and none
-// can have come back meanwhile.
+// fencesKnown reports whether a fencing that is not in the set is one that has come up since: the history of each peer
+// was read, and none can have come back meanwhile.
 func (s *State) fencesKnown() bool {
 	read := false
 	for i := range s.Peers.fencing {
@@ -143,8 +148,8 @@ func (s *State) fencingOf(name string) *peerFencing {
 	return nil
 }
 
-// trackPeer makes room for a peer that is seen for the first time, in the place of one that has left the cluster. One that is a member may have
-// come back while no agent ran.
+// trackPeer makes room for a peer that is seen for the first time, in the place of one that has left the cluster. One
+// that is a member may have come back while no agent ran.
 func (s *State) trackPeer(p Peer) *peerFencing {
 	var names [MaxPeers]string
 	for i := range s.Peers.fencing {

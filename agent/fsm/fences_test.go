@@ -24,8 +24,8 @@ func look(s State, began, now Time, p Peer) State {
 	return s
 }
 
-// TestFencingFromBeforeTheLastReturn: the peer is away, and the fencing that the last look shows for the first time may be from before it was
-// back and promoted. Each story ends with another fencing, which always counts.
+// TestFencingFromBeforeTheLastReturn: the peer is away, and the fencing that the last look shows for the first time may
+// be from before it was back and promoted. Each story ends with another fencing, which always counts.
 func TestFencingFromBeforeTheLastReturn(t *testing.T) {
 	gone := func() (State, Time) { // the peer, which was promoted, is lost, and not yet fenced
 		s := hear(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot+time.Second, peerGone)
@@ -87,7 +87,8 @@ func TestFencingFromBeforeTheLastReturn(t *testing.T) {
 	}
 }
 
-// TestFencedAsAMemberThenLooksFail: an operator has fenced a healthy node, and a look has shown that. Nothing has shown it back since.
+// TestFencedAsAMemberThenLooksFail: an operator has fenced a healthy node, and a look has shown that. Nothing has shown
+// it back since.
 func TestFencedAsAMemberThenLooksFail(t *testing.T) {
 	for fails := range 6 {
 		fenced := peerPromoted
@@ -106,7 +107,8 @@ func TestFencedAsAMemberThenLooksFail(t *testing.T) {
 	}
 }
 
-// TestMorePeersThanAreKept: nodes of a cluster of three are replaced, each by one with a new name. What was known of those that are gone gives way.
+// TestMorePeersThanAreKept: nodes of a cluster of three are replaced, each by one with a new name. What was known of
+// those that are gone gives way.
 func TestMorePeersThanAreKept(t *testing.T) {
 	s, now := hear(New(testConfig(), 1, Episode{}, false), boot, peerPrimary), boot
 	see := func(p Peer, other string) {
@@ -130,7 +132,8 @@ func TestMorePeersThanAreKept(t *testing.T) {
 	}
 }
 
-// TestConnectionOfADeadPeer lives on for seconds: what a stream says first after a restart of the agent shows no return.
+// TestConnectionOfADeadPeer lives on for seconds: what a stream says first after a restart of the agent shows no
+// return.
 func TestConnectionOfADeadPeer(t *testing.T) {
 	s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
 	s = hear(s, boot+time.Second, peerGone)
@@ -139,12 +142,14 @@ func TestConnectionOfADeadPeer(t *testing.T) {
 		s = hear(New(testConfig(), 1, s.Episode, true), now, peerPrimary)
 	}
 	s = hear(s, boot+7*time.Second, peerGone)
-	if s = look(s, boot+8*time.Second, boot+8*time.Second, Peer{Fenced: 2}); s.Safety(boot + 8*time.Second).Has(HoldPeerUnfenced) {
+	if s = look(s, boot+8*time.Second, boot+8*time.Second,
+		Peer{Fenced: 2}); s.Safety(boot + 8*time.Second).Has(HoldPeerUnfenced) {
 		t.Error("held")
 	}
 }
 
-// TestConnectionThatIsSaidAgain is no return: it is as old as it was when DRBD said so first. Looks fail meanwhile, and then the peer is fenced.
+// TestConnectionThatIsSaidAgain is no return: it is as old as it was when DRBD said so first. Looks fail meanwhile, and
+// then the peer is fenced.
 func TestConnectionThatIsSaidAgain(t *testing.T) {
 	s := hear(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot+5*time.Second, peerGone)
 	now := boot + 10*time.Second
@@ -152,7 +157,8 @@ func TestConnectionThatIsSaidAgain(t *testing.T) {
 		s = hear(s, now, peerPrimary)
 	}
 	s = hear(s, now, peerGone)
-	if s = look(s, now+10*time.Second, now+10*time.Second, Peer{Fenced: 2}); s.Safety(now + 10*time.Second).Has(HoldPeerUnfenced) {
+	if s = look(s, now+10*time.Second, now+10*time.Second,
+		Peer{Fenced: 2}); s.Safety(now + 10*time.Second).Has(HoldPeerUnfenced) {
 		t.Error("a peer that was fenced is held for unfenced")
 	}
 }

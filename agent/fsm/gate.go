@@ -6,28 +6,30 @@ import "time"
 const (
 	// MaxClusterAge is how old the picture of the cluster may be when a write is decided or sent.
 	MaxClusterAge = 5 * time.Second
-	// MaxDrbdAge is how long ago the events2 stream may have shown life. The stream pushes changes at once, so that this only
-	// bounds the case of a child that hangs.
+	// MaxDrbdAge is how long ago the events2 stream may have shown life. The stream pushes changes at once, so that this
+	// only bounds the case of a child that hangs.
 	MaxDrbdAge = 60 * time.Second
 	// MaxProbeAge is how old the answer of PostgreSQL may be.
 	MaxProbeAge = 5 * time.Second
 	// MaxDecisionAge is how long a decided write may take until its first byte is sent, by either clock.
 	MaxDecisionAge = 2 * time.Second
 	// PostStallDelay is how long nothing is written after this process stalled: Corosync must have had the time to notice
-	// that this node was away, or crm_mon shows the picture from before the stall. Token plus consensus timeout is 2.2 times the token
-	// timeout: this is enough for tokens of up to 13 s. Without fencing it is longer when theirs is.
+	// that this node was away, or crm_mon shows the picture from before the stall. Token plus consensus timeout is 2.2
+	// times the token timeout: this is enough for tokens of up to 13 s. Without fencing it is longer when theirs is.
 	PostStallDelay = 30 * time.Second
-	// StallBound is how late the loop may wake before nothing that was decided or seen earlier is trusted. Without fencing it is shorter when
-	// Corosync is quicker.
+	// StallBound is how late the loop may wake before nothing that was decided or seen earlier is trusted. Without fencing
+	// it is shorter when Corosync is quicker.
 	StallBound = 3 * time.Second
 
 	// heartbeat is the longest that the loop sleeps: only a longer stall shows.
 	heartbeat = time.Second
-	// shortestMembership is token plus consensus of Corosync's shortest default, a token of one second, for a configuration that is not known.
+	// shortestMembership is token plus consensus of Corosync's shortest default, a token of one second, for a
+	// configuration that is not known.
 	shortestMembership = 2200 * time.Millisecond
 )
 
-// unfencedCluster reports whether nobody fences: then a node that stalled goes on as it was, while the other may have taken over.
+// unfencedCluster reports whether nobody fences: then a node that stalled goes on as it was, while the other may have
+// taken over.
 func (s *State) unfencedCluster() bool { return s.Poll.everSucceeded && !s.Cluster.FencingEnabled }
 
 // postStallDelay is PostStallDelay, or what Corosync needs to notice and a look after it, where nobody fences.
@@ -38,8 +40,8 @@ func (s *State) postStallDelay() time.Duration {
 	return PostStallDelay
 }
 
-// StallBound is how late the loop may wake without a stall. With fencing a node that Corosync has missed is switched off. Without,
-// it must notice each stall that is long enough for Corosync to have missed it.
+// StallBound is how late the loop may wake without a stall. With fencing a node that Corosync has missed is switched
+// off. Without, it must notice each stall that is long enough for Corosync to have missed it.
 func (s *State) StallBound() time.Duration {
 	if !s.unfencedCluster() {
 		return StallBound
@@ -88,9 +90,12 @@ const (
 )
 
 var holdNames = [numHolds]string{
-	"not_promoted", "crm_unknown", "node_offline", "node_unclean", "node_standby", "node_pending", "maintenance", "many_promoted",
-	"promotion_pending", "peer_unknown", "peer_unclean", "peer_unfenced", "drbd_unknown", "drbd_not_primary", "drbd_not_uptodate",
-	"drbd_suspended", "drbd_no_quorum", "split_brain", "postgres_not_writable", "stalled", "paused", "contested", "lost_race", "identity_unknown",
+	"not_promoted", "crm_unknown", "node_offline", "node_unclean", "node_standby", "node_pending", "maintenance",
+	"many_promoted",
+	"promotion_pending", "peer_unknown", "peer_unclean", "peer_unfenced", "drbd_unknown", "drbd_not_primary",
+	"drbd_not_uptodate",
+	"drbd_suspended", "drbd_no_quorum", "split_brain", "postgres_not_writable", "stalled", "paused", "contested",
+	"lost_race", "identity_unknown",
 	"address_unknown", "record_unknown", "record_refused", "api_backoff",
 }
 
@@ -129,8 +134,8 @@ func (s *Holds) when(cond bool, h Hold) {
 	}
 }
 
-// Safety returns the conditions that forbid this node to publish at time now: the list of docs/design.md, and nothing about
-// the record itself. An empty set means that this node is the promoted one, on data that is fresh.
+// Safety returns the conditions that forbid this node to publish at time now: the list of docs/design.md, and nothing
+// about the record itself. An empty set means that this node is the promoted one, on data that is fresh.
 func (s *State) Safety(now Time) Holds {
 	var h Holds
 	c, d := &s.Cluster, &s.Drbd

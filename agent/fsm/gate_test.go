@@ -15,13 +15,15 @@ const (
 )
 
 func testConfig() Config {
-	return Config{Node: me, Addr: myAddr, Ownership: true, Repair: true, Record: "Z1 db txt", TTL: 10 * time.Second, DriftEvery: 5 * time.Minute, Unnamed: "unnamed"}
+	return Config{Node: me, Addr: myAddr, Ownership: true, Repair: true, Record: "Z1 db txt", TTL: 10 * time.Second,
+		DriftEvery: 5 * time.Minute, Unnamed: "unnamed"}
 }
 
 // goodCluster is a look in which this node is promoted and the peer is well.
 func goodCluster(at Time) Cluster {
 	c := Cluster{
-		At: at, OK: true, Online: true, FencingEnabled: true, PromotedHere: true, PromotedCount: 1, Promotion: "p1", FilesystemHere: true, PeerCount: 1,
+		At: at, OK: true, Online: true, FencingEnabled: true, PromotedHere: true, PromotedCount: 1, Promotion: "p1",
+		FilesystemHere: true, PeerCount: 1,
 	}
 	c.Peers[0] = Peer{Name: peer, Online: true}
 	return c
@@ -165,7 +167,8 @@ func TestTwoPromotedElsewhereAreShown(t *testing.T) {
 	}
 }
 
-// A change of an earlier promotion was made after all; its exact text is not known, so that it is read before the next write.
+// A change of an earlier promotion was made after all; its exact text is not known, so that it is read before the next
+// write.
 func TestRecordIsReadAgainAfterAChangeOfAnEarlierPromotion(t *testing.T) {
 	now := boot
 	s := New(testConfig(), 1, Episode{}, false)
@@ -270,9 +273,11 @@ func settled() (State, Time) {
 	now := 1000 * time.Second
 	s := New(testConfig(), 1, Episode{}, false)
 	for _, ev := range []Event{
-		DrbdChanged{goodDrbd(now)}, Read{Zone: goodZone(now - 1)}, ClusterPolled{goodCluster(now + 1)}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, ChangePolled{InSync: true},
+		DrbdChanged{goodDrbd(now)}, Read{Zone: goodZone(now - 1)}, ClusterPolled{goodCluster(now + 1)},
+		Wrote{ChangeID: "C1", Sent: true}, Tick{}, ChangePolled{InSync: true},
 		Read{Zone: Zone{At: now, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
-		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}}, PostgresProbed{Postgres{At: now, Accepting: true, Writable: true}}, ClusterPolled{goodCluster(now)},
+		ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}},
+		PostgresProbed{Postgres{At: now, Accepting: true, Writable: true}}, ClusterPolled{goodCluster(now)},
 	} {
 		if _, tick := ev.(Tick); tick {
 			now += 2 * time.Second // the poll is asked for
@@ -289,7 +294,8 @@ func BenchmarkStepPromotion(b *testing.B) {
 	standby.PromotedHere, standby.Promotion, standby.PromotedPeer = false, "", peer
 	standby.Peers[0].Promoted = true
 	drbd := Drbd{At: t0, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
-	for _, ev := range []Event{DrbdChanged{drbd}, ClusterPolled{standby}, Read{Zone: goodZone(t0)}, PostgresProbed{}, ResolvedName{}, Hint{}} {
+	for _, ev := range []Event{DrbdChanged{drbd}, ClusterPolled{standby}, Read{Zone: goodZone(t0)}, PostgresProbed{},
+		ResolvedName{}, Hint{}} {
 		start, _ = start.Step(t0, ev)
 	}
 	lost := drbd
@@ -299,9 +305,11 @@ func BenchmarkStepPromotion(b *testing.B) {
 	fenced := goodCluster(t0)
 	fenced.Peers[0] = Peer{Name: peer, Fenced: 9}
 	events := []Event{
-		DrbdChanged{lost}, ClusterPolled{gone}, DrbdChanged{goodDrbd(t0)}, ClusterPolled{fenced}, Wrote{ChangeID: "C1", Sent: true}, Tick{}, ChangePolled{InSync: true},
+		DrbdChanged{lost}, ClusterPolled{gone}, DrbdChanged{goodDrbd(t0)}, ClusterPolled{fenced},
+		Wrote{ChangeID: "C1", Sent: true}, Tick{}, ChangePolled{InSync: true},
 		Read{Zone: Zone{At: t0, OK: true, Addr: myAddr, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}},
-		PostgresProbed{Postgres{At: t0 + 1, Accepting: true, Writable: true}}, ResolvedName{Resolved{At: t0 + 9*time.Second, OK: true, Addr: myAddr}},
+		PostgresProbed{Postgres{At: t0 + 1, Accepting: true, Writable: true}},
+		ResolvedName{Resolved{At: t0 + 9*time.Second, OK: true, Addr: myAddr}},
 	}
 	s := start
 	b.ReportAllocs()

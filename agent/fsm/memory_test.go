@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// writing is a state whose first write is in flight, based on a record that was read after the promotion (fresh) or before it.
+// writing is a state whose first write is in flight, based on a record that was read after the promotion (fresh) or
+// before it.
 func writing(t *testing.T, fresh bool) State {
 	t.Helper()
 	s := New(testConfig(), 1, Episode{}, false)
@@ -31,8 +32,8 @@ func foreign() Read {
 	return Read{Zone: Zone{At: boot + 9, OK: true, Addr: peerAddr, Epoch: 5, Owner: peer, Claim: "c1", Raw: "raw5"}}
 }
 
-// TestForeignClaimsAreWaitedOut: with fencing enabled a foreign claim that is newer than our base is waited out three times, over restarts as
-// well. Without fencing the second one is final.
+// TestForeignClaimsAreWaitedOut: with fencing enabled a foreign claim that is newer than our base is waited out three
+// times, over restarts as well. Without fencing the second one is final.
 func TestForeignClaimsAreWaitedOut(t *testing.T) {
 	for _, c := range []struct {
 		fencing bool
@@ -57,7 +58,8 @@ func TestForeignClaimsAreWaitedOut(t *testing.T) {
 					s, _ = s.Step(now+1, claim)
 					s, _ = s.Step(now+2, look(now+2))
 					if waits := n <= c.waits; s.Promotion.Contested == waits || s.Gate(now+2).Has(HoldLostRace) != waits {
-						t.Errorf("fencing %v, base fresh %v, restarted %v, claim %d: contested %v, held by %v", c.fencing, fresh, restart, n, s.Promotion.Contested, s.Gate(now+2).List())
+						t.Errorf("fencing %v, base fresh %v, restarted %v, claim %d: contested %v, held by %v", c.fencing, fresh, restart,
+							n, s.Promotion.Contested, s.Gate(now+2).List())
 					}
 					now += PostStallDelay + time.Second
 				}
@@ -69,7 +71,8 @@ func TestForeignClaimsAreWaitedOut(t *testing.T) {
 	}
 }
 
-// TestClaimOfOurBaseThatWasWrittenAgainIsNoRace: its node has repaired the record meanwhile, or was told to publish it once more.
+// TestClaimOfOurBaseThatWasWrittenAgainIsNoRace: its node has repaired the record meanwhile, or was told to publish it
+// once more.
 func TestClaimOfOurBaseThatWasWrittenAgainIsNoRace(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		s, now := writing(t, true), boot+8
@@ -84,7 +87,8 @@ func TestClaimOfOurBaseThatWasWrittenAgainIsNoRace(t *testing.T) {
 		s, _ = s.Step(now+1, Read{Zone: again})
 		_, out := s.Step(now+time.Second, ClusterPolled{goodCluster(now + time.Second)})
 		if s.Promotion.Contested || s.Promotion.RaceUntil != 0 || len(out) == 0 || s.Episode.BaseEpoch != 5 {
-			t.Errorf("restart %v: contested %v, race until %v, base %d, %v", restart, s.Promotion.Contested, s.Promotion.RaceUntil, s.Episode.BaseEpoch, out)
+			t.Errorf("restart %v: contested %v, race until %v, base %d, %v", restart, s.Promotion.Contested,
+				s.Promotion.RaceUntil, s.Episode.BaseEpoch, out)
 		}
 	}
 }
@@ -93,7 +97,8 @@ func TestClaimOfOurBaseThatWasWrittenAgainIsNoRace(t *testing.T) {
 func TestContestedStaysSoOverARestart(t *testing.T) {
 	s, now := settled()
 	s.Episode.Outcome = OutcomeComplete
-	s, _ = s.Step(now, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}})
+	s, _ = s.Step(now, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9",
+		Raw: "raw9"}})
 	if !s.Promotion.Contested {
 		t.Fatal("not contested")
 	}
@@ -104,7 +109,8 @@ func TestContestedStaysSoOverARestart(t *testing.T) {
 	}
 }
 
-// TestNewerClaimIsFinalThoughOurAddressChanged: the claim was accepted, and is not written over a newer one with another address.
+// TestNewerClaimIsFinalThoughOurAddressChanged: the claim was accepted, and is not written over a newer one with
+// another address.
 func TestNewerClaimIsFinalThoughOurAddressChanged(t *testing.T) {
 	s, now := settled()
 	cfg := testConfig()
@@ -112,13 +118,15 @@ func TestNewerClaimIsFinalThoughOurAddressChanged(t *testing.T) {
 	s = New(cfg, 1, s.Episode, true)
 	s, _ = s.Step(now, DrbdChanged{goodDrbd(now)})
 	s, _ = s.Step(now, ClusterPolled{goodCluster(now)})
-	if s, _ = s.Step(now+1, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9", Raw: "raw9"}}); !s.Promotion.Contested {
+	if s, _ = s.Step(now+1, Read{Zone: Zone{At: now, OK: true, Addr: peerAddr, Epoch: 9, Owner: peer, Claim: "c9",
+		Raw: "raw9"}}); !s.Promotion.Contested {
 		t.Error("not contested")
 	}
 }
 
-// TestForeignBaseIsOlderThanTheLook: a node that was demoted, and has not been told, may read the claim of the node that was promoted since.
-// It must not take that claim for the base of a write before a look that is newer shows that it still is the promoted one.
+// TestForeignBaseIsOlderThanTheLook: a node that was demoted, and has not been told, may read the claim of the node
+// that was promoted since. It must not take that claim for the base of a write before a look that is newer shows that
+// it still is the promoted one.
 func TestForeignBaseIsOlderThanTheLook(t *testing.T) {
 	s := New(testConfig(), 1, Episode{}, false)
 	writes := func(now Time, ev Event) bool {
@@ -149,7 +157,8 @@ func TestForeignBaseIsOlderThanTheLook(t *testing.T) {
 
 func TestWriteInFlightIsCancelledWhenItIsNoLongerAllowed(t *testing.T) {
 	for name, ev := range map[string]Event{
-		"paused": Paused{boot * 2}, "stalled": Stalled{}, "drbd_not_primary": DrbdChanged{Drbd{At: boot, Live: true, UpToDate: true}},
+		"paused": Paused{boot * 2}, "stalled": Stalled{},
+		"drbd_not_primary": DrbdChanged{Drbd{At: boot, Live: true, UpToDate: true}},
 	} {
 		_, actions := writing(t, true).Step(boot+5, ev)
 		found := false
@@ -170,7 +179,8 @@ func TestDemotedEpisodeIsNotContinuedAfterARestart(t *testing.T) {
 	}
 }
 
-// TestPromotionThatEndedAfterItsStoryIsNotContinued: without the history of operations crm_mon shows any later promotion the same way.
+// TestPromotionThatEndedAfterItsStoryIsNotContinued: without the history of operations crm_mon shows any later
+// promotion the same way.
 func TestPromotionThatEndedAfterItsStoryIsNotContinued(t *testing.T) {
 	s, now := settled()
 	s, _ = s.Step(now, ResolvedName{Resolved{At: now, OK: true, Addr: myAddr}})
@@ -192,7 +202,8 @@ func TestPromotionThatEndedAfterItsStoryIsNotContinued(t *testing.T) {
 	}
 }
 
-// TestEpochsGoOnAfterARestart, where somebody has deleted the claim, and even when this node was promoted by another boot.
+// TestEpochsGoOnAfterARestart, where somebody has deleted the claim, and even when this node was promoted by another
+// boot.
 func TestEpochsGoOnAfterARestart(t *testing.T) {
 	for record, want := range map[string]uint64{"Z1 db txt": 6, "Z2 db txt": 1} {
 		for _, sameBoot := range []bool{true, false} {
@@ -214,7 +225,8 @@ func TestEpochsGoOnAfterARestart(t *testing.T) {
 	}
 }
 
-// TestLostRaceIsOfItsRecord: another record holds another history. What it holds may be written over, after a look that is newer.
+// TestLostRaceIsOfItsRecord: another record holds another history. What it holds may be written over, after a look that
+// is newer.
 func TestLostRaceIsOfItsRecord(t *testing.T) {
 	for record, contested := range map[string]bool{"Z1 db txt": true, "Z2 db txt": false} {
 		s, now := writing(t, true), boot+8
@@ -240,7 +252,8 @@ func TestLostRaceIsOfItsRecord(t *testing.T) {
 
 // TestRefusedRecordIsReadAgainThoughTheAccountIsAtItsLimit: a promoted node waits for somebody to clear it away.
 func TestRefusedRecordIsReadAgainThoughTheAccountIsAtItsLimit(t *testing.T) {
-	s, _ := drive(goodState(boot), boot, Read{Zone: Zone{At: boot, Refused: true}, Reason: "refused_record"}, Read{Zone: Zone{}, Reason: throttled})
+	s, _ := drive(goodState(boot), boot, Read{Zone: Zone{At: boot, Refused: true}, Reason: "refused_record"},
+		Read{Zone: Zone{}, Reason: throttled})
 	if due := s.tasks[taskReadRecord].due; !s.Zone.Refused || due > boot+2*time.Minute {
 		t.Errorf("refused %v, read again after %v", s.Zone.Refused, due-boot)
 	}
@@ -260,7 +273,8 @@ func TestErasedPromotionIsAdoptedFromOurOwnRecord(t *testing.T) {
 func TestOurClaimWithAnotherAddressIsWrittenAgain(t *testing.T) {
 	s, now := settled()
 	s, _ = s.Step(now+MaxClusterAge+1, Republish{}) // the picture of the cluster is too old: the record is read first
-	s, _ = s.Step(now+MaxClusterAge+2, Read{Zone: Zone{At: now + 1, OK: true, Addr: "10.9.9.9", Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}})
+	s, _ = s.Step(now+MaxClusterAge+2, Read{Zone: Zone{At: now + 1, OK: true, Addr: "10.9.9.9", Epoch: 5, Owner: me,
+		Claim: "p1", Raw: "raw5"}})
 	if s.Promotion.Published {
 		t.Error("a record with another address counts as published")
 	}
@@ -280,7 +294,8 @@ func TestPollingEnds(t *testing.T) {
 
 // TestLostPeerThatCameBackIsNotLostAfterARestart: it may have left cleanly since, and nobody fences it then.
 func TestLostPeerThatCameBackIsNotLostAfterARestart(t *testing.T) {
-	for name, c := range map[string]struct{ back, held bool }{"back, and left": {true, false}, "never back": {false, true}} {
+	for name, c := range map[string]struct{ back, held bool }{"back, and left": {true, false},
+		"never back": {false, true}} {
 		s := New(testConfig(), 1, Episode{}, false)
 		look := func(at time.Duration, promoted bool, p Peer) {
 			cluster := goodCluster(boot + at)
@@ -324,8 +339,8 @@ func contested(t *testing.T) (State, Time) {
 	return s, now
 }
 
-// TestContestedIsOfItsRecord: another record is not contested by that, however often the agent starts. The first one still is, when the
-// configuration is what it was.
+// TestContestedIsOfItsRecord: another record is not contested by that, however often the agent starts. The first one
+// still is, when the configuration is what it was.
 func TestContestedIsOfItsRecord(t *testing.T) {
 	s, now := contested(t)
 	cfg := s.Config
@@ -341,7 +356,8 @@ func TestContestedIsOfItsRecord(t *testing.T) {
 	}
 }
 
-// TestClaimAcceptedInAnotherRecordIsNotForgotten: the story ended as contested in the first record, before any claim was accepted.
+// TestClaimAcceptedInAnotherRecordIsNotForgotten: the story ended as contested in the first record, before any claim
+// was accepted.
 func TestClaimAcceptedInAnotherRecordIsNotForgotten(t *testing.T) {
 	s := writing(t, true)
 	s, _ = s.Step(boot+4, Wrote{Reason: "conflict", Conflict: true, Sent: true})
@@ -352,7 +368,8 @@ func TestClaimAcceptedInAnotherRecordIsNotForgotten(t *testing.T) {
 	cfg := s.Config
 	cfg.Record, cfg.Repair = "Z2 db txt", false
 	now := boot + 10*time.Second
-	s, writes := drive(New(cfg, 1, s.Episode, true), now, Read{Zone: Zone{At: now, OK: true}}, Tick{}, Wrote{ChangeID: "C2", Sent: true})
+	s, writes := drive(New(cfg, 1, s.Episode, true), now, Read{Zone: Zone{At: now, OK: true}}, Tick{},
+		Wrote{ChangeID: "C2", Sent: true})
 	if len(writes) != 1 || !s.Promotion.Published {
 		t.Fatalf("published %v, writes %+v", s.Promotion.Published, writes)
 	}
@@ -364,7 +381,8 @@ func TestClaimAcceptedInAnotherRecordIsNotForgotten(t *testing.T) {
 	}
 }
 
-// TestPromotionThatComesBackIsStillContested: a look may miss it while Pacemaker puts its view together. Another one is not.
+// TestPromotionThatComesBackIsStillContested: a look may miss it while Pacemaker puts its view together. Another one is
+// not.
 func TestPromotionThatComesBackIsStillContested(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		for promotion, want := range map[string]bool{"p1": true, "p2": false} {
@@ -388,7 +406,8 @@ func TestPromotionThatComesBackIsStillContested(t *testing.T) {
 	}
 }
 
-// TestNameIsResolvedThoughItsMakerWasDemoted: the change that made the record was accepted after the end of its promotion.
+// TestNameIsResolvedThoughItsMakerWasDemoted: the change that made the record was accepted after the end of its
+// promotion.
 func TestNameIsResolvedThoughItsMakerWasDemoted(t *testing.T) {
 	s := goodState(boot)
 	s.Zone = Zone{At: boot, OK: true}
@@ -400,7 +419,8 @@ func TestNameIsResolvedThoughItsMakerWasDemoted(t *testing.T) {
 	gone.PromotedHere, gone.Promotion, gone.PromotedPeer, down.Primary = false, "", peer, false
 	now := boot + 2*time.Second
 	made := Zone{At: boot + time.Minute, OK: true, Addr: myAddr, Epoch: 1, Owner: me, Claim: "p1", Raw: "raw1"}
-	for _, ev := range []Event{DrbdChanged{down}, ClusterPolled{gone}, Wrote{ChangeID: "C1", Sent: true}, Read{Zone: made}} {
+	for _, ev := range []Event{DrbdChanged{down}, ClusterPolled{gone}, Wrote{ChangeID: "C1", Sent: true},
+		Read{Zone: made}} {
 		s, _ = s.Step(now, ev)
 		now += 20 * time.Second
 	}

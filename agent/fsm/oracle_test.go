@@ -182,7 +182,8 @@ func (o *oracle) mayPublish(now Time) error {
 			return fmt.Errorf("%s lost while promoted and not fenced", p.Name)
 		}
 	}
-	if !d.Live || now-d.At > time.Minute || !d.Primary || !d.UpToDate || d.Suspended || d.NoQuorum || o.says(peer).SplitBrain {
+	if !d.Live || now-d.At > time.Minute || !d.Primary || !d.UpToDate || d.Suspended || d.NoQuorum ||
+		o.says(peer).SplitBrain {
 		return fmt.Errorf("DRBD")
 	}
 	if o.cfg.PublishWritable && (!o.pg.Writable || now-o.pg.At > 5*time.Second) {
@@ -240,7 +241,8 @@ func (w *walk) step(ev Event) {
 	}
 	if after.Promotion.Claim != w.o.claim {
 		// What the record says already may be the new promotion's claim.
-		w.o.claim, w.o.ours, w.o.taken, w.o.mine = after.Promotion.Claim, after.Promotion.Published, false, after.Promotion.Epoch
+		w.o.claim, w.o.ours, w.o.taken, w.o.mine = after.Promotion.Claim, after.Promotion.Published, false,
+			after.Promotion.Epoch
 		w.again = false
 	}
 	if after.Next(w.now) <= w.now {
@@ -288,7 +290,8 @@ func (w *walk) act(a Action) {
 			w.t.Fatalf("the base is not what was read last:\n%+v\n%+v", a.Base, r.Zone)
 		}
 		if w.cfg.Ownership && a.Base.Owner != "" && a.Base.Raw == "" ||
-			a.NextEpoch != max(a.Base.Epoch, w.st.Promotion.Epoch, w.st.Record.newestEpoch)+1 || a.Claim == "" || a.Claim != w.st.Promotion.Claim ||
+			a.NextEpoch != max(a.Base.Epoch, w.st.Promotion.Epoch, w.st.Record.newestEpoch)+1 || a.Claim == "" ||
+			a.Claim != w.st.Promotion.Claim ||
 			a.Addr != w.st.Config.Addr || a.Addr == "" || a.Decided != w.now {
 			w.t.Fatalf("malformed write %+v", a)
 		}
@@ -384,7 +387,8 @@ func (w *walk) drawCluster() Cluster {
 		*f = *f != flip(name)
 	}
 	for _, f := range []*bool{
-		&out.Unclean, &out.Standby, &out.Pending, &out.Maintenance, &out.ActionPending, &out.Promoting, &out.FilesystemHere, &out.OperatorMove,
+		&out.Unclean, &out.Standby, &out.Pending, &out.Maintenance, &out.ActionPending, &out.Promoting, &out.FilesystemHere,
+		&out.OperatorMove,
 		&out.PeerFailed, &out.TooMany, &out.Peers[0].Fencing, &out.Peers[0].Unclean, &out.Peers[0].ChangingRole,
 	} {
 		*f = *f != flip("flip")
@@ -397,7 +401,10 @@ func (w *walk) drawCluster() Cluster {
 		out.PeerCount = rapid.IntRange(0, MaxPeers).Draw(w.t, "peers")
 		out.PromotedHere = flip("here")
 		if flip("fenced") {
-			out.Peers[0].Fenced = rapid.Custom(func(t *rapid.T) FenceID { return FenceID(rapid.IntRange(0, 3).Draw(t, "id")) }).Draw(w.t, "fencedAt")
+			out.Peers[0].Fenced = rapid.Custom(func(t *rapid.T) FenceID {
+				return FenceID(rapid.IntRange(0, 3).Draw(t,
+					"id"))
+			}).Draw(w.t, "fencedAt")
 		}
 	}
 	out.OK = rapid.IntRange(0, 9).Draw(w.t, "ok") != 0
@@ -407,10 +414,12 @@ func (w *walk) drawCluster() Cluster {
 func (w *walk) drawDrbd() Drbd {
 	d := w.kernel
 	d.At = w.now
-	flip := []*bool{&d.Live, &d.Primary, &d.UpToDate, &d.Suspended, &d.NoQuorum, &d.SplitBrain, &d.Connected, &d.PeerPrimary}
+	flip := []*bool{&d.Live, &d.Primary, &d.UpToDate, &d.Suspended, &d.NoQuorum, &d.SplitBrain, &d.Connected,
+		&d.PeerPrimary}
 	if w.named { // with names, a third node that is no member of the cluster changes nothing
 		d.Connections[0] = Connection{Name: peer, Connected: d.Connected, Primary: d.PeerPrimary}
-		d.Connections[1] = Connection{Name: "dr", Connected: rapid.Bool().Draw(w.t, "dr"), SplitBrain: rapid.Bool().Draw(w.t, "dr split")}
+		d.Connections[1] = Connection{Name: "dr", Connected: rapid.Bool().Draw(w.t, "dr"),
+			SplitBrain: rapid.Bool().Draw(w.t, "dr split")}
 		link := &d.Connections[0]
 		flip = append(flip, &link.Connected, &link.Primary, &link.SplitBrain)
 	}
@@ -428,7 +437,8 @@ func (w *walk) drawDrbd() Drbd {
 func (w *walk) land(k string) {
 	a := w.flying[k]
 	delete(w.flying, k)
-	began := max(1, w.now-rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second, 6 * time.Second}).Draw(w.t, "age"))
+	began := max(1, w.now-rapid.SampledFrom([]time.Duration{0, time.Second, 4 * time.Second, 6 * time.Second}).Draw(w.t,
+		"age"))
 	reason := ""
 	if rapid.IntRange(0, 3).Draw(w.t, "fails") == 0 {
 		reason = rapid.SampledFrom([]string{"throttled", "timeout", "guard"}).Draw(w.t, "reason")
@@ -439,7 +449,8 @@ func (w *walk) land(k string) {
 		c.At = began
 		w.step(ClusterPolled{c})
 	case ProbePostgres:
-		w.step(PostgresProbed{Postgres{At: began, Accepting: rapid.Bool().Draw(w.t, "accepting"), Writable: rapid.Bool().Draw(w.t, "writable")}})
+		w.step(PostgresProbed{Postgres{At: began, Accepting: rapid.Bool().Draw(w.t, "accepting"),
+			Writable: rapid.Bool().Draw(w.t, "writable")}})
 	case ReadRecord:
 		r := w.reads[k]
 		if reason != "" {
@@ -497,7 +508,8 @@ func (w *walk) count(a Write, e Wrote) {
 
 func (w *walk) run() {
 	for range rapid.IntRange(1, 120).Draw(w.t, "steps") {
-		if w.now += rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, time.Second, 6 * time.Second, 70 * time.Second}).Draw(w.t, "dt"); w.now >= w.st.Next(w.now) {
+		if w.now += rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, time.Second,
+			6 * time.Second, 70 * time.Second}).Draw(w.t, "dt"); w.now >= w.st.Next(w.now) {
 			w.step(Tick{})
 		}
 		switch rapid.IntRange(0, 25).Draw(w.t, "what") {
@@ -530,7 +542,8 @@ func (w *walk) run() {
 			if len(w.flying) == 0 {
 				continue
 			}
-			for _, a := range []Action{PollCluster{}, Write{}, ReadRecord{}, ProbePostgres{}, PollChange{}, Resolve{}, ProbeClient{}} {
+			for _, a := range []Action{PollCluster{}, Write{}, ReadRecord{}, ProbePostgres{}, PollChange{}, Resolve{},
+				ProbeClient{}} {
 				if w.flying[kind(a)] != nil && rapid.Bool().Draw(w.t, "land "+kind(a)) {
 					w.land(kind(a))
 				}
@@ -552,7 +565,8 @@ func (w *walk) restart() {
 		w.restarted()
 	}
 	w.o.restart(w.saved.ID != 0)
-	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion.Claim, w.st.Promotion.Published, w.st.Promotion.Epoch, w.st.Promotion.Contested
+	w.o.claim, w.o.ours, w.o.mine, w.o.taken = w.st.Promotion.Claim, w.st.Promotion.Published, w.st.Promotion.Epoch,
+		w.st.Promotion.Contested
 	w.again = w.again || w.st.Promotion.Published // what a half-done republish did is known only after the next read
 	w.step(Tick{})
 }
@@ -566,7 +580,8 @@ func newWalk(t *rapid.T) *walk {
 		cfg.Addr = ""
 	}
 	w := &walk{
-		t: t, nonsense: rapid.IntRange(0, 3).Draw(t, "nonsense") == 0, named: rapid.Bool().Draw(t, "named"), cfg: cfg, now: boot,
+		t: t, nonsense: rapid.IntRange(0, 3).Draw(t, "nonsense") == 0, named: rapid.Bool().Draw(t, "named"), cfg: cfg,
+		now:    boot,
 		flying: map[string]Action{}, reads: map[string]Read{}, episodes: map[uint64]Episode{}, applied: map[string]int{},
 		facts:  Cluster{OK: true, Online: true, FencingEnabled: true, PeerCount: 1},
 		kernel: Drbd{Live: true, UpToDate: true, Connected: true},
@@ -600,7 +615,8 @@ func TestAPromotionStaysWithinItsBudget(t *testing.T) {
 		script := "+0s agent starts\n"
 		at := 30 * time.Second
 		for _, line := range []string{
-			"drbd connection lost", "crm peer offline unclean", "crm peer fencing", "crm peer fenced", "drbd primary", "crm promoting", "crm promoted",
+			"drbd connection lost", "crm peer offline unclean", "crm peer fencing", "crm peer fenced", "drbd primary",
+			"crm promoting", "crm promoted",
 			"alert promote", "crm filesystem", "pg accepting", "pg writable",
 		} {
 			script += fmt.Sprintf("+%v %s\n", at, line)

@@ -10,7 +10,8 @@ type Peers struct {
 	fencing        [MaxPeers]peerFencing    // of each peer, beside the identities
 	demotions      [MaxConnections]demotion // of the connections' peers
 	lastPromoted   string                   // the peer that was seen promoted last, until this node is
-	diskLostAt     Time                     // when a peer was last seen without its disk; 0: never since this node was promoted
+	// When a peer was last seen without its disk; 0: never since this node was promoted.
+	diskLostAt Time
 }
 
 // LostPeer remembers a peer that went away while it was promoted.
@@ -32,7 +33,8 @@ func (s *State) updatePeer(now Time, old Cluster, p Peer) {
 		return
 	}
 	if lost == nil && !s.Poll.everSucceeded && p.Unclean && p.Promoted {
-		lost = s.rememberLost(LostPeer{Name: p.Name}) // it was lost before this process began, and its fencing is still to come
+		// It was lost before this process began, and its fencing is still to come.
+		lost = s.rememberLost(LostPeer{Name: p.Name})
 	}
 	if lost == nil {
 		for _, q := range old.Peers[:old.PeerCount] {
@@ -63,8 +65,8 @@ func (s *State) updatePeer(now Time, old Cluster, p Peer) {
 	}
 }
 
-// earlyFenceWindow is how long a fencing may be known before the cluster notices that the node is gone: an operator who fences a healthy
-// node is faster than Corosync's token timeout and two looks.
+// earlyFenceWindow is how long a fencing may be known before the cluster notices that the node is gone: an operator who
+// fences a healthy node is faster than Corosync's token timeout and two looks.
 const earlyFenceWindow = 30 * time.Second
 
 func (s *State) lostPeer(name string) *LostPeer {

@@ -23,7 +23,8 @@ func peerLook(at Time, p Peer) Cluster {
 	return c
 }
 
-// TestWhatFencingProvesALoss steps through what is seen of a peer that is gone in the end, and clean: is it held for unfenced?
+// TestWhatFencingProvesALoss steps through what is seen of a peer that is gone in the end, and clean: is it held for
+// unfenced?
 func TestWhatFencingProvesALoss(t *testing.T) {
 	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
 	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
@@ -35,26 +36,36 @@ func TestWhatFencingProvesALoss(t *testing.T) {
 		looks []Peer // ten seconds apart
 		held  bool
 	}{
-		"lost":                                {[]Peer{with(promoted, 1), with(Peer{}, 1)}, true},
-		"lost and fenced":                     {[]Peer{with(promoted, 1), with(Peer{}, 2)}, false},
-		"lost, fenced later":                  {[]Peer{with(promoted, 1), with(Peer{}, 1), with(Peer{}, 2)}, false},
-		"fenced, the history cleaned":         {[]Peer{with(promoted, 1), with(Peer{}, 2), {}}, false},
-		"a cleaned history comes back":        {[]Peer{with(promoted, 1), {}, with(Peer{}, 1)}, true},
-		"fenced as a member just before":      {[]Peer{with(promoted, 1), with(promoted, 2), with(Peer{}, 2)}, false},
-		"fenced as a member long before":      {[]Peer{with(promoted, 1), with(promoted, 2), promoted, promoted, promoted, with(Peer{}, 2)}, true},
-		"in the history at the first sight":   {[]Peer{with(promoted, 2), with(Peer{}, 2)}, true},
-		"fenced, back and promoted, and lost": {[]Peer{with(promoted, 1), with(promoted, 2), with(Peer{Unclean: true}, 2), with(promoted, 2), with(Peer{}, 2)}, true},
-		"fenced with its return":              {[]Peer{with(promoted, 1), with(Peer{}, 1), with(promoted, 2), with(Peer{}, 2)}, true},
-		"online and unclean is not back":      {[]Peer{promoted, {}, {Online: true, Unclean: true}, {}}, true},
-		"back, and gone in good order":        {[]Peer{promoted, {}, back, {}}, false},
-		"fenced and back while looks failed":  {[]Peer{with(promoted, 1), fails, fails, fails, with(again, 2), with(Peer{}, 2)}, true},
-		"fenced while a look failed":          {[]Peer{with(promoted, 1), fails, with(promoted, 2), with(Peer{}, 2)}, false},
-		"lost and fenced while looks failed":  {[]Peer{with(promoted, 1), fails, fails, fails, fails, with(Peer{}, 2)}, false},
-		"fenced as a member, not readable":    {[]Peer{with(promoted, 1), unread(promoted), unread(promoted), unread(promoted), with(promoted, 2), with(Peer{}, 2)}, false},
-		"lost and fenced, not readable":       {[]Peer{with(promoted, 1), unread(promoted), unread(promoted), unread(promoted), unread(promoted), unread(Peer{}), with(Peer{}, 2)}, false},
-		"fenced and back, not readable":       {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{Unclean: true}), unread(again), with(again, 2), with(Peer{}, 2)}, true},
-		"fenced, back and lost, not readable": {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(again), unread(Peer{}), with(Peer{}, 2)}, true},
-		"not readable when it was fenced":     {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{}), with(Peer{}, 2)}, false},
+		"lost":                           {[]Peer{with(promoted, 1), with(Peer{}, 1)}, true},
+		"lost and fenced":                {[]Peer{with(promoted, 1), with(Peer{}, 2)}, false},
+		"lost, fenced later":             {[]Peer{with(promoted, 1), with(Peer{}, 1), with(Peer{}, 2)}, false},
+		"fenced, the history cleaned":    {[]Peer{with(promoted, 1), with(Peer{}, 2), {}}, false},
+		"a cleaned history comes back":   {[]Peer{with(promoted, 1), {}, with(Peer{}, 1)}, true},
+		"fenced as a member just before": {[]Peer{with(promoted, 1), with(promoted, 2), with(Peer{}, 2)}, false},
+		"fenced as a member long before": {[]Peer{with(promoted, 1), with(promoted, 2), promoted, promoted, promoted,
+			with(Peer{}, 2)}, true},
+		"in the history at the first sight": {[]Peer{with(promoted, 2), with(Peer{}, 2)}, true},
+		"fenced, back and promoted, and lost": {[]Peer{with(promoted, 1), with(promoted, 2), with(Peer{Unclean: true}, 2),
+			with(promoted, 2), with(Peer{}, 2)}, true},
+		"fenced with its return": {[]Peer{with(promoted, 1), with(Peer{}, 1), with(promoted, 2),
+			with(Peer{}, 2)}, true},
+		"online and unclean is not back": {[]Peer{promoted, {}, {Online: true, Unclean: true}, {}}, true},
+		"back, and gone in good order":   {[]Peer{promoted, {}, back, {}}, false},
+		"fenced and back while looks failed": {[]Peer{with(promoted, 1), fails, fails, fails, with(again, 2),
+			with(Peer{}, 2)}, true},
+		"fenced while a look failed": {[]Peer{with(promoted, 1), fails, with(promoted, 2), with(Peer{}, 2)}, false},
+		"lost and fenced while looks failed": {[]Peer{with(promoted, 1), fails, fails, fails, fails, with(Peer{}, 2)},
+			false},
+		"fenced as a member, not readable": {[]Peer{with(promoted, 1), unread(promoted), unread(promoted),
+			unread(promoted), with(promoted, 2), with(Peer{}, 2)}, false},
+		"lost and fenced, not readable": {[]Peer{with(promoted, 1), unread(promoted), unread(promoted),
+			unread(promoted), unread(promoted), unread(Peer{}), with(Peer{}, 2)}, false},
+		"fenced and back, not readable": {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{Unclean: true}),
+			unread(again), with(again, 2), with(Peer{}, 2)}, true},
+		"fenced, back and lost, not readable": {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(again),
+			unread(Peer{}), with(Peer{}, 2)}, true},
+		"not readable when it was fenced": {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{}), with(Peer{}, 2)},
+			false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := New(testConfig(), 1, Episode{}, false), boot
@@ -107,7 +118,8 @@ func TestFencedPeerThatIsPromotedUnseen(t *testing.T) {
 	}
 }
 
-// TestPromotedUnseenInALongGap: between two looks that are a minute apart the peer may have been fenced, promoted once more, and lost.
+// TestPromotedUnseenInALongGap: between two looks that are a minute apart the peer may have been fenced, promoted once
+// more, and lost.
 func TestPromotedUnseenInALongGap(t *testing.T) {
 	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
 	gone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
@@ -133,7 +145,8 @@ func TestPromotedUnseenInALongGap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
 			s, _ = s.Step(boot+1, DrbdChanged{c.first})
-			s, _ = s.Step(boot+1, ClusterPolled{peerLook(boot+1, Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1})})
+			s, _ = s.Step(boot+1, ClusterPolled{peerLook(boot+1,
+				Peer{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1})})
 			now := boot + time.Minute
 			for _, d := range c.drbd {
 				now += time.Second
@@ -147,7 +160,8 @@ func TestPromotedUnseenInALongGap(t *testing.T) {
 	}
 }
 
-// TestFencedAndBackBetweenTwoLooks: no look shows the peer away, because the agent stalled, but DRBD has lost its connection and is back.
+// TestFencedAndBackBetweenTwoLooks: no look shows the peer away, because the agent stalled, but DRBD has lost its
+// connection and is back.
 func TestFencedAndBackBetweenTwoLooks(t *testing.T) {
 	primary := Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}
 	gone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
@@ -160,8 +174,9 @@ func TestFencedAndBackBetweenTwoLooks(t *testing.T) {
 		then []Peer // looks, with the peer Primary; the last one shows it lost
 		held bool
 	}{
-		"back, history hidden":              {[]Drbd{gone, secondary}, []Peer{unread(promoted), with(Peer{}, 2)}, true},
-		"back later, history hidden":        {[]Drbd{gone}, []Peer{unread(Peer{Online: true}), unread(promoted), with(Peer{}, 2)}, true},
+		"back, history hidden": {[]Drbd{gone, secondary}, []Peer{unread(promoted), with(Peer{}, 2)}, true},
+		"back later, history hidden": {[]Drbd{gone},
+			[]Peer{unread(Peer{Online: true}), unread(promoted), with(Peer{}, 2)}, true},
 		"the stream was down, hidden":       {[]Drbd{{}, secondary}, []Peer{unread(promoted), with(Peer{}, 2)}, true},
 		"back, the fencing shown":           {[]Drbd{gone, secondary}, []Peer{with(promoted, 2), with(Peer{}, 2)}, true},
 		"connected all the time":            {nil, []Peer{unread(promoted), with(Peer{}, 2)}, false},
@@ -203,13 +218,15 @@ func TestDemotionIsOfItsConnection(t *testing.T) {
 	}
 }
 
-// TestFencingWhileNoAgentRan proves no loss of a peer that was back when the agent started again, whenever the history can be read.
+// TestFencingWhileNoAgentRan proves no loss of a peer that was back when the agent started again, whenever the history
+// can be read.
 func TestFencingWhileNoAgentRan(t *testing.T) {
 	for name, first := range map[string]Peer{
 		"readable":     {Online: true, Promoted: true, Fenced: 2},
 		"not readable": {Online: true, Promoted: true, HistoryUnreadable: true},
 	} {
-		s := New(testConfig(), 1, Episode{ID: 1, Outcome: OutcomeDemoted, Memory: Memory{Kept: true, Fences: Fences("").With(1)}}, true)
+		s := New(testConfig(), 1, Episode{ID: 1, Outcome: OutcomeDemoted,
+			Memory: Memory{Kept: true, Fences: Fences("").With(1)}}, true)
 		s, _ = s.Step(boot, DrbdChanged{Drbd{At: boot, Live: true, UpToDate: true, Connected: true, PeerPrimary: true}})
 		s, _ = s.Step(boot, ClusterPolled{peerLook(boot, first)})
 		now := boot + 10*time.Second
@@ -222,8 +239,8 @@ func TestFencingWhileNoAgentRan(t *testing.T) {
 	}
 }
 
-// TestRestartAfterTheHistoryWasHidden: what it shows first to the new process may be older than the loss, unless the last one had read it since
-// the peer came back.
+// TestRestartAfterTheHistoryWasHidden: what it shows first to the new process may be older than the loss, unless the
+// last one had read it since the peer came back.
 func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
 	promoted := Peer{Online: true, Promoted: true, Promotion: "a/1"}
 	with := func(p Peer, id FenceID) Peer { p.Fenced = id; return p }
@@ -232,9 +249,11 @@ func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
 		before []Peer // ten seconds apart, the last one lost
 		held   bool
 	}{
-		"never shown":                {[]Peer{unread(promoted), unread(Peer{})}, true},
-		"hidden over a return":       {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(promoted), unread(Peer{})}, true},
-		"shown after a return":       {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(promoted), with(promoted, 1), unread(Peer{})}, false},
+		"never shown": {[]Peer{unread(promoted), unread(Peer{})}, true},
+		"hidden over a return": {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(promoted),
+			unread(Peer{})}, true},
+		"shown after a return": {[]Peer{with(promoted, 1), unread(Peer{Unclean: true}), unread(promoted),
+			with(promoted, 1), unread(Peer{})}, false},
 		"hidden as it was lost":      {[]Peer{with(promoted, 1), unread(promoted), unread(Peer{})}, false},
 		"shown all the time":         {[]Peer{with(promoted, 1), with(promoted, 1), with(Peer{}, 1)}, false},
 		"shown only when it is lost": {[]Peer{unread(promoted), with(Peer{}, 1)}, false},
@@ -242,7 +261,8 @@ func TestRestartAfterTheHistoryWasHidden(t *testing.T) {
 		s, now := New(testConfig(), 1, Episode{}, false), boot
 		for _, p := range c.before {
 			now += 10 * time.Second
-			s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: p.Online, PeerPrimary: p.Promoted}})
+			s, _ = s.Step(now, DrbdChanged{Drbd{At: now, Live: true, UpToDate: true, Connected: p.Online,
+				PeerPrimary: p.Promoted}})
 			s, _ = s.Step(now, ClusterPolled{peerLook(now, p)})
 		}
 		s = New(testConfig(), 1, s.Episode, true)
@@ -269,7 +289,8 @@ func TestUnfencedPeerOfAnOlderAgent(t *testing.T) {
 	}
 }
 
-// TestWhatExcusesALoss: DRBD said over a live connection that the peer was demoted, and nothing has shown it promoted since.
+// TestWhatExcusesALoss: DRBD said over a live connection that the peer was demoted, and nothing has shown it promoted
+// since.
 func TestWhatExcusesALoss(t *testing.T) {
 	demoted := Drbd{Live: true, UpToDate: true, Connected: true}
 	alone := Drbd{Live: true, UpToDate: true, DisconnectReason: "Connecting"}
@@ -281,16 +302,21 @@ func TestWhatExcusesALoss(t *testing.T) {
 		between []Event // three seconds apart
 		held    bool
 	}{
-		"nothing said":                       {nil, true},
-		"demoted":                            {[]Event{DrbdChanged{demoted}, DrbdChanged{alone}}, false},
-		"a look from before the end of it":   {[]Event{DrbdChanged{demoted}, ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, false},
-		"promoted by another operation":      {[]Event{DrbdChanged{demoted}, ClusterPolled{peerLook(0, stillShown)}, ClusterPolled{peerLook(0, again)}, DrbdChanged{alone}}, true},
-		"shown as promoted for long":         {[]Event{DrbdChanged{demoted}, Tick{}, Tick{}, Tick{}, ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
-		"Primary again":                      {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}, DrbdChanged{alone}}, true},
+		"nothing said": {nil, true},
+		"demoted":      {[]Event{DrbdChanged{demoted}, DrbdChanged{alone}}, false},
+		"a look from before the end of it": {[]Event{DrbdChanged{demoted}, ClusterPolled{peerLook(0, stillShown)},
+			DrbdChanged{alone}}, false},
+		"promoted by another operation": {[]Event{DrbdChanged{demoted}, ClusterPolled{peerLook(0, stillShown)},
+			ClusterPolled{peerLook(0, again)}, DrbdChanged{alone}}, true},
+		"shown as promoted for long": {[]Event{DrbdChanged{demoted}, Tick{}, Tick{}, Tick{},
+			ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
+		"Primary again": {[]Event{DrbdChanged{demoted},
+			DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}, DrbdChanged{alone}}, true},
 		"the stream has ended since":         {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}, DrbdChanged{alone}}, true},
 		"the stream is down":                 {[]Event{DrbdChanged{demoted}, DrbdChanged{Drbd{}}}, true},
 		"not said, the connection was there": {[]Event{DrbdChanged{alone}}, true},
-		"connected for a moment, no role":    {[]Event{DrbdChanged{alone}, DrbdChanged{handshake}, ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
+		"connected for a moment, no role": {[]Event{DrbdChanged{alone}, DrbdChanged{handshake},
+			ClusterPolled{peerLook(0, stillShown)}, DrbdChanged{alone}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if lostHeld(standby(New(testConfig(), 1, Episode{}, false), boot, 1), boot, c.between) != c.held {
@@ -300,8 +326,8 @@ func TestWhatExcusesALoss(t *testing.T) {
 	}
 }
 
-// lostHeld lets these events happen, three seconds apart, and reports whether the loss of the peer, seen by the next look, holds the publication.
-// A look that has a time began that long before.
+// lostHeld lets these events happen, three seconds apart, and reports whether the loss of the peer, seen by the next
+// look, holds the publication. A look that has a time began that long before.
 func lostHeld(s State, now Time, events []Event) bool {
 	for _, ev := range events {
 		now += 3 * time.Second
@@ -320,8 +346,8 @@ func lostHeld(s State, now Time, events []Event) bool {
 	return s.Safety(now).Has(HoldPeerUnfenced)
 }
 
-// TestADemotionSoonAfterThePromotion: no look has shown the promotion when DRBD tells of its end, because it is the first or one in place. The
-// look that shows it then does not show another one.
+// TestADemotionSoonAfterThePromotion: no look has shown the promotion when DRBD tells of its end, because it is the
+// first or one in place. The look that shows it then does not show another one.
 func TestADemotionSoonAfterThePromotion(t *testing.T) {
 	primary := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true, PeerPrimary: true}}
 	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
@@ -330,22 +356,25 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 		return ClusterPolled{peerLook(0, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
 	}
 	early := func(promotion string) Event { // began before the demotion
-		return ClusterPolled{peerLook(4*time.Second, Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
+		return ClusterPolled{peerLook(4*time.Second,
+			Peer{Online: true, Promoted: promotion != "", Promotion: promotion, Fenced: 1})}
 	}
 	for name, c := range map[string]struct {
 		events []Event
 		held   bool
 	}{
-		"shown after its end":                     {[]Event{primary, demoted, look("a/2"), alone}, false},
-		"shown after its end, twice":              {[]Event{primary, demoted, look("a/2"), look("a/2"), alone}, false},
-		"shown after a look from before its end":  {[]Event{primary, demoted, early(""), look("a/2"), alone}, false},
-		"shown before its end":                    {[]Event{primary, look("a/2"), demoted, look("a/2"), alone}, false},
-		"in place":                                {[]Event{primary, look("a/2"), demoted, look("a/3"), alone}, false},
-		"in place, and a look from before":        {[]Event{primary, look("a/2"), demoted, early("a/2"), look("a/3"), alone}, false},
-		"shown after its end, then another one":   {[]Event{primary, demoted, look("a/2"), look("a/3"), alone}, true},
-		"its end shown, then another one":         {[]Event{primary, demoted, look(""), look("a/2"), alone}, true},
-		"shown before the connection ended":       {[]Event{primary, demoted, alone, early("a/2")}, false},
-		"in place, before the connection ended":   {[]Event{primary, look("a/2"), demoted, primary, demoted, alone, early("a/3")}, false},
+		"shown after its end":                    {[]Event{primary, demoted, look("a/2"), alone}, false},
+		"shown after its end, twice":             {[]Event{primary, demoted, look("a/2"), look("a/2"), alone}, false},
+		"shown after a look from before its end": {[]Event{primary, demoted, early(""), look("a/2"), alone}, false},
+		"shown before its end":                   {[]Event{primary, look("a/2"), demoted, look("a/2"), alone}, false},
+		"in place":                               {[]Event{primary, look("a/2"), demoted, look("a/3"), alone}, false},
+		"in place, and a look from before": {[]Event{primary, look("a/2"), demoted, early("a/2"), look("a/3"), alone},
+			false},
+		"shown after its end, then another one": {[]Event{primary, demoted, look("a/2"), look("a/3"), alone}, true},
+		"its end shown, then another one":       {[]Event{primary, demoted, look(""), look("a/2"), alone}, true},
+		"shown before the connection ended":     {[]Event{primary, demoted, alone, early("a/2")}, false},
+		"in place, before the connection ended": {[]Event{primary, look("a/2"), demoted, primary, demoted, alone,
+			early("a/3")}, false},
 		"another one, after the connection ended": {[]Event{primary, demoted, alone, look("a/2")}, true},
 		"another one, which DRBD never called so": {[]Event{demoted, look("a/2"), alone}, true},
 	} {
@@ -358,8 +387,8 @@ func TestADemotionSoonAfterThePromotion(t *testing.T) {
 	}
 }
 
-// TestADemotionBeforeTheFirstLook: the agent starts while the peer stops. DRBD's first word is that the peer is Secondary, and the first look
-// shows the promotion whose end that is.
+// TestADemotionBeforeTheFirstLook: the agent starts while the peer stops. DRBD's first word is that the peer is
+// Secondary, and the first look shows the promotion whose end that is.
 func TestADemotionBeforeTheFirstLook(t *testing.T) {
 	demoted := DrbdChanged{Drbd{Live: true, UpToDate: true, Connected: true}}
 	alone := DrbdChanged{Drbd{Live: true, UpToDate: true, DisconnectReason: "TearDown"}}
@@ -419,7 +448,8 @@ func TestEpochOfOurClaimIsFollowed(t *testing.T) {
 	}
 }
 
-// TestClaimOfThePeerIsReadAfterItsPromotion: a reading for another reason may be from before the claim, and takes the place of none.
+// TestClaimOfThePeerIsReadAfterItsPromotion: a reading for another reason may be from before the claim, and takes the
+// place of none.
 func TestClaimOfThePeerIsReadAfterItsPromotion(t *testing.T) {
 	s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
 	s.tasks[taskReadRecord].inFlight = true

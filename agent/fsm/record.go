@@ -70,9 +70,9 @@ func (s *State) read(now Time, e Read) {
 	}
 }
 
-// predatesWrite reports whether a reading is from before this node's own write, which the API has accepted since: soon after it, an older epoch is no
-// change by somebody else. Where a claim was deleted, epochs begin again, and what was before may bear the same. What was refused before
-// has no epoch, and neither has a record without an owner.
+// predatesWrite reports whether a reading is from before this node's own write, which the API has accepted since: soon
+// after it, an older epoch is no change by somebody else. Where a claim was deleted, epochs begin again, and what was
+// before may bear the same. What was refused before has no epoch, and neither has a record without an owner.
 func (s *State) predatesWrite(z Zone) bool {
 	if !s.Promotion.Published || z.At >= s.Write.apiStaleUntil {
 		return false
@@ -98,9 +98,10 @@ func (s *State) reconcileOwner(now Time) {
 			s.recordAcceptance(now, 0)
 		}
 	case z.Claim == s.Promotion.Claim && z.Claim != "":
-		// Also the end of a write whose reply was lost, or of one by the hook while the agent was down. A claim with another address
-		// is ours to write again.
-		if z.Epoch > max(s.Promotion.Epoch, s.Repair.attemptEpoch) { // an operator has published it once more, whatever became of it since
+		// Also the end of a write whose reply was lost, or of one by the hook while the agent was down. A claim with another
+		// address is ours to write again.
+		// an operator has published it once more, whatever became of it since
+		if z.Epoch > max(s.Promotion.Epoch, s.Repair.attemptEpoch) {
 			s.Repair.Pending, s.Repair.attemptEpoch, s.Repair.writtenAt, s.Repair.GivenUp = false, 0, 0, false
 		}
 		switch same := z.Addr == s.Config.Addr || s.Config.Addr == ""; {
@@ -128,9 +129,10 @@ func (s *State) reconcileOwner(now Time) {
 	}
 }
 
-// maxLostRaces is how many foreign claims a promotion waits out while fencing is enabled. One may be older than this promotion and never read
-// until now. One more may be on its way when its node is fenced: every request on the way has the same base, so that only one is made, and a
-// fenced node forms no other. The third is spare, for a node that is fenced twice. A fencing that lies ends here.
+// maxLostRaces is how many foreign claims a promotion waits out while fencing is enabled. One may be older than this
+// promotion and never read until now. One more may be on its way when its node is fenced: every request on the way has
+// the same base, so that only one is made, and a fenced node forms no other. The third is spare, for a node that is
+// fenced twice. A fencing that lies ends here.
 const maxLostRaces = 3
 
 // claimAccepted reports whether the claim of this promotion was accepted in this record, with whatever address.
@@ -138,10 +140,11 @@ func (s *State) claimAccepted() bool {
 	return s.Promotion.Published || s.Promotion.Epoch > 0 && s.Promotion.publishedTo.record == s.Config.Record
 }
 
-// handleLostRace handles a foreign claim that is newer than what our write was based on, when none of ours was accepted yet. It may be from
-// before this promotion: read too late, or a write of the old node that was on its way for long. Or this node is the old one, and has not
-// noticed. So it waits until Corosync must have noticed, looks again, and goes on if the gate then finds this node alone promoted, with no
-// peer unclean and none lost unfenced. Without fencing nothing ends the other node's writes: a second such claim is the other's, for good.
+// handleLostRace handles a foreign claim that is newer than what our write was based on, when none of ours was accepted
+// yet. It may be from before this promotion: read too late, or a write of the old node that was on its way for long. Or
+// this node is the old one, and has not noticed. So it waits until Corosync must have noticed, looks again, and goes on
+// if the gate then finds this node alone promoted, with no peer unclean and none lost unfenced. Without fencing nothing
+// ends the other node's writes: a second such claim is the other's, for good.
 func (s *State) handleLostRace(now Time) {
 	if s.Promotion.racesExhausted || s.Promotion.races > 0 && !s.Cluster.FencingEnabled {
 		s.Promotion.Contested = true
@@ -165,8 +168,8 @@ type awaitedClaim struct {
 	reads           int    // that were made for it
 }
 
-// awaitClaim plans the reads for the claim of the promoted peer: soon after each of its promotions, and again while the record does not show
-// it. What else reads the record does not count: that may have been before the claim.
+// awaitClaim plans the reads for the claim of the promoted peer: soon after each of its promotions, and again while the
+// record does not show it. What else reads the record does not count: that may have been before the claim.
 func (s *State) awaitClaim(now Time) {
 	if !s.Config.Ownership {
 		return
@@ -179,7 +182,8 @@ func (s *State) awaitClaim(now Time) {
 	}
 	a := &s.Record.awaited
 	if a.peer != peer || promotion != a.promotion && promotion != "" {
-		*a = awaitedClaim{peer: peer, promotion: promotion, due: now + (peerClaimDelay+s.jitter(peerClaimDelay))<<s.Record.throttleLevel}
+		*a = awaitedClaim{peer: peer, promotion: promotion,
+			due: now + (peerClaimDelay+s.jitter(peerClaimDelay))<<s.Record.throttleLevel}
 		if s.Poll.everSucceeded { // else it may have been promoted, and have made its claim, long ago
 			a.oldClaim = s.Zone.Claim
 		}
@@ -189,8 +193,9 @@ func (s *State) awaitClaim(now Time) {
 	}
 }
 
-// claimAwaited reports whether the record has yet to show the claim of the promoted peer: it is read once for each promotion that is seen.
-// A promotion in place whose claim does not come is given up: the owner's agent may be down, and the record is right.
+// claimAwaited reports whether the record has yet to show the claim of the promoted peer: it is read once for each
+// promotion that is seen. A promotion in place whose claim does not come is given up: the owner's agent may be down,
+// and the record is right.
 func (s *State) claimAwaited() bool {
 	a := &s.Record.awaited
 	return a.reads == 0 || s.Zone.Owner != a.peer || s.Zone.Claim == a.oldClaim && a.reads < maxClaimReads

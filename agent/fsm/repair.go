@@ -15,24 +15,27 @@ type RepairState struct {
 const (
 	// repeatedEditWindow is how long after a repair another edit of the record means that somebody keeps writing it.
 	repeatedEditWindow = 10 * time.Minute
-	// suspectInterval is the least time between two reads that what a client or the resolver saw has caused. It doubles while they go on to see it.
+	// suspectInterval is the least time between two reads that what a client or the resolver saw has caused. It doubles
+	// while they go on to see it.
 	suspectInterval = time.Minute
-	// maxRepairBaseAge is how old the reading may be that a repair is based on. The API guards the claim that was read, and not
-	// what stands beside it: that may have become what is never written over.
+	// maxRepairBaseAge is how old the reading may be that a repair is based on. The API guards the claim that was read,
+	// and not what stands beside it: that may have become what is never written over.
 	maxRepairBaseAge = time.Minute
 	maxSuspicions    = 3
 	// inSyncAfter is how long Route 53 may take to bring a change to all its name servers: it promises about 60 s.
 	inSyncAfter = time.Minute
 )
 
-// handleEdit judges a record that holds this promotion's claim and another address: somebody else has edited what is ours. It is written again,
-// once: who edits it again soon after would only be fought with.
+// handleEdit judges a record that holds this promotion's claim and another address: somebody else has edited what is
+// ours. It is written again, once: who edits it again soon after would only be fought with.
 func (s *State) handleEdit(now Time) {
 	z := &s.Zone
 	switch {
-	case !s.Config.Repair || s.Repair.GivenUp || z.Epoch < s.Promotion.Epoch: // an older epoch is a read that lags behind our last write
+	// An older epoch is a read that lags behind our last write.
+	case !s.Config.Repair || s.Repair.GivenUp || z.Epoch < s.Promotion.Epoch:
 	case s.Repair.Pending && (s.Repair.attemptEpoch == 0 || z.Epoch < s.Repair.attemptEpoch):
-	case s.Repair.Pending || s.Repair.writtenAt != 0 && now-s.Repair.writtenAt < repeatedEditWindow && z.Epoch >= s.Repair.attemptEpoch:
+	case s.Repair.Pending || s.Repair.writtenAt != 0 && now-s.Repair.writtenAt < repeatedEditWindow &&
+		z.Epoch >= s.Repair.attemptEpoch:
 		s.Repair.Pending, s.Repair.GivenUp = false, true
 	case z.Epoch < s.Repair.attemptEpoch: // which never was made, and still may not have left when the process ends
 		s.Repair.Pending = true
@@ -41,15 +44,16 @@ func (s *State) handleEdit(now Time) {
 	}
 }
 
-// suspectRecord reads the record soon, because the resolver or a client does not find this node under the name. It waits until everybody must have
-// heard of the last change, and gives way when the account is at its limit.
+// suspectRecord reads the record soon, because the resolver or a client does not find this node under the name. It
+// waits until everybody must have heard of the last change, and gives way when the account is at its limit.
 func (s *State) suspectRecord(now Time) {
 	if s.Write.resolversStaleUntil == 0 { // what was written before the start is not known
 		s.expectStaleAnswers(now, 0)
 	}
 	idle := s.Write.InFlight.Claim == "" && s.Write.ChangeID == "" && s.Record.throttleLevel == 0 && s.Record.Retry.N == 0
 	wait := suspectInterval << min(s.Repair.suspicions, maxSuspicions)
-	if !s.owns() || s.Drift() || !idle || now < s.Write.resolversStaleUntil || s.Repair.suspectedAt != 0 && now-s.Repair.suspectedAt < wait {
+	if !s.owns() || s.Drift() || !idle || now < s.Write.resolversStaleUntil ||
+		s.Repair.suspectedAt != 0 && now-s.Repair.suspectedAt < wait {
 		return
 	}
 	s.Repair.suspectedAt = now
@@ -60,10 +64,13 @@ func (s *State) suspectRecord(now Time) {
 // Drift reports whether the published record does not say what this node wrote.
 func (s *State) Drift() bool {
 	z := &s.Zone
-	if z.OK && z.Owner == s.Config.Node && z.Addr == s.Config.Addr && s.Cluster.Promotion == "" && z.Epoch > s.Promotion.Epoch {
-		return false // a later claim of this node, which a journal that was cut off and a history that was erased have forgotten
+	if z.OK && z.Owner == s.Config.Node && z.Addr == s.Config.Addr && s.Cluster.Promotion == "" &&
+		z.Epoch > s.Promotion.Epoch {
+		// A later claim of this node, which a journal that was cut off and a history that was erased have forgotten.
+		return false
 	}
-	return s.owns() && (z.Refused || z.OK && (z.Addr != s.Config.Addr || s.Config.Ownership && z.Claim != s.Promotion.Claim))
+	return s.owns() && (z.Refused || z.OK &&
+		(z.Addr != s.Config.Addr || s.Config.Ownership && z.Claim != s.Promotion.Claim))
 }
 
 // TTLDrift reports whether the published record has another TTL than the configured one, and is right otherwise.

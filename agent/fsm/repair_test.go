@@ -10,7 +10,8 @@ func edited(at Time, epoch uint64) Read {
 	return Read{Zone: Zone{At: at, OK: true, Addr: "10.9.9.9", Epoch: epoch, Owner: me, Claim: "p1", Raw: "raw"}}
 }
 
-// drive feeds events to a state that has published, each with a fresh look and word of DRBD before it, and returns the writes.
+// drive feeds events to a state that has published, each with a fresh look and word of DRBD before it, and returns the
+// writes.
 func drive(s State, now Time, events ...Event) (State, []Write) {
 	var writes []Write
 	for _, ev := range events {
@@ -34,16 +35,33 @@ func TestRepairIsOfOurOwnClaimAlone(t *testing.T) {
 		read    func(at Time) Read
 		writes  int
 	}{
-		"another address":  {read: func(at Time) Read { return edited(at, 5) }, writes: 1},
-		"no address":       {read: func(at Time) Read { r := edited(at, 5); r.Zone.Addr = ""; return r }, writes: 1},
-		"repair is off":    {prepare: func(s *State) { s.Config.Repair = false }, read: func(at Time) Read { return edited(at, 5) }},
-		"no claim":         {read: func(at Time) Read { r := edited(at, 0); r.Zone.Owner, r.Zone.Claim, r.Zone.Raw = "", "", ""; return r }},
-		"another claim":    {read: func(at Time) Read { r := edited(at, 5); r.Zone.Claim = "p0"; return r }},
-		"another node's":   {read: func(at Time) Read { r := edited(at, 6); r.Zone.Owner, r.Zone.Claim = peer, "c2"; return r }},
-		"several values":   {read: func(at Time) Read { return Read{Zone: Zone{At: at, Refused: true}, Reason: "refused_record"} }},
-		"an older epoch":   {prepare: func(s *State) { s.Promotion.Epoch = 7 }, read: func(at Time) Read { return edited(at, 5) }},
-		"after its repair": {prepare: func(s *State) { s.Repair.writtenAt = boot }, read: func(at Time) Read { return edited(at, 5) }},
-		"long after it":    {prepare: func(s *State) { s.Repair.writtenAt = boot - repeatedEditWindow }, read: func(at Time) Read { return edited(at, 5) }, writes: 1},
+		"another address": {read: func(at Time) Read { return edited(at, 5) }, writes: 1},
+		"no address":      {read: func(at Time) Read { r := edited(at, 5); r.Zone.Addr = ""; return r }, writes: 1},
+		"repair is off": {prepare: func(s *State) { s.Config.Repair = false },
+			read: func(at Time) Read { return edited(at, 5) }},
+		"no claim": {read: func(at Time) Read {
+			r := edited(at, 0)
+			r.Zone.Owner, r.Zone.Claim, r.Zone.Raw = "", "",
+				""
+			return r
+		}},
+		"another claim": {read: func(at Time) Read { r := edited(at, 5); r.Zone.Claim = "p0"; return r }},
+		"another node's": {read: func(at Time) Read {
+			r := edited(at, 6)
+			r.Zone.Owner, r.Zone.Claim = peer,
+				"c2"
+			return r
+		}},
+		"several values": {read: func(at Time) Read {
+			return Read{Zone: Zone{At: at, Refused: true},
+				Reason: "refused_record"}
+		}},
+		"an older epoch": {prepare: func(s *State) { s.Promotion.Epoch = 7 },
+			read: func(at Time) Read { return edited(at, 5) }},
+		"after its repair": {prepare: func(s *State) { s.Repair.writtenAt = boot },
+			read: func(at Time) Read { return edited(at, 5) }},
+		"long after it": {prepare: func(s *State) { s.Repair.writtenAt = boot - repeatedEditWindow },
+			read: func(at Time) Read { return edited(at, 5) }, writes: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := settled()
@@ -121,17 +139,21 @@ func TestRecordPublishedByHandEndsTheFight(t *testing.T) {
 	}
 }
 
-// TestRepairIsBasedOnAReadingThatIsYoung: what held it back may have lasted, and the address may have become an alias meanwhile.
+// TestRepairIsBasedOnAReadingThatIsYoung: what held it back may have lasted, and the address may have become an alias
+// meanwhile.
 func TestRepairIsBasedOnAReadingThatIsYoung(t *testing.T) {
 	for name, c := range map[string]struct {
 		late   time.Duration
 		read   func(at Time) Read
 		writes int
 	}{
-		"soon":             {30 * time.Second, nil, 1},
-		"later, not read":  {2 * time.Minute, nil, 0},
-		"later, read":      {2 * time.Minute, func(at Time) Read { return edited(at, 5) }, 1},
-		"later, an alias":  {2 * time.Minute, func(at Time) Read { return Read{Zone: Zone{At: at, Refused: true}, Reason: "refused_record"} }, 0},
+		"soon":            {30 * time.Second, nil, 1},
+		"later, not read": {2 * time.Minute, nil, 0},
+		"later, read":     {2 * time.Minute, func(at Time) Read { return edited(at, 5) }, 1},
+		"later, an alias": {2 * time.Minute, func(at Time) Read {
+			return Read{Zone: Zone{At: at, Refused: true},
+				Reason: "refused_record"}
+		}, 0},
 		"later, not there": {2 * time.Minute, func(at Time) Read { return Read{Zone: Zone{At: at}, Reason: "network"} }, 0},
 	} {
 		s, now := settled()
@@ -169,7 +191,8 @@ func TestRepairThatNeverLeftIsNoFightAfterTwoRestarts(t *testing.T) {
 	}
 }
 
-// TestRecordIsReadSoonWhenSomebodyDoesNotFindUs, but not while it may still be on its way, nor too often, nor when the account is at its limit.
+// TestRecordIsReadSoonWhenSomebodyDoesNotFindUs, but not while it may still be on its way, nor too often, nor when the
+// account is at its limit.
 func TestRecordIsReadSoonWhenSomebodyDoesNotFindUs(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(*State, Time)
@@ -181,13 +204,20 @@ func TestRecordIsReadSoonWhenSomebodyDoesNotFindUs(t *testing.T) {
 		"resolver without name": {event: ResolvedName{Resolved{OK: true}}, reads: true},
 		"resolver is right":     {event: ResolvedName{Resolved{OK: true, Addr: myAddr}}},
 		"resolver is down":      {event: ResolvedName{Resolved{}}},
-		"written just now":      {prepare: func(s *State, now Time) { s.Write.resolversStaleUntil = now + time.Minute }, event: ClientProbed{Down: true}},
-		"not in sync":           {prepare: func(s *State, _ Time) { s.Write.ChangeID = "C1" }, event: ClientProbed{Down: true}},
-		"asked a moment ago":    {prepare: func(s *State, now Time) { s.Repair.suspectedAt = now - 50*time.Second }, event: ClientProbed{Down: true}},
-		"account at its limit":  {prepare: func(s *State, _ Time) { s.Record.throttleLevel = 1 }, event: ClientProbed{Down: true}},
-		"known already":         {prepare: func(s *State, now Time) { s.Zone.Addr, s.Record.readAt = "10.9.9.9", now }, event: ClientProbed{Down: true}},
-		"not promoted":          {prepare: func(s *State, _ Time) { s.Cluster.PromotedHere = false }, event: ClientProbed{Down: true}},
-		"contested":             {prepare: func(s *State, _ Time) { s.Promotion.Contested = true }, event: ClientProbed{Down: true}},
+		"written just now": {prepare: func(s *State, now Time) { s.Write.resolversStaleUntil = now + time.Minute },
+			event: ClientProbed{Down: true}},
+		"not in sync": {prepare: func(s *State, _ Time) { s.Write.ChangeID = "C1" },
+			event: ClientProbed{Down: true}},
+		"asked a moment ago": {prepare: func(s *State, now Time) { s.Repair.suspectedAt = now - 50*time.Second },
+			event: ClientProbed{Down: true}},
+		"account at its limit": {prepare: func(s *State, _ Time) { s.Record.throttleLevel = 1 },
+			event: ClientProbed{Down: true}},
+		"known already": {prepare: func(s *State, now Time) { s.Zone.Addr, s.Record.readAt = "10.9.9.9", now },
+			event: ClientProbed{Down: true}},
+		"not promoted": {prepare: func(s *State, _ Time) { s.Cluster.PromotedHere = false },
+			event: ClientProbed{Down: true}},
+		"contested": {prepare: func(s *State, _ Time) { s.Promotion.Contested = true },
+			event: ClientProbed{Down: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := settled()
@@ -272,7 +302,8 @@ func TestReadingFromBeforeOurWriteIsNoDrift(t *testing.T) {
 	}
 }
 
-// TestReadingsFromBeforeOurWriteArePaced: a repair that was refused has to read the record first, and it goes on to be one from before.
+// TestReadingsFromBeforeOurWriteArePaced: a repair that was refused has to read the record first, and it goes on to be
+// one from before.
 func TestReadingsFromBeforeOurWriteArePaced(t *testing.T) {
 	s, now := settled()
 	s, writes := drive(s, now, edited(now+1, 5))
@@ -281,7 +312,8 @@ func TestReadingsFromBeforeOurWriteArePaced(t *testing.T) {
 	}
 	gone := Read{Zone: Zone{At: now + 4*time.Second, OK: true, Addr: "10.9.9.9"}} // nor is its TXT there
 	s, _ = drive(s, now+time.Second, Wrote{Reason: "conflict", Conflict: true, Sent: true}, gone)
-	if task := s.tasks[taskReadRecord]; task.inFlight || s.Next(now+5*time.Second) < now+5*time.Second || s.Record.Retry.At < now+10*time.Second {
+	if task := s.tasks[taskReadRecord]; task.inFlight || s.Next(now+5*time.Second) < now+5*time.Second ||
+		s.Record.Retry.At < now+10*time.Second {
 		t.Errorf("read again at once: %+v", task)
 	}
 }
@@ -402,7 +434,8 @@ func TestFencesAreASet(t *testing.T) {
 	}
 }
 
-// TestReadingFromBeforeOurWriteHasNoEpoch: what was refused before our write, or is written without an owner, is no change soon after it.
+// TestReadingFromBeforeOurWriteHasNoEpoch: what was refused before our write, or is written without an owner, is no
+// change soon after it.
 func TestReadingFromBeforeOurWriteHasNoEpoch(t *testing.T) {
 	for name, c := range map[string]struct {
 		none bool
@@ -437,20 +470,22 @@ func TestTimeToLiveIsNoMatterOfTheAPI(t *testing.T) {
 	s.Zone.TTL = 24 * time.Hour
 	s, _ = drive(s, boot, Tick{}, Wrote{ChangeID: "C1", Sent: true})
 	now := boot + 2*time.Minute
-	if s, _ = drive(s, now, Read{Zone: Zone{At: now, OK: true, Addr: "10.9.9.9"}}); !s.Drift() || s.Write.resolversStaleUntil < now+time.Hour {
+	if s, _ = drive(s, now, Read{Zone: Zone{At: now, OK: true, Addr: "10.9.9.9"}}); !s.Drift() ||
+		s.Write.resolversStaleUntil < now+time.Hour {
 		t.Errorf("drift %v, settled after %v", s.Drift(), s.Write.resolversStaleUntil-now)
 	}
 }
 
-// TestContestedIsForGood: a claim that comes later is not waited out, whatever has become of fencing since, and the story that has ended
-// stays as it is.
+// TestContestedIsForGood: a claim that comes later is not waited out, whatever has become of fencing since, and the
+// story that has ended stays as it is.
 func TestContestedIsForGood(t *testing.T) {
 	s := State{
 		Config:    Config{Node: "pg-b", Addr: "10.0.2.10", Ownership: true},
 		Cluster:   Cluster{OK: true, PromotedHere: true, FencingEnabled: true},
 		Promotion: Promotion{Claim: "b/1", Contested: true},
-		Episode:   Episode{ID: 1, Outcome: OutcomeContested, Promotion: "b/1", Attempted: true, BaseEpoch: 5, BaseClaim: "a/4", Races: 1},
-		Zone:      Zone{OK: true, Addr: "10.0.1.10", Owner: "pg-a", Claim: "a/5", Epoch: 7},
+		Episode: Episode{ID: 1, Outcome: OutcomeContested, Promotion: "b/1", Attempted: true, BaseEpoch: 5,
+			BaseClaim: "a/4", Races: 1},
+		Zone: Zone{OK: true, Addr: "10.0.1.10", Owner: "pg-a", Claim: "a/5", Epoch: 7},
 	}
 	was := s.Episode
 	s.reconcileOwner(time.Hour)

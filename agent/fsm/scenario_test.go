@@ -96,7 +96,8 @@ func newStory() *story {
 		drbd:  func() Drbd { d := s.d; d.At = s.k.now; return d },
 		view:  s.viewed,
 		lag: func(kind string) time.Duration {
-			return map[string]time.Duration{"look": 200 * time.Millisecond, "request": 60 * time.Millisecond, "reply": 20 * time.Millisecond}[kind]
+			return map[string]time.Duration{"look": 200 * time.Millisecond, "request": 60 * time.Millisecond,
+				"reply": 20 * time.Millisecond}[kind]
 		},
 		seen: s.trace,
 	}
@@ -106,7 +107,8 @@ func newStory() *story {
 // link sets what DRBD says of the connection to the peer.
 func (s *story) link(c Connection) {
 	c.Name = peer
-	s.d.Connected, s.d.PeerPrimary, s.d.PeerDiskLost, s.d.DisconnectReason, s.d.Connections[0] = c.Connected, c.Primary, c.DiskLost, c.DisconnectReason, c
+	s.d.Connected, s.d.PeerPrimary, s.d.PeerDiskLost, s.d.DisconnectReason, s.d.Connections[0] = c.Connected, c.Primary,
+		c.DiskLost, c.DisconnectReason, c
 }
 
 // play runs the lines of a script.
@@ -400,7 +402,8 @@ func (s *story) trace(ev Event, before State, actions []Action) {
 	for _, act := range actions {
 		switch act := act.(type) {
 		case Write:
-			s.note("WRITE %s epoch %d claim %s over epoch %d of %s", act.Addr, act.NextEpoch, act.Claim, act.Base.Epoch, act.Base.Owner)
+			s.note("WRITE %s epoch %d claim %s over epoch %d of %s", act.Addr, act.NextEpoch, act.Claim, act.Base.Epoch,
+				act.Base.Owner)
 		case ReadRecord:
 			s.note("read record")
 		case PollChange:

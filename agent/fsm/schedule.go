@@ -4,11 +4,12 @@ import "time"
 
 // Cadence of the work. An idle node asks rarely; while something happens it asks often, and every trigger asks at once.
 const (
-	clusterPollIdle       = 10 * time.Second
-	clusterPollBusy       = time.Second
-	clusterPollHeld       = 3 * time.Second // after five minutes of it
-	busyFor               = 5 * time.Minute
-	fastPollFirst         = 100 * time.Millisecond // after a hint of a promotion that crm_mon does not show yet, doubled each time
+	clusterPollIdle = 10 * time.Second
+	clusterPollBusy = time.Second
+	clusterPollHeld = 3 * time.Second // after five minutes of it
+	busyFor         = 5 * time.Minute
+	// After a hint of a promotion that crm_mon does not show yet, doubled each time.
+	fastPollFirst         = 100 * time.Millisecond
 	fastPollWindow        = 10 * time.Second
 	postgresProbeStandby  = 5 * time.Second
 	postgresProbePromoted = time.Second
@@ -17,7 +18,8 @@ const (
 	resolveBusy           = 500 * time.Millisecond
 	clientProbeUp         = time.Second
 	clientProbeDown       = 250 * time.Millisecond
-	// peerClaimDelay is how long after a promotion of a peer its claim is read, so that this node's next write is based on it.
+	// peerClaimDelay is how long after a promotion of a peer its claim is read, so that this node's next write is based on
+	// it.
 	peerClaimDelay       = 5 * time.Second
 	peerClaimMaxInterval = time.Minute // at the most, from one read for a claim to the next
 	maxClaimReads        = 3           // for a promotion in place
@@ -32,12 +34,14 @@ const (
 	// maxThrottleLevel bounds how often the interval of checks is doubled while the account is at its limit.
 	maxThrottleLevel = 5
 
-	// avertAfter is how long after the first sign a peer must still be promoted and well for the alarm to be false: longer than any
-	// sensible Corosync token and consensus timeout.
-	avertAfter               = time.Minute
-	idleAfter                = 15 * time.Minute // an open episode for which nothing is left to do is given up after this long without news
-	resolveAfterReadFailures = 5                // reads of the zone that failed in a row since the start; one may fail on a first installation as well
-	outageGrace              = time.Minute      // how long a finished episode waits for the client's view to recover
+	// avertAfter is how long after the first sign a peer must still be promoted and well for the alarm to be false: longer
+	// than any sensible Corosync token and consensus timeout.
+	avertAfter = time.Minute
+	// An open episode for which nothing is left to do is given up after this long without news.
+	idleAfter = 15 * time.Minute
+	// Reads of the zone that failed in a row since the start; one may fail on a first installation as well.
+	resolveAfterReadFailures = 5
+	outageGrace              = time.Minute // how long a finished episode waits for the client's view to recover
 )
 
 // schedule starts every task that is due.
@@ -103,7 +107,8 @@ func (s *State) Next(now Time) Time {
 			next = min(next, s.tasks[t].due)
 		}
 	}
-	for _, at := range [...]Time{s.Write.Retry.At, s.Record.Retry.At, s.Wait.StalledUntil, s.Wait.PausedUntil, s.Promotion.RaceUntil} {
+	for _, at := range [...]Time{s.Write.Retry.At, s.Record.Retry.At, s.Wait.StalledUntil, s.Wait.PausedUntil,
+		s.Promotion.RaceUntil} {
 		if at > now {
 			next = min(next, at)
 		}
@@ -137,7 +142,8 @@ func (s *State) postgresProbeInterval() time.Duration {
 }
 
 func (s *State) resolveInterval(now Time) time.Duration {
-	if s.Promotion.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) && now-s.Episode.Stamps[DNSAccepted] < busyFor {
+	if s.Promotion.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) &&
+		now-s.Episode.Stamps[DNSAccepted] < busyFor {
 		return resolveBusy
 	}
 	return resolveIdle

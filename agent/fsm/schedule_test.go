@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestNobodyAsksForTheNameAfterOneFailedRead: on a first installation the name is not there yet, and the first read may time out on a busy
-// machine. A resolver that is asked then answers "no such name" for minutes.
+// TestNobodyAsksForTheNameAfterOneFailedRead: on a first installation the name is not there yet, and the first read may
+// time out on a busy machine. A resolver that is asked then answers "no such name" for minutes.
 func TestNobodyAsksForTheNameAfterOneFailedRead(t *testing.T) {
 	asks := func(actions []Action) bool {
 		for _, a := range actions {
@@ -31,14 +31,15 @@ func TestNobodyAsksForTheNameAfterOneFailedRead(t *testing.T) {
 	}
 }
 
-// TestReadFromBeforeAWriteIsNotBelieved: a read that was on its way while a write ended may show what was before the write, which
-// would look like a record that somebody took away.
+// TestReadFromBeforeAWriteIsNotBelieved: a read that was on its way while a write ended may show what was before the
+// write, which would look like a record that somebody took away.
 func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
 	s := New(testConfig(), 1, Episode{}, false)
 	s, _ = s.Step(boot, Tick{}) // starts a read
 	s, _ = s.Step(boot+2*time.Second, Wrote{ChangeID: "C1"})
 	ours := s.Zone
-	s, _ = s.Step(boot+3*time.Second, Read{Zone: Zone{At: boot + time.Second, OK: true, Addr: "10.0.1.10", Epoch: 4, Owner: "pg-a"}})
+	s, _ = s.Step(boot+3*time.Second, Read{Zone: Zone{At: boot + time.Second, OK: true, Addr: "10.0.1.10", Epoch: 4,
+		Owner: "pg-a"}})
 	if s.Zone != ours {
 		t.Errorf("the record is %+v, want what was written, %+v", s.Zone, ours)
 	}
@@ -51,8 +52,9 @@ func TestReadFromBeforeAWriteIsNotBelieved(t *testing.T) {
 	}
 }
 
-// TestPromotionInPlaceKeepsTheBackoff: an API that fails is no better for the next promotion. It is asked once at once, and then as seldom as
-// for the last one: a daemon and a publication by hand beside it else ask more than 60 times a minute.
+// TestPromotionInPlaceKeepsTheBackoff: an API that fails is no better for the next promotion. It is asked once at once,
+// and then as seldom as for the last one: a daemon and a publication by hand beside it else ask more than 60 times a
+// minute.
 func TestPromotionInPlaceKeepsTheBackoff(t *testing.T) {
 	s, now := settled()
 	s.Promotion.Published, s.Write.Retry = false, Retry{N: 5, At: now + 20*time.Second, Reason: "server"}

@@ -11,10 +11,12 @@ type Config struct {
 	Repair          bool   // write the record again when somebody else has edited its address
 	Record          string // names the record: zone, name and whether it is owned; another one is written anew
 	TTL             time.Duration
-	Membership      time.Duration // Corosync's token plus consensus: after that long without a node it is no member; 0 when not known
-	ProbeClient     bool          // be a client as well
-	DriftEvery      time.Duration
-	Unnamed         string // claim for a promotion that has no name: it happened before any agent ran and its history was erased
+	// Corosync's token plus consensus: after that long without a node it is no member; 0 when not known.
+	Membership  time.Duration
+	ProbeClient bool // be a client as well
+	DriftEvery  time.Duration
+	// Claim for a promotion that has no name: it happened before any agent ran and its history was erased.
+	Unnamed string
 }
 
 // State is everything the core knows. It is a comparable value.
@@ -50,8 +52,8 @@ type Waits struct {
 	PausedUntil  Time // by an operator
 }
 
-// New returns the state at the start of the agent. The seed feeds the jitter. last is the newest episode of the journal, with an ID of
-// zero when there is none; sameBoot tells whether it is of this boot.
+// New returns the state at the start of the agent. The seed feeds the jitter. last is the newest episode of the
+// journal, with an ID of zero when there is none; sameBoot tells whether it is of this boot.
 func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s := State{Config: cfg, rng: seed, Episode: last}
 	if last.ID == 0 {
@@ -87,8 +89,10 @@ func New(cfg Config, seed uint64, last Episode, sameBoot bool) State {
 	s.Promotion.publishedTo = recordAddr{m.Record, m.Addr}
 	if of := m.baseRecord(); of == "" || of == cfg.Record {
 		here := m.Record == "" || m.Record == cfg.Record && (m.Addr == cfg.Addr || cfg.Addr == "")
-		s.Promotion.Published, s.Promotion.Epoch, s.Promotion.Contested = here && (last.Seen(DNSAccepted) || m.Record != ""), m.Epoch, m.Contested
-		s.Promotion.Contested = s.Promotion.Contested || !m.Kept && last.Outcome == OutcomeContested // which may be a story of another record
+		s.Promotion.Published, s.Promotion.Epoch, s.Promotion.Contested = here && (last.Seen(DNSAccepted) || m.Record != ""),
+			m.Epoch, m.Contested
+		// Which may be a story of another record.
+		s.Promotion.Contested = s.Promotion.Contested || !m.Kept && last.Outcome == OutcomeContested
 		if m.Record == "" {
 			s.Promotion.Epoch = last.Epoch
 		}

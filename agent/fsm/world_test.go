@@ -240,7 +240,10 @@ func (a *agent) perform(act Action) {
 			a.later("reply", func() { a.event(r) })
 		})
 	case PollChange:
-		a.later("request", func() { a.event(ChangePolled{InSync: a.zone.fail == "" && a.zone.inSync(at), Reason: a.zone.fail}) })
+		a.later("request", func() {
+			a.event(ChangePolled{InSync: a.zone.fail == "" && a.zone.inSync(at),
+				Reason: a.zone.fail})
+		})
 	case Resolve:
 		a.later("reply", func() { a.event(ResolvedName{a.zone.resolve(at)}) })
 	case ProbeClient:
@@ -271,7 +274,8 @@ func (a *agent) write(w Write) {
 		if done {
 			return
 		}
-		if a.stalled || a.k.now-w.Decided > MaxDecisionAge || a.st.Safety(a.k.now) != 0 || a.st.Promotion.Claim != w.Claim || a.st.Promotion.Contested {
+		if a.stalled || a.k.now-w.Decided > MaxDecisionAge || a.st.Safety(a.k.now) != 0 || a.st.Promotion.Claim != w.Claim ||
+			a.st.Promotion.Contested {
 			finish(Wrote{Reason: "guard"})
 			return
 		}

@@ -4,10 +4,11 @@ import "time"
 
 // WriteState is the write of the record: the one in flight, its retries, and what follows an accepted one.
 type WriteState struct {
-	InFlight            Write  // zero Claim when there is none
-	Retry               Retry  // of the write
-	endedAt             Time   // when the last one ended that may have changed the record
-	outcomeUnknown      bool   // a write of this promotion may have been made: where nobody owns the record, a reading of our address tells
+	InFlight Write // zero Claim when there is none
+	Retry    Retry // of the write
+	endedAt  Time  // when the last one ended that may have changed the record
+	// A write of this promotion may have been made: where nobody owns the record, a reading of our address tells.
+	outcomeUnknown      bool
 	canceled            bool   // the write in flight was given up
 	createdRecord       bool   // the last change made the record, and has not reached all name servers yet
 	resolversStaleUntil Time   // until then the resolvers may not all have heard of our last change
@@ -54,7 +55,8 @@ func (s *State) decide(now Time, out []Action) []Action {
 		return out
 	}
 	if s.foreignBase() && s.Cluster.At <= s.Record.readAt {
-		// The claim may be that of a node that was promoted after the look began. Only a look that is newer than the claim tells whose turn it is.
+		// The claim may be that of a node that was promoted after the look began. Only a look that is newer than the claim
+		// tells whose turn it is.
 		s.tasks[taskPollCluster].trigger(now)
 		return out
 	}
@@ -66,8 +68,8 @@ func (s *State) decide(now Time, out []Action) []Action {
 		s.Zone.OK = false // schedule reads it again, at the pace of the read's own backoff
 		return out
 	}
-	// Where somebody has deleted a claim, its epoch is still behind us: what is on the way from before must not be newer, and no late
-	// reading of it may look so.
+	// Where somebody has deleted a claim, its epoch is still behind us: what is on the way from before must not be newer,
+	// and no late reading of it may look so.
 	next := max(s.Zone.Epoch, s.Promotion.Epoch, s.Record.newestEpoch) + 1
 	s.Write.InFlight = Write{Decided: now, Base: s.Zone, NextEpoch: next, Claim: s.Promotion.Claim, Addr: s.Config.Addr}
 	if s.Repair.Pending {
@@ -127,7 +129,8 @@ func (s *State) wrote(now Time, e Wrote) {
 
 // recordAcceptance records that the claim of the promotion is in the zone.
 func (s *State) recordAcceptance(now Time, epoch uint64) {
-	s.Promotion.Published, s.Promotion.Epoch, s.Promotion.publishedTo = true, epoch, recordAddr{s.Config.Record, s.Config.Addr}
+	s.Promotion.Published, s.Promotion.Epoch, s.Promotion.publishedTo = true, epoch,
+		recordAddr{s.Config.Record, s.Config.Addr}
 	s.Repair.Pending, s.Write.outcomeUnknown, s.Write.Retry = false, false, Retry{}
 	if s.markPhase(now, DNSAccepted) {
 		s.Episode.Epoch = epoch
@@ -135,8 +138,8 @@ func (s *State) recordAcceptance(now Time, epoch uint64) {
 	s.tasks[taskResolve].trigger(now)
 }
 
-// expectStaleAnswers says that the record may have changed just now: resolvers may answer what they had before for its time to live, which was before.
-// The API does not cache.
+// expectStaleAnswers says that the record may have changed just now: resolvers may answer what they had before for its
+// time to live, which was before. The API does not cache.
 func (s *State) expectStaleAnswers(now Time, before time.Duration) {
 	s.Write.apiStaleUntil = now + inSyncAfter
 	s.Write.resolversStaleUntil = s.Write.apiStaleUntil + max(before, s.Config.TTL)

@@ -28,7 +28,8 @@ var wall = time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
 
 func registryOf(s *status.Snapshot) *prometheus.Registry {
 	none := func() uint64 { return 0 }
-	return New(Source{Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return s.At }, Rejected: none, Malformed: none}).Registry
+	return New(Source{Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return s.At }, Rejected: none,
+		Malformed: none}).Registry
 }
 
 // fullSnapshot is of a promoted node, with everything in it that a source can tell.
@@ -37,25 +38,29 @@ func fullSnapshot() *status.Snapshot {
 	cfg := config.Default()
 	cfg.Node.Name, cfg.Cluster.Promotable, cfg.Drbd.Resource = "pg-b", "drbd_pg-clone", "pg"
 	node := func(name string) crm.Node {
-		return crm.Node{Name: name, Type: "member", Online: crm.Yes, Standby: crm.No, Maintenance: crm.No, Pending: crm.No, Unclean: crm.No}
+		return crm.Node{Name: name, Type: "member", Online: crm.Yes, Standby: crm.No, Maintenance: crm.No, Pending: crm.No,
+			Unclean: crm.No}
 	}
 	inst := func(node string, role crm.Role) crm.Resource {
-		return crm.Resource{ID: "drbd_pg", Agent: "ocf:linbit:drbd", Node: node, Clone: "drbd_pg-clone", Promotable: true, Role: role, Managed: crm.Yes}
+		return crm.Resource{ID: "drbd_pg", Agent: "ocf:linbit:drbd", Node: node, Clone: "drbd_pg-clone", Promotable: true,
+			Role: role, Managed: crm.Yes}
 	}
 	s := &status.Snapshot{
 		Config: &cfg, Version: "test", Client: true, At: now, Wall: wall,
 		Crm: &crm.Status{
 			Quorum: crm.Yes, FencingEnabled: crm.Yes, MaintenanceMode: crm.No, Nodes: []crm.Node{node("pg-a"), node("pg-b")},
-			Resources:  []crm.Resource{inst("pg-a", crm.RoleUnpromoted), inst("pg-b", crm.RolePromoted)},
-			FailCounts: []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2}}, Bans: []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}},
+			Resources:   []crm.Resource{inst("pg-a", crm.RoleUnpromoted), inst("pg-b", crm.RolePromoted)},
+			FailCounts:  []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2}},
+			Bans:        []crm.Ban{{ID: "drbd-fence-by-handler-pg", Node: "pg-a"}},
 			FenceEvents: []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "success", Completed: wall}},
 		},
 		Drbd: drbd.Report{Live: true, Status: drbd.Status{Resources: []drbd.Resource{{
 			Name: "pg", Role: drbd.RolePrimary, SuspendedKnown: true, Devices: []drbd.Device{{Disk: "UpToDate"}},
-			Connections: []drbd.Connection{{Name: "pg-a", State: "Connected", PeerRole: drbd.RoleSecondary, Volumes: []drbd.PeerDevice{{
-				Replication: "SyncSource", PeerDisk: "Inconsistent", Done: 37.5, RateBytesPerSec: 1 << 20, ETA: time.Minute,
-				Stats: &drbd.PeerDeviceStats{OutOfSyncBytes: 4096},
-			}}}},
+			Connections: []drbd.Connection{{Name: "pg-a", State: "Connected", PeerRole: drbd.RoleSecondary,
+				Volumes: []drbd.PeerDevice{{
+					Replication: "SyncSource", PeerDisk: "Inconsistent", Done: 37.5, RateBytesPerSec: 1 << 20, ETA: time.Minute,
+					Stats: &drbd.PeerDeviceStats{OutOfSyncBytes: 4096},
+				}}}},
 			Helpers: []drbd.HelperCall{{Helper: drbd.Helper{Name: "fence-peer", Duration: time.Second, ExitCode: 4}}},
 		}}}},
 		FenceBans: map[string]fsm.Time{"drbd-fence-by-handler-pg": now - time.Second},
@@ -69,7 +74,8 @@ func fullSnapshot() *status.Snapshot {
 		s.Sources[src] = status.SourceState{Up: true, LastSuccess: now}
 	}
 	s.State.Config.Addr = "10.0.2.10"
-	s.State.Cluster = fsm.Cluster{At: now, OK: true, Online: true, PromotedHere: true, PromotedCount: 1, FencingEnabled: true}
+	s.State.Cluster = fsm.Cluster{At: now, OK: true, Online: true, PromotedHere: true, PromotedCount: 1,
+		FencingEnabled: true}
 	s.State.Drbd = fsm.Drbd{At: now, Live: true, Primary: true, UpToDate: true, Connected: true}
 	s.State.Zone = fsm.Zone{At: now, OK: true, Addr: "10.0.2.10", Epoch: 4}
 	s.State.Resolved = fsm.Resolved{At: now, OK: true, Addr: "10.0.2.10"}
@@ -105,9 +111,12 @@ func TestMetricsDocumented(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# Metrics\n\nGenerated from the code by `make docs`; a test keeps it current. Every metric is about the node that exports it, or about what that node sees.\n" +
-		"A metric whose source is down is absent or shows `unknown`, never an old number: watch `pgha_source_up`.\n" +
-		"The usual `go_*` and `process_*` metrics are there as well, and `go_gc_heap_live_bytes`: what the last garbage collection left.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	b.WriteString(
+		"# Metrics\n\nGenerated from the code by `make docs`; a test keeps it current. Every metric is about the node " +
+			"that exports it, or about what that node sees.\n" +
+			"A metric whose source is down is absent or shows `unknown`, never an old number: watch `pgha_source_up`.\n" +
+			"The usual `go_*` and `process_*` metrics are there as well, and `go_gc_heap_live_bytes`: what the last garbage " +
+			"collection left.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
 	documented := 0
 	for _, f := range gathered {
 		if !strings.HasPrefix(f.GetName(), "pgha_") {
@@ -115,7 +124,8 @@ func TestMetricsDocumented(t *testing.T) {
 		}
 		documented++
 		slices.Sort(labels[f.GetName()])
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels[f.GetName()], ", "), f.GetHelp())
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()),
+			strings.Join(labels[f.GetName()], ", "), f.GetHelp())
 	}
 	// Every family must have a series in this snapshot, or it would be missing from the page.
 	for _, f := range stateFamilies(nil) {
@@ -174,7 +184,8 @@ func TestScrapeSurvivesNamesThatComeTwice(t *testing.T) {
 	s := fullSnapshot()
 	s.Crm.Nodes = append(s.Crm.Nodes, s.Crm.Nodes...)
 	s.Crm.FailCounts = []crm.FailCount{{Node: "a", Resource: "r", Count: 1}, {Node: "a", Resource: "r", Count: 1}}
-	if n, err := testutil.GatherAndCount(registryOf(s), "pgha_local_writer", "pgha_cluster_resource_failcount"); err != nil || n != 2 {
+	if n, err := testutil.GatherAndCount(registryOf(s), "pgha_local_writer",
+		"pgha_cluster_resource_failcount"); err != nil || n != 2 {
 		t.Errorf("%d series, %v", n, err)
 	}
 }
@@ -182,7 +193,8 @@ func TestScrapeSurvivesNamesThatComeTwice(t *testing.T) {
 func TestSourcesThatNeverAnsweredShowNoStaleNumbers(t *testing.T) {
 	full := fullSnapshot()
 	registry := registryOf(&status.Snapshot{Config: full.Config, Client: true, At: full.At, Wall: full.Wall})
-	for _, name := range []string{"pgha_cluster_promoted", "pgha_drbd_role", "pgha_dns_record_matches", "pgha_postgres_replication_lag_bytes"} {
+	for _, name := range []string{"pgha_cluster_promoted", "pgha_drbd_role", "pgha_dns_record_matches",
+		"pgha_postgres_replication_lag_bytes"} {
 		if n, err := testutil.GatherAndCount(registry, name); err != nil || n != 0 {
 			t.Errorf("%s: %d series, %v", name, n, err)
 		}

@@ -18,7 +18,8 @@ func collectNodes(s *status.Snapshot, emit func(float64, ...string)) {
 	fresh := s.State.Cluster.OK
 	for _, n := range s.Crm.Nodes {
 		is := map[string]bool{
-			"online": n.Online == crm.Yes, "offline": n.Online == crm.No, "unclean": n.Unclean == crm.Yes, "standby": n.Standby == crm.Yes,
+			"online": n.Online == crm.Yes, "offline": n.Online == crm.No, "unclean": n.Unclean == crm.Yes,
+			"standby": n.Standby == crm.Yes,
 			"pending": n.Pending == crm.Yes, "maintenance": n.Maintenance == crm.Yes,
 		}
 		for _, state := range nodeStates {
@@ -47,7 +48,8 @@ func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*statu
 	}
 }
 
-func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*status.Snapshot, func(float64, ...string)) {
+func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*status.Snapshot,
+	func(float64, ...string)) {
 	return withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 		for _, c := range r.Connections {
 			for _, v := range c.Volumes {

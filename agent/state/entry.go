@@ -27,8 +27,8 @@ import (
 //	  "promotion":"...","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":...,"to":...,"answered":"..."},
 //	  "writes":1,"lost":{"name":"pg-2","fenced":true},"memory":{"fences":"8f0c...","unfenced":["pg-2"]}}}
 //
-// Times without a date are nanoseconds of CLOCK_BOOTTIME in the boot that the entry names. Fields that are zero are left out; a reader
-// skips names that it does not know.
+// Times without a date are nanoseconds of CLOCK_BOOTTIME in the boot that the entry names. Fields that are zero are
+// left out; a reader skips names that it does not know.
 type Entry struct {
 	Boot    string    // boot id of the kernel: what the times of the episode count from
 	Saved   time.Time // wall clock when the entry was saved; read back in UTC
@@ -108,8 +108,9 @@ type (
 		Fenced bool   `json:"fenced,omitempty"`
 	}
 	memoryJSON struct {
-		Fences      string   `json:"fences,omitempty"`  // identities, each of sixteen hexadecimal digits
-		Partial     bool     `json:"partial,omitempty"` // of the fencings, one may be missing that was before the peer last came back
+		Fences string `json:"fences,omitempty"` // identities, each of sixteen hexadecimal digits
+		// Of the fencings, one may be missing that was before the peer last came back.
+		Partial     bool     `json:"partial,omitempty"`
 		Unfenced    []string `json:"unfenced,omitempty"`
 		Base        string   `json:"base,omitempty"`
 		Record      string   `json:"record,omitempty"`
@@ -162,7 +163,8 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, clientJSON(e.Client), episodeJSON{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
-		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Gap: gapJSON(ep.Outage),
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch,
+		Gap:    gapJSON(ep.Outage),
 		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.RacesExhausted, RaceUntil: ep.RaceUntil,
 		Memory: memoryOf(ep.Memory),
 	}})
@@ -190,8 +192,10 @@ func (e *Entry) UnmarshalJSON(doc []byte) error {
 	}
 	*e = Entry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
 		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
-		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch, Outage: fsm.Outage(ep.Gap),
-		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, RacesExhausted: ep.Raced, RaceUntil: ep.RaceUntil, Memory: memory,
+		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch,
+		Outage: fsm.Outage(ep.Gap),
+		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, RacesExhausted: ep.Raced, RaceUntil: ep.RaceUntil,
+		Memory: memory,
 	}}
 	return nil
 }
@@ -201,8 +205,10 @@ func memoryOf(m fsm.Memory) *memoryJSON {
 		return nil
 	}
 	w := &memoryJSON{
-		Fences: hex.EncodeToString([]byte(m.Fences)), Partial: m.Partial, Base: m.Base, Record: m.Record, Addr: m.Addr, Epoch: m.Epoch, Newest: m.Newest, Contested: m.Contested,
-		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.ResolversStaleUntil, Lagging: m.APIStaleUntil, Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.RepairGivenUp,
+		Fences: hex.EncodeToString([]byte(m.Fences)), Partial: m.Partial, Base: m.Base, Record: m.Record, Addr: m.Addr,
+		Epoch: m.Epoch, Newest: m.Newest, Contested: m.Contested,
+		Disputed: m.Disputed, Demoted: m.Demoted, Settled: m.ResolversStaleUntil, Lagging: m.APIStaleUntil,
+		Repaired: m.Repaired, RepairEpoch: m.RepairEpoch, Fights: m.RepairGivenUp,
 	}
 	for _, name := range m.Unfenced {
 		if name != "" {
@@ -217,8 +223,10 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 		return fsm.Memory{}, nil
 	}
 	m := fsm.Memory{
-		Kept: true, Partial: w.Partial, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Newest: w.Newest, Contested: w.Contested,
-		Disputed: w.Disputed, Demoted: w.Demoted, ResolversStaleUntil: w.Settled, APIStaleUntil: w.Lagging, Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, RepairGivenUp: w.Fights,
+		Kept: true, Partial: w.Partial, Base: w.Base, Record: w.Record, Addr: w.Addr, Epoch: w.Epoch, Newest: w.Newest,
+		Contested: w.Contested,
+		Disputed:  w.Disputed, Demoted: w.Demoted, ResolversStaleUntil: w.Settled, APIStaleUntil: w.Lagging,
+		Repaired: w.Repaired, RepairEpoch: w.RepairEpoch, RepairGivenUp: w.Fights,
 	}
 	fences, err := hex.DecodeString(w.Fences)
 	if err != nil || !fsm.Fences(fences).Valid() {
@@ -234,7 +242,8 @@ func (w *memoryJSON) memory() (fsm.Memory, error) {
 // formatEntry returns the line of an entry, its texts shortened to maxEntryText. Only what parseEntry takes is written.
 func formatEntry(e Entry) ([]byte, error) {
 	ep := &e.Episode
-	for _, t := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim, &ep.Outage.Answered, &ep.Lost.Name,
+	for _, t := range []*string{&e.Boot, &e.Node, &e.Addr, &e.Client.Addr, &ep.Peer, &ep.Why, &ep.Promotion, &ep.BaseClaim,
+		&ep.Outage.Answered, &ep.Lost.Name,
 		&ep.Memory.Unfenced[0], &ep.Memory.Unfenced[1], &ep.Memory.Unfenced[2], &ep.Memory.Record, &ep.Memory.Addr,
 		&ep.Memory.Base, &ep.Memory.Disputed} {
 		*t = text.Bound(*t, maxEntryText)

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// openRegular opens a file of the state directory, and nothing that somebody else may have put in its place: no symlink is followed, a
-// FIFO does not block, and a file counts only when it has no second name, belongs to root, to us or to the directory's owner, and nobody
-// but its owner may write it.
+// openRegular opens a file of the state directory, and nothing that somebody else may have put in its place: no symlink
+// is followed, a FIFO does not block, and a file counts only when it has no second name, belongs to root, to us or to
+// the directory's owner, and nobody but its owner may write it.
 func openRegular(path string, flag int, mode os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode) // os adds O_CLOEXEC
 	if err != nil {
@@ -48,8 +48,8 @@ func checkOwnership(f *os.File, dir string) error {
 	return nil
 }
 
-// replaceFile gives a small file of the state directory a new content, which survives a crash once this returns nil. Until then the old one
-// is what counts.
+// replaceFile gives a small file of the state directory a new content, which survives a crash once this returns nil.
+// Until then the old one is what counts.
 func replaceFile(dir, name string, data []byte) (err error) {
 	tmp, err := os.CreateTemp(dir, "."+name+"-*")
 	if err != nil {

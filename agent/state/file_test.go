@@ -156,7 +156,8 @@ func TestStateSurvivesAFullFileSystem(t *testing.T) {
 	}
 }
 
-// TestJournalSurvivesADiskThatIsFullAtAnyByte lets the disk take only a part of a line, of every length, and not even truncate it.
+// TestJournalSurvivesADiskThatIsFullAtAnyByte lets the disk take only a part of a line, of every length, and not even
+// truncate it.
 func TestJournalSurvivesADiskThatIsFullAtAnyByte(t *testing.T) {
 	line, err := formatEntry(testEntry(2))
 	if err != nil {
@@ -193,7 +194,8 @@ func TestJournalSurvivesADiskThatIsFullAtAnyByte(t *testing.T) {
 }
 
 func TestNoStateDirectory(t *testing.T) {
-	if _, err := ReadPause(filepath.Join(t.TempDir(), "none"), time.Now(), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadPause(filepath.Join(t.TempDir(), "none"), time.Now(), 0); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 	if err := replaceFile(filepath.Join(t.TempDir(), "none"), pauseName, nil); !errors.Is(err, fs.ErrNotExist) {

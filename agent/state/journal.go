@@ -1,5 +1,5 @@
-// Package state keeps what survives a restart of the agent, in files of the state directory: the journal of episodes, a pause,
-// and which peers DRBD has a split brain with.
+// Package state keeps what survives a restart of the agent, in files of the state directory: the journal of episodes, a
+// pause, and which peers DRBD has a split brain with.
 package state
 
 import (
@@ -23,8 +23,8 @@ const (
 
 	// Keeps is how many episodes the journal keeps, the newest ones.
 	Keeps = 500
-	// journalMax is the size at which the journal is rewritten with what it keeps, which is at most half of this. When it cannot be
-	// rewritten it may grow to twice this size.
+	// journalMax is the size at which the journal is rewritten with what it keeps, which is at most half of this. When it
+	// cannot be rewritten it may grow to twice this size.
 	journalMax = 1 << 20
 )
 
@@ -34,10 +34,11 @@ func JournalFile(dir string) string { return filepath.Join(dir, journalName) }
 // ErrLocked says that another process writes this journal.
 var ErrLocked = errors.New("another agent writes this journal")
 
-// Journal keeps the episodes of this node in a file of the state directory. Each change of an episode is a new line, of which the last
-// one counts; a line says by a checksum that it is whole. Safe for use by several goroutines.
+// Journal keeps the episodes of this node in a file of the state directory. Each change of an episode is a new line, of
+// which the last one counts; a line says by a checksum that it is whole. Safe for use by several goroutines.
 type Journal struct {
-	// Skipped is the number of lines that were damaged when the journal was opened. After a crash in the middle of a line it is 1.
+	// Skipped is the number of lines that were damaged when the journal was opened. After a crash in the middle of a line
+	// it is 1.
 	Skipped int
 
 	mu          sync.Mutex
@@ -60,10 +61,11 @@ type journalOps struct {
 	rename   func(from, to string) error
 }
 
-var journalSystem = journalOps{write: (*os.File).Write, sync: (*os.File).Sync, truncate: (*os.File).Truncate, rename: os.Rename}
+var journalSystem = journalOps{write: (*os.File).Write, sync: (*os.File).Sync, truncate: (*os.File).Truncate,
+	rename: os.Rename}
 
-// OpenJournal opens the journal in dir for writing, makes it when there is none, and returns the newest Keeps episodes by
-// ascending id, each as it was saved last. It fails with ErrLocked while another process has it open for writing.
+// OpenJournal opens the journal in dir for writing, makes it when there is none, and returns the newest Keeps episodes
+// by ascending id, each as it was saved last. It fails with ErrLocked while another process has it open for writing.
 func OpenJournal(dir string) (*Journal, []Entry, error) {
 	return openJournal(dir, journalMax, journalSystem)
 }
@@ -98,8 +100,9 @@ func openJournal(dir string, most int64, ops journalOps) (_ *Journal, _ []Entry,
 	return j, newestEpisodes(entries), nil
 }
 
-// ReadJournal reads the journal in dir without the right to write it, also while an agent does. It returns the newest Keeps episodes
-// by ascending id, and how many damaged lines were skipped; a line that is being written may be one of them.
+// ReadJournal reads the journal in dir without the right to write it, also while an agent does. It returns the newest
+// Keeps episodes by ascending id, and how many damaged lines were skipped; a line that is being written may be one of
+// them.
 func ReadJournal(dir string) (entries []Entry, skipped int, err error) {
 	f, err := openRegular(filepath.Join(dir, journalName), os.O_RDONLY, 0)
 	if err != nil {
@@ -114,8 +117,8 @@ func ReadJournal(dir string) (entries []Entry, skipped int, err error) {
 	return newestEpisodes(entries), skipped, nil
 }
 
-// Append saves an episode as it is now. When it returns nil, the episode survives a crash of the machine. After an error the
-// caller should try again with the newest state of the episode; the journal stays usable.
+// Append saves an episode as it is now. When it returns nil, the episode survives a crash of the machine. After an
+// error the caller should try again with the newest state of the episode; the journal stays usable.
 func (j *Journal) Append(e Entry) error {
 	line, err := formatEntry(e)
 	if err != nil {
@@ -158,7 +161,8 @@ func (j *Journal) write(line []byte) (err error) {
 	if _, err := j.ops.write(j.file, line); err != nil {
 		return err
 	}
-	// After a failed fsync the kernel may forget the pages: the line counts as not written, and is written again by the caller.
+	// After a failed fsync the kernel may forget the pages: the line counts as not written, and is written again by the
+	// caller.
 	if err := j.ops.sync(j.file); err != nil {
 		return err
 	}
@@ -226,7 +230,8 @@ func (j *Journal) Close() error {
 	return errors.Join(errs...)
 }
 
-// readJournalTail returns the end of the file, more than its largest size unless somebody else wrote it, and the size of the whole file.
+// readJournalTail returns the end of the file, more than its largest size unless somebody else wrote it, and the size
+// of the whole file.
 func readJournalTail(f *os.File) (data []byte, size int64, err error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -74,12 +74,13 @@ func TestJournalLineIsStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"boot":"5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11","saved":"2026-03-01T10:00:00.123456789Z","uptime":81234000000001,` +
-		`"node":"pg-1","addr":"10.0.1.10","episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,` +
-		`"phases":{"peer_lost":81200000000007,"complete":81210000000007},"peer":"pg-2","why":"DRBD: NetworkFailure <\"&\n",` +
-		`"promotion":"claim","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":1,"to":2,"answered":"10.0.1.10"},"writes":1,` +
-		`"lost":{"name":"pg-2","fenced":true},"races":2,"raced":true,"race_until":9,` +
-		`"memory":{"fences":"00000000000000078000000000000000","unfenced":["pg-3"]}}}` + "\n"
+	want :=
+		`{"boot":"5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11","saved":"2026-03-01T10:00:00.123456789Z","uptime":81234000000001,` +
+			`"node":"pg-1","addr":"10.0.1.10","episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,` +
+			`"phases":{"peer_lost":81200000000007,"complete":81210000000007},"peer":"pg-2","why":"DRBD: NetworkFailure <\"&\n",` +
+			`"promotion":"claim","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":1,"to":2,"answered":"10.0.1.10"},"writes":1,` +
+			`"lost":{"name":"pg-2","fenced":true},"races":2,"raced":true,"race_until":9,` +
+			`"memory":{"fences":"00000000000000078000000000000000","unfenced":["pg-3"]}}}` + "\n"
 	if d := cmp.Diff(want, string(line[9:])); d != "" {
 		t.Error(d)
 	}
@@ -88,7 +89,9 @@ func TestJournalLineIsStable(t *testing.T) {
 	}
 	// A newer agent's additions do not make the line unreadable.
 	var got Entry
-	if err := got.UnmarshalJSON([]byte(`{"new":1,"episode":{"id":1,"cause":"operator","phases":{"switched":5,"fenced":6}}}`)); err != nil || got.Episode.Stamps[fsm.Fenced] != 6 {
+	if err := got.UnmarshalJSON(
+		[]byte(`{"new":1,"episode":{"id":1,"cause":"operator","phases":{"switched":5,"fenced":6}}}`)); err != nil ||
+		got.Episode.Stamps[fsm.Fenced] != 6 {
 		t.Errorf("%v %v", got, err)
 	}
 }
@@ -365,8 +368,8 @@ func (f *failAt) ops() journalOps {
 	}
 }
 
-// TestJournalSurvivesAFailureAtEveryCall fails each call in turn, in a sequence that has a rewrite in it, and looks that everything that was
-// acknowledged is there, after the failure and after a crash at that call.
+// TestJournalSurvivesAFailureAtEveryCall fails each call in turn, in a sequence that has a rewrite in it, and looks
+// that everything that was acknowledged is there, after the failure and after a crash at that call.
 func TestJournalSurvivesAFailureAtEveryCall(t *testing.T) {
 	const most, fill, more = 30 << 10, 14, 6
 	lineOf := func(id uint64) Entry {
@@ -476,17 +479,20 @@ func TestJournalReturnsWhatWasAppended(t *testing.T) {
 	text := rapid.StringN(0, 100, maxEntryText)
 	entries := rapid.Custom(func(t *rapid.T) Entry {
 		e := Entry{
-			Boot: text.Draw(t, "boot"), Node: text.Draw(t, "node"), Addr: text.Draw(t, "addr"), Uptime: fsm.Time(times.Draw(t, "uptime")),
+			Boot: text.Draw(t, "boot"), Node: text.Draw(t, "node"), Addr: text.Draw(t, "addr"),
+			Uptime: fsm.Time(times.Draw(t, "uptime")),
 			Client: ClientSeen{fsm.Time(times.Draw(t, "seen")), text.Draw(t, "by")},
 			Saved:  time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "sec"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC(),
 			Episode: fsm.Episode{
 				ID: rapid.Uint64Range(1, 8).Draw(t, "id"), Cause: rapid.SampledFrom(fsm.Causes).Draw(t, "cause"),
 				Outcome: rapid.SampledFrom(append([]fsm.Outcome{""}, fsm.Outcomes...)).Draw(t, "outcome"),
 				Start:   fsm.Time(times.Draw(t, "start")), Peer: text.Draw(t, "peer"), Why: text.Draw(t, "why"),
-				Promotion: text.Draw(t, "promotion"), BaseEpoch: rapid.Uint64().Draw(t, "base"), Attempted: rapid.Bool().Draw(t, "attempted"),
-				Epoch: rapid.Uint64().Draw(t, "epoch"), Writes: rapid.Int().Draw(t, "writes"),
-				Outage: fsm.Outage{From: fsm.Time(times.Draw(t, "from")), To: fsm.Time(times.Draw(t, "to")), Answered: text.Draw(t, "answered")},
-				Lost:   fsm.LostPeer{Name: text.Draw(t, "lost"), Fenced: rapid.Bool().Draw(t, "fenced")},
+				Promotion: text.Draw(t, "promotion"), BaseEpoch: rapid.Uint64().Draw(t, "base"),
+				Attempted: rapid.Bool().Draw(t, "attempted"),
+				Epoch:     rapid.Uint64().Draw(t, "epoch"), Writes: rapid.Int().Draw(t, "writes"),
+				Outage: fsm.Outage{From: fsm.Time(times.Draw(t, "from")), To: fsm.Time(times.Draw(t, "to")),
+					Answered: text.Draw(t, "answered")},
+				Lost: fsm.LostPeer{Name: text.Draw(t, "lost"), Fenced: rapid.Bool().Draw(t, "fenced")},
 			},
 		}
 		if m := &e.Episode.Memory; rapid.Bool().Draw(t, "kept") {
@@ -579,7 +585,8 @@ func BenchmarkJournalAppend(b *testing.B) {
 	}
 }
 
-// TestNewestOfALongJournal has its newest episodes in the last part of the file, or one of them in so many lines that they are not.
+// TestNewestOfALongJournal has its newest episodes in the last part of the file, or one of them in so many lines that
+// they are not.
 func TestNewestOfALongJournal(t *testing.T) {
 	for _, c := range []struct {
 		name     string

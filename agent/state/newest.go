@@ -11,8 +11,8 @@ import (
 // newestTail is the part of the journal, in bytes, in which the newest episodes are looked for first.
 const newestTail = 256 << 10
 
-// ReadNewest returns at least the newest count episodes that there are. They mostly stand in the last part of the journal;
-// to parse all of a full one takes a tenth of a second, on a node that may be in the middle of a failover.
+// ReadNewest returns at least the newest count episodes that there are. They mostly stand in the last part of the
+// journal; to parse all of a full one takes a tenth of a second, on a node that may be in the middle of a failover.
 func ReadNewest(dir string, count int) ([]Entry, error) {
 	f, err := openRegular(filepath.Join(dir, journalName), os.O_RDONLY, 0)
 	if err != nil {

@@ -17,13 +17,14 @@ const MaxPause = 7 * 24 * time.Hour
 
 const pauseName = "pause.json"
 
-// pauseFile keeps a pause over a restart of the agent. It holds wall-clock time, so that it ends in time over a reboot as well.
+// pauseFile keeps a pause over a restart of the agent. It holds wall-clock time, so that it ends in time over a reboot
+// as well.
 type pauseFile struct {
 	Until time.Time `json:"until"`
 }
 
-// ReadPause returns until when publication is paused, by the clock that counts from boot; zero when it is not. wall and boot are now, by both
-// clocks.
+// ReadPause returns until when publication is paused, by the clock that counts from boot; zero when it is not. wall and
+// boot are now, by both clocks.
 func ReadPause(dir string, wall time.Time, boot fsm.Time) (fsm.Time, error) {
 	f, err := openRegular(filepath.Join(dir, pauseName), os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {

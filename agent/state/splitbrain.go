@@ -18,10 +18,10 @@ const (
 	maxSplitBrain  = 64 << 10
 )
 
-// SplitBrain keeps which peers have a split brain. It is known from one call of a helper, which a new stream of a new agent does
-// not see again: it finds a resource that is not connected, which has harmless causes as well. The file says with which peers
-// this is because of a split brain: the name of a connection on each line, an empty line for the one that has no name. An empty
-// file means every peer that is not connected.
+// SplitBrain keeps which peers have a split brain. It is known from one call of a helper, which a new stream of a new
+// agent does not see again: it finds a resource that is not connected, which has harmless causes as well. The file says
+// with which peers this is because of a split brain: the name of a connection on each line, an empty line for the one
+// that has no name. An empty file means every peer that is not connected.
 type SplitBrain struct {
 	Dir         string
 	ForgetsNone bool // a process that sees one moment: it adds, and the daemon decides what is over
@@ -37,9 +37,9 @@ type latches struct {
 
 func (l latches) has(peer string) bool { return l.every || slices.Contains(l.peers, peer) }
 
-// Remember keeps each peer's latch over a restart, in d and in the file: until the connection to that peer is back. last is what
-// the stream said before d. It returns the peers with which a split brain has begun and those with which it is over. With an
-// error, what is kept may differ from what d says.
+// Remember keeps each peer's latch over a restart, in d and in the file: until the connection to that peer is back.
+// last is what the stream said before d. It returns the peers with which a split brain has begun and those with which
+// it is over. With an error, what is kept may differ from what d says.
 func (s SplitBrain) Remember(d *fsm.Drbd, last fsm.Drbd) (begun, over []string, err error) {
 	if !d.Live || d.Connected && last.Connected && !d.SplitBrain && !last.SplitBrain {
 		return nil, nil, nil
@@ -51,7 +51,8 @@ func (s SplitBrain) Remember(d *fsm.Drbd, last fsm.Drbd) (begun, over []string, 
 	}
 	for _, peer := range known.peers {
 		if peer != "" && n < len(d.Connections) && d.Connection(peer) == (fsm.Connection{}) {
-			d.Connections[n] = fsm.Connection{Name: peer, DisconnectReason: "StandAlone"} // DRBD 8.4 destroys a connection that it gives up
+			// DRBD 8.4 destroys a connection that it gives up.
+			d.Connections[n] = fsm.Connection{Name: peer, DisconnectReason: "StandAlone"}
 			n++
 		}
 	}

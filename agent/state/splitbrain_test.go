@@ -9,8 +9,9 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// TestSplitBrainIsForgottenOnceConnected feeds what the stream shows when a split brain is mended. Version 9 drops the latch with the word
-// Connected; 8.4 says Connected while the sides still compare their data, and drops it a moment later.
+// TestSplitBrainIsForgottenOnceConnected feeds what the stream shows when a split brain is mended. Version 9 drops the
+// latch with the word Connected; 8.4 says Connected while the sides still compare their data, and drops it a moment
+// later.
 func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 	latched := fsm.Drbd{Live: true, SplitBrain: true}
 	connected := fsm.Drbd{Live: true, Connected: true}
@@ -46,8 +47,8 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 	}
 }
 
-// TestSplitBrainIsRememberedPerPeer: what the connection to one peer says changes nothing about another one. A third node, for disaster
-// recovery, is down all the time.
+// TestSplitBrainIsRememberedPerPeer: what the connection to one peer says changes nothing about another one. A third
+// node, for disaster recovery, is down all the time.
 func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 	report := func(connected, split bool, third ...fsm.Connection) fsm.Drbd {
 		d := fsm.Drbd{Live: true, SplitBrain: split}
@@ -67,20 +68,25 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 		left    string // what the file says in the end
 	}{
 		"mended while the third node is down": {
-			reports: []fsm.Drbd{report(true, false, dr), report(false, true, dr), report(false, false, dr), report(true, false, dr), report(true, false, dr)},
+			reports: []fsm.Drbd{report(true, false, dr), report(false, true, dr), report(false, false, dr),
+				report(true, false, dr), report(true, false, dr)},
 			latched: []bool{false, true, true, false, false},
 		},
 		"restart, then mended": {
-			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(true, false, dr), report(false, false, dr)}, latched: []bool{true, false, false},
+			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(true, false, dr), report(false, false, dr)},
+			latched: []bool{true, false, false},
 		},
 		"the third node is back, the split brain is not": {
-			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(false, false, fsm.Connection{Name: "dr", Connected: true})}, latched: []bool{true, true}, left: "pg-a\n",
+			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr),
+				report(false, false, fsm.Connection{Name: "dr", Connected: true})}, latched: []bool{true, true}, left: "pg-a\n",
 		},
-		"a connection that is gone": {file: "pg-a\n", reports: []fsm.Drbd{gone, report(true, false, dr)}, latched: []bool{true, false}},
+		"a connection that is gone": {file: "pg-a\n", reports: []fsm.Drbd{gone, report(true, false, dr)},
+			latched: []bool{true, false}},
 		"restart, and the data are compared first": {
 			file: "pg-a\n", reports: []fsm.Drbd{comparing, report(true, false, dr)}, latched: []bool{true, false},
 		},
-		"nobody knows which peer": {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false}, left: "dr\n"},
+		"nobody knows which peer": {file: "every", reports: []fsm.Drbd{report(true, false, dr)}, latched: []bool{false},
+			left: "dr\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := SplitBrain{Dir: t.TempDir()}

@@ -13,8 +13,8 @@ import (
 	"github.com/pgha/pgha-agent/agent/internal/wait"
 )
 
-// Writer writes episodes to the journal beside the loop: a slow or full disk must never hold a failover up. An entry that could not be
-// written is kept and tried again.
+// Writer writes episodes to the journal beside the loop: a slow or full disk must never hold a failover up. An entry
+// that could not be written is kept and tried again.
 type Writer struct {
 	dir     string
 	journal *Journal      // nil while it cannot be opened
@@ -28,9 +28,9 @@ type Writer struct {
 // NewWriter makes the writer of the journal in dir, which Open opens.
 func NewWriter(dir string) *Writer { return &Writer{dir: dir, wake: make(chan struct{}, 1)} }
 
-// Open returns how the newest episode stood, nil when there is none. What can be read counts also with an error: a lock, or a
-// file system that only lets read, keeps from writing alone. A journal that cannot be opened for writing is tried again with
-// each entry.
+// Open returns how the newest episode stood, nil when there is none. What can be read counts also with an error: a
+// lock, or a file system that only lets read, keeps from writing alone. A journal that cannot be opened for writing is
+// tried again with each entry.
 func (w *Writer) Open() (*Entry, error) {
 	j, entries, err := OpenJournal(w.dir)
 	if err != nil {
@@ -58,8 +58,9 @@ func (w *Writer) newest(entries []Entry) *Entry {
 	return e
 }
 
-// Number returns the number that an episode has in the journal. The agent counts on from what it could read at its start. A journal that could
-// be opened only later may hold newer ones: then the agent's own come behind them, for the newest is what a restart goes on from.
+// Number returns the number that an episode has in the journal. The agent counts on from what it could read at its
+// start. A journal that could be opened only later may hold newer ones: then the agent's own come behind them, for the
+// newest is what a restart goes on from.
 func (w *Writer) Number(id uint64) uint64 {
 	if id > w.known {
 		id += w.behind.Load()
@@ -135,8 +136,8 @@ func (w *Writer) Flush() error {
 	}
 }
 
-// openLate opens a journal that could not be opened at the start. If its newest episode is open, and the agent does not know it, nobody else will
-// end it.
+// openLate opens a journal that could not be opened at the start. If its newest episode is open, and the agent does not
+// know it, nobody else will end it.
 func (w *Writer) openLate(boot string) error {
 	j, entries, err := OpenJournal(w.dir)
 	if err != nil {

@@ -64,7 +64,9 @@ func control(ctx context.Context, socket, method, path string, body []byte) ([]b
 	}}
 	data, err := ask(ctx, overSocket, method, "http://pgha-agent"+path, body)
 	if _, refused := errors.AsType[refusal](err); err != nil && !refused {
-		return nil, fmt.Errorf("ask the daemon at %s (is pgha-agent.service running, and are you root or in group haclient?): %w", socket, err)
+		return nil,
+			fmt.Errorf("ask the daemon at %s (is pgha-agent.service running, and are you root or in group haclient?): %w",
+				socket, err)
 	}
 	return data, err
 }

@@ -48,7 +48,8 @@ func (s *Snapshot) Publication() Publication {
 	}
 }
 
-// Doc is the JSON of /status and of `pgha-agent status --json`. Fields are only ever added. What is not known is null or absent.
+// Doc is the JSON of /status and of `pgha-agent status --json`. Fields are only ever added. What is not known is null
+// or absent.
 type Doc struct {
 	Version     string             `json:"version"`
 	Node        string             `json:"node"`
@@ -199,7 +200,8 @@ func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *
 		return nil
 	}
 	d := &EpisodeDoc{
-		ID: e.ID, Node: node, Cause: string(e.Cause), Outcome: string(e.Outcome), Peer: e.Peer, Why: e.Why, Start: wall(e.Start),
+		ID: e.ID, Node: node, Cause: string(e.Cause), Outcome: string(e.Outcome), Peer: e.Peer, Why: e.Why,
+		Start:     wall(e.Start),
 		Promotion: e.Promotion, Epoch: e.Epoch, Writes: e.Writes, Phases: []PhaseDoc{},
 	}
 	if e.Open() {
@@ -232,7 +234,8 @@ func (s *Snapshot) Doc() *Doc {
 	st := &s.State
 	unready := s.Unready()
 	d := &Doc{
-		Version: s.Version, Node: s.Config.Node.Name, Time: s.Wall, Ready: len(unready) == 0, Unready: append([]string{}, unready...),
+		Version: s.Version, Node: s.Config.Node.Name, Time: s.Wall, Ready: len(unready) == 0,
+		Unready:     append([]string{}, unready...),
 		Problems:    append([]Problem{}, s.Problems()...),
 		Publication: s.publicationDoc(),
 		Cluster:     s.clusterDoc(),
@@ -274,7 +277,8 @@ func (s *Snapshot) Doc() *Doc {
 		if !s.Enabled(Source(src)) {
 			continue
 		}
-		doc := SourceDoc{Name: Source(src).String(), Up: source.Up, Failures: source.Failures, Error: source.Err, Stale: s.stale(Source(src))}
+		doc := SourceDoc{Name: Source(src).String(), Up: source.Up, Failures: source.Failures, Error: source.Err,
+			Stale: s.stale(Source(src))}
 		if source.LastSuccess != 0 {
 			doc.Age = new(max(0, (s.At - source.LastSuccess).Seconds()))
 		}
@@ -286,7 +290,8 @@ func (s *Snapshot) Doc() *Doc {
 func (s *Snapshot) publicationDoc() PublicationDoc {
 	st := &s.State
 	d := PublicationDoc{
-		State: s.Publication(), Promotion: st.Promotion.Claim, Epoch: st.Promotion.Epoch, Attempts: st.Write.Retry.N, LastFailure: st.Write.Retry.Reason, Holds: []HoldDoc{},
+		State: s.Publication(), Promotion: st.Promotion.Claim, Epoch: st.Promotion.Epoch, Attempts: st.Write.Retry.N,
+		LastFailure: st.Write.Retry.Reason, Holds: []HoldDoc{},
 	}
 	if d.State == PubIdle {
 		d.Holds = append(d.Holds, s.HoldDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
@@ -309,8 +314,10 @@ func (s *Snapshot) clusterDoc() *ClusterDoc {
 		return nil
 	}
 	d := &ClusterDoc{
-		Seen: s.WallOf(s.State.Cluster.At), LookSeconds: s.LookTook.Seconds(), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum), FencingEnabled: known(s.Crm.FencingEnabled),
-		Maintenance: known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(s.Config.Cluster.Promotable), Nodes: []NodeDoc{},
+		Seen: s.WallOf(s.State.Cluster.At), LookSeconds: s.LookTook.Seconds(), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum),
+		FencingEnabled: known(s.Crm.FencingEnabled),
+		Maintenance:    known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(s.Config.Cluster.Promotable),
+		Nodes: []NodeDoc{},
 	}
 	if d.Promoted == nil {
 		d.Promoted = []string{}
@@ -323,7 +330,8 @@ func (s *Snapshot) clusterDoc() *ClusterDoc {
 
 func replicaDocs(list []pg.Replica) (docs []ReplicaDoc) {
 	for _, r := range list {
-		d := ReplicaDoc{Name: r.Name, Addr: r.Addr, State: r.State, SyncState: r.SyncState, ReplayBytes: atLeast0(r.ReplayLagBytes), FlushBytes: atLeast0(r.FlushLagBytes)}
+		d := ReplicaDoc{Name: r.Name, Addr: r.Addr, State: r.State, SyncState: r.SyncState,
+			ReplayBytes: atLeast0(r.ReplayLagBytes), FlushBytes: atLeast0(r.FlushLagBytes)}
 		if r.ReplayLag >= 0 {
 			d.ReplayLag = new(r.ReplayLag.Seconds())
 		}

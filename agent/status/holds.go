@@ -19,9 +19,10 @@ type Hold struct {
 	Command  string
 }
 
-// Holds has every hold, in the order of what to fix first: what endangers data, then Pacemaker, nodes and fencing, then DRBD and
-// PostgreSQL, then the record. What a person has chosen comes after all faults, so that nobody ends a pause with a fault behind
-// it. What only needs time is last. status, explain, the page and docs/operate.md are made of this table.
+// Holds has every hold, in the order of what to fix first: what endangers data, then Pacemaker, nodes and fencing, then
+// DRBD and PostgreSQL, then the record. What a person has chosen comes after all faults, so that nobody ends a pause
+// with a fault behind it. What only needs time is last. status, explain, the page and docs/operate.md are made of this
+// table.
 var Holds = []Hold{
 	{
 		Is: fsm.HoldSplitBrain, Text: "DRBD has detected a split brain",
@@ -41,13 +42,15 @@ var Holds = []Hold{
 	{
 		Is: fsm.HoldCrmUnknown, Text: "no fresh answer from crm_mon",
 		Remedy: "see `systemctl status pacemaker`; is user pgha in group haclient?",
-		More: "An answer counts for 5 s. When `crm_mon` takes longer than that (finding `crm_slow`): `time crm_mon -1`, and the load " +
+		More: "An answer counts for 5 s. When `crm_mon` takes longer than that (finding `crm_slow`): `time crm_mon -1`, " +
+			"and the load " +
 			"of the machine.",
 		Passes: true, WaitsFor: "an answer of crm_mon",
 		Next: "See whether Pacemaker runs here.", Command: "systemctl status pacemaker",
 	},
 	{
-		Is: fsm.HoldNodeOffline, Text: "Pacemaker does not count this node as online", Remedy: "see `crm_mon -1` on both nodes",
+		Is: fsm.HoldNodeOffline, Text: "Pacemaker does not count this node as online",
+		Remedy:   "see `crm_mon -1` on both nodes",
 		WaitsFor: "Pacemaker to count this node as online",
 		Next:     "Compare on both nodes:", Command: "crm_mon -1",
 	},
@@ -67,8 +70,10 @@ var Holds = []Hold{
 	{
 		Is: fsm.HoldPeerUnfenced, Text: "the other node was lost while it was promoted, and no fencing has succeeded since",
 		Remedy: "see the fence device; `stonith_admin --confirm <node>` only when that node is off for certain",
-		More: "A fencing that may be from before the node's last return does not count. If the history cannot be read (finding " +
-			"`fence_history`), a fencing and `--confirm` are not seen: `sudo -u pgha stonith_admin --history '*'` says why. `crm_mon` " +
+		More: "A fencing that may be from before the node's last return does not count. If the history cannot be read " +
+			"(finding " +
+			"`fence_history`), a fencing and `--confirm` are not seen: `sudo -u pgha stonith_admin --history '*'` says why. " +
+			"`crm_mon` " +
 			"prints the history from Pacemaker 2.0.1 on; before that, the hold lasts until that node is back.",
 		Passes: true, WaitsFor: "a successful fencing of the other node",
 		Next: "Find out why the other node is not fenced, and mend the fence device.", Command: "stonith_admin --history '*'",
@@ -80,7 +85,8 @@ var Holds = []Hold{
 		Next:     "See which nodes the cluster has.", Command: "crm_mon -1",
 	},
 	{
-		Is: fsm.HoldDrbdUnknown, Text: "no live answer from drbdsetup", Remedy: "is the DRBD module loaded? `drbdsetup status`",
+		Is: fsm.HoldDrbdUnknown, Text: "no live answer from drbdsetup",
+		Remedy: "is the DRBD module loaded? `drbdsetup status`",
 		Passes: true, WaitsFor: "an answer of drbdsetup",
 		Next: "See whether DRBD answers at all.", Command: "drbdsetup status",
 	},
@@ -161,7 +167,8 @@ var Holds = []Hold{
 		Next:     "End maintenance when the work is done. What is in maintenance:", Command: "crm_mon -1",
 	},
 	{
-		Is: fsm.HoldNodeStandby, Text: "this node is in standby", Remedy: "`pcs node unstandby` when it should take part again",
+		Is: fsm.HoldNodeStandby, Text: "this node is in standby",
+		Remedy:   "`pcs node unstandby` when it should take part again",
 		WaitsFor: "the end of this node's standby",
 		Next:     "End standby when this node should take part again.", Command: "pcs node unstandby",
 	},
@@ -190,7 +197,8 @@ var Holds = []Hold{
 	{
 		Is: fsm.HoldStalled, Text: "this process stalled a moment ago",
 		Remedy: "wait; if it repeats, the machine is overloaded or was paused",
-		More: "For 30 s. With fencing disabled also after a start on a promoted node, and for 5 s more than Corosync's token and " +
+		More: "For 30 s. With fencing disabled also after a start on a promoted node, and for 5 s more than Corosync's " +
+			"token and " +
 			"consensus timeout if that is longer.",
 		Passes: true, WaitsFor: "the wait after a stall to pass",
 		Next: "It repeats: the machine is overloaded, or is being paused.", Command: "journalctl -u pgha-agent -n 50",

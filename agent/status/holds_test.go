@@ -18,7 +18,8 @@ func TestHoldsAreComplete(t *testing.T) {
 			t.Errorf("%s is there twice", h.Is)
 		}
 		seen[h.Is] = true
-		if h.Text == "" || h.WaitsFor == "" || h.Next == "" || h.Command == "" || h.Remedy == "" && h.Is != fsm.HoldNotPromoted {
+		if h.Text == "" || h.WaitsFor == "" || h.Next == "" || h.Command == "" ||
+			h.Remedy == "" && h.Is != fsm.HoldNotPromoted {
 			t.Errorf("%s: %+v", h.Is, h)
 		}
 	}

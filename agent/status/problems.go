@@ -22,7 +22,8 @@ const (
 	Critical = "critical"
 )
 
-// banIsOld is how long a fence-peer constraint may stay while the peers are connected: a resync of that length is worth a word too.
+// banIsOld is how long a fence-peer constraint may stay while the peers are connected: a resync of that length is worth
+// a word too.
 const banIsOld = 5 * time.Minute
 
 // Problems derives from a snapshot what an operator should know.
@@ -45,7 +46,9 @@ func (s *Snapshot) Problems() []Problem {
 			severity = Critical
 		}
 		add(true, "source_"+Source(src).String(), severity, fmt.Sprintf("%s does not answer: %s", Source(src), state.Err), "")
-		add(state.Stuck, "child_stuck", Critical, fmt.Sprintf("a child process of %s cannot be killed (D state)", Source(src)), "the kernel or its storage hangs; a reboot may be the only way out")
+		add(state.Stuck, "child_stuck", Critical,
+			fmt.Sprintf("a child process of %s cannot be killed (D state)", Source(src)),
+			"the kernel or its storage hangs; a reboot may be the only way out")
 	}
 	if slow := s.slowCrm(); slow != "" {
 		late := s.LookTook > fsm.MaxClusterAge
@@ -66,31 +69,42 @@ func (s *Snapshot) Problems() []Problem {
 		}
 		list = append(list, f)
 	}
-	add(st.TTLDrift(), "record_ttl", Warning, fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
+	add(st.TTLDrift(), "record_ttl", Warning,
+		fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
 		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
-	add(st.Promotion.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(), "resolver_stale", Warning,
-		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr), "it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
-	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, HoldOf(fsm.HoldSplitBrain).Text, HoldOf(fsm.HoldSplitBrain).Remedy)
+	add(st.Promotion.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(),
+		"resolver_stale", Warning,
+		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr),
+		"it may hold an old answer for one TTL; longer than that, check the zone's VPC association")
+	add(st.Drbd.Live && st.SplitBrain(), "split_brain", Critical, HoldOf(fsm.HoldSplitBrain).Text,
+		HoldOf(fsm.HoldSplitBrain).Remedy)
 	const link = "is that node up? `drbdsetup status`; the network between the nodes, DRBD's port"
 	apart := st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby
-	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected: the other node does not get the data", link)
-	add(apart && st.PeersConnected(), "drbd_disconnected", Warning, "DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)
+	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning,
+		"DRBD is not connected: the other node does not get the data", link)
+	add(apart && st.PeersConnected(), "drbd_disconnected", Warning,
+		"DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)
 	add(st.Promotion.Claim != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,
 		fmt.Sprintf("PostgreSQL on the promoted node: %s %s", s.Postgres.State, s.Postgres.Err), "")
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
-		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which one is right",
+		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which "+
+			"one is right",
 		"configure fence_aws and set stonith-enabled=true")
 	if unread := s.unreadHistory(); st.Cluster.FencingEnabled && unread != "" {
-		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+unread, unreadHistoryRemedy)
+		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+
+			unread, unreadHistoryRemedy)
 	}
 	if s.Crm != nil {
 		add(len(s.Crm.Instances(s.Config.Cluster.Promotable)) == 0, "clone_missing", Critical,
-			fmt.Sprintf("crm_mon shows no promotable clone %q", s.Config.Cluster.Promotable), "check cluster.promotable against `crm_mon -1`")
+			fmt.Sprintf("crm_mon shows no promotable clone %q", s.Config.Cluster.Promotable),
+			"check cluster.promotable against `crm_mon -1`")
 		_, known := s.Crm.Node(s.Config.Node.Name)
-		add(!known, "node_missing", Critical, fmt.Sprintf("crm_mon shows no node %q", s.Config.Node.Name), "check node.name against `crm_mon -1`")
+		add(!known, "node_missing", Critical, fmt.Sprintf("crm_mon shows no node %q", s.Config.Node.Name),
+			"check node.name against `crm_mon -1`")
 		for _, n := range s.Crm.Nodes {
 			add(n.Name != s.Config.Node.Name && n.Unclean == crm.Yes, "peer_unclean", Critical,
-				fmt.Sprintf("%s is lost and not fenced yet: Pacemaker promotes nothing before it is", n.Name), HoldOf(fsm.HoldPeerUnclean).Remedy)
+				fmt.Sprintf("%s is lost and not fenced yet: Pacemaker promotes nothing before it is", n.Name),
+				HoldOf(fsm.HoldPeerUnclean).Remedy)
 		}
 		for _, b := range s.Crm.FenceBans() {
 			add(st.Drbd.Live && st.PeersConnected() && s.At-s.FenceBans[b.ID] > banIsOld, "fence_constraint", Warning,
@@ -99,11 +113,15 @@ func (s *Snapshot) Problems() []Problem {
 		}
 		add(s.Crm.MaintenanceMode == crm.Yes, "maintenance", Warning, "the cluster is in maintenance mode", "")
 	}
-	add(st.Wait.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+s.WallOf(st.Wait.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
-	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr, "see http.listen and http.web_config_file")
-	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr, "free space or mend permissions of the state directory")
+	add(st.Wait.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+
+		s.WallOf(st.Wait.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
+	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr,
+		"see http.listen and http.web_config_file")
+	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr,
+		"free space or mend permissions of the state directory")
 	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
-		"mend what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the configuration")
+		"mend what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the "+
+			"configuration")
 	for _, w := range s.Config.Warnings() {
 		add(true, "config_warning", Warning, w, "")
 	}
@@ -113,16 +131,21 @@ func (s *Snapshot) Problems() []Problem {
 // driftProblem says what somebody else has done to the record, and who does what about it.
 func driftProblem(st *fsm.State) Problem {
 	f := Problem{
-		"record_drift", Critical, fmt.Sprintf("the record was changed by somebody else: it holds %q, owner %q", st.Zone.Addr, st.Zone.Owner),
+		"record_drift", Critical, fmt.Sprintf("the record was changed by somebody else: it holds %q, owner %q", st.Zone.Addr,
+			st.Zone.Owner),
 		"`pgha-agent publish --once` on the promoted node writes it again",
 	}
 	switch {
 	case st.Zone.Refused:
-		f.Text = "the record was changed by somebody else: what stands under the name is not a simple record, and is never overwritten"
+		f.Text =
+			"the record was changed by somebody else: what stands under the name is not a simple record, and is never " +
+				"overwritten"
 		f.Remedy = "remove that record by hand; then `pgha-agent publish --once` on the promoted node"
 	case st.Repair.GivenUp:
 		f.Text += "; it was written again, and changed again within ten minutes"
-		f.Remedy = "find out who writes it: in CloudTrail, event ChangeResourceRecordSets of this zone; then `pgha-agent publish --once` on the promoted node"
+		f.Remedy =
+			"find out who writes it: in CloudTrail, event ChangeResourceRecordSets of this zone; then `pgha-agent publish " +
+				"--once` on the promoted node"
 	case st.Repair.Pending:
 		f.Text += "; it is being written again"
 		f.Remedy = "nothing, unless this lasts: then see what holds publication back"
@@ -132,7 +155,8 @@ func driftProblem(st *fsm.State) Problem {
 
 // staleAfter is how old the last success of a source may be until /readyz is red.
 var staleAfter = [NumSources]time.Duration{
-	SourceDrbd: fsm.MaxDrbdAge, SourceCrm: 30 * time.Second, SourcePostgres: 30 * time.Second, SourceRoute53: 15 * time.Minute,
+	SourceDrbd: fsm.MaxDrbdAge, SourceCrm: 30 * time.Second, SourcePostgres: 30 * time.Second,
+	SourceRoute53:  15 * time.Minute,
 	SourceResolver: 2 * time.Minute,
 }
 

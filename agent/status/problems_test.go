@@ -9,13 +9,16 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// TestThirdNodeThatIsDown is a tiebreaker, or a copy elsewhere: the other node of the cluster gets the data, and can take over.
+// TestThirdNodeThatIsDown is a tiebreaker, or a copy elsewhere: the other node of the cluster gets the data, and can
+// take over.
 func TestThirdNodeThatIsDown(t *testing.T) {
 	const now = time.Hour
 	peer := fsm.Connection{Name: "pg-a", Connected: true}
 	s := &Snapshot{Config: &config.Config{}, At: now, State: fsm.State{
-		Cluster: fsm.Cluster{At: now, OK: true, Online: true, PeerCount: 1, Peers: [fsm.MaxPeers]fsm.Peer{{Name: "pg-a", Online: true}}},
-		Drbd:    fsm.Drbd{At: now, Live: true, UpToDate: true, Connections: [fsm.MaxConnections]fsm.Connection{peer, {Name: "tiebreaker"}}},
+		Cluster: fsm.Cluster{At: now, OK: true, Online: true, PeerCount: 1,
+			Peers: [fsm.MaxPeers]fsm.Peer{{Name: "pg-a", Online: true}}},
+		Drbd: fsm.Drbd{At: now, Live: true, UpToDate: true,
+			Connections: [fsm.MaxConnections]fsm.Connection{peer, {Name: "tiebreaker"}}},
 	}}
 	say := func() string {
 		for _, p := range s.Problems() {
@@ -49,7 +52,8 @@ func TestDriftProblemSaysWhoDoesWhat(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := fsm.State{Zone: fsm.Zone{OK: true, Addr: "10.9.9.9", Owner: "pg-b"}}
 			c.change(&s)
-			if f := driftProblem(&s); f.Code != "record_drift" || !strings.Contains(f.Text, c.text) || !strings.Contains(f.Remedy, c.remedy) {
+			if f := driftProblem(&s); f.Code != "record_drift" || !strings.Contains(f.Text, c.text) ||
+				!strings.Contains(f.Remedy, c.remedy) {
 				t.Errorf("%+v", f)
 			}
 		})

@@ -1,5 +1,6 @@
-// Package status is what an agent knows, and how that is told: the snapshot of one moment, what is wrong in it, the JSON
-// documents made of it, the tables of holds and phases in an operator's words, and the client that asks a daemon for them.
+// Package status is what an agent knows, and how that is told: the snapshot of one moment, what is wrong in it, the
+// JSON documents made of it, the tables of holds and phases in an operator's words, and the client that asks a daemon
+// for them.
 package status
 
 import (
@@ -39,7 +40,8 @@ type Snapshot struct {
 
 	Sources [NumSources]SourceState
 
-	FenceBans map[string]fsm.Time // constraints of the DRBD fence-peer handler, and when each was first seen; never changed
+	// Constraints of the DRBD fence-peer handler, and when each was first seen; never changed.
+	FenceBans map[string]fsm.Time
 
 	JournalErr string // why the last episode could not be saved, "" when it was
 	HTTPErr    string // why metrics and health checks are not served, "" when they are

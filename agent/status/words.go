@@ -9,7 +9,8 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// slowLook is how long crm_mon may take before a word about it. With twice that no picture is young enough to publish by.
+// slowLook is how long crm_mon may take before a word about it. With twice that no picture is young enough to publish
+// by.
 const slowLook = fsm.MaxClusterAge / 2
 
 // slowCrm says that crm_mon is slow, "" when it is not.
@@ -24,8 +25,8 @@ func (s *Snapshot) slowCrm() string {
 const slowCrmRemedy = "`time crm_mon -1`; then the load of this machine (`uptime`, `top`), and Pacemaker's log " +
 	"(`journalctl -u pacemaker`)"
 
-// unreadHistory says that crm_mon cannot read the fencing history, "" when it can. Without a DC, while the cluster forms,
-// that is normal.
+// unreadHistory says that crm_mon cannot read the fencing history, "" when it can. Without a DC, while the cluster
+// forms, that is normal.
 func (s *Snapshot) unreadHistory() string {
 	if s.Crm == nil || s.Crm.FenceHistoryError == "" || s.Crm.DC == "" {
 		return ""
@@ -57,7 +58,8 @@ func (s *Snapshot) HoldDoc(h fsm.Hold) HoldDoc {
 	return d
 }
 
-// unfencedDoc tells apart why no fencing is known: it cannot be seen, it is not in the history, or it may be from before.
+// unfencedDoc tells apart why no fencing is known: it cannot be seen, it is not in the history, or it may be from
+// before.
 func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 	if why := s.unreadHistory(); why != "" {
 		d.Text = "the other node was lost while it was promoted, and whether it was fenced since cannot be seen: " + why

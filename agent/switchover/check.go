@@ -1,5 +1,6 @@
-// Package switchover moves the promoted role to the other node on an operator's word: what is looked at first, the move by a location
-// constraint that ends by itself, and what makes it done. It is the only part of the agent that changes the cluster, and no daemon uses it.
+// Package switchover moves the promoted role to the other node on an operator's word: what is looked at first, the move
+// by a location constraint that ends by itself, and what makes it done. It is the only part of the agent that changes
+// the cluster, and no daemon uses it.
 package switchover
 
 import (
@@ -79,7 +80,8 @@ func (p *Plan) ID() string { return Prefix + p.Clone }
 
 // Leftovers are the constraints of switchovers in a configuration.
 func Leftovers(c *crm.Configuration) []crm.Location {
-	return slices.DeleteFunc(slices.Clone(c.Locations), func(l crm.Location) bool { return !strings.HasPrefix(l.ID, Prefix) })
+	return slices.DeleteFunc(slices.Clone(c.Locations),
+		func(l crm.Location) bool { return !strings.HasPrefix(l.ID, Prefix) })
 }
 
 // staleAfter is how old the daemon's last step and its last look at the cluster may be.
@@ -100,8 +102,11 @@ func MakePlan(f Facts) *Plan {
 		j.episodes()
 		j.record()
 		p.Steps = []string{
-			fmt.Sprintf("constraint %s prefers %s for the promoted role of %s; it ends by itself if this command is killed", p.ID(), p.To, p.Clone),
-			fmt.Sprintf("Pacemaker stops PostgreSQL on %s, demotes DRBD there, promotes %s and starts PostgreSQL: clients are cut off meanwhile", p.From, p.To),
+			fmt.Sprintf("constraint %s prefers %s for the promoted role of %s; it ends by itself if this command is killed",
+				p.ID(), p.To, p.Clone),
+			fmt.Sprintf(
+				"Pacemaker stops PostgreSQL on %s, demotes DRBD there, promotes %s and starts PostgreSQL: clients are cut off "+
+					"meanwhile", p.From, p.To),
 			fmt.Sprintf("the agent of %s moves %s from %s to %s", p.To, p.Record, orUnknown(p.Address), orUnknown(p.Next)),
 			"once the database works there the constraint is removed; then the name is asked, and PostgreSQL through it",
 		}
@@ -154,14 +159,16 @@ func (j *judge) daemon() bool {
 		bad.add(age > staleAfter, "it hangs: its last step was %.0f s ago", age.Seconds())
 		bad.add(j.Status.Node != j.Node, "it calls itself %q, the configuration says %q", j.Status.Node, j.Node)
 	}
-	return j.check("daemon", "the daemon of this node answers", bad, "systemctl status pgha-agent; are you root or in group haclient?")
+	return j.check("daemon", "the daemon of this node answers", bad,
+		"systemctl status pgha-agent; are you root or in group haclient?")
 }
 
 func (j *judge) cluster() bool {
 	var bad list
 	bad.add(j.Cluster == nil, "%v", j.ClusterErr)
 	bad.add(j.Config == nil, "%v", j.ConfigErr)
-	return j.check("pacemaker", "Pacemaker answers, and its configuration can be read", bad, "systemctl status pacemaker; are you root or in group haclient?")
+	return j.check("pacemaker", "Pacemaker answers, and its configuration can be read", bad,
+		"systemctl status pacemaker; are you root or in group haclient?")
 }
 
 // roles finds out from where to where. Nothing else can be judged without it.
@@ -219,7 +226,8 @@ func (j *judge) nodes() {
 		bad.add(n.Shutdown == crm.Yes, "%s is shutting down", name)
 		bad.add(n.Health == "red", "the health of %s is red", name)
 	}
-	j.check("nodes", "both nodes are online, clean and not in standby", bad, "crm_mon -1; `pcs node unstandby NODE` ends a standby")
+	j.check("nodes", "both nodes are online, clean and not in standby", bad,
+		"crm_mon -1; `pcs node unstandby NODE` ends a standby")
 }
 
 func (j *judge) maintenance() {
@@ -230,7 +238,8 @@ func (j *judge) maintenance() {
 		bad.add(n.Maintenance == crm.Yes, "%s is in maintenance", name)
 	}
 	for _, r := range j.Cluster.Resources {
-		bad.add(!fenceDevice(r) && (r.Managed == crm.No || r.Maintenance == crm.Yes), "%s is unmanaged or in maintenance", r.ID)
+		bad.add(!fenceDevice(r) && (r.Managed == crm.No || r.Maintenance == crm.Yes), "%s is unmanaged or in maintenance",
+			r.ID)
 		bad.add(r.Blocked == crm.Yes, "%s is blocked", r.ID)
 	}
 	j.check("maintenance", "nothing is in maintenance, unmanaged or blocked", unique(bad), "end the maintenance first")
@@ -240,12 +249,16 @@ func (j *judge) paused() {
 	var bad list
 	for _, d := range []*status.Doc{j.Status, j.Peer} {
 		if d != nil && d.Publication.PausedUntil != nil {
-			bad.add(true, "the agent of %s is paused until %s: the record would not follow", d.Node, d.Publication.PausedUntil.Format(time.RFC3339))
+			bad.add(true, "the agent of %s is paused until %s: the record would not follow", d.Node,
+				d.Publication.PausedUntil.Format(time.RFC3339))
 		}
 	}
 	j.check("pause", "no agent is paused", bad, "pgha-agent resume, on that node")
 	if j.Peer == nil && j.Node != j.plan.To {
-		j.warn("peer_agent", fmt.Sprintf("the agent of %s was not reached (%v): whether it is paused is not seen, and of the move only what this node sees", j.plan.To, j.PeerErr),
+		j.warn("peer_agent",
+			fmt.Sprintf(
+				"the agent of %s was not reached (%v): whether it is paused is not seen, and of the move only what this node sees",
+				j.plan.To, j.PeerErr),
 			"run this on "+j.plan.To+" instead, or see that its http.listen can be reached from here")
 	}
 }
@@ -264,7 +277,8 @@ func (j *judge) failures() {
 	for _, r := range j.Cluster.Resources {
 		bad.add(r.Role.InFlight() || crm.Role(r.Pending).InFlight(), "Pacemaker is at work on %s", r.ID)
 	}
-	j.check("failures", "nothing has failed on "+j.plan.To+", and Pacemaker is idle", unique(bad), "crm_mon -1rf; when it is mended: crm_resource --cleanup -N "+j.plan.To)
+	j.check("failures", "nothing has failed on "+j.plan.To+", and Pacemaker is idle", unique(bad),
+		"crm_mon -1rf; when it is mended: crm_resource --cleanup -N "+j.plan.To)
 	if slices.ContainsFunc(j.Cluster.Failures, func(f crm.Failure) bool { return f.Node == j.plan.From }) {
 		j.warn("failures_there", "operations have failed on "+j.plan.From+": the episode may be told as resource_failed", "")
 	}
@@ -278,7 +292,9 @@ func (j *judge) fencing() {
 	}
 	j.check("fencing", "no fencing is under way", bad, "stonith_admin --history '*'")
 	if j.Cluster.FencingEnabled != crm.Yes {
-		j.warn("fencing_disabled", "fencing is disabled: if an operation of the move fails, nothing keeps the data from two writers", "configure a fence device")
+		j.warn("fencing_disabled",
+			"fencing is disabled: if an operation of the move fails, nothing keeps the data from two writers",
+			"configure a fence device")
 	}
 }
 
@@ -290,7 +306,8 @@ func (j *judge) constraints() {
 			j.plan.Stale = append(j.plan.Stale, l.ID)
 			continue
 		}
-		left.add(true, "%s prefers %s until %s: another switchover is under way, or was killed", l.ID, l.Node, l.Until.Format(time.RFC3339))
+		left.add(true, "%s prefers %s until %s: another switchover is under way, or was killed", l.ID, l.Node,
+			l.Until.Format(time.RFC3339))
 	}
 	j.check("leftover", "no other switchover is under way", left, "if none is: "+Undo)
 	for _, b := range j.Cluster.Bans {
@@ -298,11 +315,14 @@ func (j *judge) constraints() {
 	}
 	for _, l := range j.Config.Locations {
 		mine := strings.HasPrefix(l.ID, Prefix)
-		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource), "%s draws %s to %s: it would not move, or come back", l.ID, l.Resource, l.Node)
+		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource),
+			"%s draws %s to %s: it would not move, or come back", l.ID, l.Resource, l.Node)
 	}
-	j.check("constraints", "no constraint speaks against "+j.plan.To, bad, "remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
+	j.check("constraints", "no constraint speaks against "+j.plan.To, bad,
+		"remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
 	if len(j.Config.InfiniteStickiness) > 0 {
-		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " + strings.Join(j.Config.InfiniteStickiness, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
+		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " +
+			strings.Join(j.Config.InfiniteStickiness, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
 	}
 }
 
@@ -342,7 +362,8 @@ func (j *judge) episodes() {
 			bad.add(d.Episode.Outcome == "open", "episode %d of %s is not over", d.Episode.ID, d.Node)
 		}
 	}
-	j.check("episode", "no episode is open", bad, "pgha-agent watch; an episode that only waits for the resolver ends by itself")
+	j.check("episode", "no episode is open", bad,
+		"pgha-agent watch; an episode that only waits for the resolver ends by itself")
 }
 
 // record wants that the record will follow: it names the promoted node now, and no agent reports what would hold it up.
@@ -356,9 +377,11 @@ func (j *judge) record() {
 			known := f.Code == "fencing_disabled" || f.Code == "paused" || f.Code == "maintenance"
 			bad.add(!known && (f.Severity == status.Critical || f.Code == "source_route53"), "%s: %s", d.Node, f.Text)
 		}
-		bad.add(d.Node == j.plan.From && d.Publication.State != status.PubObserved, "the record does not name %s now: publication is %s", d.Node, d.Publication.State)
+		bad.add(d.Node == j.plan.From && d.Publication.State != status.PubObserved,
+			"the record does not name %s now: publication is %s", d.Node, d.Publication.State)
 	}
-	j.check("record", "the record names "+j.plan.From+", and the agents have no problem", unique(bad), "pgha-agent explain, on that node")
+	j.check("record", "the record names "+j.plan.From+", and the agents have no problem", unique(bad),
+		"pgha-agent explain, on that node")
 }
 
 func unique(l list) list {

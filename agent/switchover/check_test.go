@@ -27,7 +27,8 @@ func connection(peer string, role drbd.Role) []drbd.DumpConnection {
 func statusOf(node, addr string, state status.Publication, role, peerRole drbd.Role) *status.Doc {
 	return &status.Doc{
 		Node: node, Time: noon, Ready: true, Publication: status.PublicationDoc{State: state},
-		Drbd:    &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{}, Devices: []drbd.DumpDevice{{Disk: "UpToDate"}}, Connections: connection("peer", peerRole)},
+		Drbd: &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{},
+			Devices: []drbd.DumpDevice{{Disk: "UpToDate"}}, Connections: connection("peer", peerRole)},
 		Record:  status.RecordDoc{Name: "db.pgha.internal", OwnAddr: addr, Addr: fromAddr, ResolverAddr: new(fromAddr)},
 		Episode: &status.EpisodeDoc{ID: 4, Outcome: "complete"},
 	}
@@ -36,16 +37,21 @@ func statusOf(node, addr string, state status.Publication, role, peerRole drbd.R
 // cluster is pg-a and pg-b, with pg-a promoted and the database there.
 func cluster() *crm.Status {
 	node := func(name string) crm.Node {
-		return crm.Node{Name: name, Type: "member", Online: crm.Yes, Standby: crm.No, StandbyOnFail: crm.No, Maintenance: crm.No, Pending: crm.No, Unclean: crm.No, Shutdown: crm.No}
+		return crm.Node{Name: name, Type: "member", Online: crm.Yes, Standby: crm.No, StandbyOnFail: crm.No,
+			Maintenance: crm.No, Pending: crm.No, Unclean: crm.No, Shutdown: crm.No}
 	}
 	resource := func(id, agent, node string, role crm.Role) crm.Resource {
-		return crm.Resource{ID: id, Agent: agent, Node: node, Role: role, Managed: crm.Yes, Maintenance: crm.No, Blocked: crm.No, Failed: crm.No}
+		return crm.Resource{ID: id, Agent: agent, Node: node, Role: role, Managed: crm.Yes, Maintenance: crm.No,
+			Blocked: crm.No, Failed: crm.No}
 	}
 	st := &crm.Status{
-		PacemakerVersion: "3.0.0", FencingEnabled: crm.Yes, MaintenanceMode: crm.No, Nodes: []crm.Node{node("pg-a"), node("pg-b")},
+		PacemakerVersion: "3.0.0", FencingEnabled: crm.Yes, MaintenanceMode: crm.No,
+		Nodes: []crm.Node{node("pg-a"), node("pg-b")},
 		Resources: []crm.Resource{
-			resource("drbd_pg", "ocf:linbit:drbd", "pg-a", crm.RolePromoted), resource("drbd_pg", "ocf:linbit:drbd", "pg-b", crm.RoleUnpromoted),
-			resource("pgsql", "ocf:heartbeat:pgsql", "pg-a", crm.RoleStarted), resource("fence_b", "stonith:fence_aws", "pg-a", crm.RoleStarted),
+			resource("drbd_pg", "ocf:linbit:drbd", "pg-a", crm.RolePromoted),
+			resource("drbd_pg", "ocf:linbit:drbd", "pg-b", crm.RoleUnpromoted),
+			resource("pgsql", "ocf:heartbeat:pgsql", "pg-a", crm.RoleStarted),
+			resource("fence_b", "stonith:fence_aws", "pg-a", crm.RoleStarted),
 		},
 		Bans: []crm.Ban{{ID: "fence_b-not-on-target", Resource: "fence_b", Node: "pg-b", Weight: -crm.Infinity}},
 	}
@@ -75,61 +81,103 @@ func TestChecks(t *testing.T) {
 		change       func(*Facts)
 		fails, warns []string
 	}{
-		"healthy":                  {func(*Facts) {}, nil, nil},
-		"no daemon":                {func(f *Facts) { f.Status, f.StatusErr = nil, errors.New("refused") }, []string{"daemon"}, nil},
-		"daemon hangs":             {func(f *Facts) { f.Now = noon.Add(time.Minute) }, []string{"daemon"}, nil},
-		"other node's daemon":      {func(f *Facts) { f.Status.Node = "pg-a" }, []string{"daemon"}, nil},
-		"no Pacemaker":             {func(f *Facts) { f.Cluster, f.ClusterErr = nil, errors.New("not connected") }, []string{"pacemaker"}, nil},
-		"configuration not read":   {func(f *Facts) { f.Config, f.ConfigErr = nil, errors.New("denied") }, []string{"pacemaker"}, nil},
-		"nobody promoted":          {func(f *Facts) { f.Cluster.Resources[0].Role = crm.RoleUnpromoted }, []string{"one_promoted"}, nil},
-		"both promoted":            {func(f *Facts) { f.Cluster.Resources[1].Role = crm.RolePromoted }, []string{"one_promoted"}, nil},
-		"to where it is":           {func(f *Facts) { f.To = "pg-a" }, []string{"one_promoted"}, nil},
-		"to an unknown node":       {func(f *Facts) { f.To = "pg-c" }, []string{"one_promoted"}, nil},
-		"to the other by name":     {func(f *Facts) { f.To = "pg-b" }, nil, nil},
-		"target has no instance":   {func(f *Facts) { f.Cluster.Resources[1].Role = crm.RoleStopped }, []string{"one_promoted"}, nil},
-		"target offline":           {func(f *Facts) { f.Cluster.Nodes[1].Online = crm.No }, []string{"nodes"}, nil},
-		"target's state not said":  {func(f *Facts) { f.Cluster.Nodes[1].Unclean = crm.Unknown }, []string{"nodes"}, nil},
-		"target in standby":        {func(f *Facts) { f.Cluster.Nodes[1].Standby = crm.Yes }, []string{"nodes"}, nil},
-		"source unclean":           {func(f *Facts) { f.Cluster.Nodes[0].Unclean = crm.Yes }, []string{"nodes"}, nil},
-		"maintenance mode":         {func(f *Facts) { f.Cluster.MaintenanceMode = crm.Yes }, []string{"maintenance"}, nil},
-		"node in maintenance":      {func(f *Facts) { f.Cluster.Nodes[0].Maintenance = crm.Yes }, []string{"maintenance"}, nil},
-		"database unmanaged":       {func(f *Facts) { f.Cluster.Resources[2].Managed = crm.No }, []string{"maintenance"}, nil},
-		"blocked":                  {func(f *Facts) { f.Cluster.Resources[2].Blocked = crm.Yes }, []string{"maintenance"}, nil},
-		"target paused":            {func(f *Facts) { f.Status.Publication.PausedUntil = new(noon.Add(time.Hour)) }, []string{"pause"}, nil},
-		"source paused":            {func(f *Facts) { f.Peer.Publication.PausedUntil = new(noon.Add(time.Hour)) }, []string{"pause"}, nil},
-		"source's agent away":      {func(f *Facts) { f.Peer, f.PeerErr = nil, errors.New("refused") }, nil, nil},
-		"failed on the target":     {func(f *Facts) { f.Cluster.Failures = []crm.Failure{{Node: "pg-b", Resource: "pgsql", Task: "start"}} }, []string{"failures"}, nil},
-		"failed on the source":     {func(f *Facts) { f.Cluster.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql", Task: "monitor"}} }, nil, []string{"failures_there"}},
-		"fail count on the target": {func(f *Facts) { f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "drbd_pg", Count: 1}} }, []string{"failures"}, nil},
-		"Pacemaker at work":        {func(f *Facts) { f.Cluster.Resources[1].Pending = "Stopping" }, []string{"failures"}, nil},
-		"a monitor is no work":     {func(f *Facts) { f.Cluster.Resources[1].Pending = "Monitoring" }, nil, nil},
-		"fencing under way":        {func(f *Facts) { f.Cluster.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Status: "pending"}} }, []string{"fencing"}, nil},
-		"fencing disabled":         {func(f *Facts) { f.Cluster.FencingEnabled = crm.No }, nil, []string{"fencing_disabled"}},
-		"operator's ban":           {ban("cli-ban-drbd_pg-clone-on-pg-b", "pg-b"), []string{"constraints"}, nil},
-		"DRBD's ban":               {ban("drbd-fence-by-handler-pg-rule-drbd_pg-clone", "pg-b"), []string{"constraints"}, nil},
-		"ban of the source":        {ban("cli-ban-drbd_pg-clone-on-pg-a", "pg-a"), nil, nil},
-		"source is preferred":      {location(crm.Location{ID: "home", Resource: clone, Node: "pg-a", Score: 50}), []string{"constraints"}, nil},
-		"target is preferred":      {location(crm.Location{ID: "home", Resource: clone, Node: "pg-b", Score: 50}), nil, nil},
-		"another switchover":       {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a", Score: crm.Infinity, Until: noon.Add(time.Minute)}), []string{"leftover"}, nil},
-		"an expired one":           {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a", Score: crm.Infinity, Until: noon}), nil, nil},
-		"glued":                    {func(f *Facts) { f.Config.InfiniteStickiness = []string{"rsc-defaults"} }, []string{"stickiness"}, nil},
-		"DRBD unknown":             {func(f *Facts) { f.Status.Drbd = nil }, []string{"drbd"}, nil},
-		"not connected":            {func(f *Facts) { f.Status.Drbd.Connections[0].Connection = "Connecting" }, []string{"drbd"}, nil},
-		"no connection":            {func(f *Facts) { f.Status.Drbd.Connections = nil }, []string{"drbd"}, nil},
-		"peer's disk lost":         {func(f *Facts) { f.Status.Drbd.Connections[0].PeerDevices[0].PeerDisk = "Diskless" }, []string{"drbd"}, nil},
-		"own disk behind":          {func(f *Facts) { f.Status.Drbd.Devices[0].Disk = "Inconsistent" }, []string{"drbd"}, nil},
-		"resync":                   {func(f *Facts) { f.Status.Drbd.Connections[0].PeerDevices[0].Replication = "SyncTarget" }, []string{"drbd"}, nil},
-		"suspended":                {func(f *Facts) { f.Status.Drbd.Suspended = []string{"fencing"} }, []string{"drbd"}, nil},
-		"split brain suspected":    {func(f *Facts) { f.Status.Drbd.Connections[0].SplitBrain = "suspected" }, []string{"drbd"}, nil},
-		"open episode":             {func(f *Facts) { f.Status.Episode.Outcome = "open" }, []string{"episode"}, nil},
-		"open episode there":       {func(f *Facts) { f.Peer.Episode.Outcome = "open" }, []string{"episode"}, nil},
-		"no episode yet":           {func(f *Facts) { f.Status.Episode = nil }, nil, nil},
-		"record held":              {func(f *Facts) { f.Peer.Publication.State = status.PubHeld }, []string{"record"}, nil},
-		"critical finding":         {func(f *Facts) { f.Status.Problems = []status.Problem{{Code: "source_drbd", Severity: status.Critical}} }, []string{"record"}, nil},
+		"healthy": {func(*Facts) {}, nil, nil},
+		"no daemon": {func(f *Facts) { f.Status, f.StatusErr = nil, errors.New("refused") },
+			[]string{"daemon"}, nil},
+		"daemon hangs":        {func(f *Facts) { f.Now = noon.Add(time.Minute) }, []string{"daemon"}, nil},
+		"other node's daemon": {func(f *Facts) { f.Status.Node = "pg-a" }, []string{"daemon"}, nil},
+		"no Pacemaker": {func(f *Facts) { f.Cluster, f.ClusterErr = nil, errors.New("not connected") },
+			[]string{"pacemaker"}, nil},
+		"configuration not read": {func(f *Facts) { f.Config, f.ConfigErr = nil, errors.New("denied") },
+			[]string{"pacemaker"}, nil},
+		"nobody promoted": {func(f *Facts) { f.Cluster.Resources[0].Role = crm.RoleUnpromoted },
+			[]string{"one_promoted"}, nil},
+		"both promoted": {func(f *Facts) { f.Cluster.Resources[1].Role = crm.RolePromoted },
+			[]string{"one_promoted"}, nil},
+		"to where it is":       {func(f *Facts) { f.To = "pg-a" }, []string{"one_promoted"}, nil},
+		"to an unknown node":   {func(f *Facts) { f.To = "pg-c" }, []string{"one_promoted"}, nil},
+		"to the other by name": {func(f *Facts) { f.To = "pg-b" }, nil, nil},
+		"target has no instance": {func(f *Facts) { f.Cluster.Resources[1].Role = crm.RoleStopped },
+			[]string{"one_promoted"}, nil},
+		"target offline":          {func(f *Facts) { f.Cluster.Nodes[1].Online = crm.No }, []string{"nodes"}, nil},
+		"target's state not said": {func(f *Facts) { f.Cluster.Nodes[1].Unclean = crm.Unknown }, []string{"nodes"}, nil},
+		"target in standby":       {func(f *Facts) { f.Cluster.Nodes[1].Standby = crm.Yes }, []string{"nodes"}, nil},
+		"source unclean":          {func(f *Facts) { f.Cluster.Nodes[0].Unclean = crm.Yes }, []string{"nodes"}, nil},
+		"maintenance mode":        {func(f *Facts) { f.Cluster.MaintenanceMode = crm.Yes }, []string{"maintenance"}, nil},
+		"node in maintenance": {func(f *Facts) { f.Cluster.Nodes[0].Maintenance = crm.Yes }, []string{"maintenance"},
+			nil},
+		"database unmanaged": {func(f *Facts) { f.Cluster.Resources[2].Managed = crm.No }, []string{"maintenance"},
+			nil},
+		"blocked": {func(f *Facts) { f.Cluster.Resources[2].Blocked = crm.Yes }, []string{"maintenance"},
+			nil},
+		"target paused": {func(f *Facts) { f.Status.Publication.PausedUntil = new(noon.Add(time.Hour)) },
+			[]string{"pause"}, nil},
+		"source paused": {func(f *Facts) { f.Peer.Publication.PausedUntil = new(noon.Add(time.Hour)) },
+			[]string{"pause"}, nil},
+		"source's agent away": {func(f *Facts) { f.Peer, f.PeerErr = nil, errors.New("refused") }, nil, nil},
+		"failed on the target": {func(f *Facts) {
+			f.Cluster.Failures = []crm.Failure{{Node: "pg-b", Resource: "pgsql",
+				Task: "start"}}
+		}, []string{"failures"}, nil},
+		"failed on the source": {func(f *Facts) {
+			f.Cluster.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql",
+				Task: "monitor"}}
+		}, nil, []string{"failures_there"}},
+		"fail count on the target": {func(f *Facts) {
+			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b",
+				Resource: "drbd_pg", Count: 1}}
+		}, []string{"failures"}, nil},
+		"Pacemaker at work": {func(f *Facts) { f.Cluster.Resources[1].Pending = "Stopping" }, []string{"failures"},
+			nil},
+		"a monitor is no work": {func(f *Facts) { f.Cluster.Resources[1].Pending = "Monitoring" }, nil, nil},
+		"fencing under way": {func(f *Facts) {
+			f.Cluster.FenceEvents = []crm.FenceEvent{{Target: "pg-a",
+				Status: "pending"}}
+		}, []string{"fencing"}, nil},
+		"fencing disabled": {func(f *Facts) { f.Cluster.FencingEnabled = crm.No }, nil, []string{"fencing_disabled"}},
+		"operator's ban":   {ban("cli-ban-drbd_pg-clone-on-pg-b", "pg-b"), []string{"constraints"}, nil},
+		"DRBD's ban": {ban("drbd-fence-by-handler-pg-rule-drbd_pg-clone", "pg-b"), []string{"constraints"},
+			nil},
+		"ban of the source": {ban("cli-ban-drbd_pg-clone-on-pg-a", "pg-a"), nil, nil},
+		"source is preferred": {location(crm.Location{ID: "home", Resource: clone, Node: "pg-a", Score: 50}),
+			[]string{"constraints"}, nil},
+		"target is preferred": {location(crm.Location{ID: "home", Resource: clone, Node: "pg-b", Score: 50}), nil, nil},
+		"another switchover": {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a",
+			Score: crm.Infinity, Until: noon.Add(time.Minute)}), []string{"leftover"}, nil},
+		"an expired one": {location(crm.Location{ID: Prefix + clone, Resource: clone, Node: "pg-a",
+			Score: crm.Infinity, Until: noon}), nil, nil},
+		"glued": {func(f *Facts) { f.Config.InfiniteStickiness = []string{"rsc-defaults"} },
+			[]string{"stickiness"}, nil},
+		"DRBD unknown": {func(f *Facts) { f.Status.Drbd = nil }, []string{"drbd"}, nil},
+		"not connected": {func(f *Facts) { f.Status.Drbd.Connections[0].Connection = "Connecting" },
+			[]string{"drbd"}, nil},
+		"no connection": {func(f *Facts) { f.Status.Drbd.Connections = nil }, []string{"drbd"}, nil},
+		"peer's disk lost": {func(f *Facts) { f.Status.Drbd.Connections[0].PeerDevices[0].PeerDisk = "Diskless" },
+			[]string{"drbd"}, nil},
+		"own disk behind": {func(f *Facts) { f.Status.Drbd.Devices[0].Disk = "Inconsistent" }, []string{"drbd"},
+			nil},
+		"resync": {func(f *Facts) {
+			f.Status.Drbd.Connections[0].PeerDevices[0].Replication =
+				"SyncTarget"
+		}, []string{"drbd"}, nil},
+		"suspended": {func(f *Facts) { f.Status.Drbd.Suspended = []string{"fencing"} }, []string{"drbd"}, nil},
+		"split brain suspected": {func(f *Facts) { f.Status.Drbd.Connections[0].SplitBrain = "suspected" },
+			[]string{"drbd"}, nil},
+		"open episode":       {func(f *Facts) { f.Status.Episode.Outcome = "open" }, []string{"episode"}, nil},
+		"open episode there": {func(f *Facts) { f.Peer.Episode.Outcome = "open" }, []string{"episode"}, nil},
+		"no episode yet":     {func(f *Facts) { f.Status.Episode = nil }, nil, nil},
+		"record held":        {func(f *Facts) { f.Peer.Publication.State = status.PubHeld }, []string{"record"}, nil},
+		"critical finding": {func(f *Facts) {
+			f.Status.Problems = []status.Problem{{Code: "source_drbd",
+				Severity: status.Critical}}
+		}, []string{"record"}, nil},
 		"API away on the target": {func(f *Facts) {
 			f.Status.Problems = []status.Problem{{Code: "source_route53", Severity: status.Warning}}
 		}, []string{"record"}, nil},
-		"warnings do not refuse": {func(f *Facts) { f.Status.Problems = []status.Problem{{Code: "http", Severity: status.Warning}} }, nil, nil},
+		"warnings do not refuse": {func(f *Facts) {
+			f.Status.Problems = []status.Problem{{Code: "http",
+				Severity: status.Warning}}
+		}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := healthy()
@@ -151,7 +199,8 @@ func TestChecks(t *testing.T) {
 			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) {
 				t.Errorf("fails %v, want %v; warns %v, want %v", fails, c.fails, warns, c.warns)
 			}
-			if len(c.fails) == 0 && (p.From != "pg-a" || p.To != "pg-b" || p.Address != fromAddr || p.Next != toAddr || len(p.Steps) == 0) {
+			if len(c.fails) == 0 && (p.From != "pg-a" || p.To != "pg-b" || p.Address != fromAddr || p.Next != toAddr ||
+				len(p.Steps) == 0) {
 				t.Errorf("plan %+v", p)
 			}
 		})
@@ -168,7 +217,8 @@ func TestPlanSeenFromThePromotedNode(t *testing.T) {
 	}
 	f.Peer, f.PeerErr = nil, errors.New("refused")
 	p = MakePlan(f)
-	if len(p.Refused()) > 0 || p.Next != "" || !slices.ContainsFunc(p.Checks, func(c Check) bool { return c.Name == "peer_agent" && c.Verdict == Warn }) {
+	if len(p.Refused()) > 0 || p.Next != "" ||
+		!slices.ContainsFunc(p.Checks, func(c Check) bool { return c.Name == "peer_agent" && c.Verdict == Warn }) {
 		t.Errorf("plan %+v", p)
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/pgha/pgha-agent/route53"
 )
 
-// Live is the World of a configuration: this node's Pacemaker and daemon, the other daemon over the network, the resolver, and PostgreSQL.
+// Live is the World of a configuration: this node's Pacemaker and daemon, the other daemon over the network, the
+// resolver, and PostgreSQL.
 type Live struct {
 	cfg      *config.Config
 	mon      crm.Mon
@@ -72,8 +73,8 @@ func (w *Live) Withdraw(ctx context.Context, id string) error { return w.cib.Rem
 // Look implements World.
 func (w *Live) Look(ctx context.Context) (*crm.Status, error) { return w.mon.Look(ctx) }
 
-// Status implements World. Another node's daemon is looked for where DRBD's peer is (9 says so), under the node's name, and where the name
-// points, on the port of this node's http.listen. What answers must call itself by that node's name.
+// Status implements World. Another node's daemon is looked for where DRBD's peer is (9 says so), under the node's name,
+// and where the name points, on the port of this node's http.listen. What answers must call itself by that node's name.
 func (w *Live) Status(ctx context.Context, node string) (*status.Doc, error) {
 	if node == w.cfg.Node.Name {
 		d, err := status.Fetch(ctx, w.cfg.State.ControlSocket)

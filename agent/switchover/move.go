@@ -30,7 +30,8 @@ type State string
 
 // The closed set of states.
 const (
-	Moved      State = "moved"      // the database works on the target, clients reach it there, nothing of the command is left
+	// The database works on the target, clients reach it there, nothing of the command is left.
+	Moved      State = "moved"
 	Unverified State = "unverified" // the role moved, but not all that makes it useful was seen in time; nothing is left
 	NotMoved   State = "not_moved"  // the target is not promoted; nothing is left, and Pacemaker decides
 	Leftover   State = "leftover"   // the constraint could not be removed: it stands until it ends by itself
@@ -38,15 +39,16 @@ const (
 
 // Result is what came of a move.
 type Result struct {
-	State    State              `json:"state"`
-	Why      string             `json:"why,omitempty"` // of anything but moved
-	Promoted []string           `json:"promoted"`      // nodes that Pacemaker shows as promoted at the end
-	Began    time.Time          `json:"began"`
-	Seconds  float64            `json:"seconds"`
-	Outage   *float64           `json:"client_outage_seconds"` // what a client of the name saw; null when none was seen, or nobody looked
-	Episode  *status.EpisodeDoc `json:"episode"`               // of the target's agent; null when it was not reached
-	Left     *crm.Location      `json:"leftover,omitempty"`
-	Command  string             `json:"command,omitempty"` // the next one to run
+	State    State     `json:"state"`
+	Why      string    `json:"why,omitempty"` // of anything but moved
+	Promoted []string  `json:"promoted"`      // nodes that Pacemaker shows as promoted at the end
+	Began    time.Time `json:"began"`
+	Seconds  float64   `json:"seconds"`
+	// What a client of the name saw; null when none was seen, or nobody looked.
+	Outage  *float64           `json:"client_outage_seconds"`
+	Episode *status.EpisodeDoc `json:"episode"` // of the target's agent; null when it was not reached
+	Left    *crm.Location      `json:"leftover,omitempty"`
+	Command string             `json:"command,omitempty"` // the next one to run
 }
 
 // Timing of a move.
@@ -66,8 +68,8 @@ type Mover struct {
 	Say     func(after time.Duration, line string)
 }
 
-// Move does what the plan says, and takes back the constraint however it ends: done, failed, too late, or ctx canceled. Only a kill leaves
-// it, and then until its time is over. An error means that nothing was changed.
+// Move does what the plan says, and takes back the constraint however it ends: done, failed, too late, or ctx canceled.
+// Only a kill leaves it, and then until its time is over. An error means that nothing was changed.
 func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 	began := time.Now()
 	say := func(format string, args ...any) { m.Say(time.Since(began), fmt.Sprintf(format, args...)) }
@@ -80,7 +82,8 @@ func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 		}
 	}
 	pref := crm.Location{
-		ID: p.ID(), Resource: p.Clone, Node: p.To, Role: crm.RolePromoted, Score: crm.Infinity, Until: began.Add(m.Timeout + Spare).Truncate(time.Second),
+		ID: p.ID(), Resource: p.Clone, Node: p.To, Role: crm.RolePromoted, Score: crm.Infinity,
+		Until: began.Add(m.Timeout + Spare).Truncate(time.Second),
 	}
 	// From here on the constraint may stand, whatever the command says: only a refusal that says so is one.
 	err := m.World.Prefer(context.WithoutCancel(ctx), pref, p.pacemaker)
@@ -107,9 +110,10 @@ func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 	return res, nil
 }
 
-// follow looks until the move is verified, has failed, or time is up. why is "" when it is verified. gap is the outage that a
-// client here saw.
-func (m *Mover) follow(ctx context.Context, t *tracker, u *undo, say func(string, ...any)) (why string, gap time.Duration) {
+// follow looks until the move is verified, has failed, or time is up. why is "" when it is verified. gap is the outage
+// that a client here saw.
+func (m *Mover) follow(ctx context.Context, t *tracker, u *undo, say func(string, ...any)) (why string,
+	gap time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.Timeout, fmt.Errorf("not within %s", m.Timeout))
 	defer cancel()
 	looks, views := m.looks(ctx), m.views(ctx)

@@ -18,8 +18,8 @@ import (
 	"github.com/pgha/pgha-agent/pg"
 )
 
-// fakeWorld is a cluster that obeys a preference as Pacemaker does: after 2 s the role has left pg-a, after 4 s it is on pg-b, after 8 s PostgreSQL
-// works there, after 10 s the name points there. Faults are named.
+// fakeWorld is a cluster that obeys a preference as Pacemaker does: after 2 s the role has left pg-a, after 4 s it is
+// on pg-b, after 8 s PostgreSQL works there, after 10 s the name points there. Faults are named.
 type fakeWorld struct {
 	mu       sync.Mutex
 	set      time.Time // when the preference was set; zero when never
@@ -78,7 +78,8 @@ func (w *fakeWorld) Look(context.Context) (*crm.Status, error) {
 	st, at := cluster(), w.at()
 	switch {
 	case w.failsStart && at > 6*time.Second:
-		st.Failures = []crm.Failure{{Node: "pg-b", Resource: "pgsql", Task: "start", Op: "pgsql_start_0", ExitStatus: "error"}}
+		st.Failures = []crm.Failure{{Node: "pg-b", Resource: "pgsql", Task: "start", Op: "pgsql_start_0",
+			ExitStatus: "error"}}
 		if at < 10*time.Second {
 			st.Resources[0].Role = crm.RoleUnpromoted
 		}
@@ -107,7 +108,8 @@ func (w *fakeWorld) Status(_ context.Context, node string) (*status.Doc, error) 
 	}
 	d := statusOf("pg-b", toAddr, status.PubIdle, b, a)
 	if at > 4*time.Second {
-		d.Episode = &status.EpisodeDoc{ID: 5, Cause: "operator", Outcome: "open", Phases: []status.PhaseDoc{{Phase: "promoted", After: 2}}}
+		d.Episode = &status.EpisodeDoc{ID: 5, Cause: "operator", Outcome: "open",
+			Phases: []status.PhaseDoc{{Phase: "promoted", After: 2}}}
 	}
 	if at > 8*time.Second {
 		d.Episode.Phases = append(d.Episode.Phases, status.PhaseDoc{Phase: "writable", After: 6})
@@ -158,7 +160,8 @@ func move(t *testing.T, w *fakeWorld, after time.Duration) (res *Result, lines [
 		if after > 0 {
 			time.AfterFunc(after, func() { cancel(errors.New("interrupted")) })
 		}
-		m := Mover{World: w, Node: w.here, Timeout: time.Minute, Say: func(at time.Duration, line string) { lines = append(lines, at.Round(time.Second/2).String()+" "+line) }}
+		m := Mover{World: w, Node: w.here, Timeout: time.Minute,
+			Say: func(at time.Duration, line string) { lines = append(lines, at.Round(time.Second/2).String()+" "+line) }}
 		var err error
 		if res, err = m.Move(ctx, p); err != nil {
 			lines = append(lines, err.Error())
@@ -179,20 +182,31 @@ func TestMove(t *testing.T) {
 		why      string
 		log      []string
 	}{
-		"seen from the target":        {&fakeWorld{}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
-		"seen from the source":        {&fakeWorld{here: "pg-a"}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
-		"the target's agent is away":  {&fakeWorld{here: "pg-a", hidden: true}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
-		"without a client's view":     {&fakeWorld{noClient: true}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
-		"Pacemaker does nothing":      {&fakeWorld{stuck: true}, 0, NotMoved, "pg-a", "not within 1m0s: pg-b is not promoted", []string{"prefer pg-b", gone}},
-		"PostgreSQL does not start":   {&fakeWorld{failsStart: true}, 0, NotMoved, "pg-a", "start of pgsql failed on pg-b", []string{"prefer pg-b", gone}},
-		"the record does not follow":  {&fakeWorld{deadAPI: true}, 0, Unverified, "pg-b", "db.pgha.internal does not answer the new address", []string{"prefer pg-b", gone}},
-		"interrupted at once":         {&fakeWorld{}, time.Millisecond, NotMoved, "pg-a", "interrupted", []string{"prefer pg-b", gone}},
-		"interrupted after the role":  {&fakeWorld{}, 7 * time.Second, Unverified, "pg-b", "interrupted: PostgreSQL was not seen", []string{"prefer pg-b", gone}},
-		"interrupted while it waits":  {&fakeWorld{deadAPI: true}, 20 * time.Second, Unverified, "pg-b", "interrupted", []string{"prefer pg-b", gone}},
-		"the constraint stays":        {&fakeWorld{noRemoval: true}, 0, Leftover, "pg-b", "could not be removed", []string{"prefer pg-b"}},
-		"interrupted, and it stays":   {&fakeWorld{noRemoval: true}, 3 * time.Second, Leftover, "pg-b", "interrupted", []string{"prefer pg-b"}},
-		"the reply to it was lost":    {&fakeWorld{lostReply: true, stuck: true}, 0, NotMoved, "pg-a", "was not set: timeout", []string{"prefer pg-b", gone}},
-		"lost, and cannot be removed": {&fakeWorld{lostReply: true, noRemoval: true, stuck: true}, 0, Leftover, "pg-a", "was not set: timeout", []string{"prefer pg-b"}},
+		"seen from the target": {&fakeWorld{}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
+		"seen from the source": {&fakeWorld{here: "pg-a"}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
+		"the target's agent is away": {&fakeWorld{here: "pg-a", hidden: true}, 0, Moved, "pg-b", "",
+			[]string{"prefer pg-b", gone}},
+		"without a client's view": {&fakeWorld{noClient: true}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
+		"Pacemaker does nothing": {&fakeWorld{stuck: true}, 0, NotMoved, "pg-a", "not within 1m0s: pg-b is not promoted",
+			[]string{"prefer pg-b", gone}},
+		"PostgreSQL does not start": {&fakeWorld{failsStart: true}, 0, NotMoved, "pg-a", "start of pgsql failed on pg-b",
+			[]string{"prefer pg-b", gone}},
+		"the record does not follow": {&fakeWorld{deadAPI: true}, 0, Unverified, "pg-b",
+			"db.pgha.internal does not answer the new address", []string{"prefer pg-b", gone}},
+		"interrupted at once": {&fakeWorld{}, time.Millisecond, NotMoved, "pg-a", "interrupted",
+			[]string{"prefer pg-b", gone}},
+		"interrupted after the role": {&fakeWorld{}, 7 * time.Second, Unverified, "pg-b",
+			"interrupted: PostgreSQL was not seen", []string{"prefer pg-b", gone}},
+		"interrupted while it waits": {&fakeWorld{deadAPI: true}, 20 * time.Second, Unverified, "pg-b", "interrupted",
+			[]string{"prefer pg-b", gone}},
+		"the constraint stays": {&fakeWorld{noRemoval: true}, 0, Leftover, "pg-b", "could not be removed",
+			[]string{"prefer pg-b"}},
+		"interrupted, and it stays": {&fakeWorld{noRemoval: true}, 3 * time.Second, Leftover, "pg-b", "interrupted",
+			[]string{"prefer pg-b"}},
+		"the reply to it was lost": {&fakeWorld{lostReply: true, stuck: true}, 0, NotMoved, "pg-a", "was not set: timeout",
+			[]string{"prefer pg-b", gone}},
+		"lost, and cannot be removed": {&fakeWorld{lostReply: true, noRemoval: true, stuck: true}, 0, Leftover, "pg-a",
+			"was not set: timeout", []string{"prefer pg-b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := c.world
@@ -200,8 +214,10 @@ func TestMove(t *testing.T) {
 			if res == nil {
 				t.Fatal(lines)
 			}
-			if res.State != c.state || !slices.Equal(res.Promoted, []string{c.promoted}) || !strings.Contains(res.Why, c.why) || (c.why == "") != (res.Why == "") {
-				t.Errorf("%s on %v: %q; want %s on %s: %q\n%s", res.State, res.Promoted, res.Why, c.state, c.promoted, c.why, strings.Join(lines, "\n"))
+			if res.State != c.state || !slices.Equal(res.Promoted, []string{c.promoted}) || !strings.Contains(res.Why, c.why) ||
+				(c.why == "") != (res.Why == "") {
+				t.Errorf("%s on %v: %q; want %s on %s: %q\n%s", res.State, res.Promoted, res.Why, c.state, c.promoted, c.why,
+					strings.Join(lines, "\n"))
 			}
 			if !slices.Equal(w.log, c.log) || w.stands != (c.state == Leftover) || (res.Left != nil) != w.stands {
 				t.Errorf("log %v, want %v; stands %v, says %v", w.log, c.log, w.stands, res.Left)
@@ -216,10 +232,13 @@ func TestMove(t *testing.T) {
 func TestMoveTellsItsStory(t *testing.T) {
 	res, lines := move(t, &fakeWorld{}, 0)
 	want := []string{
-		"0s constraint pgha-switchover-drbd_pg-clone is set", "2.5s DRBD demoted on pg-a", "4.5s DRBD promoted on pg-b", "6s Pacemaker shows pg-b as promoted",
+		"0s constraint pgha-switchover-drbd_pg-clone is set", "2.5s DRBD demoted on pg-a", "4.5s DRBD promoted on pg-b",
+		"6s Pacemaker shows pg-b as promoted",
 		"8.5s PostgreSQL accepts writes", "8.5s constraint pgha-switchover-drbd_pg-clone is removed",
 	}
-	for _, w := range []string{"10.5s db.pgha.internal answers 10.0.2.10", "10.5s PostgreSQL accepts writes through the name, at 10.0.2.10"} { // in either order
+	// In either order.
+	for _, w := range []string{"10.5s db.pgha.internal answers 10.0.2.10",
+		"10.5s PostgreSQL accepts writes through the name, at 10.0.2.10"} {
 		if !slices.Contains(lines, w) {
 			t.Errorf("want %q in\n%s", w, strings.Join(lines, "\n"))
 		}

@@ -66,7 +66,8 @@ func (t *tracker) observe(s seen) (news []string) {
 		say("named", "%s answers %s", p.Record, s.resolver)
 	}
 	if v := s.view; v != nil {
-		answered := v.Answered.IsValid() && v.Answered.String() != p.Address && (t.addr == "" || v.Answered.String() == t.addr)
+		answered := v.Answered.IsValid() && v.Answered.String() != p.Address &&
+			(t.addr == "" || v.Answered.String() == t.addr)
 		if t.connected = v.OK && answered; t.connected {
 			what := "accepts writes"
 			if v.State != pg.StateWritable {
@@ -105,7 +106,8 @@ func (t *tracker) watchCluster(st *crm.Status, say func(string, string, ...any))
 		t.failed = p.To + " is offline, unclean or in standby"
 	}
 	for _, f := range st.Failures {
-		what := fmt.Sprintf("%s of %s failed on %s (%s)", f.Task, f.Resource, f.Node, strings.TrimSpace(f.ExitStatus+" "+f.ExitReason))
+		what := fmt.Sprintf("%s of %s failed on %s (%s)", f.Task, f.Resource, f.Node,
+			strings.TrimSpace(f.ExitStatus+" "+f.ExitReason))
 		say("failure "+f.Op+f.Node, "%s", what)
 		if f.Node == p.To {
 			t.failed = what
@@ -140,14 +142,15 @@ func (t *tracker) watchTarget(d *status.Doc, say func(string, string, ...any)) {
 		}
 	}
 	for _, f := range d.Problems {
-		if name, held := strings.CutPrefix(f.Code, "held_"); held && slices.ContainsFunc(d.Publication.Holds, func(h status.HoldDoc) bool { return h.Name == name }) {
+		if name, held := strings.CutPrefix(f.Code, "held_"); held && slices.ContainsFunc(d.Publication.Holds,
+			func(h status.HoldDoc) bool { return h.Name == name }) {
 			say(f.Code, "the agent of %s does not publish yet: %s", p.To, f.Text)
 		}
 	}
 }
 
-// settled reports that the database works on the target, so that the constraint has nothing to hold any more. Without a word about PostgreSQL
-// (no agent of the target, no role for the client's view) a client's connection has to do.
+// settled reports that the database works on the target, so that the constraint has nothing to hold any more. Without a
+// word about PostgreSQL (no agent of the target, no role for the client's view) a client's connection has to do.
 func (t *tracker) settled() bool { return t.promoted && (t.running || t.connected) }
 
 // verified reports that the move is done as clients see it.

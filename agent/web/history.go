@@ -18,8 +18,8 @@ import (
 // historyShows is how many episodes are shown, the newest ones.
 const historyShows = 20
 
-// history serves the newest episodes as JSON. The journal is read again only when it has changed, by one request at a time: whoever
-// asks often, or from many places, costs no more, and a disk that hangs holds up one read.
+// history serves the newest episodes as JSON. The journal is read again only when it has changed, by one request at a
+// time: whoever asks often, or from many places, costs no more, and a disk that hangs holds up one read.
 type history struct {
 	dir  string
 	turn chan struct{}
@@ -78,7 +78,8 @@ func (h *history) read() ([]byte, error) {
 	return h.body, nil
 }
 
-// sameJournal reports whether nothing was written between two looks: lines are only added, and a rewrite makes a new file.
+// sameJournal reports whether nothing was written between two looks: lines are only added, and a rewrite makes a new
+// file.
 func sameJournal(a, b fs.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil

@@ -12,8 +12,8 @@ import (
 	"github.com/pgha/pgha-agent/agent/alertsock"
 )
 
-// What clients of the HTTP servers get at most. The daemon needs file descriptors for crm_mon, drbdsetup, the alert socket and Route 53: no
-// client may use them up.
+// What clients of the HTTP servers get at most. The daemon needs file descriptors for crm_mon, drbdsetup, the alert
+// socket and Route 53: no client may use them up.
 const (
 	maxConns  = 128 // connections of one server
 	connsEach = 32  // of these by one client: one does not lock out the others
@@ -81,7 +81,8 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// clientOf says who counts as one client: a user on this machine, an IPv4 address, or an IPv6 network, of which one host has all addresses.
+// clientOf says who counts as one client: a user on this machine, an IPv4 address, or an IPv6 network, of which one
+// host has all addresses.
 func clientOf(c net.Conn) string {
 	if uid, err := alertsock.PeerUID(c); err == nil {
 		return fmt.Sprint("uid ", uid)
@@ -101,8 +102,8 @@ func clientOf(c net.Conn) string {
 // slots bounds how many large answers are computed at once.
 type slots chan struct{}
 
-// bounded computes the answer of h as a whole while it holds a slot, and sends it without one: a client that reads slowly keeps its own
-// connection busy, and a copy of its answer.
+// bounded computes the answer of h as a whole while it holds a slot, and sends it without one: a client that reads
+// slowly keeps its own connection busy, and a copy of its answer.
 func (s slots) bounded(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		late := time.NewTimer(patience)

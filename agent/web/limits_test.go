@@ -79,9 +79,10 @@ func TestSlowClientsLoseTheirConnection(t *testing.T) {
 	}{
 		"says nothing":              {"", "", true, 5 * time.Second},
 		"a header byte each second": {"GET / HTTP/1.1\r\nHost: x\r\nX: ", "x", true, 5 * time.Second},
-		"a body byte each second":   {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", "x", true, 10 * time.Second},
-		"does not read":             {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", false, 10 * time.Second},
-		"asks once and stays":       {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", true, 2 * time.Minute},
+		"a body byte each second": {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", "x", true,
+			10 * time.Second},
+		"does not read":       {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", false, 10 * time.Second},
+		"asks once and stays": {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "", true, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -94,7 +95,8 @@ func TestSlowClientsLoseTheirConnection(t *testing.T) {
 					go func() { _, _ = io.Copy(io.Discard, conn) }()
 				}
 				for drip := []byte(c.drip); ; time.Sleep(time.Second) {
-					// What is written to a closed pipe fails. A server that only waits takes nothing: then a deadline tells that it is still there.
+					// What is written to a closed pipe fails. A server that only waits takes nothing: then a deadline tells that it is
+					// still there.
 					_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
 					if len(drip) == 0 {
 						drip = []byte("\r\n") // between requests it means nothing
@@ -144,7 +146,8 @@ func TestClientsCannotFillTheLog(t *testing.T) {
 func TestHugeHeadersAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var served atomic.Int32
-		conn := serveInMemory(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) })).dial("192.0.2.1:1000")
+		conn := serveInMemory(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) })).dial(
+			"192.0.2.1:1000")
 		go func() {
 			_, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", strings.Repeat("x", 1<<20))
 		}()

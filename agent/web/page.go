@@ -34,9 +34,11 @@ func phases() string {
 	return string(text)
 }
 
-// pagePolicy lets the browser run the page's own script and style, and ask this server; nothing else, whatever a name in the
-// cluster's configuration may say.
-var pagePolicy = fmt.Sprintf("default-src 'none'; script-src %s; style-src %s; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+// pagePolicy lets the browser run the page's own script and style, and ask this server; nothing else, whatever a name
+// in the cluster's configuration may say.
+var pagePolicy = fmt.Sprintf(
+	"default-src 'none'; script-src %s; style-src %s; connect-src 'self'; base-uri 'none'; form-action 'none'; "+
+		"frame-ancestors 'none'",
 	inlineHash("script"), inlineHash("style"))
 
 // inlineHash returns the source expression of the page's one element of a kind (CSP level 2: the digest of its text).

@@ -33,18 +33,22 @@ func testOptions(t testing.TB) Options {
 	cfg := config.Default()
 	s := &status.Snapshot{Config: &cfg, Version: "test", Wall: time.Now()}
 	return Options{
-		Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return s.At }, Metrics: prometheus.NewRegistry(), StateDir: t.TempDir(),
+		Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return s.At },
+		Metrics: prometheus.NewRegistry(), StateDir: t.TempDir(),
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
 
 func testEntry(id uint64) state.Entry {
 	e := state.Entry{
-		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC), Uptime: 81234 * time.Second,
-		Node: "pg-1", Addr: "10.0.1.10",
+		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
+		Uptime: 81234 * time.Second,
+		Node:   "pg-1", Addr: "10.0.1.10",
 		Episode: fsm.Episode{
-			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2", Why: "DRBD: NetworkFailure",
-			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4, Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
+			Why:       "DRBD: NetworkFailure",
+			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
+			Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
 			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},
@@ -113,19 +117,22 @@ func TestPageLetsTheBrowserRunNothingButItsOwn(t *testing.T) {
 	mux := Public(testOptions(t))
 	h := get(mux, "GET", "/").Header()
 	for name, want := range map[string]string{
-		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+		"Referrer-Policy": "no-referrer",
 	} {
 		if got := h.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 	policy := h.Get("Content-Security-Policy")
-	if !strings.HasPrefix(policy, "default-src 'none'; script-src 'sha256-") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") {
+	if !strings.HasPrefix(policy, "default-src 'none'; script-src 'sha256-") || strings.Contains(policy, "unsafe") ||
+		strings.Contains(policy, "*") {
 		t.Errorf("policy %q", policy)
 	}
 	for _, path := range []string{"/status", "/history", "/readyz"} {
 		h := get(mux, "GET", path).Header()
-		if h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != "application/json" {
+		if h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" ||
+			h.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: headers %v", path, h)
 		}
 	}
@@ -133,7 +140,8 @@ func TestPageLetsTheBrowserRunNothingButItsOwn(t *testing.T) {
 
 // TestPageKnowsNoMarkupButItsOwn keeps out what the policy would refuse anyway, and what would make text into markup.
 func TestPageKnowsNoMarkupButItsOwn(t *testing.T) {
-	for _, bad := range []string{"innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "http://", "https://", " style=", "onclick=\"", "src="} {
+	for _, bad := range []string{"innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "http://",
+		"https://", " style=", "onclick=\"", "src="} {
 		if strings.Contains(page, bad) {
 			t.Errorf("the page contains %q", bad)
 		}
@@ -211,7 +219,8 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 	e := testEntry(25)
 	e.Episode.Outcome = fsm.OutcomeContested
 	mustAppend(t, j, e)
-	if rec := get(h, "GET", "/history", "If-None-Match", tag); rec.Code != 200 || !strings.Contains(rec.Body.String(), `"contested"`) {
+	if rec := get(h, "GET", "/history", "If-None-Match", tag); rec.Code != 200 ||
+		!strings.Contains(rec.Body.String(), `"contested"`) {
 		t.Errorf("after a change: %d, want 200 and the new outcome", rec.Code)
 	}
 }
@@ -231,7 +240,8 @@ func TestHistorySaysWhenTheJournalCannotBeRead(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if rec := get(h, "GET", "/history"); rec.Code != 500 || !strings.Contains(rec.Body.String(), "not a regular file") || rec.Header().Get("ETag") != "" {
+	if rec := get(h, "GET", "/history"); rec.Code != 500 || !strings.Contains(rec.Body.String(), "not a regular file") ||
+		rec.Header().Get("ETag") != "" {
 		t.Errorf("%d %q %v: want 500 and the reason, not the old history", rec.Code, rec.Body, rec.Header())
 	}
 }
@@ -264,10 +274,12 @@ func pageExamples(now time.Time) map[string]*status.Doc {
 		return status.NodeDoc{Name: name, Online: online, Unclean: unclean, Standby: no, Pending: no}
 	}
 	disk := func(role drbd.Role, disk string, c drbd.DumpConnection) *drbd.DumpResource {
-		return &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{}, Devices: []drbd.DumpDevice{{Disk: disk}}, Connections: []drbd.DumpConnection{c}}
+		return &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{}, Devices: []drbd.DumpDevice{{Disk: disk}},
+			Connections: []drbd.DumpConnection{c}}
 	}
 	link := func(state string, role drbd.Role, repl, disk string) drbd.DumpConnection {
-		return drbd.DumpConnection{Name: "pg-a", Connection: state, PeerRole: role, SplitBrain: "none", PeerDevices: []drbd.DumpPeerDevice{{Replication: repl, PeerDisk: disk, ResyncSuspended: []string{}}}}
+		return drbd.DumpConnection{Name: "pg-a", Connection: state, PeerRole: role, SplitBrain: "none",
+			PeerDevices: []drbd.DumpPeerDevice{{Replication: repl, PeerDisk: disk, ResyncSuspended: []string{}}}}
 	}
 	base := func(state status.Publication) *status.Doc {
 		d := &status.Doc{
@@ -277,10 +289,12 @@ func pageExamples(now time.Time) map[string]*status.Doc {
 				Seen: now, DC: "pg-b", Quorum: yes, FencingEnabled: yes, Maintenance: no, Promoted: []string{"pg-b"},
 				Nodes: []status.NodeDoc{node("pg-a", yes, no), node("pg-b", yes, no)},
 			},
-			Drbd:     disk("Primary", "UpToDate", link("Connected", "Secondary", "Established", "UpToDate")),
-			Postgres: status.PostgresDoc{State: pg.StateWritable, Started: new(now.Add(-9 * time.Hour)), Version: 170011, Timeline: 1, LSN: 27545776},
+			Drbd: disk("Primary", "UpToDate", link("Connected", "Secondary", "Established", "UpToDate")),
+			Postgres: status.PostgresDoc{State: pg.StateWritable, Started: new(now.Add(-9 * time.Hour)), Version: 170011,
+				Timeline: 1, LSN: 27545776},
 			Record: status.RecordDoc{
-				Name: testName, OwnAddr: "10.0.2.10", Addr: "10.0.2.10", Owner: "pg-b", Epoch: 4, Read: new(now.Add(-time.Minute)), ResolverAddr: new("10.0.2.10"),
+				Name: testName, OwnAddr: "10.0.2.10", Addr: "10.0.2.10", Owner: "pg-b", Epoch: 4, Read: new(now.Add(-time.Minute)),
+				ResolverAddr: new("10.0.2.10"),
 			},
 			Client: &status.ClientDoc{OK: true, State: pg.StateWritable, Answered: "10.0.2.10", LastOutage: new(10.22)},
 		}
@@ -310,14 +324,16 @@ func pageExamples(now time.Time) map[string]*status.Doc {
 	failover.Drbd = disk("Primary", "UpToDate", link("Connecting", "Unknown", "Off", "Outdated"))
 	failover.Drbd.Suspended = []string{"fencing"}
 	failover.Postgres = status.PostgresDoc{State: pg.StateStartingUp, Error: "the database system is starting up"}
-	failover.Record.Addr, failover.Record.Owner, failover.Record.Epoch, failover.Record.ResolverAddr = "10.0.1.10", "pg-a", 3, new("10.0.1.10")
+	failover.Record.Addr, failover.Record.Owner, failover.Record.Epoch, failover.Record.ResolverAddr = "10.0.1.10", "pg-a",
+		3, new("10.0.1.10")
 	failover.Client = &status.ClientDoc{State: pg.StateTimeout, Error: "dial tcp 10.0.1.10:5432: i/o timeout"}
 	hold(failover, fsm.HoldPeerUnclean)
 	hold(failover, fsm.HoldDrbdSuspended)
 	start := now.Add(-6400 * time.Millisecond)
 	failover.Episode = &status.EpisodeDoc{
 		ID: 26, Node: "pg-b", Cause: "node_lost", Outcome: "open", Peer: "pg-a", Why: "DRBD: Connecting", Start: start,
-		Phases: []status.PhaseDoc{{Phase: "peer_lost", At: start}, {Phase: "fence_requested", After: 2.3, At: start.Add(2300 * time.Millisecond)}},
+		Phases: []status.PhaseDoc{{Phase: "peer_lost", At: start},
+			{Phase: "fence_requested", After: 2.3, At: start.Add(2300 * time.Millisecond)}},
 	}
 
 	resync := base(status.PubIdle)
@@ -328,26 +344,35 @@ func pageExamples(now time.Time) map[string]*status.Doc {
 	v.Done, v.ETASeconds, v.RateBytesPerSecond, v.OutOfSyncBytes = new(43.0), new(754.0), new(118e6), new(uint64(89e9))
 	resync.Postgres = status.PostgresDoc{State: pg.StateRefused, Error: "dial unix: connection refused"}
 	resync.Record.Addr, resync.Record.Owner, resync.Record.ResolverAddr = "10.0.1.10", "pg-a", new("10.0.1.10")
-	finding(resync, "fence_constraint", status.Warning, "constraint drbd-fence-by-handler-pg of the DRBD fence-peer handler is still there: the other node cannot be promoted",
+	finding(resync, "fence_constraint", status.Warning,
+		"constraint drbd-fence-by-handler-pg of the DRBD fence-peer handler is still there: the other node cannot be "+
+			"promoted",
 		"it goes when the peer is UpToDate again; see docs/operate.md if it stays")
 
 	split := base(status.PubContested)
 	split.Publication.Promotion = "c4845f66-eb00-5e7f-8bdf-8d73d4762ff4"
 	split.Drbd = disk("Primary", "UpToDate", link("StandAlone", "Unknown", "Off", "Unknown"))
 	split.Drbd.Connections[0].SplitBrain = "latched"
-	split.Record.Addr, split.Record.Owner, split.Record.Epoch, split.Record.ResolverAddr, split.Record.Drift = "10.0.1.10", "pg-a", 5, nil, true
+	split.Record.Addr, split.Record.Owner, split.Record.Epoch, split.Record.ResolverAddr, split.Record.Drift = "10.0.1.10",
+		"pg-a", 5, nil, true
 	split.Cluster.FencingEnabled, split.Cluster.Nodes[0].Online = no, nil
-	finding(split, "contested", status.Critical, status.HoldOf(fsm.HoldContested).Text, status.HoldOf(fsm.HoldContested).Remedy)
-	finding(split, "split_brain", status.Critical, status.HoldOf(fsm.HoldSplitBrain).Text, status.HoldOf(fsm.HoldSplitBrain).Remedy)
+	finding(split, "contested", status.Critical, status.HoldOf(fsm.HoldContested).Text,
+		status.HoldOf(fsm.HoldContested).Remedy)
+	finding(split, "split_brain", status.Critical, status.HoldOf(fsm.HoldSplitBrain).Text,
+		status.HoldOf(fsm.HoldSplitBrain).Remedy)
 	finding(split, "source_crm", status.Critical, "crm does not answer: exit status 102: Connection refused", "")
-	split.Sources[status.SourceCrm] = status.SourceDoc{Name: "crm", Age: new(48.0), Failures: 5, Error: "exit status 102: Connection refused", Stale: true}
+	split.Sources[status.SourceCrm] = status.SourceDoc{Name: "crm", Age: new(48.0), Failures: 5,
+		Error: "exit status 102: Connection refused", Stale: true}
 	split.Sources[status.SourceResolver].Stale = true
-	split.Unready = append(split.Unready, "crm: no answer for too long (exit status 102: Connection refused)", "resolver: no answer for too long ()")
+	split.Unready = append(split.Unready, "crm: no answer for too long (exit status 102: Connection refused)",
+		"resolver: no answer for too long ()")
 
 	evil := base(status.PubObserved)
-	evil.Node, evil.Cluster.Nodes[1].Name, evil.Cluster.Promoted, evil.Record.Owner, evil.Drbd.Name = hostile, hostile, []string{hostile}, hostile, hostile
+	evil.Node, evil.Cluster.Nodes[1].Name, evil.Cluster.Promoted, evil.Record.Owner, evil.Drbd.Name = hostile, hostile,
+		[]string{hostile}, hostile, hostile
 	finding(evil, "journal", status.Warning, "episodes cannot be saved: "+hostile, hostile)
-	return map[string]*status.Doc{"healthy": healthy, "failover": failover, "resync": resync, "split": split, "hostile": evil}
+	return map[string]*status.Doc{"healthy": healthy, "failover": failover, "resync": resync, "split": split,
+		"hostile": evil}
 }
 
 // pageServer serves the page with an example for the status and a journal of two episodes.
@@ -361,15 +386,20 @@ func pageServer(t *testing.T, name string) *httptest.Server {
 	e = testEntry(25)
 	at := func(s float64) fsm.Time { return e.Episode.Start + fsm.Time(s*float64(time.Second)) }
 	e.Episode.Stamps = [fsm.NumPhases]fsm.Time{
-		fsm.PeerLost: at(0), fsm.FenceRequested: at(2.3), fsm.Fenced: at(5.9), fsm.Promoted: at(6.4), fsm.Mounted: at(6.8), fsm.PgStarted: at(7.9),
-		fsm.Writable: at(8.1), fsm.DNSAccepted: at(6.7), fsm.DNSObserved: at(8.9), fsm.DNSInSync: at(9.4), fsm.Complete: at(9.4),
+		fsm.PeerLost: at(0), fsm.FenceRequested: at(2.3), fsm.Fenced: at(5.9), fsm.Promoted: at(6.4), fsm.Mounted: at(6.8),
+		fsm.PgStarted: at(7.9),
+		fsm.Writable:  at(8.1), fsm.DNSAccepted: at(6.7), fsm.DNSObserved: at(8.9), fsm.DNSInSync: at(9.4),
+		fsm.Complete: at(9.4),
 	}
 	e.Episode.Outage = fsm.Outage{From: at(-1), To: at(9.22), Answered: "10.0.2.10"}
 	mustAppend(t, j, e)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("GET /history", newHistory(dir))
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, pageExamples(time.Now())[name]) })
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter,
+		_ *http.Request) {
+		writeJSON(w, 200, pageExamples(time.Now())[name])
+	})
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
@@ -405,7 +435,8 @@ func chromium(t *testing.T, args ...string) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	cmd := exec.CommandContext(t.Context(), path, append([]string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update",
 		"--disable-sync", "--user-data-dir=" + dir, "--enable-logging=stderr", "--virtual-time-budget=4000",
 	}, args...)...)
 	var messages strings.Builder
@@ -424,11 +455,14 @@ func chromium(t *testing.T, args ...string) string {
 
 func TestPageShowsLiveDataInABrowser(t *testing.T) {
 	for name, want := range map[string][]string{
-		"healthy":  {"Published: the name answers this node", `class="chip ok">promoted`, "Episode 25: node lost, complete", "10.2 s", "a shell failover", "17.11"},
-		"failover": {"Promoted, and not published", "lost and not fenced yet", "<code>stonith_admin --history '*'</code>", "suspended: fencing", "Episode 26: node lost, open", "going on"},
-		"resync":   {"Not promoted: nothing to publish", `value="43"`, "13 min left", "118 MB/s", "as it should be on the standby"},
-		"split":    {"Contested", "split brain", "changed by somebody else", "old: 48 s ago", `class="old"`, "not_ready"},
-		"hostile":  {"&lt;script&gt;document.title"},
+		"healthy": {"Published: the name answers this node", `class="chip ok">promoted`, "Episode 25: node lost, complete",
+			"10.2 s", "a shell failover", "17.11"},
+		"failover": {"Promoted, and not published", "lost and not fenced yet", "<code>stonith_admin --history '*'</code>",
+			"suspended: fencing", "Episode 26: node lost, open", "going on"},
+		"resync": {"Not promoted: nothing to publish", `value="43"`, "13 min left", "118 MB/s",
+			"as it should be on the standby"},
+		"split":   {"Contested", "split brain", "changed by somebody else", "old: 48 s ago", `class="old"`, "not_ready"},
+		"hostile": {"&lt;script&gt;document.title"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dom := chromium(t, "--dump-dom", pageServer(t, name).URL)
@@ -437,7 +471,8 @@ func TestPageShowsLiveDataInABrowser(t *testing.T) {
 					t.Errorf("the page does not show %q", w)
 				}
 			}
-			if n := strings.Count(dom, "<script>"); n != 1 || strings.Contains(dom, "<img") || strings.Contains(dom, "<title>owned") {
+			if n := strings.Count(dom, "<script>"); n != 1 || strings.Contains(dom, "<img") ||
+				strings.Contains(dom, "<title>owned") {
 				t.Errorf("a name became markup: %d scripts", n)
 			}
 			if strings.Contains(dom, `class="stale"`) {
@@ -464,7 +499,8 @@ func TestPageSaysThatItHasNoAnswer(t *testing.T) {
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	dom := chromium(t, "--dump-dom", s.URL)
-	for _, want := range []string{`class="stale"`, "No answer since", "What is shown is from then", "Published: the name answers this node"} {
+	for _, want := range []string{`class="stale"`, "No answer since", "What is shown is from then",
+		"Published: the name answers this node"} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %q:\n%s", want, dom[strings.Index(dom, "<body"):])
 		}

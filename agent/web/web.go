@@ -1,5 +1,5 @@
-// Package web is what the daemon serves over HTTP: metrics, health checks, status, history and the page on a port, and the
-// operator's verbs on the control socket. No client holds anything up, and nothing blocks on a source.
+// Package web is what the daemon serves over HTTP: metrics, health checks, status, history and the page on a port, and
+// the operator's verbs on the control socket. No client holds anything up, and nothing blocks on a source.
 package web
 
 import (
@@ -36,8 +36,8 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// ServePublic serves h on a port until ctx ends, with the TLS and authentication of a file in the format of Prometheus exporters, "" for
-// none. It closes the listener.
+// ServePublic serves h on a port until ctx ends, with the TLS and authentication of a file in the format of Prometheus
+// exporters, "" for none. It closes the listener.
 func ServePublic(ctx context.Context, log *slog.Logger, tcp net.Listener, file string, h http.Handler) error {
 	defer tcp.Close() // closed already, when it was served
 	if err := exporter.Validate(file); err != nil {
@@ -56,12 +56,14 @@ func ServeControl(ctx context.Context, log *slog.Logger, l net.Listener, h http.
 	})
 }
 
-// Public answers what Prometheus, load balancers and people read. Nothing here changes anything, and nothing blocks on a source.
+// Public answers what Prometheus, load balancers and people read. Nothing here changes anything, and nothing blocks on
+// a source.
 func Public(o Options) *http.ServeMux {
 	mux := http.NewServeMux()
 	large := make(slots, atOnce)
 	mux.Handle("GET /metrics", large.bounded(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, DisableCompression: true, // costs more than it saves on the way from one node to Prometheus
+		// Costs more than it saves on the way from one node to Prometheus.
+		ErrorHandling: promhttp.ContinueOnError, DisableCompression: true,
 	})))
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("GET /history", newHistory(o.StateDir))
@@ -80,7 +82,8 @@ func Public(o Options) *http.ServeMux {
 		}
 		writeJSON(w, code, map[string]any{"ready": len(why) == 0, "why": append([]string{}, why...)})
 	})
-	// As with Patroni: 200 from the node that one wants to be sent to, 503 from the other. HAProxy's httpchk needs no more.
+	// As with Patroni: 200 from the node that one wants to be sent to, 503 from the other. HAProxy's httpchk needs no
+	// more.
 	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
 		mux.HandleFunc(method+"/primary", func(w http.ResponseWriter, _ *http.Request) {
 			s := o.Snapshot()
@@ -116,8 +119,8 @@ func Control(o Options) *http.ServeMux {
 	return mux
 }
 
-// serve runs a server that no client can hold up, until ctx ends. A connection carries one request at a time: the many streams of HTTP/2
-// would make the limit of connections none.
+// serve runs a server that no client can hold up, until ctx ends. A connection carries one request at a time: the many
+// streams of HTTP/2 would make the limit of connections none.
 func serve(ctx context.Context, log *slog.Logger, h http.Handler, run func(*http.Server) error) error {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
@@ -139,8 +142,8 @@ func serve(ctx context.Context, log *slog.Logger, h http.Handler, run func(*http
 	return nil
 }
 
-// httpLog takes what net/http has to say: a line for each client that breaks off a TLS handshake, which anybody can have as many of as he
-// likes, and the panics of handlers.
+// httpLog takes what net/http has to say: a line for each client that breaks off a TLS handshake, which anybody can
+// have as many of as he likes, and the panics of handlers.
 type httpLog struct{ log *slog.Logger }
 
 // Write implements io.Writer.

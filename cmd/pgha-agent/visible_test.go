@@ -140,7 +140,8 @@ func metricNames(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	var list []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `(pgha_[a-z0-9_]+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile(
+		"(?m)^\\| `(pgha_[a-z0-9_]+)` \\| (\\w+) \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
 		list = append(list, strings.TrimSpace(strings.Join(row[1:], " ")))
 	}
 	return list

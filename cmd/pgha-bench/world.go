@@ -91,8 +91,10 @@ func cluster(promoteCall int) string {
 			`<operation_history call="%d" task="promote" rc="0" rc_text="OK" last-rc-change="Mon Nov 23 01:51:55 2026" exec-time="556ms" queue-time="2ms"/>`+
 			`</resource_history></node>`, promoteCall)
 	}
-	node := `<node name="%s" id="%d" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" shutdown="false" expected_up="true" is_dc="%t" type="member"/>`
-	instance := `<resource id="drbd_pg" resource_agent="ocf:linbit:drbd" role="%s" active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"><node name="%s" id="1" cached="true"/></resource>`
+	node :=
+		`<node name="%s" id="%d" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" shutdown="false" expected_up="true" is_dc="%t" type="member"/>`
+	instance :=
+		`<resource id="drbd_pg" resource_agent="ocf:linbit:drbd" role="%s" active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"><node name="%s" id="1" cached="true"/></resource>`
 	return `<pacemaker-result api-version="2.35" request="crm_mon --output-as=xml"><summary><stack type="corosync" pacemakerd-state="running"/>` +
 		`<current_dc present="true" version="2.1.8" name="pg-b" id="2" with_quorum="true"/>` +
 		`<cluster_options stonith-enabled="true" symmetric-cluster="true" no-quorum-policy="stop" maintenance-mode="false"/></summary><nodes>` +

@@ -109,7 +109,8 @@ func installPostgres(ctx context.Context, say func(format string, args ...any)) 
 			return err
 		}
 		if err := os.WriteFile(conf,
-			[]byte("# Written by pgha-demo: it brings its own data directory.\ncreate_main_cluster = false\n"), 0o644); err != nil {
+			[]byte("# Written by pgha-demo: it brings its own data directory.\ncreate_main_cluster = false\n"),
+			0o644); err != nil {
 			return err
 		}
 		say("wrote %s, so that no PostgreSQL is started by the installation", conf)

@@ -175,7 +175,9 @@ func (l *lab) prepareMode(ctx context.Context, mode string) error {
 		return l.useHandler(ctx, l.handler)
 	case modeWritable:
 		return l.both(func(n *node) error {
-			_, err := n.run(ctx, `printf 'publish_on = "writable"\n' >>/etc/pgha-agent/config.toml && systemctl restart pgha-agent && sync`)
+			_,
+				err := n.run(ctx,
+				`printf 'publish_on = "writable"\n' >>/etc/pgha-agent/config.toml && systemctl restart pgha-agent && sync`)
 			if err != nil {
 				return err
 			}
@@ -392,7 +394,8 @@ func (l *lab) dnsCPU(ctx context.Context, n *node, mode string) (float64, error)
 	script := `systemctl show -p CPUUsageNSec --value pgha-agent | awk '{ print $1 / 1e9 }'`
 	if mode == modeShell {
 		// Every second line is the children's: "0m1.234s 0m0.123s".
-		script = `[ -e /run/aws-times ] || : >/run/aws-times; awk 'NR % 2 == 0 { gsub(/s/, ""); for (i = 1; i <= 2; i++) { split($i, f, "m"); t += 60 * f[1] + f[2] } } END { print t + 0 }' /run/aws-times`
+		script =
+			`[ -e /run/aws-times ] || : >/run/aws-times; awk 'NR % 2 == 0 { gsub(/s/, ""); for (i = 1; i <= 2; i++) { split($i, f, "m"); t += 60 * f[1] + f[2] } } END { print t + 0 }' /run/aws-times`
 	}
 	out, err := n.run(ctx, script)
 	if err != nil {

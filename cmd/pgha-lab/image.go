@@ -211,7 +211,8 @@ func makeInitrd(ctx context.Context, out, dir, root, version string) error {
 		return err
 	}
 	driver := filepath.Join(root, "usr/lib/modules", version, "kernel/drivers/block/virtio_blk.ko.xz")
-	script := `set -eu; xz -dc "$1" >lib/virtio_blk.ko; chmod 755 bin/busybox; find . | cpio -o -H newc --quiet | gzip -9 >"$2"`
+	script :=
+		`set -eu; xz -dc "$1" >lib/virtio_blk.ko; chmod 755 bin/busybox; find . | cpio -o -H newc --quiet | gzip -9 >"$2"`
 	cmd := exec.CommandContext(ctx, "sh", "-c", script, "sh", driver, out)
 	cmd.Dir = dir
 	if b, err := cmd.CombinedOutput(); err != nil {

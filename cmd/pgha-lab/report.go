@@ -168,19 +168,25 @@ func picture(runs []benchRun, modes []string) []byte {
 	x := func(t float64) float64 { return left + t/longest*(width-2*left) }
 	height := top + rowHeight*len(modes) + 40
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", width, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+
+		"\n", width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", width, height)
-	fmt.Fprintf(&b, `<text x="%d" y="22" font-size="15" font-weight="bold" fill="#1c2733">A power cut of the promoted node, seconds since the cut (medians)</text>`+"\n", left)
+	fmt.Fprintf(&b,
+		`<text x="%d" y="22" font-size="15" font-weight="bold" fill="#1c2733">A power cut of the promoted node, seconds since the cut (medians)</text>`+"\n", left)
 	legend := []struct{ color, text string }{
 		{colorLost, "noticed, fenced, promoted"}, {colorStart, "mounted, recovering"}, {colorUp, "writable"},
 	}
 	at := left
 	for _, l := range legend {
-		fmt.Fprintf(&b, `<rect x="%d" y="34" width="14" height="12" fill="%s"/><text x="%d" y="44" fill="#1c2733">%s</text>`+"\n", at, l.color, at+19, l.text)
+		fmt.Fprintf(&b, `<rect x="%d" y="34" width="14" height="12" fill="%s"/><text x="%d" y="44" fill="#1c2733">%s</text>`+
+			"\n", at, l.color, at+19, l.text)
 		at += 40 + 7*len(l.text)
 	}
-	fmt.Fprintf(&b, `<path d="M%d 34 l6 12 h-12 z" fill="%s"/><text x="%d" y="44" fill="#1c2733">record changed</text>`+"\n", at+6, colorDNS, at+18)
-	fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="4.5" fill="%s"/><text x="%d" y="44" fill="#1c2733">clients write again, TTL 5 s</text>`+"\n", at+126, colorShort, at+136)
+	fmt.Fprintf(&b, `<path d="M%d 34 l6 12 h-12 z" fill="%s"/><text x="%d" y="44" fill="#1c2733">record changed</text>`+
+		"\n", at+6, colorDNS, at+18)
+	fmt.Fprintf(&b,
+		`<circle cx="%d" cy="40" r="4.5" fill="%s"/><text x="%d" y="44" fill="#1c2733">clients write again, TTL 5 s</text>`+
+			"\n", at+126, colorShort, at+136)
 	fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="4.5" fill="%s"/><text x="%d" y="44" fill="#1c2733">TTL 30 s</text>`+"\n",
 		at+306, colorLong, at+316)
 	step := 10.0
@@ -188,7 +194,8 @@ func picture(runs []benchRun, modes []string) []byte {
 		step = 20
 	}
 	for t := 0.0; t <= longest; t += step {
-		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#dfe5ec"/><text x="%.1f" y="%d" text-anchor="middle" fill="#5b6875">%.0f</text>`+"\n",
+		fmt.Fprintf(&b,
+			`<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#dfe5ec"/><text x="%.1f" y="%d" text-anchor="middle" fill="#5b6875">%.0f</text>`+"\n",
 			x(t), top-8, x(t), height-30, x(t), height-14, t)
 	}
 	for i, m := range modes {

@@ -70,7 +70,8 @@ func (f fault) andAdjust() fault { return f.and("drbdadm adjust pg", "drbdadm ad
 // inSQL runs statements as the owner of the server.
 func inSQL(check string, want doctor.Verdict, what, do, undo string) fault {
 	psql := func(sql string) string {
-		return fmt.Sprintf(`cd / && runuser -u postgres -- psql -qX -v ON_ERROR_STOP=1 -c "%s" -c "SELECT pg_reload_conf()" >/dev/null`, sql)
+		return fmt.Sprintf(
+			`cd / && runuser -u postgres -- psql -qX -v ON_ERROR_STOP=1 -c "%s" -c "SELECT pg_reload_conf()" >/dev/null`, sql)
 	}
 	return fault{check: check, want: want, what: what, do: psql(do), undo: psql(undo)}
 }

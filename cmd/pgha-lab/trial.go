@@ -345,8 +345,8 @@ func (t *trial) finish(ctx context.Context, want terms) error {
 }
 
 // stoodStill is when a node's agent noticed the last standstill of its own before that moment, at the latest; zero when
-// it did not. It owes nobody a write for PostStallDelay then, and on a host that is busy with something else that is what an
-// emulated machine does.
+// it did not. It owes nobody a write for PostStallDelay then, and on a host that is busy with something else that is
+// what an emulated machine does.
 func (t *trial) stoodStill(n *node, before time.Time) (last time.Time) {
 	for _, g := range t.watch.Growths(n.name, stallsSeries, nil) {
 		if g.From.Before(before) {

@@ -1,5 +1,5 @@
-// Package awstest is a stand-in for CloudWatch's PutMetricData and SNS's Publish that is as strict as the services: it computes the
-// signature by itself, and refuses what their documentation says they refuse.
+// Package awstest is a stand-in for CloudWatch's PutMetricData and SNS's Publish that is as strict as the services: it
+// computes the signature by itself, and refuses what their documentation says they refuse.
 package awstest
 
 import (
@@ -79,7 +79,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form, err := url.ParseQuery(string(body))
-	if err != nil || r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+	if err != nil || r.Method != http.MethodPost ||
+		!strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		refuse(w, 400, "MalformedQueryString", "not a form")
 		return
 	}
@@ -100,15 +101,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.calls = append(s.calls, form)
-	fmt.Fprintf(w, `<%sResponse><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></%[1]sResponse>`, form.Get("Action"))
+	fmt.Fprintf(w, `<%sResponse><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></%[1]sResponse>`,
+		form.Get("Action"))
 }
 
 func refuse(w http.ResponseWriter, status int, code, why string) {
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`, code, why)
+	fmt.Fprintf(w,
+		`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`, code, why)
 }
 
-var authorization = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$`)
+var authorization = regexp.MustCompile(
+	`^AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$`)
 
 // checkSignature computes Signature Version 4 of a request without a query, from its definition.
 func checkSignature(r *http.Request, body []byte, service string, now time.Time) string {
@@ -142,13 +146,15 @@ func checkSignature(r *http.Request, body []byte, service string, now time.Time)
 		}
 		fmt.Fprintf(&headers, "%s:%s\n", name, strings.TrimSpace(value))
 	}
-	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, headers.String(), signed, hash(body)}, "\n")
+	canonical := strings.Join([]string{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, headers.String(), signed,
+		hash(body)}, "\n")
 	scope := strings.Join([]string{day, region, service, "aws4_request"}, "/")
 	secret := []byte("AWS4" + Secret)
 	for _, part := range []string{day, region, service, "aws4_request"} {
 		secret = sign(secret, part)
 	}
-	want := hex.EncodeToString(sign(secret, strings.Join([]string{"AWS4-HMAC-SHA256", stamp, scope, hash([]byte(canonical))}, "\n")))
+	want := hex.EncodeToString(sign(secret,
+		strings.Join([]string{"AWS4-HMAC-SHA256", stamp, scope, hash([]byte(canonical))}, "\n")))
 	if want != signature {
 		return "the signature is another one"
 	}
@@ -173,11 +179,13 @@ const (
 	maxDimensions = 30
 )
 
-var units = strings.Fields(`Seconds Microseconds Milliseconds Bytes Kilobytes Megabytes Gigabytes Terabytes Bits Kilobits Megabits Gigabits Terabits Percent Count
-Bytes/Second Kilobytes/Second Megabytes/Second Gigabytes/Second Terabytes/Second Bits/Second Kilobits/Second Megabits/Second Gigabits/Second
-Terabits/Second Count/Second None`)
+var units = strings.Fields(`Seconds Microseconds Milliseconds
+Bytes Kilobytes Megabytes Gigabytes Terabytes Bits Kilobits Megabits Gigabits Terabits Percent Count
+Bytes/Second Kilobytes/Second Megabytes/Second Gigabytes/Second Terabytes/Second
+Bits/Second Kilobits/Second Megabits/Second Gigabits/Second Terabits/Second Count/Second None`)
 
-var member = regexp.MustCompile(`^MetricData\.member\.(\d+)\.(MetricName|Value|Unit|Timestamp|Dimensions\.member\.(\d+)\.(Name|Value))$`)
+var member = regexp.MustCompile(
+	`^MetricData\.member\.(\d+)\.(MetricName|Value|Unit|Timestamp|Dimensions\.member\.(\d+)\.(Name|Value))$`)
 
 func checkPut(form url.Values) string {
 	if form.Get("Action") != "PutMetricData" || form.Get("Version") != "2010-08-01" {
@@ -234,7 +242,8 @@ func checkPublish(form url.Values) string {
 		return "topic"
 	case message == "" || len(message) > 256<<10:
 		return "message"
-	case subject == "" || len(subject) > 100 || strings.IndexFunc(subject, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 || subject[0] == ' ':
+	case subject == "" || len(subject) > 100 ||
+		strings.IndexFunc(subject, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 || subject[0] == ' ':
 		return "subject"
 	}
 	return ""

@@ -149,5 +149,6 @@ func (s *search) wellMeant(moves []move) move {
 // without fencing: two nodes were promoted at once, or more than one claim of the other was on its way.
 func (s *search) excused(w *world, writer int) bool {
 	n := &w.nodes[writer]
-	return s.budget.Unsafe && !s.budget.strict && (n.twin || s.cores.at(w.cores[writer]).Promotion.Contested && n.missed > 1)
+	return s.budget.Unsafe && !s.budget.strict &&
+		(n.twin || s.cores.at(w.cores[writer]).Promotion.Contested && n.missed > 1)
 }

@@ -53,11 +53,14 @@ func SVG(w io.Writer, acc Account, end time.Duration, lines []Line) {
 		return left + at*(width-left-right)
 	}
 	y := func(part float64) float64 { return height - bottom - part*(height-top-bottom) }
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12" fill="#808080">`+"\n", width, height)
+	fmt.Fprintf(w,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12" fill="#808080">`+
+			"\n", width, height)
 	fmt.Fprintf(w, "<title>Records that name the promoted node, after %d clusters of one account failed over at "+
 		"once</title>\n", acc.Clusters)
 	for _, part := range []float64{0, .25, .5, .75, 1} {
-		fmt.Fprintf(w, `<path d="M%d %.1fH%d" stroke="#808080" stroke-opacity=".35"/><text x="%d" y="%.1f" text-anchor="end">%.0f %%</text>`+"\n", left, y(part), width-right, left-6, y(part)+4, part*100)
+		fmt.Fprintf(w,
+			`<path d="M%d %.1fH%d" stroke="#808080" stroke-opacity=".35"/><text x="%d" y="%.1f" text-anchor="end">%.0f %%</text>`+"\n", left, y(part), width-right, left-6, y(part)+4, part*100)
 	}
 	for _, d := range []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour,
 		2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour, 48 * time.Hour, 96 * time.Hour} {
@@ -79,7 +82,9 @@ func SVG(w io.Writer, acc Account, end time.Duration, lines []Line) {
 			fmt.Fprintf(&path, "L%.1f %.1f", x(l.Right[n-1]), y(float64(n)/float64(acc.Clusters)))
 			fmt.Fprintf(&path, "H%d", width-right)
 		}
-		fmt.Fprintf(w, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s" font-weight="bold">%s</text>`+"\n", path.String(), color, left+12, top+16*(i+1), color, html.EscapeString(l.Name))
+		fmt.Fprintf(w,
+			`<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s" font-weight="bold">%s</text>`+
+				"\n", path.String(), color, left+12, top+16*(i+1), color, html.EscapeString(l.Name))
 	}
 	fmt.Fprintln(w, "</svg>")
 }
