@@ -168,7 +168,7 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 }
 
 func TestReplicated(t *testing.T) {
-	volume := func(disk string, client drbd.Tri) drbd.Connection {
+	volume := func(disk drbd.DiskState, client drbd.Tri) drbd.Connection {
 		return drbd.Connection{State: "Connected", Volumes: []drbd.PeerDevice{{PeerDisk: disk, PeerClient: client}}}
 	}
 	for name, c := range map[string]struct {

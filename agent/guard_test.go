@@ -198,7 +198,7 @@ func TestPauseFileIsNotFollowed(t *testing.T) {
 }
 
 func TestSplitBrainIsRememberedOverARestartUntilConnected(t *testing.T) {
-	report := func(state string, brain drbd.SplitBrain) drbd.Report {
+	report := func(state drbd.ConnectionState, brain drbd.SplitBrain) drbd.Report {
 		r := healthyDrbd()
 		c := &r.Status.Resources[0].Connections[0]
 		c.State, c.SplitBrain = state, brain

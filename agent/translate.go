@@ -195,7 +195,7 @@ func connectionFacts(c drbd.Connection) fsm.Connection {
 	}
 	is.RoleUnknown = is.Connected && !is.Primary && c.PeerRole != drbd.RoleSecondary
 	if !is.Connected {
-		is.DisconnectReason = c.State
+		is.DisconnectReason = string(c.State)
 	}
 	for _, v := range c.Volumes {
 		is.Comparing = is.Comparing || is.Connected && v.Replication == "Off"

@@ -117,7 +117,7 @@ func (a *apply) perConnection(r *resource, c *connection) {
 	switch a.ev.Object {
 	case ObjectConnection:
 		a.connectionFields(c)
-		if c.State == "StandAlone" && a.ev.Verb == VerbExists && a.f.next != nil {
+		if c.State == ConnStandAlone && a.ev.Verb == VerbExists && a.f.next != nil {
 			a.note(set(&c.suspected, true))
 		}
 		a.note(a.f.latches.compared(r.Name, c))
@@ -128,7 +128,7 @@ func (a *apply) perConnection(r *resource, c *connection) {
 				return
 			}
 			p = &peerDevice{
-				PeerDevice: PeerDevice{Volume: a.volume, Replication: unknownWord, PeerDisk: unknownWord,
+				PeerDevice: PeerDevice{Volume: a.volume, Replication: ReplUnknown, PeerDisk: DiskUnknown,
 					Done: -1, RateBytesPerSec: -1, ETA: -1},
 				progress: progress{moved: a.now, toldDone: c.Name != onlyPeer},
 			}
@@ -173,7 +173,7 @@ func (a *apply) connection(r *resource) *connection {
 			name = onlyPeer
 		}
 		c = &connection{Connection: Connection{
-			PeerNodeID: a.node, Name: name, State: unknownWord, PeerRole: RoleUnknown,
+			PeerNodeID: a.node, Name: name, State: ConnUnknown, PeerRole: RoleUnknown,
 		}}
 		r.addConnection(c)
 		a.changed = true
@@ -199,7 +199,7 @@ func (a *apply) resource(r *resource) {
 	for _, fd := range a.ev.Fields {
 		switch fd.Key {
 		case KeyRole:
-			a.role(&r.Role, fd.Value)
+			word(a, &r.Role, roleWords, fd.Value)
 		case KeySuspended:
 			a.reasons(&r.Suspended, &r.SuspendedKnown, fd.Value)
 		case KeyMayPromote:
@@ -220,7 +220,7 @@ func (a *apply) device(r *resource) {
 		if a.statistics {
 			return
 		}
-		d = &Device{Volume: a.volume, Minor: -1, Disk: unknownWord}
+		d = &Device{Volume: a.volume, Minor: -1, Disk: DiskUnknown}
 		r.devices.put(a.volume, d)
 		a.changed = true
 	}
@@ -238,7 +238,7 @@ func (a *apply) device(r *resource) {
 			a.deviceStat(d.Stats, fd)
 		case a.statistics:
 		case fd.Key == KeyDisk:
-			a.word(&d.Disk, diskWords, fd.Value)
+			word(a, &d.Disk, diskWords, fd.Value)
 		case fd.Key == KeyBackingDev:
 			if string(fd.Value) == "none" {
 				fd.Value = nil
@@ -287,11 +287,11 @@ func (a *apply) connectionFields(c *connection) {
 			a.tri(&c.Congested, fd.Value)
 		case KeyConnection:
 			if !a.statistics {
-				a.word(&c.State, connectionWords, fd.Value)
+				word(a, &c.State, connectionWords, fd.Value)
 			}
 		case KeyRole:
 			if !a.statistics {
-				a.role(&c.PeerRole, fd.Value)
+				word(a, &c.PeerRole, roleWords, fd.Value)
 			}
 		}
 	}
@@ -365,20 +365,14 @@ func (a *apply) rename() {
 
 // Values. Each sets one field, and counts what it does not understand.
 
-func (a *apply) word(dst *string, w *words, b []byte) {
+func word[T ~string](a *apply, dst *T, w *words, b []byte) {
 	i := w.index(b)
 	if i == 0 {
 		a.f.counters.UnknownValues++
-		a.note(set(dst, unknownWord))
+		a.note(set(dst, T(unknownWord)))
 		return
 	}
-	a.note(set(dst, w.list[i]))
-}
-
-func (a *apply) role(dst *Role, b []byte) {
-	s := string(*dst)
-	a.word(&s, roleWords, b)
-	*dst = Role(s)
+	a.note(set(dst, T(w.list[i])))
 }
 
 func (a *apply) text(dst *string, b []byte) {

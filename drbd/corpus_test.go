@@ -253,7 +253,8 @@ func TestADumpAgreesWithOtherPrograms(t *testing.T) {
 		}
 		r := s.Resources[0]
 		c := r.Connections[0]
-		got := statesOf(string(r.Role), r.Devices[0].Disk, c.State, string(c.PeerRole), c.Volumes[0].PeerDisk, c.Volumes[0].Replication)
+		got := statesOf(string(r.Role), string(r.Devices[0].Disk), string(c.State), string(c.PeerRole),
+			string(c.Volumes[0].PeerDisk), string(c.Volumes[0].Replication))
 		compared++
 		if got != want {
 			differ++

@@ -41,7 +41,7 @@ type DumpResource struct {
 type DumpDevice struct {
 	Volume     int              `json:"volume"`
 	Minor      *int             `json:"minor"`
-	Disk       string           `json:"disk"`
+	Disk       DiskState        `json:"disk"`
 	BackingDev *string          `json:"backing_dev"`
 	Client     *bool            `json:"client"`
 	Open       *bool            `json:"open"`
@@ -65,7 +65,7 @@ type DumpDeviceStats struct {
 type DumpConnection struct {
 	PeerNodeID      *int             `json:"peer_node_id"`
 	Name            string           `json:"name"`
-	Connection      string           `json:"connection"`
+	Connection      ConnectionState  `json:"connection"`
 	PeerRole        Role             `json:"peer_role"`
 	SplitBrain      string           `json:"split_brain"`
 	Congested       *bool            `json:"congested"`
@@ -84,20 +84,20 @@ type DumpPath struct {
 
 // DumpPeerDevice is a PeerDevice. ResyncSuspended is empty when a resync may run, and null when not known.
 type DumpPeerDevice struct {
-	Volume             int      `json:"volume"`
-	Replication        string   `json:"replication"`
-	PeerDisk           string   `json:"peer_disk"`
-	PeerClient         *bool    `json:"peer_client"`
-	Done               *float64 `json:"done"`
-	ETASeconds         *float64 `json:"eta_seconds"`
-	RateBytesPerSecond *float64 `json:"rate_bytes_per_second"`
-	OutOfSyncBytes     *uint64  `json:"out_of_sync_bytes"`
-	ReceivedBytes      *uint64  `json:"received_bytes"`
-	SentBytes          *uint64  `json:"sent_bytes"`
-	Pending            *uint64  `json:"pending"`
-	Unacked            *uint64  `json:"unacked"`
-	ResyncSuspended    []string `json:"resync_suspended"`
-	Stalled            bool     `json:"stalled"`
+	Volume             int              `json:"volume"`
+	Replication        ReplicationState `json:"replication"`
+	PeerDisk           DiskState        `json:"peer_disk"`
+	PeerClient         *bool            `json:"peer_client"`
+	Done               *float64         `json:"done"`
+	ETASeconds         *float64         `json:"eta_seconds"`
+	RateBytesPerSecond *float64         `json:"rate_bytes_per_second"`
+	OutOfSyncBytes     *uint64          `json:"out_of_sync_bytes"`
+	ReceivedBytes      *uint64          `json:"received_bytes"`
+	SentBytes          *uint64          `json:"sent_bytes"`
+	Pending            *uint64          `json:"pending"`
+	Unacked            *uint64          `json:"unacked"`
+	ResyncSuspended    []string         `json:"resync_suspended"`
+	Stalled            bool             `json:"stalled"`
 }
 
 // DumpHelper is a HelperCall.

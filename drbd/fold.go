@@ -223,7 +223,7 @@ func sameStates(a, b Status, resource string) bool {
 				fmt.Fprintln(&out, d.Volume, d.Disk, d.Quorum)
 			}
 			for _, c := range r.Connections {
-				if c.State == "StandAlone" {
+				if c.State == ConnStandAlone {
 					continue
 				}
 				fmt.Fprintln(&out, c.PeerNodeID, c.Name, c.State, c.PeerRole)

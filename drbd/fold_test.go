@@ -281,14 +281,14 @@ func followSplitBrain(t *testing.T, conn, lines string) {
 }
 
 func TestSplitBrainEndsWithEachReplicationStateButOff(t *testing.T) {
-	for _, state := range replicationWords.list[1:] {
+	for _, state := range ReplicationStates {
 		want := SplitBrainNone
-		if state == replicationOff {
+		if state == ReplOff {
 			want = SplitBrainLatched
 		}
 		f := folder(t, strings.Replace(base, "Established", "Off", 1)+
 			"call helper name:pg peer-node-id:1 conn-name:n2 volume:0 helper:split-brain\n"+
-			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:"+state+"\n")
+			"change peer-device name:pg peer-node-id:1 conn-name:n2 volume:0 replication:"+string(state)+"\n")
 		if got := f.Status(time.Unix(0, 0)).Resources[0].Connections[0].SplitBrain; got != want {
 			t.Errorf("%s: %s, want %s", state, got, want)
 		}

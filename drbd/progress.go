@@ -39,11 +39,11 @@ func (a *apply) peerDevice(p *peerDevice) {
 			a.peerDeviceStat(p.Stats, fd)
 		case KeyReplication:
 			if !a.statistics {
-				a.word(&p.Replication, replicationWords, fd.Value)
+				word(a, &p.Replication, replicationWords, fd.Value)
 			}
 		case KeyPeerDisk:
 			if !a.statistics {
-				a.word(&p.PeerDisk, diskWords, fd.Value)
+				word(a, &p.PeerDisk, diskWords, fd.Value)
 			}
 		case KeyPeerClient:
 			if !a.statistics {
@@ -57,8 +57,8 @@ func (a *apply) peerDevice(p *peerDevice) {
 	}
 	// The end of a resync is not printed as done:100, the fields just stop coming; and the numbers of a resync say
 	// nothing of the verify that follows it.
-	if restarted := was != p.Replication && was != unknownWord; restarted || p.Replication == replicationOff || p.Replication == "Established" {
-		over := p.Replication == replicationOff || p.Replication == "Established"
+	if restarted := was != p.Replication && was != ReplUnknown; restarted || p.Replication == ReplOff || p.Replication == ReplEstablished {
+		over := p.Replication == ReplOff || p.Replication == ReplEstablished
 		paused := resyncing(was) && resyncing(p.Replication)
 		if over || !done && !paused {
 			a.note(set(&p.Done, -1))
@@ -89,12 +89,12 @@ func (a *apply) derive(p *peerDevice, restarted, done, rate, eta bool) {
 	if restarted {
 		p.most = 0
 	}
-	if p.most = max(p.most, left); !p.toldDone && p.most > 0 && (p.Replication == "SyncSource" || p.Replication == "SyncTarget") {
+	if p.most = max(p.most, left); !p.toldDone && p.most > 0 && (p.Replication == ReplSyncSource || p.Replication == ReplSyncTarget) {
 		a.note(set(&p.Done, 100*(1-float64(left)/float64(p.most))))
 	}
 	switch {
 	case restarted || p.sampled.IsZero() || left > p.sample:
-	case p.told || p.Replication != "SyncSource" && p.Replication != "SyncTarget":
+	case p.told || p.Replication != ReplSyncSource && p.Replication != ReplSyncTarget:
 	case now.Sub(p.sampled) < sampleEvery:
 		return // keep the older sample
 	default:

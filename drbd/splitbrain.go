@@ -5,23 +5,23 @@ import "iter"
 // latches are the calls of the split-brain helper that are not over: by resource, peer and volume, each with the
 // replication state of its volume at the time of the call. DRBD names peer and volume. An edited call that names
 // neither, and comes before its objects, leaves -1, which stands for each.
-type latches map[string]map[int]map[int]string
+type latches map[string]map[int]map[int]ReplicationState
 
 // maxLatches bounds the volumes that are told apart on one connection, and those that one call is noted for. There are
 // few: DRBD drops a connection at the first volume with a split brain. A call above the bound stands for each volume.
 const maxLatches = 256
 
-func (l latches) add(resource string, peer, volume int, replication string) {
+func (l latches) add(resource string, peer, volume int, replication ReplicationState) {
 	if l[resource] == nil {
-		l[resource] = map[int]map[int]string{}
+		l[resource] = map[int]map[int]ReplicationState{}
 	}
 	volumes := l[resource][peer]
 	if volumes == nil {
-		volumes = map[int]string{}
+		volumes = map[int]ReplicationState{}
 		l[resource][peer] = volumes
 	}
 	if _, known := volumes[volume]; !known && len(volumes) >= maxLatches {
-		volume, replication = -1, replicationOff
+		volume, replication = -1, ReplOff
 	}
 	volumes[volume] = replication
 }
@@ -51,7 +51,7 @@ func (l latches) call(r *resource, peer, volume int) {
 		l.add(r.Name, nodes[i], p.Volume, p.Replication)
 	}
 	if len(peers) == 0 {
-		l.add(r.Name, peer, volume, replicationOff)
+		l.add(r.Name, peer, volume, ReplOff)
 	}
 }
 
@@ -79,7 +79,7 @@ func (l latches) compared(resource string, c *connection) (changed bool) {
 	if len(l) == 0 && !c.suspected {
 		return false
 	}
-	replicates := c.State == "Connected" && c.replicating > 0
+	replicates := c.State == ConnConnected && c.replicating > 0
 	changed = replicates && set(&c.suspected, false)
 	for volumes := range l.of(resource, c) {
 		for volume, was := range volumes {
@@ -94,13 +94,13 @@ func (l latches) compared(resource string, c *connection) (changed bool) {
 			if p == nil {
 				continue
 			}
-			off := c.State != "Connected" || p.Replication == replicationOff
-			if !off && p.Replication == unknownWord {
+			off := c.State != ConnConnected || p.Replication == ReplOff
+			if !off && p.Replication == ReplUnknown {
 				continue
 			}
 			switch {
 			case off:
-				volumes[volume] = replicationOff
+				volumes[volume] = ReplOff
 			case p.Replication != was:
 				delete(volumes, volume)
 				changed = true
@@ -112,8 +112,8 @@ func (l latches) compared(resource string, c *connection) (changed bool) {
 
 // of goes over the volumes of the connection, and of those that stand for each connection. A connection that has lost
 // its last one is forgotten.
-func (l latches) of(resource string, c *connection) iter.Seq[map[int]string] {
-	return func(yield func(map[int]string) bool) {
+func (l latches) of(resource string, c *connection) iter.Seq[map[int]ReplicationState] {
+	return func(yield func(map[int]ReplicationState) bool) {
 		peers := l[resource]
 		for _, node := range []int{c.PeerNodeID, -1}[:1+one(c.PeerNodeID >= 0)] {
 			volumes := peers[node]

@@ -49,7 +49,7 @@ type peerDevice struct {
 
 // replicates reports a replication state that follows a comparison of the data.
 func (p *peerDevice) replicates() bool {
-	return p.Replication != replicationOff && p.Replication != unknownWord
+	return p.Replication != ReplOff && p.Replication != ReplUnknown
 }
 
 func compareDevices(x, y *Device) int { return cmp.Compare(x.Volume, y.Volume) }
@@ -166,9 +166,9 @@ func (s *state) updateStalled(now time.Time, after time.Duration) (changed bool)
 	return changed
 }
 
-func resyncing(replication string) bool {
+func resyncing(replication ReplicationState) bool {
 	switch replication {
-	case "SyncSource", "SyncTarget", "PausedSyncS", "PausedSyncT":
+	case ReplSyncSource, ReplSyncTarget, ReplPausedSyncS, ReplPausedSyncT:
 		return true
 	}
 	return false

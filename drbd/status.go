@@ -59,7 +59,7 @@ type Device struct {
 	Volume     int
 	Minor      int    // -1 when not printed
 	BackingDev string // "" when diskless or not printed
-	Disk       string // one of the disk states, "Unknown" for a word this package does not know
+	Disk       DiskState
 	Client     Tri
 	Open       Tri
 	Quorum     Tri          // No: DRBD refuses writes here. Yes also when quorum is off; Unknown with DRBD 8.4, which has none
@@ -82,7 +82,7 @@ type DeviceStats struct {
 type Connection struct {
 	PeerNodeID                       int // -1 when not printed
 	Name                             string
-	State                            string // one of the connection states, "Unknown" for a word this package does not know
+	State                            ConnectionState
 	PeerRole                         Role
 	SplitBrain                       SplitBrain
 	Congested                        Tri
@@ -101,8 +101,8 @@ type Path struct {
 // PeerDevice is a volume on a peer, with the progress of a resync or verify.
 type PeerDevice struct {
 	Volume               int
-	Replication          string // one of the replication states, "Unknown" for a word this package does not know
-	PeerDisk             string
+	Replication          ReplicationState
+	PeerDisk             DiskState
 	PeerClient           Tri              // Yes: the peer has no disk by configuration, as a tiebreaker; Unknown with DRBD 8.4
 	ResyncSuspended      []string         // reasons (user, peer, dependency); nil when not suspended
 	ResyncSuspendedKnown bool             // false until the stream printed the field

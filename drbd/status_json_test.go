@@ -143,15 +143,15 @@ func parseStatusJSON(b []byte) (Status, error) {
 	return out, nil
 }
 
-func wordOf(w *words, s string) string {
+func wordOf[T ~string](w *words, s string) T {
 	if i := w.index([]byte(s)); i > 0 {
-		return w.list[i]
+		return T(w.list[i])
 	}
 	return unknownWord
 }
 
 func (r *jsonResource) resource() (Resource, error) {
-	out := Resource{Name: *r.Name, Role: Role(wordOf(roleWords, r.Role)), SuspendedKnown: r.Suspended != jsonTri(Unknown),
+	out := Resource{Name: *r.Name, Role: wordOf[Role](roleWords, r.Role), SuspendedKnown: r.Suspended != jsonTri(Unknown),
 		MayPromote: Tri(r.MayPromote), PromotionScore: int64(r.PromotionScore.integer())}
 	for _, reason := range []struct {
 		is   jsonTri
@@ -176,8 +176,8 @@ func (r *jsonResource) resource() (Resource, error) {
 		out.Devices = append(out.Devices, d.device(volume))
 	}
 	for _, c := range r.Connections {
-		conn := Connection{PeerNodeID: c.PeerNodeID.integer(), Name: c.Name, State: wordOf(connectionWords, c.State),
-			PeerRole: Role(wordOf(roleWords, c.PeerRole)), Congested: Tri(c.Congested), APInFlightBytes: c.APInFlight.units(512),
+		conn := Connection{PeerNodeID: c.PeerNodeID.integer(), Name: c.Name, State: wordOf[ConnectionState](connectionWords, c.State),
+			PeerRole: wordOf[Role](roleWords, c.PeerRole), Congested: Tri(c.Congested), APInFlightBytes: c.APInFlight.units(512),
 			RSInFlightBytes: c.RSInFlight.units(512), StatsKnown: c.APInFlight != nil}
 		for i, p := range c.Volumes {
 			conn.Volumes = append(conn.Volumes, p.peerDevice(i))
@@ -193,7 +193,7 @@ func (r *jsonResource) resource() (Resource, error) {
 }
 
 func (d *jsonDevice) device(volume int) Device {
-	out := Device{Volume: volume, Minor: d.Minor.integer(), Disk: wordOf(diskWords, d.Disk), Client: Tri(d.Client),
+	out := Device{Volume: volume, Minor: d.Minor.integer(), Disk: wordOf[DiskState](diskWords, d.Disk), Client: Tri(d.Client),
 		Open: Tri(d.Open), Quorum: Tri(d.Quorum)}
 	if d.BackingDev != "none" {
 		out.BackingDev = d.BackingDev
@@ -207,7 +207,7 @@ func (d *jsonDevice) device(volume int) Device {
 }
 
 func (p *jsonPeerDevice) peerDevice(i int) PeerDevice {
-	out := PeerDevice{Volume: p.Volume.integer(), Replication: wordOf(replicationWords, p.Replication), PeerDisk: wordOf(diskWords, p.PeerDisk),
+	out := PeerDevice{Volume: p.Volume.integer(), Replication: wordOf[ReplicationState](replicationWords, p.Replication), PeerDisk: wordOf[DiskState](diskWords, p.PeerDisk),
 		PeerClient: Tri(p.PeerClient), Done: p.Done.decimal(100), RateBytesPerSec: -1, ETA: -1}
 	if out.Volume < 0 {
 		out.Volume = i

@@ -44,27 +44,27 @@ func (w *words) index(b []byte) int {
 	return 0
 }
 
-// DRBD's own words, from the kernel's drbd_strings.c as drbdsetup prints them.
+// wordsOf makes a set of typed words.
+func wordsOf[T ~string](list ...T) *words {
+	all := []string{""}
+	for _, w := range list {
+		all = append(all, string(w))
+	}
+	return newWords(all...)
+}
+
 var (
-	roleWords = newWords("", string(RoleUnknown), string(RolePrimary), string(RoleSecondary))
+	roleWords        = wordsOf(RoleUnknown, RolePrimary, RoleSecondary)
+	diskWords        = wordsOf(DiskStates...)
+	connectionWords  = wordsOf(ConnectionStates...)
+	replicationWords = wordsOf(ReplicationStates...)
 
-	diskWords = newWords("", "Diskless", "Attaching", "Detaching", "Failed", "Negotiating", "Inconsistent", "Outdated",
-		"DUnknown", "Consistent", "UpToDate")
-
-	connectionWords = newWords("", "StandAlone", "Disconnecting", "Unconnected", "Timeout", "BrokenPipe",
-		"NetworkFailure", "ProtocolError", "TearDown", "Connecting", "Connected")
-
-	replicationWords = newWords("", replicationOff, "Established", "StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT",
-		"WFSyncUUID", "SyncSource", "SyncTarget", "VerifyS", "VerifyT", "PausedSyncS", "PausedSyncT", "Ahead", "Behind")
-
-	// All reasons of suspended and resync-suspended, and what stands for one this package does not know.
+	// All reasons of suspended and resync-suspended.
 	reasonWords = newWords("", "user", "no-data", "fencing", "quorum", "peer", "dependency", "max-parallel")
 )
 
-const (
-	unknownWord    = "Unknown"
-	replicationOff = "Off"
-)
+// unknownWord stands for a word that this package does not know.
+const unknownWord = "Unknown"
 
 // maxCounter is above every honest counter (8 ZiB when it is in KiB). The kernel subtracts unsigned numbers
 // without locks, so that a counter can pass below zero and be printed as 18446744073709551608.

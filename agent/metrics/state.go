@@ -16,13 +16,7 @@ import (
 
 // The states that a state set shows. Each is always present, and exactly one of a set is 1.
 var (
-	drbdRoles  = []string{"Primary", "Secondary"}
-	diskStates = []string{"Diskless", "Attaching", "Detaching", "Failed", "Negotiating", "Inconsistent", "Outdated",
-		"DUnknown", "Consistent", "UpToDate"}
-	connStates = []string{"StandAlone", "Disconnecting", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure",
-		"ProtocolError", "TearDown", "Connecting", "Connected"}
-	replStates = []string{"Off", "Established", "StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT",
-		"WFSyncUUID", "SyncSource", "SyncTarget", "VerifyS", "VerifyT", "PausedSyncS", "PausedSyncT", "Ahead", "Behind"}
+	drbdRoles       = []drbd.Role{drbd.RolePrimary, drbd.RoleSecondary}
 	splitBrainWords = []string{"none", "suspected", "latched"}
 	nodeStates      = []string{"online", "offline", "unclean", "standby", "pending", "maintenance"}
 )
@@ -77,11 +71,11 @@ func gauge(name, help string, labels []string, collect func(s *status.Snapshot, 
 }
 
 // stateSet emits one series per known state and one for unknown.
-func stateSet(states []string, current string, emit func(float64, ...string), labels ...string) {
+func stateSet[T ~string](states []T, current T, emit func(float64, ...string), labels ...string) {
 	found := false
 	for _, state := range states {
 		found = found || state == current
-		emit(number(state == current), append(slices.Clip(labels), state)...)
+		emit(number(state == current), append(slices.Clip(labels), string(state))...)
 	}
 	emit(number(!found), append(slices.Clip(labels), "unknown")...)
 }
@@ -254,7 +248,7 @@ func stateFamilies(now func() fsm.Time) []family {
 			}),
 		gauge("drbd_role", "DRBD role of this node.", []string{"role"},
 			withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
-				stateSet(drbdRoles, string(r.Role), emit)
+				stateSet(drbdRoles, r.Role, emit)
 			})),
 		gauge("drbd_suspended", "Whether DRBD has suspended I/O, by reason.", []string{"reason"},
 			withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
@@ -265,16 +259,16 @@ func stateFamilies(now func() fsm.Time) []family {
 		gauge("drbd_disk", "State of each local DRBD disk.", []string{"volume", "state"},
 			withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 				for _, d := range r.Devices {
-					stateSet(diskStates, d.Disk, emit, itoa(d.Volume))
+					stateSet(drbd.DiskStates, d.Disk, emit, itoa(d.Volume))
 				}
 			})),
 		gauge("drbd_connection", "State of the connection to each DRBD peer.", []string{"peer", "state"},
 			withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 				for _, c := range r.Connections {
-					stateSet(connStates, c.State, emit, c.Name)
+					stateSet(drbd.ConnectionStates, c.State, emit, c.Name)
 				}
 				if len(r.Connections) == 0 { // DRBD 8.4 destroys a connection that goes StandAlone
-					stateSet(connStates, "StandAlone", emit, "peer")
+					stateSet(drbd.ConnectionStates, drbd.ConnStandAlone, emit, "peer")
 				}
 			})),
 		gauge("drbd_split_brain", "What is known of a split brain with each DRBD peer; latched until the connection is back.",
@@ -290,11 +284,11 @@ func stateFamilies(now func() fsm.Time) []family {
 			}),
 		gauge("drbd_replication", "Replication state with each DRBD peer.", []string{"peer", "volume", "state"},
 			eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {
-				stateSet(replStates, v.Replication, emit, peer, itoa(v.Volume))
+				stateSet(drbd.ReplicationStates, v.Replication, emit, peer, itoa(v.Volume))
 			})),
 		gauge("drbd_peer_disk", "State of each DRBD peer's disk.", []string{"peer", "volume", "state"},
 			eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {
-				stateSet(diskStates, v.PeerDisk, emit, peer, itoa(v.Volume))
+				stateSet(drbd.DiskStates, v.PeerDisk, emit, peer, itoa(v.Volume))
 			})),
 		gauge("drbd_sync_done_ratio", "Progress of a resync or verify, 0 to 1; absent when none runs.",
 			[]string{"peer", "volume"}, eachPeerDevice(func(peer string, v drbd.PeerDevice, emit func(float64, ...string)) {

@@ -273,11 +273,11 @@ func pageExamples(now time.Time) map[string]*status.Doc {
 	node := func(name string, online, unclean *bool) status.NodeDoc {
 		return status.NodeDoc{Name: name, Online: online, Unclean: unclean, Standby: no, Pending: no}
 	}
-	disk := func(role drbd.Role, disk string, c drbd.DumpConnection) *drbd.DumpResource {
+	disk := func(role drbd.Role, disk drbd.DiskState, c drbd.DumpConnection) *drbd.DumpResource {
 		return &drbd.DumpResource{Name: "pg", Role: role, Suspended: []string{}, Devices: []drbd.DumpDevice{{Disk: disk}},
 			Connections: []drbd.DumpConnection{c}}
 	}
-	link := func(state string, role drbd.Role, repl, disk string) drbd.DumpConnection {
+	link := func(state drbd.ConnectionState, role drbd.Role, repl drbd.ReplicationState, disk drbd.DiskState) drbd.DumpConnection {
 		return drbd.DumpConnection{Name: "pg-a", Connection: state, PeerRole: role, SplitBrain: "none",
 			PeerDevices: []drbd.DumpPeerDevice{{Replication: repl, PeerDisk: disk, ResyncSuspended: []string{}}}}
 	}

@@ -31,7 +31,7 @@ var testNow = time.Date(2026, 11, 23, 5, 50, 0, 0, time.UTC)
 
 func before(d time.Duration) time.Time { return testNow.Add(-d) }
 
-func connection(name, state string) drbd.DumpConnection {
+func connection(name string, state drbd.ConnectionState) drbd.DumpConnection {
 	return drbd.DumpConnection{Name: name, Connection: state, PeerRole: "Secondary", SplitBrain: "none",
 		PeerDevices: []drbd.DumpPeerDevice{{Replication: "Established", PeerDisk: "UpToDate"}}}
 }

@@ -124,7 +124,7 @@ func printDrbd(row func(string, string, ...any), d *status.Doc) {
 	}
 	var disks []string
 	for _, v := range d.Drbd.Devices {
-		disks = append(disks, v.Disk)
+		disks = append(disks, string(v.Disk))
 	}
 	row("drbd", "%s  %s  disk %s", d.Drbd.Name, d.Drbd.Role, strings.Join(disks, ","))
 	for _, c := range d.Drbd.Connections {

@@ -111,8 +111,8 @@ func (n *node) drbd() drbd.Report {
 }
 
 // disks are the states of n's volumes.
-func (n *node) disks() []string {
-	disks := make([]string, max(1, n.w.s.Volumes))
+func (n *node) disks() []drbd.DiskState {
+	disks := make([]drbd.DiskState, max(1, n.w.s.Volumes))
 	for v := range disks {
 		if disks[v] = "UpToDate"; !n.upToDate {
 			disks[v] = "Inconsistent"

@@ -47,7 +47,7 @@ type node struct {
 	split      bool      // and since then it was not connected to the other node, which tells it that this is over
 	drbdSaid   bool      // connected with the other node, as the kernel sees it
 	peerRole   drbd.Role // what that said of itself last
-	peerDisks  []string
+	peerDisks  []drbd.DiskState
 	view       view
 	thirdSaid  bool          // and with the third
 	pgUp       time.Duration // when PostgreSQL accepts writes
