@@ -148,9 +148,9 @@ func (a *Agent) datapoints(s *status.Snapshot) []aws.Datapoint {
 // UpToDate.
 func replicated(r drbd.Resource) bool {
 	for _, c := range r.Connections {
-		good := c.State == "Connected" && len(c.Volumes) > 0
+		good := c.State == drbd.ConnConnected && len(c.Volumes) > 0
 		for _, v := range c.Volumes {
-			good = good && v.PeerDisk == "UpToDate" && v.PeerClient != drbd.Yes
+			good = good && v.PeerDisk == drbd.DiskUpToDate && v.PeerClient != drbd.Yes
 		}
 		if good {
 			return true

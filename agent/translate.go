@@ -161,7 +161,7 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 	d.Suspended = !res.SuspendedKnown || len(res.Suspended) > 0
 	d.UpToDate = len(res.Devices) > 0
 	for _, dev := range res.Devices {
-		d.UpToDate = d.UpToDate && dev.Disk == "UpToDate"
+		d.UpToDate = d.UpToDate && dev.Disk == drbd.DiskUpToDate
 		d.NoQuorum = d.NoQuorum || dev.Quorum == drbd.No
 	}
 	d.Connected = len(res.Connections) > 0
@@ -190,16 +190,17 @@ func drbdFacts(r drbd.Report, resource string, at fsm.Time, before fsm.Drbd) fsm
 
 func connectionFacts(c drbd.Connection) fsm.Connection {
 	is := fsm.Connection{
-		Name: c.Name, Connected: c.State == "Connected", Primary: c.PeerRole == drbd.RolePrimary,
-		SplitBrain: c.SplitBrain == drbd.SplitBrainLatched,
+		Name: c.Name, Connected: c.State == drbd.ConnConnected,
+		Primary: c.PeerRole == drbd.RolePrimary, SplitBrain: c.SplitBrain == drbd.SplitBrainLatched,
 	}
 	is.RoleUnknown = is.Connected && !is.Primary && c.PeerRole != drbd.RoleSecondary
 	if !is.Connected {
 		is.DisconnectReason = string(c.State)
 	}
 	for _, v := range c.Volumes {
-		is.Comparing = is.Comparing || is.Connected && v.Replication == "Off"
-		is.DiskLost = is.DiskLost || (v.PeerDisk == "Failed" || v.PeerDisk == "Diskless") && v.PeerClient != drbd.Yes
+		is.Comparing = is.Comparing || is.Connected && v.Replication == drbd.ReplOff
+		lost := v.PeerDisk == drbd.DiskFailed || v.PeerDisk == drbd.DiskDiskless
+		is.DiskLost = is.DiskLost || lost && v.PeerClient != drbd.Yes
 	}
 	return is
 }

@@ -250,18 +250,18 @@ var drbdChecks = []Check{
 	},
 }
 
-func drbdConnected(c drbd.DumpConnection) bool { return c.Connection == "Connected" }
+func drbdConnected(c drbd.DumpConnection) bool { return c.Connection == drbd.ConnConnected }
 
 // inSync says whether all peers are connected and all disks are UpToDate.
 func inSync(r *drbd.DumpResource) bool {
 	ok := len(r.Connections) > 0 && len(r.Devices) > 0
 	for _, d := range r.Devices {
-		ok = ok && d.Disk == "UpToDate"
+		ok = ok && d.Disk == drbd.DiskUpToDate
 	}
 	for _, c := range r.Connections {
 		ok = ok && drbdConnected(c) && len(c.PeerDevices) > 0
 		for _, v := range c.PeerDevices {
-			ok = ok && v.PeerDisk == "UpToDate"
+			ok = ok && v.PeerDisk == drbd.DiskUpToDate
 		}
 	}
 	return ok

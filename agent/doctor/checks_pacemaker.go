@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
 )
 
 var pacemakerChecks = []Check{
@@ -405,7 +406,7 @@ func judgeFenceConstraint(f *Facts) Finding {
 
 func judgeScore(f *Facts) Finding {
 	for _, d := range f.State.Devices {
-		if d.Disk != "UpToDate" {
+		if d.Disk != drbd.DiskUpToDate {
 			return pass("the data here is %s", d.Disk)
 		}
 	}

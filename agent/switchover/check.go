@@ -341,15 +341,16 @@ func (j *judge) replication() {
 	}
 	bad.add(d.Suspended == nil || len(d.Suspended) > 0, "I/O is suspended")
 	for _, v := range d.Devices {
-		bad.add(v.Disk != "UpToDate", "the disk here is %s", v.Disk)
+		bad.add(v.Disk != drbd.DiskUpToDate, "the disk here is %s", v.Disk)
 	}
 	bad.add(len(d.Connections) == 0, "there is no connection")
 	for _, c := range d.Connections {
-		bad.add(c.Connection != "Connected", "the connection to %s is %s", c.Name, c.Connection)
+		bad.add(c.Connection != drbd.ConnConnected, "the connection to %s is %s", c.Name, c.Connection)
 		bad.add(c.SplitBrain != drbd.SplitBrainNone.String(), "split brain: %s", c.SplitBrain)
 		for _, v := range c.PeerDevices {
-			bad.add(c.Connection == "Connected" && v.PeerDisk != "UpToDate", "the disk of %s is %s", c.Name, v.PeerDisk)
-			bad.add(c.Connection == "Connected" && v.Replication != "Established", "%s: %s", c.Name, v.Replication)
+			connected := c.Connection == drbd.ConnConnected
+			bad.add(connected && v.PeerDisk != drbd.DiskUpToDate, "the disk of %s is %s", c.Name, v.PeerDisk)
+			bad.add(connected && v.Replication != drbd.ReplEstablished, "%s: %s", c.Name, v.Replication)
 		}
 	}
 	j.check("drbd", "DRBD is connected, both disks are UpToDate", bad, "drbdsetup status; wait for the end of a resync")

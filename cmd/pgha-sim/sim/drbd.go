@@ -80,29 +80,29 @@ func (n *node) drbd() drbd.Report {
 	for v, disk := range n.disks() {
 		res.Devices = append(res.Devices, drbd.Device{Volume: v, Disk: disk, Quorum: quorum})
 	}
-	c := drbd.Connection{PeerNodeID: o.i, Name: o.name, State: "Connecting", PeerRole: drbd.RoleUnknown}
+	c := drbd.Connection{PeerNodeID: o.i, Name: o.name, State: drbd.ConnConnecting, PeerRole: drbd.RoleUnknown}
 	if n.w.s.DRBD84 {
 		c.Name = "peer"
 	}
 	switch {
 	case n.drbdSaid:
-		c.State, c.PeerRole = "Connected", n.peerRole
+		c.State, c.PeerRole = drbd.ConnConnected, n.peerRole
 		for v, disk := range n.peerDisks {
-			c.Volumes = append(c.Volumes, drbd.PeerDevice{Volume: v, Replication: "Established", PeerDisk: disk})
+			c.Volumes = append(c.Volumes, drbd.PeerDevice{Volume: v, Replication: drbd.ReplEstablished, PeerDisk: disk})
 		}
 	case n.splitBrain:
-		c.State, c.SplitBrain = "StandAlone", drbd.SplitBrainLatched
+		c.State, c.SplitBrain = drbd.ConnStandAlone, drbd.SplitBrainLatched
 	case o.up: // it did not say goodbye
-		c.State = "NetworkFailure"
+		c.State = drbd.ConnNetworkFailure
 	}
 	res.Connections = []drbd.Connection{c}
 	if n.w.s.Third != "" {
-		c := drbd.Connection{PeerNodeID: 2, Name: "dr", State: "Connecting", PeerRole: drbd.RoleUnknown}
+		c := drbd.Connection{PeerNodeID: 2, Name: "dr", State: drbd.ConnConnecting, PeerRole: drbd.RoleUnknown}
 		if n.thirdSaid {
-			c.State, c.PeerRole = "Connected", drbd.RoleSecondary
-			c.Volumes = []drbd.PeerDevice{{Replication: "Established", PeerDisk: "UpToDate"}}
+			c.State, c.PeerRole = drbd.ConnConnected, drbd.RoleSecondary
+			c.Volumes = []drbd.PeerDevice{{Replication: drbd.ReplEstablished, PeerDisk: drbd.DiskUpToDate}}
 			if n.w.s.Third == "tiebreaker" {
-				c.Volumes[0].PeerDisk, c.Volumes[0].PeerClient = "Diskless", drbd.Yes
+				c.Volumes[0].PeerDisk, c.Volumes[0].PeerClient = drbd.DiskDiskless, drbd.Yes
 			}
 		}
 		res.Connections = append(res.Connections, c)
@@ -114,12 +114,12 @@ func (n *node) drbd() drbd.Report {
 func (n *node) disks() []drbd.DiskState {
 	disks := make([]drbd.DiskState, max(1, n.w.s.Volumes))
 	for v := range disks {
-		if disks[v] = "UpToDate"; !n.upToDate {
-			disks[v] = "Inconsistent"
+		if disks[v] = drbd.DiskUpToDate; !n.upToDate {
+			disks[v] = drbd.DiskInconsistent
 		}
 	}
 	if n.badDisk {
-		disks[len(disks)-1] = "Failed"
+		disks[len(disks)-1] = drbd.DiskFailed
 	}
 	return disks
 }

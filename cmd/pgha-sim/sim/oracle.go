@@ -187,7 +187,7 @@ func forbids(r drbd.Report) string {
 		return fmt.Sprintf("%s, suspended %v", res.Role, res.Suspended)
 	}
 	for _, dev := range res.Devices {
-		if dev.Disk != "UpToDate" || dev.Quorum == drbd.No {
+		if dev.Disk != drbd.DiskUpToDate || dev.Quorum == drbd.No {
 			return fmt.Sprintf("volume %d is %s, quorum %d", dev.Volume, dev.Disk, dev.Quorum)
 		}
 	}
@@ -292,7 +292,7 @@ func (o *oracle) listens(p *proc, r drbd.Report) {
 		p.relinked, p.primary = o.w.now, o.w.now
 	}
 	switch {
-	case is.State != "Connected":
+	case is.State != drbd.ConnConnected:
 	case primary(is):
 		p.demoted = -1
 	case p.demoted < 0:
@@ -309,7 +309,7 @@ func peerOf(r drbd.Report) *drbd.Connection {
 }
 
 func primary(c *drbd.Connection) bool {
-	return c.State == "Connected" && c.PeerRole == drbd.RolePrimary
+	return c.State == drbd.ConnConnected && c.PeerRole == drbd.RolePrimary
 }
 
 // keeps notes what of a process's memory its journal has, and remembers what a new process must find there.
