@@ -204,7 +204,7 @@ func (a *Agent) poll(ctx context.Context, id string) message {
 
 func (a *Agent) resolve(ctx context.Context) message {
 	at := a.clock.Boot()
-	addrs, _, err := a.src.Resolver.Lookup(ctx, a.cfg.Record.Name)
+	addrs, err := a.src.Resolver.Lookup(ctx, a.cfg.Record.Name)
 	if noSuchName(err) {
 		err = nil // there is no such record: that is an answer
 	}

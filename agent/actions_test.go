@@ -36,8 +36,8 @@ func (s slow) Probe(context.Context) pg.Health {
 	return pg.Health{State: pg.StateWritable}
 }
 func (s slow) Write(context.Context, route53.Write) (string, error) { return "", s.wait() }
-func (s slow) Lookup(context.Context, string) ([]netip.Addr, time.Duration, error) {
-	return nil, 0, s.wait()
+func (s slow) Lookup(context.Context, string) ([]netip.Addr, error) {
+	return nil, s.wait()
 }
 
 // What is found out is as old as the question: what happened while the answer was on its way may be missing in it.

@@ -37,7 +37,7 @@ type Sources struct {
 		Close()
 	}
 	Resolver interface { // *route53.Resolver
-		Lookup(ctx context.Context, name string) ([]netip.Addr, time.Duration, error)
+		Lookup(ctx context.Context, name string) ([]netip.Addr, error)
 	}
 	Credentials aws.CredentialsProvider // for other services of AWS
 }

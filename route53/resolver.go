@@ -24,7 +24,7 @@ type DNSError struct{ RCode string }
 // Error names the code.
 func (e *DNSError) Error() string { return "the resolver answers " + e.RCode }
 
-// Resolver asks one DNS server itself: the libc's and Go's resolvers may cache, and hide the TTL.
+// Resolver asks one DNS server itself: the libc's and Go's resolvers may cache.
 type Resolver struct {
 	Server  string        // host:port; "" means the first nameserver of /etc/resolv.conf, read again each time
 	Timeout time.Duration // of one try; 0 means 2 s. There are at most two tries
@@ -32,23 +32,22 @@ type Resolver struct {
 
 const udpSize = 1232 // what we accept by UDP: no more than fits in one unfragmented packet
 
-// Lookup asks for the IPv4 addresses of name, which is taken as fully qualified. ttl is the shortest on the way from the
-// name to the addresses: how long the server will repeat this answer.
-func (r Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr, ttl time.Duration, err error) {
+// Lookup asks for the IPv4 addresses of name, which is taken as fully qualified.
+func (r Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr, err error) {
 	defer func() {
 		if err != nil {
-			addrs, ttl, err = nil, 0, fmt.Errorf("look up %s: %w", name, err)
+			addrs, err = nil, fmt.Errorf("look up %s: %w", name, err)
 		}
 	}()
 	server := r.Server
 	if server == "" {
 		if server, err = systemServer("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
 	qname, err := dnsmessage.NewName(strings.TrimSuffix(name, ".") + ".")
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	timeout := r.Timeout
 	if timeout <= 0 {
@@ -65,7 +64,7 @@ func (r Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr, 
 		case err == nil:
 			return answer(msg, qname)
 		case try > 0 || ctx.Err() != nil:
-			return nil, 0, err
+			return nil, err
 		}
 	}
 }
@@ -160,11 +159,10 @@ func parseReply(b []byte, q dnsmessage.Message) (dnsmessage.Message, error) {
 func sameName(a, b dnsmessage.Name) bool { return strings.EqualFold(a.String(), b.String()) }
 
 // answer follows the aliases from name to its addresses.
-func answer(msg dnsmessage.Message, name dnsmessage.Name) (addrs []netip.Addr, ttl time.Duration, err error) {
+func answer(msg dnsmessage.Message, name dnsmessage.Name) (addrs []netip.Addr, err error) {
 	if msg.RCode != dnsmessage.RCodeSuccess {
-		return nil, 0, &DNSError{RCode: rcode(msg.RCode)}
+		return nil, &DNSError{RCode: rcode(msg.RCode)}
 	}
-	lowest := ^uint32(0)
 	for range len(msg.Answers) + 1 {
 		next := name
 		for _, rr := range msg.Answers {
@@ -174,21 +172,19 @@ func answer(msg dnsmessage.Message, name dnsmessage.Name) (addrs []netip.Addr, t
 			switch body := rr.Body.(type) {
 			case *dnsmessage.AResource:
 				addrs = append(addrs, netip.AddrFrom4(body.A))
-				lowest = min(lowest, rr.Header.TTL)
 			case *dnsmessage.CNAMEResource:
 				next = body.CNAME
-				lowest = min(lowest, rr.Header.TTL)
 			}
 		}
 		if len(addrs) > 0 {
-			return addrs, time.Duration(lowest) * time.Second, nil
+			return addrs, nil
 		}
 		if next == name {
 			break
 		}
 		name = next
 	}
-	return nil, 0, &DNSError{RCode: "NODATA"}
+	return nil, &DNSError{RCode: "NODATA"}
 }
 
 func rcode(c dnsmessage.RCode) string {

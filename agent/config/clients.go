@@ -25,7 +25,7 @@ func (c *Config) NameView() (*route53.Resolver, *pg.Client, error) {
 	}
 	client, err := pg.NewClient("host="+c.Record.Name+" "+c.Postgres.Client,
 		func(ctx context.Context, host string) ([]string, error) {
-			addrs, _, err := resolver.Lookup(ctx, host)
+			addrs, err := resolver.Lookup(ctx, host)
 			if err != nil {
 				return nil, err
 			}

@@ -134,7 +134,7 @@ func collectZone(ctx context.Context, f *Facts) error {
 }
 
 func collectResolver(ctx context.Context, f *Facts) error {
-	addrs, _, err := route53.Resolver{Server: f.Options.Resolver}.Lookup(ctx, f.Options.Record.Name)
+	addrs, err := route53.Resolver{Server: f.Options.Resolver}.Lookup(ctx, f.Options.Record.Name)
 	if _, ok := errors.AsType[*route53.DNSError](err); ok {
 		return absent(fail("%s", oneLine(err.Error())).remedy(
 			"is the zone associated with this VPC, does the record exist (`pgha-agent status`), does the resolver know the "+

@@ -130,7 +130,7 @@ func peerHosts(d *status.Doc) (hosts []string) {
 
 // Resolve implements World.
 func (w *Live) Resolve(ctx context.Context) (string, error) {
-	addrs, _, err := w.resolver.Lookup(ctx, w.cfg.Record.Name)
+	addrs, err := w.resolver.Lookup(ctx, w.cfg.Record.Name)
 	if err != nil || len(addrs) == 0 {
 		return "", err
 	}

@@ -361,16 +361,16 @@ func (s client) Probe(context.Context) pg.ClientProbe {
 
 type resolver struct{ p *proc }
 
-func (s resolver) Lookup(context.Context, string) ([]netip.Addr, time.Duration, error) {
+func (s resolver) Lookup(context.Context, string) ([]netip.Addr, error) {
 	w := s.p.w
 	addr := w.zone.resolve(s.p.is.key)
 	switch {
 	case !w.wait(w.between(ms(1), ms(20))):
-		return nil, 0, errDead
+		return nil, errDead
 	case !addr.IsValid():
-		return nil, 0, &route53.DNSError{RCode: "NODATA"}
+		return nil, &route53.DNSError{RCode: "NODATA"}
 	}
-	return []netip.Addr{addr}, 10 * time.Second, nil
+	return []netip.Addr{addr}, nil
 }
 
 // clock is the agent's clock on a node.
