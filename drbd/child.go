@@ -31,7 +31,9 @@ type child struct {
 }
 
 // startChild starts the command in its own process group. It is killed when ctx ends; done may still never close.
-func startChild(ctx context.Context, command []string, delay time.Duration, wait func(*exec.Cmd) error) (*child, error) {
+func startChild(
+	ctx context.Context, command []string, delay time.Duration, wait func(*exec.Cmd) error,
+) (*child, error) {
 	if len(command) == 0 {
 		return nil, errors.New("start drbdsetup: no command")
 	}
@@ -103,7 +105,9 @@ func (c *child) ended() error {
 
 // once runs a short-lived command to its end and returns what it printed, at most limit bytes. It returns when ctx
 // ends even if the process cannot be killed; the child tells when it is reaped.
-func once(ctx context.Context, command []string, delay time.Duration, limit int64, wait func(*exec.Cmd) error) ([]byte, *child, error) {
+func once(
+	ctx context.Context, command []string, delay time.Duration, limit int64, wait func(*exec.Cmd) error,
+) ([]byte, *child, error) {
 	c, err := startChild(ctx, command, delay, wait)
 	if err != nil {
 		return nil, nil, err
@@ -182,7 +186,7 @@ func (t *tail) last() string {
 	return s[:min(len(s), 200)]
 }
 
-// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known is read from them, and times
-// in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a promotion is a part of its claim, and one
-// promotion has one claim, whatever becomes of the machine's zone.
+// childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known
+// is read from them, and times in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a
+// promotion is a part of its claim, and one promotion has one claim, whatever becomes of the machine's zone.
 var childEnv = []string{"LC_ALL=C", "TZ=UTC"}

@@ -7,7 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The forms of `drbdsetup show` (8.4, 9) and of `drbdadm dump`, shortened; r1 stands beside the resource that is asked for.
+// The forms of `drbdsetup show` (8.4, 9) and of `drbdadm dump`, shortened; r1 stands beside the resource that is asked
+// for.
 const (
 	show84 = `resource r0 {
     options {
@@ -115,8 +116,10 @@ func TestParseConfig(t *testing.T) {
 		}},
 		"another resource": {show9, "r1", Config{Protocol: "A", Fencing: "dont-care", TwoPrimaries: true, Handlers: none}},
 		"dump": {dump, "r0", Config{
-			Protocol: "C", Fencing: "dont-care", TwoPrimaries: true, Devices: []string{"/dev/drbd0"}, Addresses: addrPorts("10.0.1.10:7789", "10.0.2.10:7789"),
-			Handlers: map[string]string{"fence-peer": "/usr/lib/drbd/crm-fence-peer.9.sh --timeout 5", "split-brain": "/bin/true"},
+			Protocol: "C", Fencing: "dont-care", TwoPrimaries: true, Devices: []string{"/dev/drbd0"},
+			Addresses: addrPorts("10.0.1.10:7789", "10.0.2.10:7789"),
+			Handlers: map[string]string{"fence-peer": "/usr/lib/drbd/crm-fence-peer.9.sh --timeout 5",
+				"split-brain": "/bin/true"},
 		}},
 	} {
 		got, err := ParseConfig([]byte(x.text), x.resource)
@@ -133,7 +136,8 @@ func TestParseConfig(t *testing.T) {
 
 func TestParseConfigRefuses(t *testing.T) {
 	for name, text := range map[string]string{
-		"nothing": "", "another resource only": "resource r1 { }", "cut off": show84[:200], "a brace too many": show84 + "}", "a nameless section": "{ }",
+		"nothing": "", "another resource only": "resource r1 { }", "cut off": show84[:200], "a brace too many": show84 +
+			"}", "a nameless section": "{ }",
 	} {
 		if c, err := ParseConfig([]byte(text), "r0"); err == nil {
 			t.Errorf("%s: %+v", name, c)

@@ -60,10 +60,12 @@ func recordings(t testing.TB, match func(path string) bool) []string {
 
 func isEvents(path string) bool {
 	name := filepath.Base(path)
-	if strings.HasSuffix(name, ".stderr") || strings.Contains(path, "/module-unload/") || strings.Contains(name, "strace") {
+	if strings.HasSuffix(name, ".stderr") || strings.Contains(path, "/module-unload/") ||
+		strings.Contains(name, "strace") {
 		return false
 	}
-	return strings.Contains(path, "/drbd_events2/") || strings.Contains(name, "events2") && !strings.Contains(path, "/privileges/")
+	return strings.Contains(path, "/drbd_events2/") || strings.Contains(name, "events2") &&
+		!strings.Contains(path, "/privileges/")
 }
 
 func TestEveryRecordingIsUnderstood(t *testing.T) {
@@ -106,7 +108,8 @@ func TestEveryRecordingIsUnderstood(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := d.Counters
-		if c.Lines != want.Lines || c.UnknownVerbs != want.UnknownVerbs || c.UnknownObjects != want.UnknownObjects || d.Complete != complete {
+		if c.Lines != want.Lines || c.UnknownVerbs != want.UnknownVerbs || c.UnknownObjects != want.UnknownObjects ||
+			d.Complete != complete {
 			t.Errorf("%s: %+v complete %v, want %+v complete %v", path, c, d.Complete, want, complete)
 		}
 		if c.UnknownKeys+c.UnknownValues > 0 || c.Skipped != want.Skipped {
@@ -121,7 +124,8 @@ func TestEveryRecordingIsUnderstood(t *testing.T) {
 
 func TestStatusJSONAgreesWithEventsOfTheSameMoment(t *testing.T) {
 	files := recordings(t, func(path string) bool {
-		return strings.Contains(path, "/lab9/") && strings.Contains(path, "/states/") && filepath.Base(path) == "drbdsetup-status.json"
+		return strings.Contains(path, "/lab9/") && strings.Contains(path, "/states/") &&
+			filepath.Base(path) == "drbdsetup-status.json"
 	})
 	compared := 0
 	for _, path := range files {
@@ -245,7 +249,10 @@ func statesOf(role, disk, connection, peerRole, peerDisk, replication string) st
 
 func TestADumpAgreesWithOtherPrograms(t *testing.T) {
 	compared, differ := 0, 0
-	for _, dump := range recordings(t, func(path string) bool { return strings.HasSuffix(path, "/drbdsetup-events2-now.txt") }) {
+	for _, dump := range recordings(t, func(path string) bool {
+		return strings.HasSuffix(path,
+			"/drbdsetup-events2-now.txt")
+	}) {
 		f, at := foldUntil(t, dump, time.Time{})
 		s, want := f.Status(at), told(t, filepath.Dir(dump))
 		if want == "" || len(s.Resources) == 0 || len(s.Resources[0].Connections) == 0 {

@@ -155,9 +155,11 @@ func (f *Folder) Dump(now time.Time) *Dump {
 func NewDump(s Status) *Dump {
 	d := &Dump{Resources: []DumpResource{}}
 	for _, r := range s.Resources {
-		out := DumpResource{Name: r.Name, Role: r.Role, Suspended: list(r.Suspended, r.SuspendedKnown), MayPromote: r.MayPromote.bool(),
-			PromotionScore: known(r.PromotionScore, r.PromotionScore >= 0), Devices: []DumpDevice{},
-			Connections: []DumpConnection{}, Helpers: []DumpHelper{}}
+		out := DumpResource{
+			Name: r.Name, Role: r.Role, Suspended: list(r.Suspended, r.SuspendedKnown), MayPromote: r.MayPromote.bool(),
+			PromotionScore: known(r.PromotionScore, r.PromotionScore >= 0),
+			Devices:        []DumpDevice{}, Connections: []DumpConnection{}, Helpers: []DumpHelper{},
+		}
 		for _, v := range r.Devices {
 			out.Devices = append(out.Devices, dumpDevice(v))
 		}
@@ -175,26 +177,35 @@ func NewDump(s Status) *Dump {
 }
 
 func dumpDevice(v Device) DumpDevice {
-	out := DumpDevice{Volume: v.Volume, Minor: known(v.Minor, v.Minor >= 0), Disk: v.Disk, BackingDev: known(v.BackingDev, v.BackingDev != ""),
-		Client: v.Client.bool(), Open: v.Open.bool(), Quorum: v.Quorum.bool()}
+	out := DumpDevice{
+		Volume: v.Volume, Minor: known(v.Minor, v.Minor >= 0), Disk: v.Disk,
+		BackingDev: known(v.BackingDev, v.BackingDev != ""),
+		Client:     v.Client.bool(), Open: v.Open.bool(), Quorum: v.Quorum.bool(),
+	}
 	if s := v.Stats; s != nil {
-		out.Statistics = &DumpDeviceStats{s.SizeBytes, s.ReadBytes, s.WrittenBytes, s.ALWrites, s.BMWrites, s.UpperPending, s.LowerPending, s.ALSuspended.bool()}
+		out.Statistics = &DumpDeviceStats{s.SizeBytes, s.ReadBytes, s.WrittenBytes, s.ALWrites, s.BMWrites, s.UpperPending,
+			s.LowerPending, s.ALSuspended.bool()}
 	}
 	return out
 }
 
 func dumpConnection(c Connection) DumpConnection {
-	out := DumpConnection{PeerNodeID: known(c.PeerNodeID, c.PeerNodeID >= 0), Name: c.Name, Connection: c.State, PeerRole: c.PeerRole,
-		SplitBrain: c.SplitBrain.String(), Congested: c.Congested.bool(), APInFlightBytes: known(c.APInFlightBytes, c.StatsKnown),
-		RSInFlightBytes: known(c.RSInFlightBytes, c.StatsKnown), Paths: []DumpPath{}, PeerDevices: []DumpPeerDevice{}}
+	out := DumpConnection{
+		PeerNodeID: known(c.PeerNodeID, c.PeerNodeID >= 0), Name: c.Name, Connection: c.State, PeerRole: c.PeerRole,
+		SplitBrain: c.SplitBrain.String(), Congested: c.Congested.bool(),
+		APInFlightBytes: known(c.APInFlightBytes, c.StatsKnown), RSInFlightBytes: known(c.RSInFlightBytes, c.StatsKnown),
+		Paths: []DumpPath{}, PeerDevices: []DumpPeerDevice{},
+	}
 	for _, p := range c.Paths {
 		out.Paths = append(out.Paths, DumpPath{p.Local, p.Peer, p.Established.bool()})
 	}
 	for _, p := range c.Volumes {
-		v := DumpPeerDevice{Volume: p.Volume, Replication: p.Replication, PeerDisk: p.PeerDisk, PeerClient: p.PeerClient.bool(),
+		v := DumpPeerDevice{
+			Volume: p.Volume, Replication: p.Replication, PeerDisk: p.PeerDisk, PeerClient: p.PeerClient.bool(),
 			Done: known(p.Done, p.Done >= 0), ETASeconds: known(p.ETA.Seconds(), p.ETA >= 0),
 			RateBytesPerSecond: known(p.RateBytesPerSec, p.RateBytesPerSec >= 0),
-			ResyncSuspended:    list(p.ResyncSuspended, p.ResyncSuspendedKnown), Stalled: p.Stalled}
+			ResyncSuspended:    list(p.ResyncSuspended, p.ResyncSuspendedKnown), Stalled: p.Stalled,
+		}
 		if s := p.Stats; s != nil {
 			v.OutOfSyncBytes, v.ReceivedBytes, v.SentBytes = &s.OutOfSyncBytes, &s.ReceivedBytes, &s.SentBytes
 			v.Pending, v.Unacked = &s.Pending, &s.Unacked

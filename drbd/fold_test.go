@@ -86,30 +86,57 @@ func show(s Status) string {
 func TestFold(t *testing.T) {
 	const rest = "pg Secondary [] dev0/5 Inconsistent  n2(1) Connected Primary none vol0 Established UpToDate;"
 	for name, c := range map[string]struct{ lines, want string }{
-		"nothing more":                  {base, rest},
-		"a partial change is merged":    {base + "change device name:pg volume:0 disk:UpToDate", strings.Replace(rest, "Inconsistent", "UpToDate", 1)},
-		"a device without minor goes":   {base + "destroy device name:pg volume:0", strings.Replace(rest, " dev0/5 Inconsistent ", "", 1)},
-		"a device is found by minor":    {base + "change device name:pg minor:5 disk:Failed", strings.Replace(rest, "Inconsistent", "Failed", 1)},
-		"a connection takes its all":    {base + "destroy connection name:pg peer-node-id:1", "pg Secondary [] dev0/5 Inconsistent ;"},
-		"a resource takes its all":      {base + "destroy resource name:pg\ndestroy device name:pg volume:0", ""},
-		"renamed":                       {base + "rename resource name:pg new_name:db\nchange resource name:db role:Primary", "db Primary" + rest[12:]},
-		"objects nobody announced":      {"change device name:x volume:1 disk:UpToDate\nchange path name:x peer-node-id:2 conn-name:b local:ipv4:1.2.3.4:1 peer:ipv6:[::1]:2 established:yes\nexists -", "x Unknown [] dev1/-1 UpToDate  b(2) Unknown Unknown none ipv4:1.2.3.4:1-ipv6:[::1]:2;"},
-		"a path goes":                   {base + "change path name:pg peer-node-id:1 local:a peer:b established:yes\ndestroy path name:pg peer-node-id:1 local:a peer:b", rest},
-		"spaces, tabs, CR, a number":    {base + "*  change \t resource   name:pg\t role:Primary \r\n17 change resource name:pg suspended:user,quorum", strings.Replace(rest, "Secondary []", "Primary [user quorum]", 1)},
-		"unknown words":                 {base + "change resource name:pg role:King suspended:weather x y:z\nfrobnicate resource name:pg\nchange thing name:pg", strings.Replace(rest, "Secondary []", "Unknown [Unknown]", 1)},
-		"a connection by name alone":    {base + "change connection name:pg conn-name:n2 connection:Timeout", strings.Replace(rest, "Connected", "Timeout", 1)},
-		"a torn line":                   {base + "change resource name:pg role:Primary\nchange resource name:pg role:Sec", strings.Replace(rest, "Secondary", "Primary", 1)},
-		"the end with a timestamp":      {strings.Replace(base, "exists -", "2026-01-02T03:04:05.123456+00:00 exists -", 1), rest},
-		"done goes with the resync":     {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget done:37.50\nchange peer-device name:pg peer-node-id:1 volume:0 replication:Established", rest},
-		"done stays while paused":       {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget done:37.50\nchange peer-device name:pg peer-node-id:1 volume:0 replication:PausedSyncT", strings.Replace(rest, "Established UpToDate", "PausedSyncT UpToDate 37.5%", 1)},
-		"a verify is not a resync":      {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:VerifyS done:1.00", strings.Replace(rest, "Established UpToDate", "VerifyS UpToDate 1%", 1)},
-		"a dump that does not end":      {"exists resource name:pg", ""},
-		"split brain":                   {base + "call helper name:pg peer-node-id:1 conn-name:n2 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone role:Unknown", strings.Replace(rest, "Connected Primary none", "StandAlone Unknown latched", 1)},
-		"split brain without a peer":    {base + "call helper name:pg helper:initial-split-brain", strings.Replace(rest, "none", "latched", 1)},
-		"split brain over a recreation": {base + "call helper name:pg peer-node-id:1 helper:split-brain\ndestroy connection name:pg peer-node-id:1\ncreate connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone", "pg Secondary [] dev0/5 Inconsistent  n2(1) StandAlone Unknown latched;"},
-		"split brain is over":           {base + "call helper name:pg peer-node-id:1 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone\nchange connection name:pg peer-node-id:1 connection:Connecting\nchange connection name:pg peer-node-id:1 connection:Connected\nchange peer-device name:pg peer-node-id:1 volume:0 replication:Established", rest},
-		"StandAlone live is no suspect": {base + "change connection name:pg peer-node-id:1 connection:StandAlone", strings.Replace(rest, "Connected", "StandAlone", 1)},
-		"StandAlone at start is":        {strings.Replace(base, "connection:Connected", "connection:StandAlone", 1), strings.Replace(rest, "Connected Primary none", "StandAlone Primary suspected", 1)},
+		"nothing more": {base, rest},
+		"a partial change is merged": {base + "change device name:pg volume:0 disk:UpToDate",
+			strings.Replace(rest, "Inconsistent", "UpToDate", 1)},
+		"a device without minor goes": {base + "destroy device name:pg volume:0",
+			strings.Replace(rest, " dev0/5 Inconsistent ", "", 1)},
+		"a device is found by minor": {base + "change device name:pg minor:5 disk:Failed",
+			strings.Replace(rest, "Inconsistent", "Failed", 1)},
+		"a connection takes its all": {base + "destroy connection name:pg peer-node-id:1",
+			"pg Secondary [] dev0/5 Inconsistent ;"},
+		"a resource takes its all": {base + "destroy resource name:pg\ndestroy device name:pg volume:0", ""},
+		"renamed": {base + "rename resource name:pg new_name:db\nchange resource name:db " +
+			"role:Primary", "db Primary" + rest[12:]},
+		"objects nobody announced": {"change device name:x volume:1 disk:UpToDate\nchange path name:x peer-node-id:2 " +
+			"conn-name:b local:ipv4:1.2.3.4:1 peer:ipv6:[::1]:2 established:yes\nexists -",
+			"x Unknown [] dev1/-1 UpToDate  b(2) Unknown Unknown none ipv4:1.2.3.4:1-ipv6:[::1]:2;"},
+		"a path goes": {base + "change path name:pg peer-node-id:1 local:a peer:b " +
+			"established:yes\ndestroy path name:pg peer-node-id:1 local:a peer:b", rest},
+		"spaces, tabs, CR, a number": {base + "*  change \t resource   name:pg\t role:Primary \r\n17 change resource " +
+			"name:pg suspended:user,quorum", strings.Replace(rest, "Secondary []", "Primary [user quorum]", 1)},
+		"unknown words": {base + "change resource name:pg role:King suspended:weather x y:z\nfrobnicate " +
+			"resource name:pg\nchange thing name:pg", strings.Replace(rest, "Secondary []", "Unknown [Unknown]", 1)},
+		"a connection by name alone": {base + "change connection name:pg conn-name:n2 connection:Timeout",
+			strings.Replace(rest, "Connected", "Timeout", 1)},
+		"a torn line": {base + "change resource name:pg role:Primary\nchange resource name:pg role:Sec",
+			strings.Replace(rest, "Secondary", "Primary", 1)},
+		"the end with a timestamp": {strings.Replace(base, "exists -", "2026-01-02T03:04:05.123456+00:00 exists -",
+			1), rest},
+		"done goes with the resync": {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget " +
+			"done:37.50\nchange peer-device name:pg peer-node-id:1 volume:0 replication:Established", rest},
+		"done stays while paused": {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget " +
+			"done:37.50\nchange peer-device name:pg peer-node-id:1 volume:0 replication:PausedSyncT",
+			strings.Replace(rest, "Established UpToDate", "PausedSyncT UpToDate 37.5%", 1)},
+		"a verify is not a resync": {base + "change peer-device name:pg peer-node-id:1 volume:0 replication:VerifyS " +
+			"done:1.00", strings.Replace(rest, "Established UpToDate", "VerifyS UpToDate 1%", 1)},
+		"a dump that does not end": {"exists resource name:pg", ""},
+		"split brain": {base + "call helper name:pg peer-node-id:1 conn-name:n2 " +
+			"helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone role:Unknown",
+			strings.Replace(rest, "Connected Primary none", "StandAlone Unknown latched", 1)},
+		"split brain without a peer": {base + "call helper name:pg helper:initial-split-brain",
+			strings.Replace(rest, "none", "latched", 1)},
+		"split brain over a recreation": {base + "call helper name:pg peer-node-id:1 helper:split-brain\ndestroy " +
+			"connection name:pg peer-node-id:1\ncreate connection name:pg peer-node-id:1 conn-name:n2 connection:StandAlone",
+			"pg Secondary [] dev0/5 Inconsistent  n2(1) StandAlone Unknown latched;"},
+		"split brain is over": {base + "call helper name:pg peer-node-id:1 helper:split-brain\nchange connection " +
+			"name:pg peer-node-id:1 connection:StandAlone\nchange connection name:pg peer-node-id:1 " +
+			"connection:Connecting\nchange connection name:pg peer-node-id:1 connection:Connected\nchange peer-device name:pg " +
+			"peer-node-id:1 volume:0 replication:Established", rest},
+		"StandAlone live is no suspect": {base + "change connection name:pg peer-node-id:1 connection:StandAlone",
+			strings.Replace(rest, "Connected", "StandAlone", 1)},
+		"StandAlone at start is": {strings.Replace(base, "connection:Connected", "connection:StandAlone", 1),
+			strings.Replace(rest, "Connected Primary none", "StandAlone Primary suspected", 1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := NewFolder()
@@ -124,7 +151,8 @@ func TestFold(t *testing.T) {
 				}
 			}
 			if name == "unknown words" {
-				if want := (Counters{Lines: 8, UnknownVerbs: 1, UnknownObjects: 1, UnknownKeys: 2, UnknownValues: 2}); f.Counters() != want {
+				if want := (Counters{Lines: 8, UnknownVerbs: 1, UnknownObjects: 1, UnknownKeys: 2,
+					UnknownValues: 2}); f.Counters() != want {
 					t.Errorf("%+v", f.Counters())
 				}
 			}
@@ -146,7 +174,8 @@ func folder(t *testing.T, text string) *Folder {
 
 func TestNewStreamReplacesTheStateOnlyWhenItsDumpIsComplete(t *testing.T) {
 	now := time.Unix(0, 0)
-	f := folder(t, base+"exists resource name:old\ncall helper name:pg peer-node-id:1 helper:split-brain\nchange connection name:pg peer-node-id:1 connection:StandAlone\n")
+	f := folder(t, base+"exists resource name:old\ncall helper name:pg peer-node-id:1 helper:split-brain\nchange "+
+		"connection name:pg peer-node-id:1 connection:StandAlone\n")
 	before := f.Status(now)
 	f.NewStream()
 	for _, l := range strings.Split(strings.Replace(base, "connection:Connected", "connection:StandAlone", 1), "\n")[:4] {
@@ -218,7 +247,8 @@ latched change peer-device CONN volume:0 replication:Off peer-disk:DUnknown peer
 `
 	)
 	for _, version := range []struct{ name, conn string }{
-		{"8.4", "peer-node-id:0 conn-name:peer"}, {"9.0", "peer-node-id:1 conn-name:n2"}, {"9.2", "peer-node-id:1 conn-name:n2"},
+		{"8.4", "peer-node-id:0 conn-name:peer"}, {"9.0", "peer-node-id:1 conn-name:n2"},
+		{"9.2", "peer-node-id:1 conn-name:n2"},
 	} {
 		start, reconnected := early, connected+again
 		if version.name == "9.2" {
@@ -229,13 +259,17 @@ latched change peer-device CONN volume:0 replication:Off peer-disk:DUnknown peer
 			resolved = connected + resync
 		}
 		for name, lines := range map[string]string{
-			"unresolved":                     start + unresolved,
-			"resolved by itself":             start + resolved,
-			"resolved by hand":               start + unresolved + byHand + reconnected + resync,
-			"splits again":                   start + unresolved + byHand + reconnected + unresolved,
-			"resolved, and splits years on":  start + resolved + strings.NewReplacer("latched", "none   ").Replace(byHand) + start[strings.Index(start, "exists -")+8:] + unresolved,
-			"found by a new stream":          start + unresolved + "latched change peer-device CONN volume:0 replication:Off\nNEW\n" + found(start, "latched") + byHand + reconnected + resync,
-			"mended while no stream was":     start + unresolved + "NEW\n" + strings.NewReplacer("Connecting", "Connected", "replication:Off", "replication:Established").Replace(found(start, "none")),
+			"unresolved":         start + unresolved,
+			"resolved by itself": start + resolved,
+			"resolved by hand":   start + unresolved + byHand + reconnected + resync,
+			"splits again":       start + unresolved + byHand + reconnected + unresolved,
+			"resolved, and splits years on": start + resolved + strings.NewReplacer("latched", "none   ").Replace(byHand) +
+				start[strings.Index(start, "exists -")+8:] + unresolved,
+			"found by a new stream": start + unresolved + "latched change peer-device CONN volume:0 " +
+				"replication:Off\nNEW\n" + found(start, "latched") + byHand + reconnected + resync,
+			"mended while no stream was": start + unresolved + "NEW\n" +
+				strings.NewReplacer("Connecting", "Connected", "replication:Off",
+					"replication:Established").Replace(found(start, "none")),
 			"connected to a side that waits": start + unresolved + byHand + connected,
 		} {
 			t.Run(version.name+" "+name, func(t *testing.T) { followSplitBrain(t, version.conn, lines) })
@@ -371,12 +405,16 @@ exists -
 		"attached: still the same state":         {one + full, SplitBrainLatched},
 		"attached: the same state in a new dump": {one + "NEW\n" + dump, SplitBrainLatched},
 		"attached and resolved":                  {one + full + pd + "1 replication:WFBitMapS\n", SplitBrainNone},
-		"attached, and the connection was away":  {one + conn + "StandAlone\n" + pd + "1 replication:Off\n" + conn + "Connected\n" + full, SplitBrainNone},
-		"both, and one is resolved":              {zero + one + pd + "0 replication:SyncTarget\n", SplitBrainLatched},
-		"both are":                               {zero + one + pd + "0 replication:SyncTarget\n" + pd + "1 replication:SyncTarget\n", SplitBrainNone},
-		"the volume is no more":                  {one + "destroy peer-device name:pg peer-node-id:1 conn-name:n2 volume:1\n", SplitBrainNone},
-		"all is taken down and comes back":       {one + "destroy resource name:pg\n" + strings.ReplaceAll(strings.ReplaceAll(dump, "Established", "Off"), "Connected", "StandAlone"), SplitBrainLatched},
-		"renamed":                                {one + "rename resource name:pg new_name:db\n", SplitBrainLatched},
+		"attached, and the connection was away": {one + conn + "StandAlone\n" + pd + "1 replication:Off\n" + conn +
+			"Connected\n" + full, SplitBrainNone},
+		"both, and one is resolved": {zero + one + pd + "0 replication:SyncTarget\n", SplitBrainLatched},
+		"both are": {zero + one + pd + "0 replication:SyncTarget\n" + pd +
+			"1 replication:SyncTarget\n", SplitBrainNone},
+		"the volume is no more": {one +
+			"destroy peer-device name:pg peer-node-id:1 conn-name:n2 volume:1\n", SplitBrainNone},
+		"all is taken down and comes back": {one + "destroy resource name:pg\n" +
+			strings.ReplaceAll(strings.ReplaceAll(dump, "Established", "Off"), "Connected", "StandAlone"), SplitBrainLatched},
+		"renamed": {one + "rename resource name:pg new_name:db\n", SplitBrainLatched},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := folder(t, dump)
@@ -443,16 +481,25 @@ exists -
 `
 	)
 	for name, c := range map[string]struct{ lines, want string }{
-		"8.4":                          {eight, "quorum ? | 0 peer client ?"},
-		"8.4 loses its peer":           {eight + "change connection name:pg peer-node-id:0 conn-name:peer connection:NetworkFailure role:Unknown\n", "quorum ? | 0 peer client ?"},
-		"9":                            {nine, "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
-		"9 loses it on one volume":     {nine + "change device name:pg volume:1 minor:1 backing_dev:/dev/vdc disk:UpToDate client:no open:no quorum:no\n", "quorum yes no | 1 pg-b client no | 2 tie client yes"},
-		"9 has it again":               {nine + "change device name:pg volume:1 minor:1 quorum:no\nchange device name:pg volume:1 minor:1 disk:UpToDate client:no open:no quorum:yes\n", "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
-		"counters say nothing of it":   {nine + "change device name:pg volume:0 minor:0 quorum:no\nchange device name:pg volume:0 minor:0 size:1 read:2\n", "quorum no yes | 1 pg-b client no | 2 tie client yes"},
-		"a recording made with --diff": {nine + "change device name:pg volume:0 minor:0 backing_dev:/dev/vdb disk:UpToDate client:no open:yes quorum:yes->no\n", "quorum no yes | 1 pg-b client no | 2 tie client yes"},
-		"a word nobody knows":          {nine + "change device name:pg volume:0 minor:0 quorum:perhaps\n", "quorum ? yes | 1 pg-b client no | 2 tie client yes"},
-		"a peer whose disk has failed": {nine + "change peer-device name:pg peer-node-id:1 conn-name:pg-b volume:0 peer-disk:Diskless peer-client:no\n", "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
-		"the connection has a name":    {strings.ReplaceAll(nine, "pg-b", "replica-link"), "quorum yes yes | 1 replica-link client no | 2 tie client yes"},
+		"8.4": {eight, "quorum ? | 0 peer client ?"},
+		"8.4 loses its peer": {eight + "change connection name:pg peer-node-id:0 conn-name:peer " +
+			"connection:NetworkFailure role:Unknown\n", "quorum ? | 0 peer client ?"},
+		"9": {nine, "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
+		"9 loses it on one volume": {nine + "change device name:pg volume:1 minor:1 backing_dev:/dev/vdc disk:UpToDate " +
+			"client:no open:no quorum:no\n", "quorum yes no | 1 pg-b client no | 2 tie client yes"},
+		"9 has it again": {nine + "change device name:pg volume:1 minor:1 quorum:no\nchange device name:pg " +
+			"volume:1 minor:1 disk:UpToDate client:no open:no quorum:yes\n",
+			"quorum yes yes | 1 pg-b client no | 2 tie client yes"},
+		"counters say nothing of it": {nine + "change device name:pg volume:0 minor:0 quorum:no\nchange device name:pg " +
+			"volume:0 minor:0 size:1 read:2\n", "quorum no yes | 1 pg-b client no | 2 tie client yes"},
+		"a recording made with --diff": {nine + "change device name:pg volume:0 minor:0 backing_dev:/dev/vdb disk:UpToDate " +
+			"client:no open:yes quorum:yes->no\n", "quorum no yes | 1 pg-b client no | 2 tie client yes"},
+		"a word nobody knows": {nine + "change device name:pg volume:0 minor:0 quorum:perhaps\n",
+			"quorum ? yes | 1 pg-b client no | 2 tie client yes"},
+		"a peer whose disk has failed": {nine + "change peer-device name:pg peer-node-id:1 conn-name:pg-b volume:0 " +
+			"peer-disk:Diskless peer-client:no\n", "quorum yes yes | 1 pg-b client no | 2 tie client yes"},
+		"the connection has a name": {strings.ReplaceAll(nine, "pg-b", "replica-link"),
+			"quorum yes yes | 1 replica-link client no | 2 tie client yes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			word := map[Tri]string{Unknown: "?", Yes: "yes", No: "no"}
@@ -474,7 +521,8 @@ exists -
 func TestUnits(t *testing.T) {
 	f := folder(t, base+"change connection name:pg peer-node-id:1 ap-in-flight:18446744073709551608 rs-in-flight:3\n"+
 		"change device name:pg volume:0 size:5 read:10 al-writes:7 upper-pending:18446744073709551615\n"+
-		"change peer-device name:pg peer-node-id:1 volume:0 replication:SyncSource out-of-sync:2 sent:1 dbdt1:0.50 eta:nan done:12.34\n")
+		"change peer-device name:pg peer-node-id:1 volume:0 replication:SyncSource out-of-sync:2 sent:1 dbdt1:0.50 eta:nan "+
+		"done:12.34\n")
 	r := f.Status(time.Unix(0, 0)).Resources[0]
 	c, d, p := r.Connections[0], r.Devices[0].Stats, r.Connections[0].Volumes[0]
 	if c.APInFlightBytes != 0 || c.RSInFlightBytes != 1536 || !c.StatsKnown {
@@ -483,7 +531,8 @@ func TestUnits(t *testing.T) {
 	if *d != (DeviceStats{SizeBytes: 5120, ReadBytes: 10240, ALWrites: 7}) {
 		t.Errorf("%+v", d)
 	}
-	if p.Stats.OutOfSyncBytes != 2048 || p.Stats.SentBytes != 1024 || p.RateBytesPerSec != 524288 || p.ETA >= 0 || p.Done != 12.34 {
+	if p.Stats.OutOfSyncBytes != 2048 || p.Stats.SentBytes != 1024 || p.RateBytesPerSec != 524288 || p.ETA >= 0 ||
+		p.Done != 12.34 {
 		t.Errorf("%+v %+v", p, p.Stats)
 	}
 	if f.Counters().UnknownValues != 2 {
@@ -528,7 +577,8 @@ func TestStallAndDerivedRate(t *testing.T) {
 	f.StallAfter = time.Minute
 	now := time.Unix(100, 0)
 	say := func(at int, kib int) PeerDevice {
-		f.Line(now.Add(time.Duration(at)*time.Second), fmt.Appendf(nil, "change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget out-of-sync:%d", kib))
+		f.Line(now.Add(time.Duration(at)*time.Second), fmt.Appendf(nil,
+			"change peer-device name:pg peer-node-id:1 volume:0 replication:SyncTarget out-of-sync:%d", kib))
 		return f.Status(now.Add(time.Duration(at) * time.Second)).Resources[0].Connections[0].Volumes[0]
 	}
 	say(0, 10000)
@@ -569,11 +619,13 @@ func TestStatisticsDoNotTouchStates(t *testing.T) {
 	f := folder(t, base)
 	now := time.Unix(0, 0)
 	f.Line(now, []byte("change resource name:pg role:Primary"))
-	for l := range strings.SplitSeq(base+"exists device name:gone volume:0 read:1\nexists device name:pg volume:0 disk:Failed read:4", "\n") {
+	for l := range strings.SplitSeq(base+"exists device name:gone volume:0 read:1\nexists device name:pg volume:0 "+
+		"disk:Failed read:4", "\n") {
 		f.Statistics(now, []byte(l))
 	}
 	r := f.Status(now).Resources
-	if len(r) != 1 || r[0].Role != RolePrimary || r[0].Devices[0].Disk != "Inconsistent" || r[0].Devices[0].Stats.ReadBytes != 4096 {
+	if len(r) != 1 || r[0].Role != RolePrimary || r[0].Devices[0].Disk != "Inconsistent" ||
+		r[0].Devices[0].Stats.ReadBytes != 4096 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -618,20 +670,24 @@ func TestStatusJSON(t *testing.T) {
 	if err != nil || len(s.Resources) != 1 {
 		t.Fatal(err)
 	}
-	if got, want := show(s), "pg Primary [] dev0/0 UpToDate  node2(1) Connected Secondary none vol0 SyncSource Inconsistent 15.63%;"; got != want {
+	if got, want := show(s), "pg Primary [] dev0/0 UpToDate  node2(1) Connected Secondary none vol0 SyncSource "+
+		"Inconsistent 15.63%;"; got != want {
 		t.Error(got)
 	}
 	p := s.Resources[0].Connections[0].Volumes[0]
-	if p.ETA != 51*time.Second || p.RateBytesPerSec != 8.46*(1<<20) || p.Stats.OutOfSyncBytes != 442284*1024 || s.Resources[0].Connections[0].RSInFlightBytes != 30720*512 {
+	if p.ETA != 51*time.Second || p.RateBytesPerSec != 8.46*(1<<20) || p.Stats.OutOfSyncBytes != 442284*1024 ||
+		s.Resources[0].Connections[0].RSInFlightBytes != 30720*512 {
 		t.Errorf("%+v %+v", p, p.Stats)
 	}
-	for _, bad := range []string{"", "{}", "[{}]", "[1]", "[] []", `[{"name":""}]`, `[{"name":"x","devices":[{"volume":"y"}]`} {
+	for _, bad := range []string{"", "{}", "[{}]", "[1]", "[] []", `[{"name":""}]`,
+		`[{"name":"x","devices":[{"volume":"y"}]`} {
 		if s, err := parseStatusJSON([]byte(bad)); err == nil || s.Resources != nil {
 			t.Errorf("%q: %v %v", bad, s, err)
 		}
 	}
 	s, err = parseStatusJSON([]byte(`[{"name":"r","suspended":true,"connections":[{"name":"p","ap-in-flight":18446744073709551608,"peer_devices":[{"volume":0,"estimated-seconds-to-finish":987654321}]}]}]`))
-	if err != nil || s.Resources[0].Connections[0].APInFlightBytes != 0 || s.Resources[0].Connections[0].Volumes[0].ETA >= 0 || len(s.Resources[0].Suspended) != 1 {
+	if err != nil || s.Resources[0].Connections[0].APInFlightBytes != 0 ||
+		s.Resources[0].Connections[0].Volumes[0].ETA >= 0 || len(s.Resources[0].Suspended) != 1 {
 		t.Errorf("%+v %v", s, err)
 	}
 }
@@ -656,19 +712,22 @@ func TestEightFourResyncHasAPercent(t *testing.T) {
 	done := func() float64 { return f.Status(now).Resources[0].Connections[0].Volumes[0].Done }
 	feed("exists resource name:pg role:Primary suspended:no")
 	feed("exists connection name:pg peer-node-id:0 conn-name:peer connection:Connected role:Secondary")
-	feed("exists peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate out-of-sync:0")
+	feed("exists peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate " +
+		"out-of-sync:0")
 	feed("exists -")
 	if done() >= 0 {
 		t.Errorf("done %v without a resync", done())
 	}
-	feed("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:SyncSource peer-disk:Inconsistent out-of-sync:1000")
+	feed("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:SyncSource " +
+		"peer-disk:Inconsistent out-of-sync:1000")
 	for left, want := range map[int]float64{1000: 0, 750: 25, 250: 75} {
 		feed(fmt.Sprintf("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 out-of-sync:%d", left))
 		if got := done(); got != want {
 			t.Errorf("%d left: %v %%, want %v", left, got, want)
 		}
 	}
-	feed("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate out-of-sync:0")
+	feed("change peer-device name:pg peer-node-id:0 conn-name:peer volume:0 replication:Established peer-disk:UpToDate " +
+		"out-of-sync:0")
 	if done() >= 0 {
 		t.Errorf("done %v after the resync", done())
 	}

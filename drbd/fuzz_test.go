@@ -11,7 +11,8 @@ import (
 )
 
 func FuzzParse(f *testing.F) {
-	for _, l := range append(strings.Split(base, "\n"), append(fullDump, "- skipped 3", "* 1 2", "\x1b[1;31m", "change resource name:a role:b->c")...) {
+	for _, l := range append(strings.Split(base, "\n"), append(fullDump, "- skipped 3", "* 1 2", "\x1b[1;31m",
+		"change resource name:a role:b->c")...) {
 		f.Add([]byte(l))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -30,7 +31,8 @@ func FuzzParse(f *testing.F) {
 func FuzzFold(f *testing.F) {
 	f.Add([]byte(base))
 	f.Add([]byte(strings.Join(fullDump, "\n") + "\n"))
-	f.Add([]byte(base + "call helper name:pg peer-node-id:1 helper:split-brain\nrename resource name:pg new_name:x\ndestroy device name:x volume:0\n"))
+	f.Add([]byte(base + "call helper name:pg peer-node-id:1 helper:split-brain\nrename resource name:pg " +
+		"new_name:x\ndestroy device name:x volume:0\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		now := time.Unix(1000, 0)
 		fold := func() *Folder {
@@ -46,7 +48,8 @@ func FuzzFold(f *testing.F) {
 		}
 		for l := range strings.SplitSeq(string(text), "\n") {
 			ev, err := Parse([]byte(l), nil)
-			if err != nil || ev.Object == ObjectHelper || ev.Object == ObjectEnd || ev.Verb == VerbRename || ev.Verb == VerbSkipped {
+			if err != nil || ev.Object == ObjectHelper || ev.Object == ObjectEnd || ev.Verb == VerbRename ||
+				ev.Verb == VerbSkipped {
 				continue
 			}
 			a.Line(now, []byte(l))

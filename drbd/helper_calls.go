@@ -46,7 +46,9 @@ func (a *apply) helperCall(r *resource) {
 		if len(r.Helpers) == MaxHelpers {
 			r.Helpers = slices.Delete(r.Helpers, 0, 1)
 		}
-		r.Helpers = append(r.Helpers, HelperCall{Helper: Helper{Name: string(a.helper)}, PeerNodeID: a.node, Volume: a.volume})
+		r.Helpers = append(r.Helpers, HelperCall{
+			Helper: Helper{Name: string(a.helper)}, PeerNodeID: a.node, Volume: a.volume,
+		})
 		i = len(r.Helpers) - 1
 	}
 	h := &r.Helpers[i]

@@ -151,7 +151,8 @@ func TestTwiceTheLinesAreTwiceTheSteps(t *testing.T) {
 func steps(t *testing.T, counted, benchmark string) (sum int) {
 	t.Helper()
 	profile := filepath.Join(t.TempDir(), "profile")
-	out, err := exec.Command(counted, "-test.run=^$", "-test.bench=^BenchmarkManyObjects$/^"+strings.ReplaceAll(benchmark, "/", "$/^")+"$",
+	out, err := exec.Command(counted, "-test.run=^$",
+		"-test.bench=^BenchmarkManyObjects$/^"+strings.ReplaceAll(benchmark, "/", "$/^")+"$",
 		"-test.benchtime=1x", "-test.coverprofile="+profile).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), benchmark) {
 		t.Fatalf("%s: %v\n%s", benchmark, err, out)

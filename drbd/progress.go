@@ -57,8 +57,8 @@ func (a *apply) peerDevice(p *peerDevice) {
 	}
 	// The end of a resync is not printed as done:100, the fields just stop coming; and the numbers of a resync say
 	// nothing of the verify that follows it.
-	if restarted := was != p.Replication && was != ReplUnknown; restarted || p.Replication == ReplOff || p.Replication == ReplEstablished {
-		over := p.Replication == ReplOff || p.Replication == ReplEstablished
+	over := p.Replication == ReplOff || p.Replication == ReplEstablished
+	if restarted := was != p.Replication && was != ReplUnknown; restarted || over {
 		paused := resyncing(was) && resyncing(p.Replication)
 		if over || !done && !paused {
 			a.note(set(&p.Done, -1))
@@ -76,7 +76,8 @@ func (a *apply) peerDevice(p *peerDevice) {
 	a.derive(p, was != p.Replication, done, rate, eta)
 }
 
-// derive notices progress in the out-of-sync count, and makes percent and rate of it where the stream prints none (DRBD 8.4).
+// derive notices progress in the out-of-sync count, and makes percent and rate of it where the stream prints none (DRBD
+// 8.4).
 func (a *apply) derive(p *peerDevice, restarted, done, rate, eta bool) {
 	if p.Stats == nil {
 		return
@@ -89,12 +90,13 @@ func (a *apply) derive(p *peerDevice, restarted, done, rate, eta bool) {
 	if restarted {
 		p.most = 0
 	}
-	if p.most = max(p.most, left); !p.toldDone && p.most > 0 && (p.Replication == ReplSyncSource || p.Replication == ReplSyncTarget) {
+	syncs := p.Replication == ReplSyncSource || p.Replication == ReplSyncTarget
+	if p.most = max(p.most, left); !p.toldDone && p.most > 0 && syncs {
 		a.note(set(&p.Done, 100*(1-float64(left)/float64(p.most))))
 	}
 	switch {
 	case restarted || p.sampled.IsZero() || left > p.sample:
-	case p.told || p.Replication != ReplSyncSource && p.Replication != ReplSyncTarget:
+	case p.told || !syncs:
 	case now.Sub(p.sampled) < sampleEvery:
 		return // keep the older sample
 	default:

@@ -69,7 +69,8 @@ type progress struct {
 	moved time.Time // when replication, done or out-of-sync last changed
 	left  uint64    // out of sync, in bytes, as last printed
 	told  bool      // the stream prints rates itself
-	// toldDone: the stream prints percents itself, as all but 8.4's do. If not, most is the most that was out of sync since the resync was first seen.
+	// toldDone: the stream prints percents itself, as all but 8.4's do. If not, most is the most that was out of sync
+	// since the resync was first seen.
 	toldDone bool
 	most     uint64
 	sampled  time.Time // of the sample that rates are derived from

@@ -62,8 +62,10 @@ type Device struct {
 	Disk       DiskState
 	Client     Tri
 	Open       Tri
-	Quorum     Tri          // No: DRBD refuses writes here. Yes also when quorum is off; Unknown with DRBD 8.4, which has none
-	Stats      *DeviceStats // nil without --statistics
+	// Quorum is No when DRBD refuses writes here. It is also Yes when quorum is off, and Unknown with DRBD 8.4, which
+	// has none.
+	Quorum Tri
+	Stats  *DeviceStats // nil without --statistics
 }
 
 // DeviceStats are a volume's counters, converted to base units.
@@ -100,17 +102,20 @@ type Path struct {
 
 // PeerDevice is a volume on a peer, with the progress of a resync or verify.
 type PeerDevice struct {
-	Volume               int
-	Replication          ReplicationState
-	PeerDisk             DiskState
-	PeerClient           Tri              // Yes: the peer has no disk by configuration, as a tiebreaker; Unknown with DRBD 8.4
-	ResyncSuspended      []string         // reasons (user, peer, dependency); nil when not suspended
-	ResyncSuspendedKnown bool             // false until the stream printed the field
-	Done                 float64          // percent, negative when no resync or verify runs; with 8.4, which prints none, of what was left when the resync was first seen
-	RateBytesPerSec      float64          // negative when not known
-	ETA                  time.Duration    // negative when not known
-	Stalled              bool             // a resync that made no progress for StallAfter
-	Stats                *PeerDeviceStats // nil without --statistics
+	Volume      int
+	Replication ReplicationState
+	PeerDisk    DiskState
+	// PeerClient is Yes when the peer has no disk by configuration, as a tiebreaker. It is Unknown with DRBD 8.4.
+	PeerClient           Tri
+	ResyncSuspended      []string // reasons (user, peer, dependency); nil when not suspended
+	ResyncSuspendedKnown bool     // false until the stream printed the field
+	// Done is a percentage, negative when no resync or verify runs. DRBD 8.4 prints none: then it is of what was left
+	// when the resync was first seen.
+	Done            float64
+	RateBytesPerSec float64          // negative when not known
+	ETA             time.Duration    // negative when not known
+	Stalled         bool             // a resync that made no progress for StallAfter
+	Stats           *PeerDeviceStats // nil without --statistics
 }
 
 // PeerDeviceStats are the counters of a peer device, converted to base units.

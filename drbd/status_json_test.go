@@ -156,7 +156,8 @@ func (r *jsonResource) resource() (Resource, error) {
 	for _, reason := range []struct {
 		is   jsonTri
 		name string
-	}{{r.SuspendedUser, "user"}, {r.SuspendedNoData, "no-data"}, {r.SuspendedFencing, "fencing"}, {r.SuspendedQuorum, "quorum"}} {
+	}{{r.SuspendedUser, "user"}, {r.SuspendedNoData, "no-data"}, {r.SuspendedFencing, "fencing"},
+		{r.SuspendedQuorum, "quorum"}} {
 		if reason.is == jsonTri(Yes) {
 			out.Suspended = append(out.Suspended, reason.name)
 			out.SuspendedKnown = true
@@ -176,7 +177,8 @@ func (r *jsonResource) resource() (Resource, error) {
 		out.Devices = append(out.Devices, d.device(volume))
 	}
 	for _, c := range r.Connections {
-		conn := Connection{PeerNodeID: c.PeerNodeID.integer(), Name: c.Name, State: wordOf[ConnectionState](connectionWords, c.State),
+		conn := Connection{PeerNodeID: c.PeerNodeID.integer(), Name: c.Name,
+			State:    wordOf[ConnectionState](connectionWords, c.State),
 			PeerRole: wordOf[Role](roleWords, c.PeerRole), Congested: Tri(c.Congested), APInFlightBytes: c.APInFlight.units(512),
 			RSInFlightBytes: c.RSInFlight.units(512), StatsKnown: c.APInFlight != nil}
 		for i, p := range c.Volumes {
@@ -193,21 +195,24 @@ func (r *jsonResource) resource() (Resource, error) {
 }
 
 func (d *jsonDevice) device(volume int) Device {
-	out := Device{Volume: volume, Minor: d.Minor.integer(), Disk: wordOf[DiskState](diskWords, d.Disk), Client: Tri(d.Client),
-		Open: Tri(d.Open), Quorum: Tri(d.Quorum)}
+	out := Device{Volume: volume, Minor: d.Minor.integer(), Disk: wordOf[DiskState](diskWords, d.Disk),
+		Client: Tri(d.Client),
+		Open:   Tri(d.Open), Quorum: Tri(d.Quorum)}
 	if d.BackingDev != "none" {
 		out.BackingDev = d.BackingDev
 	}
 	if d.Read != nil {
-		out.Stats = &DeviceStats{SizeBytes: d.Size.units(1024), ReadBytes: d.Read.units(1024), WrittenBytes: d.Written.units(1024),
-			ALWrites: d.ALWrites.units(1), BMWrites: d.BMWrites.units(1), UpperPending: d.UpperPending.units(1),
+		out.Stats = &DeviceStats{SizeBytes: d.Size.units(1024), ReadBytes: d.Read.units(1024),
+			WrittenBytes: d.Written.units(1024),
+			ALWrites:     d.ALWrites.units(1), BMWrites: d.BMWrites.units(1), UpperPending: d.UpperPending.units(1),
 			LowerPending: d.LowerPending.units(1), ALSuspended: Tri(d.ALSuspended)}
 	}
 	return out
 }
 
 func (p *jsonPeerDevice) peerDevice(i int) PeerDevice {
-	out := PeerDevice{Volume: p.Volume.integer(), Replication: wordOf[ReplicationState](replicationWords, p.Replication), PeerDisk: wordOf[DiskState](diskWords, p.PeerDisk),
+	out := PeerDevice{Volume: p.Volume.integer(), Replication: wordOf[ReplicationState](replicationWords,
+		p.Replication), PeerDisk: wordOf[DiskState](diskWords, p.PeerDisk),
 		PeerClient: Tri(p.PeerClient), Done: p.Done.decimal(100), RateBytesPerSec: -1, ETA: -1}
 	if out.Volume < 0 {
 		out.Volume = i

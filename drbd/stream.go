@@ -367,7 +367,8 @@ func (r *run) interval() time.Duration {
 }
 
 // ask asks for statistics and a sign of life, or looks whether the one that was asked for has come. It returns when to
-// come again. Without the heartbeat an idle --poll would not notice either that the module is gone (seen with DRBD 9.2).
+// come again. Without the heartbeat an idle --poll would not notice either that the module is gone (seen with DRBD
+// 9.2).
 func (r *run) ask(ctx context.Context, c *child) (time.Duration, error) {
 	switch {
 	case !r.folder.Complete():

@@ -74,7 +74,8 @@ func fake(play, dir string, args []string) int {
 		time.Sleep(time.Hour)
 	}
 	if play == "nomodule" {
-		fmt.Fprintln(os.Stderr, "modprobe: ERROR: could not insert 'drbd'\nFailed to modprobe drbd (No such file or directory)")
+		fmt.Fprintln(os.Stderr, "modprobe: ERROR: could not insert 'drbd'\nFailed to modprobe drbd (No such file or "+
+			"directory)")
 		return 20
 	}
 	for _, l := range fullDump {
@@ -116,7 +117,8 @@ func fake(play, dir string, args []string) int {
 		if play == "idle" {
 			continue
 		}
-		fmt.Printf("change peer-device name:pg peer-node-id:1 conn-name:node2 volume:0 replication:SyncSource sent:%d\n", 260000+i)
+		fmt.Printf("change peer-device name:pg peer-node-id:1 conn-name:node2 volume:0 replication:SyncSource sent:%d\n",
+			260000+i)
 	}
 	return 0 // the end of stdin ends it
 }
@@ -213,7 +215,8 @@ func asked(t *testing.T, noPoll bool) (r *run, c *child, in *os.File, reports *i
 	}
 	t.Cleanup(func() { closeAll(in, out) })
 	reports = new(int)
-	r = &run{Stream: &Stream{Logger: slog.New(slog.DiscardHandler), noPoll: noPoll}, folder: folder(t, base), poll: make(chan polled, 1)}
+	r = &run{Stream: &Stream{Logger: slog.New(slog.DiscardHandler), noPoll: noPoll}, folder: folder(t, base),
+		poll: make(chan polled, 1)}
 	r.last.Live = true
 	r.report = func(Report) { *reports++ }
 	return r, &child{stdin: out}, in, reports
@@ -291,24 +294,35 @@ func TestASecondDrbdsetupIsComparedWith(t *testing.T) {
 		reports  int
 		err      error
 	}{
-		"quiet for hours":                  {dumps: slices.Repeat([]string{same}, 1000), reports: 1000},
-		"other counters":                   {dumps: []string{counters}, reports: 1},
-		"a change on its way":              {dumps: []string{same, moved, moved, same, moved, same}, reports: 3},
-		"a change that is not told":        {dumps: []string{same, moved, moved, moved, moved, moved}, reports: 1, err: errSilent},
-		"the child talks":                  {dumps: []string{moved, moved, moved, moved, "talks", moved, moved, moved, moved, same}, reports: 1},
-		"torn dumps":                       {dumps: slices.Repeat([]string{torn}, 2*secondLooks)},
-		"a failure":                        {dumps: []string{"", same}, reports: 1},
-		"nobody can ask":                   {dumps: append([]string{same}, slices.Repeat([]string{""}, 2*secondLooks)...), reports: 1},
-		"a resource that is not followed":  {dumps: slices.Repeat([]string{others}, 10), resource: "pg", reports: 10},
-		"and one that is, as all are":      {dumps: slices.Repeat([]string{others}, secondLooks), err: errSilent},
-		"the resource is gone":             {dumps: slices.Repeat([]string{"exists -\n"}, secondLooks), resource: "pg", err: errSilent},
-		"another connection state":         {dumps: slices.Repeat([]string{strings.Replace(base, "Connected", "StandAlone", 1)}, secondLooks), err: errSilent},
-		"another peer's role":              {dumps: slices.Repeat([]string{strings.Replace(base, "role:Primary", "role:Secondary", 1)}, secondLooks), err: errSilent},
-		"another role":                     {dumps: slices.Repeat([]string{strings.Replace(base, "role:Secondary", "role:Primary", 1)}, secondLooks), err: errSilent},
-		"suspended":                        {dumps: slices.Repeat([]string{strings.Replace(base, "suspended:no", "suspended:quorum", 1)}, secondLooks), err: errSilent},
-		"without quorum":                   {dumps: slices.Repeat([]string{strings.Replace(base, "quorum:yes", "quorum:no", 1)}, secondLooks), err: errSilent},
-		"another replication":              {dumps: slices.Repeat([]string{strings.Replace(base, "Established", "Off", 1)}, secondLooks), err: errSilent},
-		"another disk of the peer":         {dumps: slices.Repeat([]string{strings.Replace(base, "peer-disk:UpToDate", "peer-disk:Outdated", 1)}, secondLooks), err: errSilent},
+		"quiet for hours":     {dumps: slices.Repeat([]string{same}, 1000), reports: 1000},
+		"other counters":      {dumps: []string{counters}, reports: 1},
+		"a change on its way": {dumps: []string{same, moved, moved, same, moved, same}, reports: 3},
+		"a change that is not told": {dumps: []string{same, moved, moved, moved, moved, moved}, reports: 1,
+			err: errSilent},
+		"the child talks": {dumps: []string{moved, moved, moved, moved, "talks", moved, moved, moved,
+			moved, same}, reports: 1},
+		"torn dumps": {dumps: slices.Repeat([]string{torn}, 2*secondLooks)},
+		"a failure":  {dumps: []string{"", same}, reports: 1},
+		"nobody can ask": {dumps: append([]string{same}, slices.Repeat([]string{""}, 2*secondLooks)...),
+			reports: 1},
+		"a resource that is not followed": {dumps: slices.Repeat([]string{others}, 10), resource: "pg", reports: 10},
+		"and one that is, as all are":     {dumps: slices.Repeat([]string{others}, secondLooks), err: errSilent},
+		"the resource is gone": {dumps: slices.Repeat([]string{"exists -\n"}, secondLooks), resource: "pg",
+			err: errSilent},
+		"another connection state": {dumps: slices.Repeat([]string{strings.Replace(base, "Connected", "StandAlone",
+			1)}, secondLooks), err: errSilent},
+		"another peer's role": {dumps: slices.Repeat([]string{strings.Replace(base, "role:Primary",
+			"role:Secondary", 1)}, secondLooks), err: errSilent},
+		"another role": {dumps: slices.Repeat([]string{strings.Replace(base, "role:Secondary",
+			"role:Primary", 1)}, secondLooks), err: errSilent},
+		"suspended": {dumps: slices.Repeat([]string{strings.Replace(base, "suspended:no",
+			"suspended:quorum", 1)}, secondLooks), err: errSilent},
+		"without quorum": {dumps: slices.Repeat([]string{strings.Replace(base, "quorum:yes", "quorum:no",
+			1)}, secondLooks), err: errSilent},
+		"another replication": {dumps: slices.Repeat([]string{strings.Replace(base, "Established", "Off", 1)},
+			secondLooks), err: errSilent},
+		"another disk of the peer": {dumps: slices.Repeat([]string{strings.Replace(base, "peer-disk:UpToDate",
+			"peer-disk:Outdated", 1)}, secondLooks), err: errSilent},
 		"a split brain that nobody prints": {dumps: []string{"talks of a split brain", same}, reports: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -347,7 +361,8 @@ func TestADumpOfAConnectionThatWasGivenUp(t *testing.T) {
 	const resource = "exists resource name:pg role:Secondary suspended:no\n"
 	const device = "exists device name:pg volume:0 minor:0 disk:Outdated\n"
 	const dump = resource + "exists connection name:pg peer-node-id:0 connection:StandAlone role:Unknown\n" + device +
-		"exists peer-device name:pg peer-node-id:0 volume:0 replication:Off peer-disk:DUnknown resync-suspended:no\nexists -\n"
+		"exists peer-device name:pg peer-node-id:0 volume:0 replication:Off peer-disk:DUnknown resync-suspended:no\nexists " +
+		"-\n"
 	fold := func(text string) Status {
 		f := NewFolder()
 		for line := range strings.Lines(text) {
@@ -355,7 +370,8 @@ func TestADumpOfAConnectionThatWasGivenUp(t *testing.T) {
 		}
 		return f.Status(time.Unix(0, 0))
 	}
-	told := fold(resource + "exists connection name:pg peer-node-id:0 conn-name:peer connection:Connected role:Primary\n" + device +
+	told := fold(resource + "exists connection name:pg peer-node-id:0 conn-name:peer connection:Connected " +
+		"role:Primary\n" + device +
 		"exists -\nchange connection name:pg peer-node-id:0 conn-name:peer connection:StandAlone role:Unknown\n" +
 		"destroy connection name:pg peer-node-id:0 conn-name:peer\n")
 	if !sameStates(told, fold(dump), "pg") {
@@ -397,9 +413,13 @@ func TestStreamReplacesAChildThatDoesNotTell(t *testing.T) {
 }
 
 func TestStreamEndIsLossWhateverTheExitCode(t *testing.T) {
-	for code, want := range map[int]string{0: "exit code 0: the last word", 20: "exit code 20: the last word", 121: "exit code 121: the drbd module was unloaded: the last word"} {
+	for code, want := range map[int]string{0: "exit code 0: the last word", 20: "exit code 20: the last word",
+		121: "exit code 121: the drbd module was unloaded: the last word"} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
-			reports, _ := follow(t, fmt.Sprint("exit", code), func(s *Stream) { s.PollInterval, s.SyncInterval = time.Hour, time.Hour }, func(r Report) bool { return r.Live && r.Generation == 3 })
+			reports, _ := follow(t, fmt.Sprint("exit", code), func(s *Stream) {
+				s.PollInterval, s.SyncInterval = time.Hour,
+					time.Hour
+			}, func(r Report) bool { return r.Live && r.Generation == 3 })
 			lost := 0
 			for i, r := range reports {
 				if r.Live {
@@ -439,7 +459,8 @@ func TestStreamStepsDownToWhatDrbdsetupKnows(t *testing.T) {
 		"no--full,no--poll": {"events2 --timestamps --statistics pg", "8.4"},
 	} {
 		t.Run(play, func(t *testing.T) {
-			reports, calls := follow(t, play, func(s *Stream) { s.Resource = "pg" }, func(r Report) bool { return sent(r) >= 260002 || sent(r) == 300000 })
+			reports, calls := follow(t, play, func(s *Stream) { s.Resource = "pg" },
+				func(r Report) bool { return sent(r) >= 260002 || sent(r) == 300000 })
 			var last string
 			for l := range strings.SplitSeq(calls, "\n") {
 				if l != "" && !strings.Contains(l, "--now") {
@@ -490,7 +511,8 @@ func TestStreamEndsAChildThatIgnoresSIGTERM(t *testing.T) {
 }
 
 func TestBurstIsFewReports(t *testing.T) {
-	reports, _ := follow(t, "burst", func(s *Stream) { s.PollInterval, s.SyncInterval = time.Hour, time.Hour }, func(r Report) bool { return sent(r) == 399 })
+	reports, _ := follow(t, "burst", func(s *Stream) { s.PollInterval, s.SyncInterval = time.Hour, time.Hour },
+		func(r Report) bool { return sent(r) == 399 })
 	if len(reports) > 4 {
 		t.Errorf("%d reports", len(reports))
 	}
@@ -564,7 +586,8 @@ func TestOnce(t *testing.T) {
 	if out, err := run(t.Context(), 9, "/nonexistent/drbdsetup"); err == nil || out != "" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if out, err := run(t.Context(), 9, "/bin/false"); err == nil || !strings.Contains(err.Error(), "exit code 1") || out != "" {
+	if out, err := run(t.Context(), 9, "/bin/false"); err == nil || !strings.Contains(err.Error(), "exit code 1") ||
+		out != "" {
 		t.Errorf("%q, %v", out, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -32,7 +32,8 @@ func TestRealAudit(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
-	if a.Version < 120000 || a.RoleExists || a.RoleLogin || a.RoleMonitors || a.ArchiveTool != "" || len(a.ReadOnlyFor) != 0 || a.LastArchived != 0 {
+	if a.Version < 120000 || a.RoleExists || a.RoleLogin || a.RoleMonitors || a.ArchiveTool != "" ||
+		len(a.ReadOnlyFor) != 0 || a.LastArchived != 0 {
 		t.Errorf("%+v", a)
 	}
 
@@ -57,10 +58,12 @@ func TestRealAudit(t *testing.T) {
 }
 
 func TestAskSaysWhatIsWrong(t *testing.T) {
-	if _, state, err := Ask(t.Context(), "host="+t.TempDir()+" user=pgha dbname=postgres", "SELECT 1"); state != StateRefused || err == nil {
+	if _, state, err := Ask(t.Context(), "host="+t.TempDir()+" user=pgha dbname=postgres",
+		"SELECT 1"); state != StateRefused || err == nil {
 		t.Errorf("%s, %v", state, err)
 	}
-	if _, _, err := Ask(t.Context(), "host=x password='hunter2", "SELECT 1"); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if _, _, err := Ask(t.Context(), "host=x password='hunter2", "SELECT 1"); err == nil ||
+		strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
 }

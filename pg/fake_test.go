@@ -502,7 +502,8 @@ func TestErrNeverHoldsThePassword(t *testing.T) {
 	c.dial, _ = fakeDial(serve)
 	v := c.Probe(t.Context())
 	for _, text := range []string{h.Err, v.Err} {
-		if strings.Contains(text, testPassword) || !strings.Contains(text, "wrong password") || strings.ContainsAny(text, "\n\x00") {
+		if strings.Contains(text, testPassword) || !strings.Contains(text, "wrong password") ||
+			strings.ContainsAny(text, "\n\x00") {
 			t.Errorf("err %q", text)
 		}
 	}

@@ -44,9 +44,10 @@ type Health struct {
 
 // Replica is one row of pg_stat_replication.
 type Replica struct {
-	Name, Addr, State, SyncState                               string
-	SentLagBytes, WriteLagBytes, FlushLagBytes, ReplayLagBytes int64         // behind the current position; -1 when not known
-	WriteLag, FlushLag, ReplayLag                              time.Duration // -1 when not known
+	Name, Addr, State, SyncState string
+	// The lags are behind the current position; -1 when not known.
+	SentLagBytes, WriteLagBytes, FlushLagBytes, ReplayLagBytes int64
+	WriteLag, FlushLag, ReplayLag                              time.Duration
 }
 
 // Slot is one row of pg_replication_slots.

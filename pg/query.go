@@ -20,7 +20,8 @@ const (
 	coreSQL = `SELECT pg_is_in_recovery(), current_setting('transaction_read_only'),
  (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint, current_setting('server_version_num'),
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
- pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, '0/0')`
+ pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+  ELSE pg_current_wal_insert_lsn() END, '0/0')`
 
 	replicasSQL = `;SELECT application_name, host(client_addr), state, sync_state,
  pg_wal_lsn_diff(sent_lsn, '0/0'), pg_wal_lsn_diff(write_lsn, '0/0'),
@@ -160,7 +161,8 @@ func readReplica(r row, lsn uint64, x *extras) error {
 
 func readSlot(r row, lsn uint64, x *extras) error {
 	f := fields{row: r}
-	slot := Slot{Name: f.text(0), Type: f.text(1), Active: f.bool(2), RetainedBytes: f.behind(3, lsn), WALStatus: f.text(4)}
+	slot := Slot{Name: f.text(0), Type: f.text(1), Active: f.bool(2), RetainedBytes: f.behind(3, lsn),
+		WALStatus: f.text(4)}
 	if err := f.done(5); err != nil {
 		return err
 	}

@@ -117,14 +117,16 @@ func TestRealServer(t *testing.T) {
 	})
 	t.Run("auth", func(t *testing.T) {
 		mustQuery(t, s, "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram LOGIN PASSWORD 'right'")
-		hba := "local all rejected reject\nlocal all scram scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n"
+		hba := "local all rejected reject\nlocal all scram scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 " +
+			"trust\n"
 		if err := s.WriteFile("pg_hba.conf", hba); err != nil {
 			t.Fatal(err)
 		}
 		mustQuery(t, s, "CREATE ROLE rejected LOGIN")
 		mustQuery(t, s, "CREATE DATABASE closed ALLOW_CONNECTIONS false")
 		mustQuery(t, s, "SELECT pg_reload_conf()")
-		for _, extra := range []string{"user=rejected", "user=nosuchrole", "dbname=nosuchdb", "dbname=closed", "user=scram password=wr0ng-secret", "user=scram"} {
+		for _, extra := range []string{"user=rejected", "user=nosuchrole", "dbname=nosuchdb", "dbname=closed",
+			"user=scram password=wr0ng-secret", "user=scram"} {
 			h := newProber(t, s.DSN()+" "+extra).Probe(t.Context())
 			if h.State != StateAuth || h.Err == "" || strings.Contains(h.Err, "wr0ng-secret") {
 				t.Errorf("%s: %s, %q", extra, h.State, h.Err)
@@ -278,7 +280,8 @@ func TestRealReplication(t *testing.T) {
 		if r.Name != "standby1" || r.SyncState != "async" || r.SentLagBytes != 0 || r.FlushLagBytes != 0 || r.ReplayLag < -1 {
 			t.Errorf("replica %+v", r)
 		}
-		if len(h.Slots) != 1 || h.Slots[0].Name != "slot1" || h.Slots[0].Type != "physical" || !h.Slots[0].Active || h.Slots[0].RetainedBytes < 0 {
+		if len(h.Slots) != 1 || h.Slots[0].Name != "slot1" || h.Slots[0].Type != "physical" || !h.Slots[0].Active ||
+			h.Slots[0].RetainedBytes < 0 {
 			t.Errorf("slots %+v", h.Slots)
 		}
 		if h.Version >= 130000 && h.Slots[0].WALStatus != "reserved" {
@@ -309,7 +312,8 @@ func TestRealReplication(t *testing.T) {
 	t.Run("rows are kept until they are due", func(t *testing.T) {
 		q := newProber(t, s.DSN())
 		q.ReplicationEvery = time.Hour
-		if a, b := q.Probe(t.Context()), q.Probe(t.Context()); len(a.Replicas) != 1 || len(b.Replicas) != 1 || &a.Replicas[0] != &b.Replicas[0] {
+		if a, b := q.Probe(t.Context()), q.Probe(t.Context()); len(a.Replicas) != 1 || len(b.Replicas) != 1 ||
+			&a.Replicas[0] != &b.Replicas[0] {
 			t.Errorf("%+v then %+v", a.Replicas, b.Replicas)
 		}
 	})
@@ -319,7 +323,8 @@ func TestRealReplication(t *testing.T) {
 		}
 		mustQuery(t, s, "INSERT INTO load SELECT generate_series(1, 50000)")
 		h := p.Probe(t.Context())
-		if h.Replicas != nil || len(h.Slots) != 1 || h.Slots[0].Active || h.Slots[0].RetainedBytes < 1_000_000 || h.Slots[0].RetainedBytes > 100_000_000 {
+		if h.Replicas != nil || len(h.Slots) != 1 || h.Slots[0].Active || h.Slots[0].RetainedBytes < 1_000_000 ||
+			h.Slots[0].RetainedBytes > 100_000_000 {
 			t.Errorf("replicas %+v, slots %+v", h.Replicas, h.Slots)
 		}
 	})
@@ -335,7 +340,8 @@ func TestRealReplication(t *testing.T) {
 		if !strings.Contains(h.Err, "57P03") {
 			t.Errorf("err %q", h.Err)
 		}
-		if v := newClient(t, sb.TCP(""), nil).Probe(t.Context()); v.State != StateStartingUp || v.OK || !v.Answered.IsValid() {
+		if v := newClient(t, sb.TCP(""), nil).Probe(t.Context()); v.State != StateStartingUp || v.OK ||
+			!v.Answered.IsValid() {
 			t.Errorf("client: %+v", v)
 		}
 	})
@@ -426,14 +432,16 @@ func TestRealClientFailover(t *testing.T) {
 	view(StateRefused)
 	serving = b.Listen
 	gap := view(StateWritable)
-	if gap == nil || gap.Failures != 2 || gap.Before != netip.MustParseAddr("127.0.0.1") || gap.After != netip.MustParseAddr("127.0.0.2") ||
+	if gap == nil || gap.Failures != 2 || gap.Before != netip.MustParseAddr("127.0.0.1") ||
+		gap.After != netip.MustParseAddr("127.0.0.2") ||
 		gap.Duration() <= 0 {
 		t.Fatalf("gap %+v", gap)
 	}
 	if asked != 4 {
 		t.Errorf("resolved %d times for 4 attempts", asked)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) { // a backend takes a moment to leave
+	// a backend takes a moment to leave
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		n := mustQuery(t, b, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgha-agent'")
 		if n == "0" {
 			break

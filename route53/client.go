@@ -1,5 +1,6 @@
-// Package route53 owns the service's record: it reads it, moves it with a guard, waits for INSYNC, and asks the resolver
-// what clients see. It never retries by itself: the caller decides when, and passes its own gate again each time.
+// Package route53 owns the service's record: it reads it, moves it with a guard, waits for INSYNC, and asks the
+// resolver what clients see. It never retries by itself: the caller decides when, and passes its own gate again each
+// time.
 package route53
 
 import (
@@ -36,8 +37,9 @@ type Options struct {
 	TTL       time.Duration // of what is written; 0 means 30 s
 	Ownership bool          // keep the TXT record that makes a write a compare-and-swap
 
-	EndpointURL string                  // "" means the public endpoint
-	Region      string                  // chooses the partition; "" means the SDK's own lookup without instance metadata, then us-east-1
+	EndpointURL string // "" means the public endpoint
+	// Region chooses the partition; "" means the SDK's own lookup without instance metadata, then us-east-1.
+	Region      string
 	Timeout     time.Duration           // of one attempt, credentials included; 0 means 3 s
 	Credentials aws.CredentialsProvider // nil means the SDK's chain
 	HTTPClient  *http.Client            // its Transport carries the calls; nil means one that keeps a connection warm
@@ -58,8 +60,8 @@ type Client struct {
 	endpoint string
 }
 
-// New makes a Client. It reads the environment and the shared AWS files, and does not touch the network: credentials are
-// fetched by the first call or by Warm.
+// New makes a Client. It reads the environment and the shared AWS files, and does not touch the network: credentials
+// are fetched by the first call or by Warm.
 func New(ctx context.Context, o Options) (*Client, error) {
 	name, err := checkName(o.Name)
 	if err != nil {
@@ -134,12 +136,14 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
-// scoped makes the SDK sign for the region in which the partition of Options.Region has Route 53 (us-east-1, cn-northwest-1,
-// us-gov-west-1 and so on), whatever the address is. The SDK's rules say so only for AWS's own addresses; behind another
-// one they sign for the configured region, which Route 53 refuses. An interface endpoint is such an address.
+// scoped makes the SDK sign for the region in which the partition of Options.Region has Route 53 (us-east-1,
+// cn-northwest-1, us-gov-west-1 and so on), whatever the address is. The SDK's rules say so only for AWS's own
+// addresses; behind another one they sign for the configured region, which Route 53 refuses. An interface endpoint is
+// such an address.
 type scoped struct{ route53.EndpointResolverV2 }
 
-// ResolveEndpoint takes the address from the SDK's rules with all parameters, and the rest from those without an address.
+// ResolveEndpoint takes the address from the SDK's rules with all parameters, and the rest from those without an
+// address.
 func (r scoped) ResolveEndpoint(ctx context.Context, p route53.EndpointParameters) (smithyendpoints.Endpoint, error) {
 	ep, err := r.EndpointResolverV2.ResolveEndpoint(ctx, p)
 	if err != nil || p.Endpoint == nil {
@@ -187,8 +191,8 @@ func (p *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return v, nil
 }
 
-// refused makes the next call ask the source again. Credentials that AWS refuses may be of a role that was replaced since, and would
-// otherwise be kept until they expire, for hours.
+// refused makes the next call ask the source again. Credentials that AWS refuses may be of a role that was replaced
+// since, and would otherwise be kept until they expire, for hours.
 func (p *chain) refused() {
 	if cache, ok := p.next.(*aws.CredentialsCache); ok {
 		cache.Invalidate()
@@ -231,7 +235,9 @@ func (c *Client) touch(ctx context.Context) error {
 
 // call runs one API call: bounds its time, observes it, and makes an *Error of its failure. ok checks the answer, which
 // the SDK does not: it takes any well-formed XML, and no body at all, for an empty answer.
-func (c *Client) call(ctx context.Context, what, op string, guard func() error, do func(context.Context) error, ok func() bool) error {
+func (c *Client) call(
+	ctx context.Context, what, op string, guard func() error, do func(context.Context) error, ok func() bool,
+) error {
 	a := &attempt{guard: guard}
 	ctx, cancel := context.WithTimeout(withAttempt(ctx, a), c.opts.Timeout)
 	defer cancel()

@@ -199,21 +199,27 @@ func TestForeignRecordsAreRefusedByName(t *testing.T) {
 		{"alias", set(name, "A", func(s *route53test.RecordSet) {
 			s.TTL, s.AliasTarget = nil, &route53test.AliasTarget{HostedZoneID: "Z1", DNSName: "lb.example.com."}
 		}), "is an alias of lb.example.com."},
-		{"weighted", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.Weight = "one", &one }, "10.0.0.1"), `routing policy "weighted"`},
-		{"latency", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.Region = "one", "eu-central-1" }, "10.0.0.1"), `routing policy "latency"`},
-		{"failover", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.Failover = "one", "PRIMARY" }, "10.0.0.1"), `routing policy "failover"`},
+		{"weighted", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.Weight = "one", &one },
+			"10.0.0.1"), `routing policy "weighted"`},
+		{"latency", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.Region = "one", "eu-central-1" },
+			"10.0.0.1"), `routing policy "latency"`},
+		{"failover", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.Failover = "one", "PRIMARY" },
+			"10.0.0.1"), `routing policy "failover"`},
 		{"geolocation", set(name, "A", func(s *route53test.RecordSet) {
 			s.SetIdentifier, s.GeoLocation = "one", &route53test.GeoLocation{CountryCode: "DE"}
 		}, "10.0.0.1"), `routing policy "geolocation"`},
-		{"multivalue", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.MultiValueAnswer = "one", &yes }, "10.0.0.1"), `routing policy "multivalue answer"`},
-		{"health check", set(name, "A", func(s *route53test.RecordSet) { s.HealthCheckID = "hc" }, "10.0.0.1"), "has a health check"},
+		{"multivalue", set(name, "A", func(s *route53test.RecordSet) { s.SetIdentifier, s.MultiValueAnswer = "one", &yes },
+			"10.0.0.1"), `routing policy "multivalue answer"`},
+		{"health check", set(name, "A", func(s *route53test.RecordSet) { s.HealthCheckID = "hc" }, "10.0.0.1"),
+			"has a health check"},
 		{"two values", set(name, "A", nil, "10.0.0.1", "10.0.0.2"), "has 2 values"},
 		{"AAAA", set(name, "AAAA", nil, "::1"), "AAAA record at db.pgha.internal"},
 		{"CNAME", set(name, "CNAME", nil, "x.pgha.internal"), "CNAME record at db.pgha.internal"},
 		{"foreign TXT", set(txtName, "TXT", nil, `"heritage=external-dns"`), "heritage=external-dns"},
 		{"TXT of a later version", set(txtName, "TXT", nil, `"v=2 epoch=1"`), "v=2 epoch=1"},
 		{"two TXT values", set(txtName, "TXT", nil, `"a"`, `"b"`), "has 2 values"},
-		{"CNAME in place of the TXT", set(txtName, "CNAME", nil, "x.pgha.internal"), "CNAME record at _pgha.db.pgha.internal"},
+		{"CNAME in place of the TXT", set(txtName, "CNAME", nil, "x.pgha.internal"),
+			"CNAME record at _pgha.db.pgha.internal"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
@@ -543,15 +549,21 @@ func TestEachAnswerHasItsReason(t *testing.T) {
 		{"throttling exception", refuse(400, "ThrottlingException", "Rate exceeded"), route53.ReasonThrottled},
 		{"429 of a proxy", raw(429, "slow down"), route53.ReasonThrottled},
 		{"prior request", route53test.Fault{Kind: route53test.Prior}, route53.ReasonPriorRequest},
-		{"batch in the general form", refuse(400, "InvalidChangeBatch", "[Tried to create resource record set [name='db.', type='A'] but it already exists]"), route53.ReasonConflict},
-		{"our mistake", refuse(400, "InvalidChangeBatch", "[Number of records limit of 1000 exceeded.]"), route53.ReasonInvalid},
-		{"a CNAME came", refuse(400, "InvalidChangeBatch", "[RRSet of type A with DNS name db. is not permitted because a conflicting RRSet of type CNAME with the same DNS name already exists in zone x.]"), route53.ReasonRefusedRecord},
+		{"batch in the general form", refuse(400, "InvalidChangeBatch",
+			"[Tried to create resource record set [name='db.', type='A'] but it already exists]"), route53.ReasonConflict},
+		{"our mistake", refuse(400, "InvalidChangeBatch", "[Number of records limit of 1000 exceeded.]"),
+			route53.ReasonInvalid},
+		{"a CNAME came", refuse(400, "InvalidChangeBatch", "[RRSet of type A with DNS name db. is not permitted because a "+
+			"conflicting RRSet of type CNAME with the same DNS name already exists in zone x.]"), route53.ReasonRefusedRecord},
 		{"no zone", refuse(404, "NoSuchHostedZone", "No hosted zone found with ID: Z"), route53.ReasonNoZone},
-		{"access denied", refuse(403, "AccessDenied", "User: arn:aws:sts::1:assumed-role/x is not authorized"), route53.ReasonDenied},
+		{"access denied", refuse(403, "AccessDenied", "User: arn:aws:sts::1:assumed-role/x is not authorized"),
+			route53.ReasonDenied},
 		{"access denied exception", refuse(403, "AccessDeniedException", "no"), route53.ReasonDenied},
-		{"bad key id", refuse(403, "InvalidClientTokenId", "The security token included in the request is invalid."), route53.ReasonDenied},
+		{"bad key id", refuse(403, "InvalidClientTokenId", "The security token included in the request is invalid."),
+			route53.ReasonDenied},
 		{"bad signature", refuse(403, "SignatureDoesNotMatch", quoted), route53.ReasonDenied},
-		{"expired token", refuse(403, "ExpiredToken", "The security token included in the request is expired"), route53.ReasonDenied},
+		{"expired token", refuse(403, "ExpiredToken", "The security token included in the request is expired"),
+			route53.ReasonDenied},
 		{"expired request", refuse(400, "RequestExpired", "Request has expired."), route53.ReasonDenied},
 		{"unknown code with 403", refuse(403, "SomethingNew", "no"), route53.ReasonDenied},
 		{"invalid input", refuse(400, "InvalidInput", "Invalid resource type: foo"), route53.ReasonInvalid},
@@ -575,7 +587,8 @@ func TestEachAnswerHasItsReason(t *testing.T) {
 		{"200 without body", raw(200, ""), route53.ReasonGarbage},
 		{"200 with HTML", raw(200, "<html><body>login</body></html>"), route53.ReasonGarbage},
 		{"200 with text", raw(200, "hello"), route53.ReasonGarbage},
-		{"200 with half a document", raw(200, `<?xml version="1.0"?><ListResourceRecordSetsResponse><Max`), route53.ReasonGarbage},
+		{"200 with half a document", raw(200, `<?xml version="1.0"?><ListResourceRecordSetsResponse><Max`),
+			route53.ReasonGarbage},
 		{"200 with JSON", raw(200, `{"ok":true}`), route53.ReasonGarbage},
 		{"redirect for good", raw(301, "<html><body>moved</body></html>"), route53.ReasonGarbage},
 		{"redirect", raw(302, ""), route53.ReasonGarbage},
@@ -621,7 +634,8 @@ func TestEachAnswerHasItsReason(t *testing.T) {
 				t.Errorf("took %v", took)
 			}
 			want := map[string]int{
-				"ListResourceRecordSets " + string(tt.want): 1, "ChangeResourceRecordSets " + string(tt.want): 1, "GetChange " + string(tt.want): 1,
+				"ListResourceRecordSets " + string(tt.want): 1, "ChangeResourceRecordSets " + string(tt.want): 1, "GetChange " +
+					string(tt.want): 1,
 			}
 			if diff := cmp.Diff(want, seen); diff != "" {
 				t.Error(diff)
@@ -641,13 +655,15 @@ func TestStatusOverrulesTheDocument(t *testing.T) {
 		zone   = `<HostedZone><Id>/hostedzone/Z1</Id><Name>pgha.internal.</Name><CallerReference>x</CallerReference></HostedZone>`
 	)
 	for status, want := range map[int]route53.Reason{
-		200: route53.ReasonNone, 302: route53.ReasonGarbage, 400: route53.ReasonGarbage, 403: route53.ReasonDenied, 404: route53.ReasonGarbage,
+		200: route53.ReasonNone, 302: route53.ReasonGarbage, 400: route53.ReasonGarbage, 403: route53.ReasonDenied,
+		404: route53.ReasonGarbage,
 		429: route53.ReasonThrottled, 500: route53.ReasonServer, 502: route53.ReasonServer, 503: route53.ReasonServer,
 	} {
 		s := fake(t, route53test.Options{})
 		c := client(t, s.URL())
 		answer := func(root, body string) {
-			doc := `<?xml version="1.0"?><` + root + ` xmlns="https://route53.amazonaws.com/doc/2013-04-01/">` + body + `</` + root + `>`
+			doc := `<?xml version="1.0"?><` + root + ` xmlns="https://route53.amazonaws.com/doc/2013-04-01/">` + body + `</` +
+				root + `>`
 			s.Inject(route53test.Fault{Kind: route53test.Raw, Status: status, Body: doc})
 		}
 		check := func(what string, err error) {
@@ -830,12 +846,14 @@ func TestNewTouchesNoNetworkAndChecksItsInput(t *testing.T) {
 
 // The credentials come from the instance's role, through the SDK's own chain.
 func TestRoleCredentialsThroughInstanceMetadata(t *testing.T) {
-	m := &route53test.IMDS{Role: "pgha", AccessKey: "AKIDROLE", SecretKey: secret, Session: session, Expires: time.Now().Add(6 * time.Hour)}
+	m := &route53test.IMDS{Role: "pgha", AccessKey: "AKIDROLE", SecretKey: secret, Session: session,
+		Expires: time.Now().Add(6 * time.Hour)}
 	srv := httptest.NewServer(m)
 	defer srv.Close()
 	defer m.Close()
 	s := fake(t, route53test.Options{AccessKeyID: "AKIDROLE"})
-	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} {
+	for _, v := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE",
+		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} {
 		t.Setenv(v, "")
 	}
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", srv.URL)
@@ -886,8 +904,8 @@ func BenchmarkWriteWarm(b *testing.B) {
 	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/arrival")
 }
 
-// TestRefusedCredentialsAreFetchedAgain: an instance gets another role because the first one is denied. Its source of credentials has the new
-// ones at once, and the old ones would last for hours.
+// TestRefusedCredentialsAreFetchedAgain: an instance gets another role because the first one is denied. Its source of
+// credentials has the new ones at once, and the old ones would last for hours.
 func TestRefusedCredentialsAreFetchedAgain(t *testing.T) {
 	s := fake(t, route53test.Options{AccessKeyID: "AKIDNEW"})
 	key, fetched := "AKIDOLD", 0
@@ -895,7 +913,8 @@ func TestRefusedCredentialsAreFetchedAgain(t *testing.T) {
 		o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			fetched++
 			return aws.Credentials{
-				AccessKeyID: key, SecretAccessKey: secret, SessionToken: session, CanExpire: true, Expires: time.Now().Add(6 * time.Hour),
+				AccessKeyID: key, SecretAccessKey: secret, SessionToken: session, CanExpire: true,
+				Expires: time.Now().Add(6 * time.Hour),
 			}, nil
 		})
 	})
@@ -912,7 +931,8 @@ func TestRefusedCredentialsAreFetchedAgain(t *testing.T) {
 	}
 }
 
-// TestOwnerBehindAnotherTypeOfItsName: the first page of the listing ends between two types of the ownership record's name.
+// TestOwnerBehindAnotherTypeOfItsName: the first page of the listing ends between two types of the ownership record's
+// name.
 func TestOwnerBehindAnotherTypeOfItsName(t *testing.T) {
 	s := fake(t, route53test.Options{})
 	c := client(t, s.URL())

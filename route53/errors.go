@@ -20,27 +20,28 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonNone          Reason = ""
-	ReasonThrottled     Reason = "throttled"      // Throttling: the account's shared limit
-	ReasonPriorRequest  Reason = "prior_request"  // PriorRequestNotComplete: another change of the zone is in progress
-	ReasonConflict      Reason = "conflict"       // InvalidChangeBatch: the record is not what the guard expected
-	ReasonRefusedRecord Reason = "refused_record" // alias, weighted or multi-value record under the name: never overwritten
-	ReasonDenied        Reason = "denied"         // AccessDenied, bad signature, expired token, a proxy that says no
-	ReasonCredentials   Reason = "credentials"    // no credentials to sign with
-	ReasonNoZone        Reason = "no_zone"        // NoSuchHostedZone
-	ReasonInvalid       Reason = "invalid"        // the API refused our input
-	ReasonTimeout       Reason = "timeout"        // no answer in time: the outcome is not known
-	ReasonNetwork       Reason = "network"        // connection failed or broke: the outcome may not be known
-	ReasonServer        Reason = "server"         // 5xx
-	ReasonGarbage       Reason = "garbage"        // an answer that is not the API's, with a status that says no more
-	ReasonGuard         Reason = "guard"          // our own last check said no: nothing was sent
+	ReasonNone         Reason = ""
+	ReasonThrottled    Reason = "throttled"     // Throttling: the account's shared limit
+	ReasonPriorRequest Reason = "prior_request" // PriorRequestNotComplete: another change of the zone is in progress
+	ReasonConflict     Reason = "conflict"      // InvalidChangeBatch: the record is not what the guard expected
+	// ReasonRefusedRecord is an alias, weighted or multi-value record under the name. It is never overwritten.
+	ReasonRefusedRecord Reason = "refused_record"
+	ReasonDenied        Reason = "denied"      // AccessDenied, bad signature, expired token, a proxy that says no
+	ReasonCredentials   Reason = "credentials" // no credentials to sign with
+	ReasonNoZone        Reason = "no_zone"     // NoSuchHostedZone
+	ReasonInvalid       Reason = "invalid"     // the API refused our input
+	ReasonTimeout       Reason = "timeout"     // no answer in time: the outcome is not known
+	ReasonNetwork       Reason = "network"     // connection failed or broke: the outcome may not be known
+	ReasonServer        Reason = "server"      // 5xx
+	ReasonGarbage       Reason = "garbage"     // an answer that is not the API's, with a status that says no more
+	ReasonGuard         Reason = "guard"       // our own last check said no: nothing was sent
 	ReasonOther         Reason = "other"
 )
 
 // Reasons lists every Reason but ReasonNone.
 var Reasons = []Reason{
-	ReasonThrottled, ReasonPriorRequest, ReasonConflict, ReasonRefusedRecord, ReasonDenied, ReasonCredentials, ReasonNoZone,
-	ReasonInvalid, ReasonTimeout, ReasonNetwork, ReasonServer, ReasonGarbage, ReasonGuard, ReasonOther,
+	ReasonThrottled, ReasonPriorRequest, ReasonConflict, ReasonRefusedRecord, ReasonDenied, ReasonCredentials,
+	ReasonNoZone, ReasonInvalid, ReasonTimeout, ReasonNetwork, ReasonServer, ReasonGarbage, ReasonGuard, ReasonOther,
 }
 
 // Error is a failed call with its Reason. Sent reports whether the request may have reached the API:
@@ -105,8 +106,8 @@ func (e *apiError) Error() string {
 // errGarbage is an answer with a good status that does not say what an answer must say.
 var errGarbage = errors.New("the answer is not one of Route 53")
 
-// foreignError is an answer of another status without the API's error document. A proxy may have made it, before the API
-// took the request or after.
+// foreignError is an answer of another status without the API's error document. A proxy may have made it, before the
+// API took the request or after.
 type foreignError struct{ status int }
 
 func (e *foreignError) Error() string {
@@ -121,7 +122,8 @@ type proxyError struct {
 }
 
 func (e *proxyError) Error() string {
-	return fmt.Sprintf("the proxy %s answers %d %s: see HTTPS_PROXY and NO_PROXY", e.proxy, e.status, http.StatusText(e.status))
+	return fmt.Sprintf("the proxy %s answers %d %s: see HTTPS_PROXY and NO_PROXY", e.proxy, e.status,
+		http.StatusText(e.status))
 }
 
 // reasonOfStatus is what an answer without a document of the API says.
@@ -210,9 +212,10 @@ const unknownCode = "UnknownError"
 
 // deniedCodes are the refusals of who asks, not of what is asked.
 var deniedCodes = map[string]bool{
-	"AccessDenied": true, "AccessDeniedException": true, "AuthFailure": true, "ExpiredToken": true, "ExpiredTokenException": true,
-	"IncompleteSignature": true, "InvalidClientTokenId": true, "InvalidSignatureException": true, "InvalidAccessKeyId": true,
-	"MissingAuthenticationToken": true, "MissingAuthenticationTokenException": true, "NotAuthorized": true, "OptInRequired": true,
+	"AccessDenied": true, "AccessDeniedException": true, "AuthFailure": true, "ExpiredToken": true,
+	"ExpiredTokenException": true, "IncompleteSignature": true, "InvalidClientTokenId": true,
+	"InvalidSignatureException": true, "InvalidAccessKeyId": true, "MissingAuthenticationToken": true,
+	"MissingAuthenticationTokenException": true, "NotAuthorized": true, "OptInRequired": true,
 	"RequestExpired": true, "SignatureDoesNotMatch": true, "UnrecognizedClientException": true,
 }
 
@@ -230,7 +233,8 @@ func classifyCode(code string, status int) Reason {
 	case code == "InvalidInput", code == "MalformedInput", code == "ValidationError", code == "InvalidDomainName",
 		code == "NoSuchChange", code == "NoSuchHealthCheck":
 		return ReasonInvalid
-	case status >= http.StatusInternalServerError, code == "InternalFailure", code == "InternalError", code == "ServiceUnavailable":
+	case status >= http.StatusInternalServerError, code == "InternalFailure", code == "InternalError",
+		code == "ServiceUnavailable":
 		return ReasonServer
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
 		return ReasonDenied
@@ -246,7 +250,8 @@ func ReasonOfBatch(messages []string) Reason {
 	all := strings.Join(messages, "\n")
 	has := func(s string) bool { return strings.Contains(all, s) }
 	switch {
-	case has("is not permitted because a conflicting RRSet"), has("is not permitted as it conflicts"), has("with the same name and type"):
+	case has("is not permitted because a conflicting RRSet"), has("is not permitted as it conflicts"),
+		has("with the same name and type"):
 		return ReasonRefusedRecord
 	case has("but it already exists"), has("but it was not found"), has("do not match the current values"):
 		return ReasonConflict
@@ -271,7 +276,8 @@ func isSendError(err error) bool {
 // cutShort finds an answer that broke off in its body.
 func cutShort(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) || strings.Contains(err.Error(), "unexpected EOF") && !strings.Contains(err.Error(), "XML syntax error")
+	text := err.Error()
+	return errors.As(err, &op) || strings.Contains(text, "unexpected EOF") && !strings.Contains(text, "XML syntax error")
 }
 
 // describe makes the error that is kept: what the API said, shortened, the status of another's answer, or the plain

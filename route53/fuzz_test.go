@@ -105,12 +105,15 @@ func FuzzAPIAnswer(f *testing.F) {
 	var status int
 	var body string
 	c, err := New(f.Context(), Options{
-		ZoneID: "Z0PGHATEST", Name: "db.pgha.internal", TTL: 10 * time.Second, Ownership: true, EndpointURL: "http://127.0.0.1:1", Region: "us-east-1",
+		ZoneID: "Z0PGHATEST", Name: "db.pgha.internal", TTL: 10 * time.Second, Ownership: true,
+		EndpointURL: "http://127.0.0.1:1", Region: "us-east-1",
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "secretsecretsecret", SessionToken: "tokentokentoken"}, nil
+			return aws.Credentials{AccessKeyID: "AKIDTEST", SecretAccessKey: "secretsecretsecret",
+				SessionToken: "tokentokentoken"}, nil
 		}),
 		HTTPClient: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: status, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+			return &http.Response{StatusCode: status, Request: r, Header: http.Header{},
+				Body: io.NopCloser(strings.NewReader(body))}, nil
 		})},
 	})
 	if err != nil {
@@ -140,7 +143,8 @@ func FuzzAPIAnswer(f *testing.F) {
 		}
 		_, err = c.Change(t.Context(), "C1")
 		check(err)
-		next := Owner{Epoch: 4, Node: "pg-b", Addr: netip.MustParseAddr("10.0.2.10"), Claim: "11111111-6b3f-5d43-9d6e-7c5a1f2b3c4d"}
+		next := Owner{Epoch: 4, Node: "pg-b", Addr: netip.MustParseAddr("10.0.2.10"),
+			Claim: "11111111-6b3f-5d43-9d6e-7c5a1f2b3c4d"}
 		id, err := c.Write(t.Context(), Write{Next: next, Addr: next.Addr, Guard: func() error { return nil }})
 		check(err)
 		if (err == nil) != (id != "") {

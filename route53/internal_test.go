@@ -33,7 +33,8 @@ func bareClient(t *testing.T, o Options) *Client {
 func TestStatusCountsWhenTheSDKFindsNoError(t *testing.T) {
 	c := bareClient(t, Options{})
 	for status, want := range map[int]Reason{
-		200: ReasonNone, 302: ReasonGarbage, 403: ReasonDenied, 404: ReasonGarbage, 429: ReasonThrottled, 500: ReasonServer, 503: ReasonServer,
+		200: ReasonNone, 302: ReasonGarbage, 403: ReasonDenied, 404: ReasonGarbage, 429: ReasonThrottled,
+		500: ReasonServer, 503: ReasonServer,
 	} {
 		err := c.call(t.Context(), "write record", "ChangeResourceRecordSets", nil, func(ctx context.Context) error {
 			a := ctx.Value(attemptKey{}).(*attempt)
@@ -62,8 +63,8 @@ func TestGuardsYesComesTooLate(t *testing.T) {
 	}
 }
 
-// The third safeguard: net/http sends a request a second time only when it can ask for its body again. That body would be
-// one that no guard holds back.
+// The third safeguard: net/http sends a request a second time only when it can ask for its body again. That body would
+// be one that no guard holds back.
 func TestRequestCannotBeRepeated(t *testing.T) {
 	ctx := withAttempt(t.Context(), &attempt{guard: func() error { return nil }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://x/", strings.NewReader("batch"))
@@ -72,7 +73,8 @@ func TestRequestCannotBeRepeated(t *testing.T) {
 	}
 	var sent *http.Request
 	next := roundTrip(func(r *http.Request) (*http.Response, error) { sent = r; return nil, http.ErrServerClosed })
-	if _, err := (guarded{next}).RoundTrip(req); !errors.Is(err, http.ErrServerClosed) { //nolint:bodyclose // there is no answer
+	// nolint:bodyclose // there is no answer
+	if _, err := (guarded{next}).RoundTrip(req); !errors.Is(err, http.ErrServerClosed) {
 		t.Fatal(err)
 	}
 	if _, ok := sent.Body.(*guardedBody); !ok || sent.GetBody != nil {
@@ -83,7 +85,8 @@ func TestRequestCannotBeRepeated(t *testing.T) {
 // A proxy that does not let the agent through says so itself: nothing was sent.
 func TestProxyThatRefusesTheWay(t *testing.T) {
 	for status, want := range map[int]Reason{
-		401: ReasonDenied, 403: ReasonDenied, 407: ReasonDenied, 429: ReasonThrottled, 404: ReasonNetwork, 502: ReasonNetwork, 503: ReasonNetwork,
+		401: ReasonDenied, 403: ReasonDenied, 407: ReasonDenied, 429: ReasonThrottled, 404: ReasonNetwork,
+		502: ReasonNetwork, 503: ReasonNetwork,
 	} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodConnect {
@@ -104,7 +107,8 @@ func TestProxyThatRefusesTheWay(t *testing.T) {
 		if !ok || e.Reason != want || e.Sent || e.Foreign {
 			t.Errorf("status %d: %#v, want %s, not sent", status, e, want)
 		}
-		if text := err.Error(); !strings.Contains(text, at.Host) || !strings.Contains(text, http.StatusText(status)) || strings.Contains(text, "hunter2") {
+		if text := err.Error(); !strings.Contains(text, at.Host) || !strings.Contains(text, http.StatusText(status)) ||
+			strings.Contains(text, "hunter2") {
 			t.Errorf("status %d: %s", status, text)
 		}
 		if werr := c.Warm(t.Context()); ReasonOf(werr) != want {
@@ -139,7 +143,8 @@ func TestSystemServerLooksBehindTheStub(t *testing.T) {
 	none := file("none", "search x\n")
 	for _, tt := range []struct{ path, behind, want string }{
 		{plain, none, "10.0.0.2:53"}, {stub, plain, "10.0.0.2:53"}, {stub, none, "127.0.0.53:53"},
-		{file("six", "nameserver fd00::1\n"), none, "[fd00::1]:53"}, {none, plain, ""}, {filepath.Join(dir, "missing"), plain, ""},
+		{file("six", "nameserver fd00::1\n"), none, "[fd00::1]:53"}, {none, plain, ""},
+		{filepath.Join(dir, "missing"), plain, ""},
 	} {
 		got, err := systemServer(tt.path, tt.behind)
 		if got != tt.want || (err == nil) != (tt.want != "") {

@@ -112,7 +112,8 @@ func answersWithoutToken(ctx context.Context, endpoint string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, imdsTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(endpoint, "/")+"/latest/meta-data/instance-id", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		strings.TrimSuffix(endpoint, "/")+"/latest/meta-data/instance-id", nil)
 	if err != nil {
 		return false
 	}

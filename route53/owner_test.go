@@ -42,13 +42,18 @@ func TestParseOwnerIsStrict(t *testing.T) {
 		"empty": "", "one quote": `"`, "no quotes": strings.Trim(good, `"`), "two strings": good + " " + good,
 		"escape": edit("pg-a", `pg\055a`), "version 2": edit("v=1", "v=2"), "foreign": `"heritage=external-dns"`,
 		"two blanks": edit(" epoch", "  epoch"), "field more": edit("v=1", "v=1 x=y"), "other order": edit("owner=", "addr="),
-		"epoch 0": edit("epoch=41", "epoch=0"), "epoch with zero": edit("epoch=41", "epoch=041"), "epoch with sign": edit("epoch=41", "epoch=+41"),
-		"epoch too large": edit("epoch=41", "epoch=18446744073709551616"), "last epoch": edit("epoch=41", "epoch=18446744073709551615"),
+		"epoch 0": edit("epoch=41", "epoch=0"), "epoch with zero": edit("epoch=41", "epoch=041"),
+		"epoch with sign":          edit("epoch=41", "epoch=+41"),
+		"epoch too large":          edit("epoch=41", "epoch=18446744073709551616"),
+		"last epoch":               edit("epoch=41", "epoch=18446744073709551615"),
 		"epoch too large to write": edit("epoch=41", "epoch=9223372036854775808"),
 		"no node":                  edit("owner=pg-a", "owner="),
-		"odd node":                 edit("pg-a", "pg;a"), "IPv6": edit(addrA.String(), "::1"), "mapped": edit(addrA.String(), "::ffff:10.0.1.10"),
-		"address with zero": edit(addrA.String(), "10.0.1.010"), "claim in capitals": good[:len(good)-37] + strings.ToUpper(good[len(good)-37:]),
-		"claim with braces": edit("claim=", "claim={"), "too long": edit("pg-a", strings.Repeat("x", 250)), "newline": edit("pg-a", "pg-a\n"),
+		"odd node":                 edit("pg-a", "pg;a"), "IPv6": edit(addrA.String(), "::1"),
+		"mapped":            edit(addrA.String(), "::ffff:10.0.1.10"),
+		"address with zero": edit(addrA.String(), "10.0.1.010"), "claim in capitals": good[:len(good)-37] +
+			strings.ToUpper(good[len(good)-37:]),
+		"claim with braces": edit("claim=", "claim={"), "too long": edit("pg-a", strings.Repeat("x", 250)),
+		"newline": edit("pg-a", "pg-a\n"),
 	} {
 		if o, err := route53.ParseOwner(raw); err == nil || o != (route53.Owner{}) {
 			t.Errorf("%s: %q gives %+v, %v", what, raw, o, err)
@@ -69,7 +74,8 @@ func TestClaimNamesOnePromotion(t *testing.T) {
 		t.Errorf("%v, %v", id, err)
 	}
 	seen := map[string]bool{a: true}
-	for _, p := range [][3]string{{"boo", "tpg-a", "12:1700000000"}, {"boot", "pg-b", "12:1700000000"}, {"boot", "pg-a", "13:1700000000"}, {"boot2", "pg-a", "12:1700000000"}} {
+	for _, p := range [][3]string{{"boo", "tpg-a", "12:1700000000"}, {"boot", "pg-b", "12:1700000000"},
+		{"boot", "pg-a", "13:1700000000"}, {"boot2", "pg-a", "12:1700000000"}} {
 		c := route53.Claim(p[0], p[1], p[2])
 		if seen[c] {
 			t.Errorf("%v repeats a claim", p)

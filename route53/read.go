@@ -85,7 +85,8 @@ func (c *Client) interpret(sets []types.ResourceRecordSet) (Record, error) {
 				}
 				rec.Addr, rec.TTL = addr, ttl
 			case types.RRTypeAaaa, types.RRTypeCname:
-				return Record{}, fmt.Errorf("there is a %s record at %s beside which no A record can lead clients; remove it, or choose another name", s.Type, name)
+				return Record{}, fmt.Errorf("there is a %s record at %s beside which no A record can lead clients; remove it, or "+
+					"choose another name", s.Type, name)
 			}
 		case name == c.txtName && c.opts.Ownership:
 			if s.Type != types.RRTypeTxt {
@@ -100,8 +101,8 @@ func (c *Client) interpret(sets []types.ResourceRecordSet) (Record, error) {
 			}
 			owner, err := ParseOwner(value)
 			if err != nil {
-				return Record{}, fmt.Errorf("the TXT record %s holds %q, which this version did not write (%w); remove it when nothing else needs it",
-					name, shorten(value), err)
+				return Record{}, fmt.Errorf("the TXT record %s holds %q, which this version did not write (%w); remove it when "+
+					"nothing else needs it", name, shorten(value), err)
 			}
 			owner.TTL = ttl
 			rec.Owner = owner
@@ -118,7 +119,8 @@ func simple(s types.ResourceRecordSet) (value string, ttl time.Duration, err err
 	case s.AliasTarget != nil:
 		return "", 0, fmt.Errorf("the %s is an alias of %s"+remedy, what, shorten(aws.ToString(s.AliasTarget.DNSName)))
 	case s.SetIdentifier != nil:
-		return "", 0, fmt.Errorf("the %s has the routing policy %q (set identifier %q)"+remedy, what, policy(s), shorten(*s.SetIdentifier))
+		return "", 0, fmt.Errorf("the %s has the routing policy %q (set identifier %q)"+remedy, what, policy(s),
+			shorten(*s.SetIdentifier))
 	case s.TrafficPolicyInstanceId != nil:
 		return "", 0, fmt.Errorf("the %s belongs to a traffic policy"+remedy, what)
 	case s.HealthCheckId != nil:

@@ -70,7 +70,9 @@ func (r Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr, 
 }
 
 // exchange sends one question and waits for its answer.
-func exchange(ctx context.Context, network, server string, name dnsmessage.Name, timeout time.Duration) (dnsmessage.Message, error) {
+func exchange(
+	ctx context.Context, network, server string, name dnsmessage.Name, timeout time.Duration,
+) (dnsmessage.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var id [2]byte
@@ -142,8 +144,8 @@ func parseReply(b []byte, q dnsmessage.Message) (dnsmessage.Message, error) {
 	if err != nil {
 		return dnsmessage.Message{}, fmt.Errorf("parse the answer: %w", err)
 	}
-	if !h.Response || h.ID != q.ID || len(qs) != 1 || qs[0].Type != q.Questions[0].Type || qs[0].Class != q.Questions[0].Class ||
-		!sameName(qs[0].Name, q.Questions[0].Name) {
+	if !h.Response || h.ID != q.ID || len(qs) != 1 || qs[0].Type != q.Questions[0].Type ||
+		qs[0].Class != q.Questions[0].Class || !sameName(qs[0].Name, q.Questions[0].Name) {
 		return dnsmessage.Message{}, errors.New("the answer is to another question")
 	}
 	msg := dnsmessage.Message{Header: h, Questions: qs}

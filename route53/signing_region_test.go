@@ -24,7 +24,8 @@ var scopes = map[string]string{ // region of the instance: region of the signatu
 
 // noRegion empties what the SDK could take a region or another kind of endpoint from.
 func noRegion(t *testing.T) {
-	for _, v := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ROUTE_53",
+	for _, v := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL",
+		"AWS_ENDPOINT_URL_ROUTE_53",
 		"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"} {
 		t.Setenv(v, "")
 	}

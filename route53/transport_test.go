@@ -55,15 +55,16 @@ func virtual(h http.Handler, setup time.Duration) (tr *http.Transport, end func(
 	}
 }
 
-// While a connection is made, the decision behind a write grows too old for its guard. The write waits for the connection
-// no longer than the decision lasts, and the connection serves the next write.
+// While a connection is made, the decision behind a write grows too old for its guard. The write waits for the
+// connection no longer than the decision lasts, and the connection serves the next write.
 func TestSlowConnectionServesALaterWrite(t *testing.T) {
 	const (
 		lasts   = 2 * time.Second         // of a decision
 		answers = 1500 * time.Millisecond // after the request: that wait is another one
 		pause   = 300 * time.Millisecond
 	)
-	for _, setup := range []time.Duration{0, 900 * time.Millisecond, 1500 * time.Millisecond, 2500 * time.Millisecond, 6 * time.Second} {
+	for _, setup := range []time.Duration{0, 900 * time.Millisecond, 1500 * time.Millisecond, 2500 * time.Millisecond,
+		6 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			s := route53test.New(route53test.Options{})
 			defer s.Close()
@@ -151,8 +152,8 @@ func (c *wireConn) SetWriteDeadline(at time.Time) error {
 	return c.Conn.SetWriteDeadline(at)
 }
 
-// Of the three safeguards the write deadline alone keeps the head back (TestRefusedWriteLeavesNoByteOnTheWire). The body
-// alone holds the request back on a connection that does not obey deadlines: without its body it is none.
+// Of the three safeguards the write deadline alone keeps the head back (TestRefusedWriteLeavesNoByteOnTheWire). The
+// body alone holds the request back on a connection that does not obey deadlines: without its body it is none.
 func TestRefusedWriteHasNoBodyWithoutDeadlines(t *testing.T) {
 	s := fake(t, route53test.Options{})
 	w := &wire{deaf: true}

@@ -8,7 +8,8 @@ import (
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
-// TestTryWriteChangesNothing whatever stands in the zone, and however often; and it can tell when writing is not allowed.
+// TestTryWriteChangesNothing whatever stands in the zone, and however often; and it can tell when writing is not
+// allowed.
 func TestTryWriteChangesNothing(t *testing.T) {
 	for name, ownership := range map[string]bool{"with ownership": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +32,8 @@ func TestTryWriteChangesNothing(t *testing.T) {
 				}
 			}
 			try("empty zone")
-			s.Set(route53test.Simple(txtName, "TXT", 77, `"v=1 epoch=4 owner=pg-b addr=10.0.2.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
+			s.Set(route53test.Simple(txtName, "TXT", 77,
+				`"v=1 epoch=4 owner=pg-b addr=10.0.2.10 claim=0e5b6a52-6b3f-5d43-9d6e-7c5a1f2b3c4d"`))
 			try("owner only")
 			s.Set(route53test.Simple(name, "A", 77, addrB.String()))
 			try("both")
@@ -39,7 +41,8 @@ func TestTryWriteChangesNothing(t *testing.T) {
 				t.Errorf("%d of %d batches were accepted", n, s.Count("ChangeResourceRecordSets"))
 			}
 
-			s.Inject(route53test.Fault{Kind: route53test.Refuse, Op: "ChangeResourceRecordSets", Status: 403, Code: "AccessDenied", Body: "no", Count: 1})
+			s.Inject(route53test.Fault{Kind: route53test.Refuse, Op: "ChangeResourceRecordSets", Status: 403,
+				Code: "AccessDenied", Body: "no", Count: 1})
 			wantErr(t, c.TryWrite(t.Context(), route53.Record{}), route53.ReasonDenied, true)
 			s.Inject(route53test.Fault{Kind: route53test.Throttle, Op: "ChangeResourceRecordSets", Count: 1})
 			wantErr(t, c.TryWrite(t.Context(), route53.Record{}), route53.ReasonThrottled, true)

@@ -26,8 +26,8 @@ type Write struct {
 }
 
 // Write moves the record in one transactional batch: UPSERT of the address and, with Options.Ownership, DELETE of the
-// ownership record exactly as read and CREATE of the next one. The pair is a compare-and-swap: when another node claimed
-// in between, the whole batch fails with ReasonConflict, however late it arrives. The id is for Change.
+// ownership record exactly as read and CREATE of the next one. The pair is a compare-and-swap: when another node
+// claimed in between, the whole batch fails with ReasonConflict, however late it arrives. The id is for Change.
 //
 // When the Error has Sent, the change may have been made or may yet be made: Read and compare the claim.
 func (c *Client) Write(ctx context.Context, w Write) (changeID string, err error) {

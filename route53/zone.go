@@ -24,7 +24,10 @@ func (c *Client) Zone(ctx context.Context) (Zone, error) {
 	if err != nil {
 		return Zone{}, err
 	}
-	z := Zone{Name: normalName(aws.ToString(out.HostedZone.Name)), Private: out.HostedZone.Config != nil && out.HostedZone.Config.PrivateZone}
+	z := Zone{
+		Name:    normalName(aws.ToString(out.HostedZone.Name)),
+		Private: out.HostedZone.Config != nil && out.HostedZone.Config.PrivateZone,
+	}
 	for _, v := range out.VPCs {
 		z.VPCs = append(z.VPCs, aws.ToString(v.VPCId))
 	}

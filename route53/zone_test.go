@@ -9,7 +9,8 @@ import (
 )
 
 func TestZone(t *testing.T) {
-	s := fake(t, route53test.Options{VPCs: []route53test.VPC{{Region: "eu-central-1", ID: "vpc-1"}, {Region: "eu-west-1", ID: "vpc-2"}}})
+	s := fake(t, route53test.Options{VPCs: []route53test.VPC{{Region: "eu-central-1", ID: "vpc-1"},
+		{Region: "eu-west-1", ID: "vpc-2"}}})
 	z, err := client(t, s.URL()).Zone(t.Context())
 	if err != nil || z.Name != "pgha.internal" || !z.Private || !slices.Equal(z.VPCs, []string{"vpc-1", "vpc-2"}) {
 		t.Errorf("%+v, %v", z, err)

@@ -107,7 +107,8 @@ func (s *Server) NewStandby(dir string, o Options, name, slot string) (*Server, 
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-D", sb.data(), "-h", s.Dir, "-p", strconv.Itoa(s.Port), "-U", "postgres", "-c", "fast", "-X", "stream", "--no-sync"}
+	args := []string{"-D", sb.data(), "-h", s.Dir, "-p", strconv.Itoa(s.Port), "-U", "postgres",
+		"-c", "fast", "-X", "stream", "--no-sync"}
 	if slot != "" {
 		args = append(args, "-C", "-S", slot)
 	}

@@ -143,8 +143,8 @@ func New(o Options) *Server {
 		o.Burst = max(1, int(o.Rate))
 	}
 	s := &Server{
-		opts: o, done: make(chan struct{}), zone: apex(o.ZoneName), changes: map[string]change{}, latency: map[string]time.Duration{},
-		tokens: float64(o.Burst), filled: o.Now(),
+		opts: o, done: make(chan struct{}), zone: apex(o.ZoneName), changes: map[string]change{},
+		latency: map[string]time.Duration{}, tokens: float64(o.Burst), filled: o.Now(),
 	}
 	s.views = []view{{zone: s.zone}}
 	s.SetDelays(o.SyncDelay, o.DNSDelay)
@@ -418,11 +418,13 @@ func (s *Server) dispatch(req *request) (answer, *apiError) {
 func throttled() *apiError { return refuse(http.StatusBadRequest, "Throttling", "Rate exceeded") }
 
 func prior() *apiError {
-	return refuse(http.StatusBadRequest, "PriorRequestNotComplete", "The request was rejected because Route 53 was still processing a prior request.")
+	return refuse(http.StatusBadRequest, "PriorRequestNotComplete",
+		"The request was rejected because Route 53 was still processing a prior request.")
 }
 
 var (
-	authForm = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/, ]+)/(\d{8})/([a-z0-9-]+)/route53/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=[0-9a-f]{64}$`)
+	authForm = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=([^/, ]+)/(\d{8})/([a-z0-9-]+)/route53/aws4_request, ?` +
+		`SignedHeaders=([a-z0-9;-]+), ?Signature=[0-9a-f]{64}$`)
 	dateForm = regexp.MustCompile(`^\d{8}T\d{6}Z$`)
 )
 
@@ -442,9 +444,9 @@ func clientOf(r *http.Request) string {
 	return host
 }
 
-// authorize looks whether the request is signed at all, for Route 53 in its region, and over the host. It does not compute
-// the signature: the SDK's signer is not under test. The words for another region are the service's own (IAM User Guide,
-// "Troubleshoot signed requests"; aws-sdk-php#732 has them from Route 53).
+// authorize looks whether the request is signed at all, for Route 53 in its region, and over the host. It does not
+// compute the signature: the SDK's signer is not under test. The words for another region are the service's own (IAM
+// User Guide, "Troubleshoot signed requests"; aws-sdk-php#732 has them from Route 53).
 func (s *Server) authorize(r *http.Request) *apiError {
 	auth := r.Header.Get("Authorization")
 	if auth == "" {
@@ -452,11 +454,14 @@ func (s *Server) authorize(r *http.Request) *apiError {
 	}
 	m := authForm.FindStringSubmatch(auth)
 	date := r.Header.Get("X-Amz-Date")
-	if m == nil || !dateForm.MatchString(date) || !strings.HasPrefix(date, m[2]) || !slices.Contains(strings.Split(m[4], ";"), "host") {
-		return refuse(http.StatusForbidden, "IncompleteSignature", "The Authorization header is not a Signature Version 4 for Route 53.")
+	if m == nil || !dateForm.MatchString(date) || !strings.HasPrefix(date, m[2]) ||
+		!slices.Contains(strings.Split(m[4], ";"), "host") {
+		return refuse(http.StatusForbidden, "IncompleteSignature",
+			"The Authorization header is not a Signature Version 4 for Route 53.")
 	}
 	if m[3] != s.opts.Scope {
-		return refuse(http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region, not '%s'.", m[3])
+		return refuse(http.StatusForbidden, "SignatureDoesNotMatch",
+			"Credential should be scoped to a valid region, not '%s'.", m[3])
 	}
 	if s.opts.AccessKeyID != "" && m[1] != s.opts.AccessKeyID {
 		return refuse(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.")
@@ -532,7 +537,8 @@ func (s *Server) change(req *request) (answer, *apiError) {
 		err = errors.New("wrong document")
 	}
 	if err != nil {
-		return answer{}, refuse(http.StatusBadRequest, "MalformedInput", "ChangeBatch is not valid, expected ChangeResourceRecordSetsRequest")
+		return answer{}, refuse(http.StatusBadRequest, "MalformedInput",
+			"ChangeBatch is not valid, expected ChangeResourceRecordSetsRequest")
 	}
 	req.call.Changes = doc.Batch.Changes
 	now := s.opts.Now()

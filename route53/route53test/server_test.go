@@ -101,59 +101,81 @@ func TestBatchIsAcceptedOrRefusedInTheWordsOfTheAPI(t *testing.T) {
 		{"upsert of new", batch{}.add("UPSERT", set("new.pgha.internal", "A", 30, "10.0.0.9")), "", nil},
 		{"upsert of existing", batch{}.add("UPSERT", set(a, "A", 60, "10.0.0.9")), "", nil},
 		{"name in capitals", batch{}.add("UPSERT", set("DB.PGHA.Internal.", "A", 30, "10.0.0.9")), "", nil},
-		{"swap", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.9")).add("DELETE", set(txt, "TXT", 30, `"old"`)).add("CREATE", set(txt, "TXT", 30, `"new"`)), "", nil},
+		{"swap", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.9")).add("DELETE",
+			set(txt, "TXT", 30, `"old"`)).add("CREATE", set(txt, "TXT", 30, `"new"`)), "", nil},
 		{"create of existing", batch{}.add("CREATE", set(a, "A", 30, "10.0.0.1")), "InvalidChangeBatch",
 			[]string{"Tried to create resource record set [name='db.pgha.internal.', type='A'] but it already exists"}},
 		{"delete of missing", batch{}.add("DELETE", set("no.pgha.internal", "A", 30, "10.0.0.1")), "InvalidChangeBatch",
 			[]string{"Tried to delete resource record set [name='no.pgha.internal.', type='A'] but it was not found"}},
 		{"delete with other value", batch{}.add("DELETE", set(txt, "TXT", 30, `"other"`)), "InvalidChangeBatch",
-			[]string{"Tried to delete resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but the values provided do not match the current values"}},
+			[]string{"Tried to delete resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but the values " +
+				"provided do not match the current values"}},
 		{"delete with other ttl", batch{}.add("DELETE", set(txt, "TXT", 31, `"old"`)), "InvalidChangeBatch",
-			[]string{"Tried to delete resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but the values provided do not match the current values"}},
+			[]string{"Tried to delete resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but the values " +
+				"provided do not match the current values"}},
 		{"delete with one value more", batch{}.add("DELETE", set(a, "A", 30, "10.0.0.1", "10.0.0.2")), "InvalidChangeBatch",
-			[]string{"Tried to delete resource record set [name='db.pgha.internal.', type='A'] but the values provided do not match the current values"}},
-		{"delete of two values in another order", batch{}.add("DELETE", set("two.pgha.internal", "A", 30, "10.0.0.2", "10.0.0.1")), "", nil},
-		{"swap with a stale base is refused as a whole", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.9")).add("DELETE", set(txt, "TXT", 30, `"older"`)).add("CREATE", set(txt, "TXT", 30, `"new"`)),
+			[]string{"Tried to delete resource record set [name='db.pgha.internal.', type='A'] but the values provided do not " +
+				"match the current values"}},
+		{"delete of two values in another order", batch{}.add("DELETE",
+			set("two.pgha.internal", "A", 30, "10.0.0.2", "10.0.0.1")), "", nil},
+		{"swap with a stale base is refused as a whole", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.9")).add("DELETE",
+			set(txt, "TXT", 30, `"older"`)).add("CREATE", set(txt, "TXT", 30, `"new"`)),
 			"InvalidChangeBatch", []string{
-				"Tried to delete resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but the values provided do not match the current values",
+				"Tried to delete resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but the values provided do not " +
+					"match the current values",
 				"Tried to create resource record set [name='_pgha.db.pgha.internal.', type='TXT'] but it already exists"}},
-		{"two upserts of one set", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.2")).add("UPSERT", set(a, "A", 30, "10.0.0.3")), "InvalidChangeBatch",
+		{"two upserts of one set", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.2")).add("UPSERT",
+			set(a, "A", 30, "10.0.0.3")), "InvalidChangeBatch",
 			[]string{"The request contains an invalid set of changes for a resource record set 'A db.pgha.internal.'"}},
-		{"create before delete", batch{}.add("CREATE", set(a, "A", 30, "10.0.0.2")).add("DELETE", set(a, "A", 30, "10.0.0.1")), "InvalidChangeBatch",
+		{"create before delete", batch{}.add("CREATE", set(a, "A", 30, "10.0.0.2")).add("DELETE",
+			set(a, "A", 30, "10.0.0.1")), "InvalidChangeBatch",
 			[]string{"The request contains an invalid set of changes for a resource record set 'A db.pgha.internal.'"}},
 		{"name outside the zone", batch{}.add("UPSERT", set("db.example.com", "A", 30, "10.0.0.1")), "InvalidChangeBatch",
 			[]string{"RRSet with DNS name db.example.com. is not permitted in zone pgha.internal."}},
 		{"name that only ends alike", batch{}.add("UPSERT", set("xpgha.internal", "A", 30, "10.0.0.1")), "InvalidChangeBatch",
 			[]string{"RRSet with DNS name xpgha.internal. is not permitted in zone pgha.internal."}},
 		{"A without address", batch{}.add("UPSERT", set(a, "A", 30, "db")), "InvalidChangeBatch",
-			[]string{"Invalid Resource Record: 'FATAL problem: ARRDATAIllegalIPv4Address (Value is not a valid IPv4 address) encountered with 'db''"}},
+			[]string{"Invalid Resource Record: 'FATAL problem: ARRDATAIllegalIPv4Address (Value is not a valid IPv4 address) " +
+				"encountered with 'db''"}},
 		{"A with IPv6", batch{}.add("UPSERT", set(a, "A", 30, "::1")), "InvalidChangeBatch",
-			[]string{"Invalid Resource Record: 'FATAL problem: ARRDATAIllegalIPv4Address (Value is not a valid IPv4 address) encountered with '::1''"}},
-		{"same value twice", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.1", "10.0.0.1")), "InvalidChangeBatch", []string{"Duplicate Resource Record: '10.0.0.1'"}},
+			[]string{"Invalid Resource Record: 'FATAL problem: ARRDATAIllegalIPv4Address (Value is not a valid IPv4 address) " +
+				"encountered with '::1''"}},
+		{"same value twice", batch{}.add("UPSERT", set(a, "A", 30, "10.0.0.1", "10.0.0.1")), "InvalidChangeBatch",
+			[]string{"Duplicate Resource Record: '10.0.0.1'"}},
 		{"TXT without quotes", batch{}.add("UPSERT", set(txt, "TXT", 30, "v=1")), "InvalidChangeBatch",
-			[]string{"Invalid Resource Record: 'FATAL problem: InvalidCharacterString (Value should be enclosed in quotation marks) encountered with 'v=1''"}},
+			[]string{"Invalid Resource Record: 'FATAL problem: InvalidCharacterString (Value should be enclosed in quotation " +
+				"marks) encountered with 'v=1''"}},
 		{"TXT of 255", batch{}.add("UPSERT", set(txt, "TXT", 30, `"`+strings.Repeat("x", 255)+`"`)), "", nil},
 		{"TXT of 256", batch{}.add("UPSERT", set(txt, "TXT", 30, `"`+strings.Repeat("x", 256)+`"`)), "InvalidChangeBatch",
-			[]string{"Invalid Resource Record: 'FATAL problem: CharacterStringTooLong (Value is too long) encountered with '\"" + strings.Repeat("x", 256) + "\"''"}},
+			[]string{"Invalid Resource Record: 'FATAL problem: CharacterStringTooLong (Value is too long) encountered with " +
+				"'\"" + strings.Repeat("x", 256) + "\"''"}},
 		{"A beside CNAME", batch{}.add("UPSERT", set("alias.pgha.internal", "A", 30, "10.0.0.1")), "InvalidChangeBatch",
-			[]string{"RRSet of type A with DNS name alias.pgha.internal. is not permitted because a conflicting RRSet of type CNAME with the same DNS name already exists in zone pgha.internal."}},
+			[]string{"RRSet of type A with DNS name alias.pgha.internal. is not permitted because a conflicting RRSet of type " +
+				"CNAME with the same DNS name already exists in zone pgha.internal."}},
 		{"CNAME beside A", batch{}.add("UPSERT", set(a, "CNAME", 30, "x.pgha.internal")), "InvalidChangeBatch",
-			[]string{"RRSet of type CNAME with DNS name db.pgha.internal. is not permitted as it conflicts with other records with the same DNS name in zone pgha.internal."}},
+			[]string{"RRSet of type CNAME with DNS name db.pgha.internal. is not permitted as it conflicts with other records " +
+				"with the same DNS name in zone pgha.internal."}},
 		{"weighted beside simple", batch{}.add("UPSERT", with(set(a, "A", 30, "10.0.0.1"), weighted)), "InvalidChangeBatch",
-			[]string{"RRSet with DNS name db.pgha.internal., type A, SetIdentifier one cannot be created as other RRSets exist with the same name and type"}},
+			[]string{"RRSet with DNS name db.pgha.internal., type A, SetIdentifier one cannot be created as other RRSets " +
+				"exist with the same name and type"}},
 		{"simple beside weighted", batch{}.add("UPSERT", set("w.pgha.internal", "A", 30, "10.0.0.1")), "InvalidChangeBatch",
-			[]string{"RRSet with DNS name w.pgha.internal., type A, SetIdentifier null cannot be created as other RRSets exist with the same name and type"}},
-		{"two messages", batch{}.add("CREATE", set(a, "A", 30, "10.0.0.2")).add("DELETE", set("no.pgha.internal", "A", 30, "10.0.0.1")), "InvalidChangeBatch", []string{
+			[]string{"RRSet with DNS name w.pgha.internal., type A, SetIdentifier null cannot be created as other RRSets " +
+				"exist with the same name and type"}},
+		{"two messages", batch{}.add("CREATE", set(a, "A", 30, "10.0.0.2")).add("DELETE",
+			set("no.pgha.internal", "A", 30, "10.0.0.1")), "InvalidChangeBatch", []string{
 			"Tried to create resource record set [name='db.pgha.internal.', type='A'] but it already exists",
 			"Tried to delete resource record set [name='no.pgha.internal.', type='A'] but it was not found"}},
 		{"500 upserts", many(500), "", nil},
 		{"501 upserts", many(501), "InvalidChangeBatch", []string{"Number of records limit of 1000 exceeded."}},
-		{"delete of the SOA", batch{}.add("DELETE", set("pgha.internal", "SOA", 900, "ns-0.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400")), "InvalidChangeBatch",
+		{"delete of the SOA", batch{}.add("DELETE", set("pgha.internal", "SOA", 900,
+			"ns-0.awsdns-00.com. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400")), "InvalidChangeBatch",
 			[]string{"A HostedZone must contain exactly one SOA record."}},
-		{"no ttl", batch{}.add("UPSERT", with(set(a, "A", 0, "10.0.0.1"), func(s *types.ResourceRecordSet) { s.TTL = nil })), "InvalidInput", nil},
+		{"no ttl", batch{}.add("UPSERT", with(set(a, "A", 0, "10.0.0.1"),
+			func(s *types.ResourceRecordSet) { s.TTL = nil })), "InvalidInput", nil},
 		{"negative ttl", batch{}.add("UPSERT", set(a, "A", -1, "10.0.0.1")), "InvalidInput", nil},
 		{"no values", batch{}.add("UPSERT", set(a, "A", 30)), "InvalidInput", nil},
-		{"weight without identifier", batch{}.add("UPSERT", with(set(a, "A", 30, "10.0.0.1"), func(s *types.ResourceRecordSet) { s.Weight = aws.Int64(1) })), "InvalidInput", nil},
+		{"weight without identifier", batch{}.add("UPSERT", with(set(a, "A", 30, "10.0.0.1"),
+			func(s *types.ResourceRecordSet) { s.Weight = aws.Int64(1) })), "InvalidInput", nil},
 		{"unknown action", batch{}.add("REPLACE", set(a, "A", 30, "10.0.0.1")), "InvalidInput", nil},
 		{"unknown type", batch{}.add("UPSERT", set(a, "AX", 30, "10.0.0.1")), "InvalidInput", nil},
 		{"empty", batch{}, "InvalidInput", nil},
@@ -227,7 +249,8 @@ func TestListFollowsReversedLabelsAndPages(t *testing.T) {
 	}
 	want := []string{
 		"pgha.internal. NS", "pgha.internal. SOA", "a.pgha.internal. A", "db-2.pgha.internal. A", "db.pgha.internal. A",
-		"9.db.pgha.internal. A", `\052.db.pgha.internal. A`, "_pgha.db.pgha.internal. A", "z.db.pgha.internal. A", "dba.pgha.internal. A",
+		"9.db.pgha.internal. A", `\052.db.pgha.internal. A`, "_pgha.db.pgha.internal. A", "z.db.pgha.internal. A",
+		"dba.pgha.internal. A",
 	}
 	// '*' sorts before digits as a character, but its escape begins with a backslash: which of the two the service sorts
 	// by is not documented, and nothing here depends on it.
@@ -259,14 +282,16 @@ func TestChangeIsPendingUntilTheClockSaysInsync(t *testing.T) {
 		t.Error(got)
 	}
 	var api smithy.APIError
-	if _, err := submit(t, c, batch{}.add("UPSERT", set("db.pgha.internal", "A", 30, "10.0.0.2"))); !errors.As(err, &api) || api.ErrorCode() != "PriorRequestNotComplete" {
+	if _, err := submit(t, c, batch{}.add("UPSERT", set("db.pgha.internal", "A", 30, "10.0.0.2"))); !errors.As(err,
+		&api) || api.ErrorCode() != "PriorRequestNotComplete" {
 		t.Errorf("while applying: %v", err)
 	}
 	clock.Add(int64(30 * time.Second))
 	if got := status(); got != "INSYNC" {
 		t.Error(got)
 	}
-	if _, err := c.GetChange(t.Context(), &route53.GetChangeInput{Id: aws.String("C1")}); !errors.As(err, &api) || api.ErrorCode() != "NoSuchChange" {
+	if _, err := c.GetChange(t.Context(), &route53.GetChangeInput{Id: aws.String("C1")}); !errors.As(err, &api) ||
+		api.ErrorCode() != "NoSuchChange" {
 		t.Errorf("unknown change: %v", err)
 	}
 	if seen != 1 {
@@ -282,7 +307,8 @@ func TestZoneSignatureAndLimit(t *testing.T) {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	var none *types.NoSuchHostedZone
-	if _, err := c.GetHostedZone(t.Context(), &route53.GetHostedZoneInput{Id: aws.String("ZOTHER")}); !errors.As(err, &none) {
+	if _, err := c.GetHostedZone(t.Context(), &route53.GetHostedZoneInput{Id: aws.String("ZOTHER")}); !errors.As(err,
+		&none) {
 		t.Errorf("other zone: %v", err)
 	}
 	codes := map[string]int{}
@@ -443,7 +469,8 @@ func TestCallsNameTheirCallerAndFaultsAreLimitedToOne(t *testing.T) {
 		})
 	})
 	s.Inject(route53test.Fault{Kind: route53test.Throttle, Caller: "ASIATWO", Count: -1})
-	do := batch{}.add("UPSERT", set("DB.pgha.internal", "A", 30, "10.0.0.2")).add("UPSERT", set("_pgha.db.pgha.internal", "TXT", 30, `"x"`))
+	do := batch{}.add("UPSERT", set("DB.pgha.internal", "A", 30, "10.0.0.2")).add("UPSERT",
+		set("_pgha.db.pgha.internal", "TXT", 30, `"x"`))
 	if _, err := submit(t, one, do); err != nil {
 		t.Errorf("the other caller's fault: %v", err)
 	}
@@ -458,12 +485,14 @@ func TestCallsNameTheirCallerAndFaultsAreLimitedToOne(t *testing.T) {
 	for _, c := range s.Calls() {
 		calls = append(calls, fmt.Sprint(c.Caller, c.From, c.Code, c.Applied))
 	}
-	if diff := cmp.Diff([]string{"AKIDTEST127.0.0.1true", "ASIATWO127.0.0.1Throttlingfalse", "ASIATWO127.0.0.1true"}, calls); diff != "" {
+	if diff := cmp.Diff([]string{"AKIDTEST127.0.0.1true", "ASIATWO127.0.0.1Throttlingfalse", "ASIATWO127.0.0.1true"},
+		calls); diff != "" {
 		t.Error(diff)
 	}
 	var values []string
 	for _, c := range s.Accepted() {
-		values = append(values, fmt.Sprint(c.Caller, c.Values("db.PGHA.internal.", "A"), c.Values("_pgha.db.pgha.internal", "TXT")))
+		values = append(values, fmt.Sprint(c.Caller, c.Values("db.PGHA.internal.", "A"),
+			c.Values("_pgha.db.pgha.internal", "TXT")))
 	}
 	if diff := cmp.Diff([]string{`AKIDTEST[10.0.0.2] ["x"]`, `ASIATWO[] []`}, values); diff != "" {
 		t.Error(diff)
@@ -471,7 +500,8 @@ func TestCallsNameTheirCallerAndFaultsAreLimitedToOne(t *testing.T) {
 }
 
 func TestSignaturesAreForTheRegionOfThePartition(t *testing.T) {
-	for scope, wrong := range map[string]string{"": "eu-central-1", "us-east-1": "cn-northwest-1", "cn-northwest-1": "us-east-1"} {
+	for scope, wrong := range map[string]string{"": "eu-central-1", "us-east-1": "cn-northwest-1",
+		"cn-northwest-1": "us-east-1"} {
 		right := scope
 		if right == "" {
 			right = "us-east-1"
@@ -510,7 +540,8 @@ func query(t *testing.T, server, name string) (string, dnsmessage.Message) {
 }
 
 func TestIMDSWantsAToken(t *testing.T) {
-	m := &route53test.IMDS{LocalIPv4: "10.0.1.10", InstanceID: "i-1", Zone: "eu-central-1a", Role: "pgha", AccessKey: "AK", SecretKey: "SK", Session: "T", Expires: time.Now().Add(time.Hour)}
+	m := &route53test.IMDS{LocalIPv4: "10.0.1.10", InstanceID: "i-1", Zone: "eu-central-1a", Role: "pgha",
+		AccessKey: "AK", SecretKey: "SK", Session: "T", Expires: time.Now().Add(time.Hour)}
 	srv := httptest.NewServer(m)
 	defer srv.Close()
 	defer m.Close()
@@ -536,7 +567,8 @@ func TestIMDSWantsAToken(t *testing.T) {
 	}
 	_, token := do("PUT", "/latest/api/token", ttl, "60")
 	for path, want := range map[string]string{
-		"local-ipv4": "10.0.1.10", "instance-id": "i-1", "placement/region": "eu-central-1", "iam/security-credentials/": "pgha",
+		"local-ipv4": "10.0.1.10", "instance-id": "i-1", "placement/region": "eu-central-1",
+		"iam/security-credentials/": "pgha",
 	} {
 		if code, got := do("GET", "/latest/meta-data/"+path, "X-Aws-Ec2-Metadata-Token", token); code != 200 || got != want {
 			t.Errorf("%s: %d %q", path, code, got)
@@ -573,9 +605,11 @@ func TestCorpusRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, _ := start(t, route53test.Options{ZoneName: "example.com"})
-		req, _ := http.NewRequest(http.MethodPost, s.URL()+"/2013-04-01/hostedzone/"+zoneID+"/rrset", strings.NewReader(string(b)))
+		req, _ := http.NewRequest(http.MethodPost, s.URL()+"/2013-04-01/hostedzone/"+zoneID+"/rrset",
+			strings.NewReader(string(b)))
 		req.Header.Set("X-Amz-Date", "20260102T030405Z")
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AK/20260102/us-east-1/route53/aws4_request, SignedHeaders=host;x-amz-date, Signature="+strings.Repeat("0", 64))
+		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AK/20260102/us-east-1/route53/aws4_request, "+
+			"SignedHeaders=host;x-amz-date, Signature="+strings.Repeat("0", 64))
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)

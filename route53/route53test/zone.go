@@ -34,7 +34,9 @@ func invalidInput(format string, args ...any) *apiError {
 }
 
 func invalidBatch(messages ...string) *apiError {
-	return &apiError{status: 400, code: "InvalidChangeBatch", message: "[" + strings.Join(messages, ", ") + "]", messages: messages}
+	return &apiError{
+		status: 400, code: "InvalidChangeBatch", message: "[" + strings.Join(messages, ", ") + "]", messages: messages,
+	}
 }
 
 // canonicalName gives a name as Route 53 stores it: lower case, trailing dot, and all but a-z, 0-9, hyphen, underscore
@@ -170,13 +172,17 @@ func checkInput(n int, c Change) *apiError {
 	switch c.Action {
 	case "CREATE", "DELETE", "UPSERT":
 	default:
-		return invalidInput("1 validation error detected: Value '%s' at '%s.action' failed to satisfy constraint: Member must satisfy enum value set: [CREATE, DELETE, UPSERT]", c.Action, at)
+		return invalidInput("1 validation error detected: Value '%s' at '%s.action' failed to satisfy constraint: Member "+
+			"must satisfy enum value set: [CREATE, DELETE, UPSERT]", c.Action, at)
 	}
-	if !slices.Contains([]string{"A", "AAAA", "CAA", "CNAME", "MX", "NAPTR", "NS", "PTR", "SOA", "SPF", "SRV", "TXT"}, s.Type) {
-		return invalidInput("1 validation error detected: Value '%s' at '%s.resourceRecordSet.type' failed to satisfy constraint: Member must satisfy enum value set", s.Type, at)
+	known := []string{"A", "AAAA", "CAA", "CNAME", "MX", "NAPTR", "NS", "PTR", "SOA", "SPF", "SRV", "TXT"}
+	if !slices.Contains(known, s.Type) {
+		return invalidInput("1 validation error detected: Value '%s' at '%s.resourceRecordSet.type' failed to satisfy "+
+			"constraint: Member must satisfy enum value set", s.Type, at)
 	}
 	if s.TTL != nil && (*s.TTL < 0 || *s.TTL > maxTTL) {
-		return invalidInput("1 validation error detected: Value '%d' at '%s.resourceRecordSet.tTL' failed to satisfy constraint: Member must have value between 0 and %d", *s.TTL, at, maxTTL)
+		return invalidInput("1 validation error detected: Value '%d' at '%s.resourceRecordSet.tTL' failed to satisfy "+
+			"constraint: Member must have value between 0 and %d", *s.TTL, at, maxTTL)
 	}
 	id := "null"
 	if s.SetIdentifier != "" {
@@ -186,18 +192,22 @@ func checkInput(n int, c Change) *apiError {
 	plain := s.TTL != nil && len(s.Values) > 0
 	switch {
 	case s.AliasTarget == nil && !plain:
-		return invalidInput("Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found none in %s", what)
+		return invalidInput("Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or "+
+			"TrafficPolicyInstanceId], but found none in %s", what)
 	case s.AliasTarget != nil && (s.TTL != nil || len(s.Values) > 0):
-		return invalidInput("Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found more than one in %s", what)
+		return invalidInput("Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or "+
+			"TrafficPolicyInstanceId], but found more than one in %s", what)
 	}
 	policies := routing(s)
 	switch {
 	case len(policies) > 1:
-		return invalidInput("Invalid request: Expected exactly one of [Weight, Region, Failover, GeoLocation, or MultiValueAnswer], but found more than one in %s", what)
+		return invalidInput("Invalid request: Expected exactly one of [Weight, Region, Failover, GeoLocation, or "+
+			"MultiValueAnswer], but found more than one in %s", what)
 	case len(policies) == 1 && s.SetIdentifier == "":
 		return invalidInput("Invalid request: Missing field 'SetIdentifier' in %s", what)
 	case len(policies) == 0 && s.SetIdentifier != "":
-		return invalidInput("Invalid request: Expected exactly one of [Weight, Region, Failover, GeoLocation, or MultiValueAnswer], but found none in %s", what)
+		return invalidInput("Invalid request: Expected exactly one of [Weight, Region, Failover, GeoLocation, or "+
+			"MultiValueAnswer], but found none in %s", what)
 	}
 	return nil
 }
@@ -255,7 +265,8 @@ func checkRepeats(changes []Change) (messages []string) {
 	}
 	for _, k := range keys {
 		if a := actions[k]; len(a) > 1 && !slices.Equal(a, []string{"DELETE", "CREATE"}) {
-			messages = append(messages, fmt.Sprintf("The request contains an invalid set of changes for a resource record set '%s %s'", k.typ, k.name))
+			messages = append(messages, fmt.Sprintf("The request contains an invalid set of changes for a resource record set "+
+				"'%s %s'", k.typ, k.name))
 		}
 	}
 	return messages
@@ -371,7 +382,8 @@ func (z zone) step(zoneName string, c Change) string {
 		case !exists:
 			return fmt.Sprintf("Tried to delete resource record set %s but it was not found", what)
 		case !same(old, c.Set):
-			return fmt.Sprintf("Tried to delete resource record set %s but the values provided do not match the current values", what)
+			return fmt.Sprintf("Tried to delete resource record set %s but the values provided do not match the current "+
+				"values", what)
 		}
 		delete(z, k)
 		return ""
@@ -386,11 +398,14 @@ func (z zone) step(zoneName string, c Change) string {
 		}
 		switch {
 		case k.typ == "CNAME" && other.typ != "CNAME":
-			return fmt.Sprintf("RRSet of type CNAME with DNS name %s is not permitted as it conflicts with other records with the same DNS name in zone %s", k.name, zoneName)
+			return fmt.Sprintf("RRSet of type CNAME with DNS name %s is not permitted as it conflicts with other records with "+
+				"the same DNS name in zone %s", k.name, zoneName)
 		case k.typ != "CNAME" && other.typ == "CNAME":
-			return fmt.Sprintf("RRSet of type %s with DNS name %s is not permitted because a conflicting RRSet of type CNAME with the same DNS name already exists in zone %s", k.typ, k.name, zoneName)
+			return fmt.Sprintf("RRSet of type %s with DNS name %s is not permitted because a conflicting RRSet of type CNAME "+
+				"with the same DNS name already exists in zone %s", k.typ, k.name, zoneName)
 		case other.typ == k.typ && !slices.Equal(routing(set), routing(c.Set)):
-			return fmt.Sprintf("RRSet with DNS name %s, type %s, SetIdentifier %s cannot be created as other RRSets exist with the same name and type", k.name, k.typ, cmp.Or(k.id, "null"))
+			return fmt.Sprintf("RRSet with DNS name %s, type %s, SetIdentifier %s cannot be created as other RRSets exist with "+
+				"the same name and type", k.name, k.typ, cmp.Or(k.id, "null"))
 		}
 	}
 	if k.typ == "CNAME" && k.name == zoneName {
