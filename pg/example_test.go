@@ -32,12 +32,12 @@ func ExampleClient() {
 	// Output: false refused
 }
 
-func ExampleOutage() {
-	var o pg.Outage
+func ExampleOutageTracker() {
+	var o pg.OutageTracker
 	begin := time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
 	for second, ok := range []bool{true, false, false, true} {
-		if gap := o.Observe(pg.View{OK: ok, End: begin.Add(time.Duration(second) * time.Second)}); gap != nil {
-			fmt.Println(gap.Duration(), gap.Failures)
+		if outage := o.Observe(pg.ClientProbe{OK: ok, End: begin.Add(time.Duration(second) * time.Second)}); outage != nil {
+			fmt.Println(outage.Duration(), outage.Failures)
 		}
 	}
 	// Output: 3s 2
