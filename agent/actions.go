@@ -20,9 +20,9 @@ import (
 func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 	switch act := action.(type) {
 	case fsm.PollCluster:
-		a.effect(ctx, a.look)
+		a.effect(ctx, a.pollCluster)
 	case fsm.ProbePostgres:
-		a.effect(ctx, a.probe)
+		a.effect(ctx, a.probePostgres)
 	case fsm.ReadRecord:
 		a.effect(ctx, a.readRecord)
 	case fsm.Write:
@@ -37,21 +37,23 @@ func (a *Agent) perform(ctx context.Context, action fsm.Action) {
 		a.log.Warn("giving up the write in flight", keyWhy, act.Why)
 		a.cancel(fmt.Errorf("no longer allowed: %s", act.Why))
 	case fsm.PollChange:
-		a.effect(ctx, func(ctx context.Context) message { return a.poll(ctx, act.ChangeID) })
+		a.effect(ctx, func(ctx context.Context) message { return a.pollChange(ctx, act.ChangeID) })
 	case fsm.Resolve:
 		a.effect(ctx, a.resolve)
 	case fsm.ProbeClient:
-		a.effect(ctx, a.view)
+		a.effect(ctx, a.probeClient)
 	case fsm.Save:
 		a.journal.Save(a.entry(act.Episode))
 	}
 }
 
+// effect runs do beside the loop, and sends the loop what it returns.
 func (a *Agent) effect(ctx context.Context, do func(context.Context) message) {
 	a.start(func() { a.send(ctx, do(ctx)) })
 }
 
-func (a *Agent) look(ctx context.Context) message {
+// pollCluster runs crm_mon.
+func (a *Agent) pollCluster(ctx context.Context) message {
 	at := a.clock.Boot()
 	st, err := a.src.Crm.Look(ctx)
 	facts := fsm.Cluster{At: at}
@@ -122,7 +124,8 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd, last fsm.Drbd) {
 	}
 }
 
-func (a *Agent) probe(ctx context.Context) message {
+// probePostgres asks the local server.
+func (a *Agent) probePostgres(ctx context.Context) message {
 	at := a.clock.Boot()
 	h := a.src.Postgres.Probe(ctx)
 	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == "writable"}
@@ -137,94 +140,8 @@ func (a *Agent) probe(ctx context.Context) message {
 	}}
 }
 
-func (a *Agent) readRecord(ctx context.Context) message {
-	at := a.clock.Boot()
-	rec, err := a.src.Zone.Read(ctx)
-	ev := fsm.Read{Zone: fsm.Zone{At: at}}
-	if err == nil {
-		ev.Zone = zoneFacts(rec, at)
-	} else {
-		reason := route53.ReasonOf(err)
-		ev.Reason, ev.Zone.Refused = string(reason), reason == route53.ReasonRefusedRecord
-	}
-	return message{ev, func(s *status.Snapshot) {
-		s.Asked(status.SourceRoute53, a.clock.Boot(), err)
-		switch {
-		case err == nil:
-			s.Record, s.Refusal = rec, ""
-		case ev.Zone.Refused:
-			s.Refusal = whyRefused(err)
-		}
-	}}
-}
-
-// whyRefused is why the record is refused, without what the reader knows already.
-func whyRefused(err error) string {
-	if e, ok := errors.AsType[*route53.Error](err); ok {
-		err = e.Err
-	}
-	return err.Error()
-}
-
-// write sends the guarded change. The guard runs when the request is complete and signed, right before its first byte.
-func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) message {
-	owner := route53.Owner{Epoch: w.NextEpoch, Node: a.id.node, Addr: mustAddr(w.Addr), Claim: w.Claim}
-	change, err := a.src.Zone.Write(ctx, route53.Write{
-		Base: route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw,
-			TTL: w.Base.OwnerTTL},
-		Next:  owner,
-		Addr:  owner.Addr,
-		Guard: func() error { return a.guard(ctx, w, mono) },
-	})
-	ev := fsm.Wrote{ChangeID: change}
-	if err != nil {
-		reason, sent := route53.ReasonOf(err), mayHaveArrived(err)
-		ev.Reason, ev.Sent, ev.Conflict = string(reason), sent, reason == route53.ReasonConflict
-		ev.OutcomeUnknown = sent && (foreign(err) || !answered(reason))
-	} else {
-		ev.Sent = true
-	}
-	return message{ev, func(s *status.Snapshot) {
-		s.Asked(status.SourceRoute53, a.clock.Boot(), err)
-		if err == nil {
-			s.Record = route53.Record{Addr: owner.Addr, TTL: a.cfg.Record.TTL, Owner: owner}
-		}
-	}}
-}
-
-func (a *Agent) poll(ctx context.Context, id string) message {
-	inSync, err := a.src.Zone.Change(ctx, id)
-	ev := fsm.ChangePolled{InSync: inSync}
-	if err != nil {
-		reason := route53.ReasonOf(err)
-		ev.Reason = string(reason)
-	}
-	return message{ev, func(s *status.Snapshot) { s.Asked(status.SourceRoute53, a.clock.Boot(), err) }}
-}
-
-func (a *Agent) resolve(ctx context.Context) message {
-	at := a.clock.Boot()
-	addrs, err := a.src.Resolver.Lookup(ctx, a.cfg.Record.Name)
-	if noSuchName(err) {
-		err = nil // there is no such record: that is an answer
-	}
-	facts := fsm.Resolved{At: at, OK: err == nil}
-	if len(addrs) > 0 {
-		facts.Addr = addrs[0].String()
-	}
-	if len(addrs) > 1 {
-		facts.Addr = fmt.Sprint(addrs) // never equal to one address
-	}
-	return message{fsm.ResolvedName{Resolved: facts},
-		func(s *status.Snapshot) { s.Asked(status.SourceResolver, a.clock.Boot(), err) }}
-}
-
-func noSuchName(err error) bool {
-	e, ok := errors.AsType[*route53.DNSError](err)
-	return ok && (e.RCode == "NXDOMAIN" || e.RCode == "NODATA")
-}
-
-func (a *Agent) view(ctx context.Context) message {
+// probeClient connects to the name as an application does, and measures outages.
+func (a *Agent) probeClient(ctx context.Context) message {
 	v := a.src.Client.Probe(ctx)
 	wall, boot := a.clock.Wall(), a.clock.Boot()
 	toBoot := func(t time.Time) fsm.Time { return boot - wall.Sub(t) }
@@ -255,6 +172,59 @@ func (a *Agent) view(ctx context.Context) message {
 	}}
 }
 
+// resolve asks the resolver that clients use.
+func (a *Agent) resolve(ctx context.Context) message {
+	at := a.clock.Boot()
+	addrs, err := a.src.Resolver.Lookup(ctx, a.cfg.Record.Name)
+	if noSuchName(err) {
+		err = nil // there is no such record: that is an answer
+	}
+	facts := fsm.Resolved{At: at, OK: err == nil}
+	if len(addrs) > 0 {
+		facts.Addr = addrs[0].String()
+	}
+	if len(addrs) > 1 {
+		facts.Addr = fmt.Sprint(addrs) // never equal to one address
+	}
+	return message{fsm.ResolvedName{Resolved: facts},
+		func(s *status.Snapshot) { s.Asked(status.SourceResolver, a.clock.Boot(), err) }}
+}
+
+func noSuchName(err error) bool {
+	e, ok := errors.AsType[*route53.DNSError](err)
+	return ok && (e.RCode == "NXDOMAIN" || e.RCode == "NODATA")
+}
+
+// readRecord reads the record in the zone.
+func (a *Agent) readRecord(ctx context.Context) message {
+	at := a.clock.Boot()
+	rec, err := a.src.Zone.Read(ctx)
+	ev := fsm.Read{Zone: fsm.Zone{At: at}}
+	if err == nil {
+		ev.Zone = zoneFacts(rec, at)
+	} else {
+		reason := route53.ReasonOf(err)
+		ev.Reason, ev.Zone.Refused = string(reason), reason == route53.ReasonRefusedRecord
+	}
+	return message{ev, func(s *status.Snapshot) {
+		s.Asked(status.SourceRoute53, a.clock.Boot(), err)
+		switch {
+		case err == nil:
+			s.Record, s.Refusal = rec, ""
+		case ev.Zone.Refused:
+			s.Refusal = whyRefused(err)
+		}
+	}}
+}
+
+// whyRefused is why the record is refused, without what the reader knows already.
+func whyRefused(err error) string {
+	if e, ok := errors.AsType[*route53.Error](err); ok {
+		err = e.Err
+	}
+	return err.Error()
+}
+
 // answered reports whether the API that gives this reason refused the request for something that has nothing to do with
 // what the record holds: then what was read before is still true. ReasonInvalid is not among them: it may be a conflict
 // in words that this agent does not know.
@@ -266,6 +236,43 @@ func answered(r route53.Reason) bool {
 	default:
 		return false
 	}
+}
+
+// pollChange asks whether a change is on all name servers.
+func (a *Agent) pollChange(ctx context.Context, id string) message {
+	inSync, err := a.src.Zone.Change(ctx, id)
+	ev := fsm.ChangePolled{InSync: inSync}
+	if err != nil {
+		reason := route53.ReasonOf(err)
+		ev.Reason = string(reason)
+	}
+	return message{ev, func(s *status.Snapshot) { s.Asked(status.SourceRoute53, a.clock.Boot(), err) }}
+}
+
+// write sends the guarded change. The guard runs when the request is complete and signed, right before its first byte.
+func (a *Agent) write(ctx context.Context, w fsm.Write, mono time.Duration) message {
+	owner := route53.Owner{Epoch: w.NextEpoch, Node: a.id.node, Addr: mustAddr(w.Addr), Claim: w.Claim}
+	change, err := a.src.Zone.Write(ctx, route53.Write{
+		Base: route53.Owner{Epoch: w.Base.Epoch, Node: w.Base.Owner, Claim: w.Base.Claim, Raw: w.Base.Raw,
+			TTL: w.Base.OwnerTTL},
+		Next:  owner,
+		Addr:  owner.Addr,
+		Guard: func() error { return a.guard(ctx, w, mono) },
+	})
+	ev := fsm.Wrote{ChangeID: change}
+	if err != nil {
+		reason, sent := route53.ReasonOf(err), mayHaveArrived(err)
+		ev.Reason, ev.Sent, ev.Conflict = string(reason), sent, reason == route53.ReasonConflict
+		ev.OutcomeUnknown = sent && (foreign(err) || !answered(reason))
+	} else {
+		ev.Sent = true
+	}
+	return message{ev, func(s *status.Snapshot) {
+		s.Asked(status.SourceRoute53, a.clock.Boot(), err)
+		if err == nil {
+			s.Record = route53.Record{Addr: owner.Addr, TTL: a.cfg.Record.TTL, Owner: owner}
+		}
+	}}
 }
 
 // foreign reports whether somebody else than the API may have answered, like a proxy that shows a page of its own in

@@ -45,7 +45,7 @@ func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 	refused := &route53.Error{Op: "read record", Reason: route53.ReasonRefusedRecord, Sent: true,
 		Err: errors.New("an alias")}
 	record := func(a *Agent) fsm.Time { return a.readRecord(t.Context()).event.(fsm.Read).Zone.At }
-	cluster := func(a *Agent) fsm.Time { return a.look(t.Context()).event.(fsm.ClusterPolled).Cluster.At }
+	cluster := func(a *Agent) fsm.Time { return a.pollCluster(t.Context()).event.(fsm.ClusterPolled).Cluster.At }
 	for name, c := range map[string]struct {
 		err   error
 		stamp func(*Agent) fsm.Time // asks
@@ -56,7 +56,7 @@ func TestObservationIsStampedAtItsBeginning(t *testing.T) {
 		"cluster":         {nil, cluster},
 		"no cluster":      {errors.New("no"), cluster},
 		"PostgreSQL": {nil, func(a *Agent) fsm.Time {
-			return a.probe(t.Context()).event.(fsm.PostgresProbed).Postgres.At
+			return a.probePostgres(t.Context()).event.(fsm.PostgresProbed).Postgres.At
 		}},
 		"resolver": {nil, func(a *Agent) fsm.Time {
 			return a.resolve(t.Context()).event.(fsm.ResolvedName).Resolved.At

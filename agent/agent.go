@@ -235,6 +235,15 @@ func (a *Agent) close() {
 	}
 }
 
+// send hands an event to the loop, unless ctx or the loop ends before it has room.
+func (a *Agent) send(ctx context.Context, m message) {
+	select {
+	case a.inbox <- m:
+	case <-ctx.Done():
+	case <-a.ended:
+	}
+}
+
 // loop is the only place where the state changes.
 func (a *Agent) loop(ctx context.Context) error {
 	defer close(a.ended)
@@ -319,15 +328,6 @@ func (a *Agent) publish(now fsm.Time) {
 
 // Snapshot returns what the agent knows.
 func (a *Agent) Snapshot() *status.Snapshot { return a.snap.Load() }
-
-// send hands an event to the loop, unless ctx or the loop ends before it has room.
-func (a *Agent) send(ctx context.Context, m message) {
-	select {
-	case a.inbox <- m:
-	case <-ctx.Done():
-	case <-a.ended:
-	}
-}
 
 // findAddress asks the instance metadata for this node's address until it answers.
 func (a *Agent) findAddress(ctx context.Context) {

@@ -86,6 +86,18 @@ func (a *Agent) webOptions() web.Options {
 		Pause: a.pause, Log: a.log}
 }
 
+// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps
+// others out; this keeps out the rest of group haclient.
+func mayAlert() func(uint32) bool {
+	allowed := map[uint32]bool{0: true, uint32(os.Getuid()): true}
+	if u, err := user.Lookup("hacluster"); err == nil {
+		if uid, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
+			allowed[uint32(uid)] = true
+		}
+	}
+	return func(uid uint32) bool { return allowed[uid] }
+}
+
 // alerted takes one alert from the hook. It returns nil once the loop has it: with an error the hook publishes a
 // promotion itself, which an agent that hangs or stops would not.
 func (a *Agent) alerted(ctx context.Context, alert crm.Alert, uid uint32) error {
@@ -111,16 +123,4 @@ func (a *Agent) hint(alert crm.Alert, uid uint32) message {
 	a.metrics.AlertGaps.Add(float64(missed))
 	a.metrics.Alert(alert.Kind)
 	return message{event: fsm.Hint{Promotion: alert.Kind == crm.AlertResource && alert.Task == "promote"}}
-}
-
-// mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps
-// others out; this keeps out the rest of group haclient.
-func mayAlert() func(uint32) bool {
-	allowed := map[uint32]bool{0: true, uint32(os.Getuid()): true}
-	if u, err := user.Lookup("hacluster"); err == nil {
-		if uid, err := strconv.ParseUint(u.Uid, 10, 32); err == nil {
-			allowed[uint32(uid)] = true
-		}
-	}
-	return func(uid uint32) bool { return allowed[uid] }
 }

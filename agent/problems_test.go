@@ -34,7 +34,7 @@ func TestHelpIsExact(t *testing.T) {
 	look := func(took time.Duration, err error) func(*Agent, *testClock) {
 		return func(a *Agent, c *testClock) {
 			a.src.Crm = &slowMon{c, took, a.observed.Crm, err}
-			a.step(t.Context(), a.look(t.Context()))
+			a.step(t.Context(), a.pollCluster(t.Context()))
 		}
 	}
 	const history = "stonith_admin --history '*'"
@@ -133,7 +133,7 @@ func TestStatusSaysHowLongALookTook(t *testing.T) {
 	a, clock, _ := promotedAgent(t)
 	a.start = func(func()) {}
 	a.src.Crm = &slowMon{clock, 7 * time.Second, a.observed.Crm, nil}
-	a.step(t.Context(), a.look(t.Context()))
+	a.step(t.Context(), a.pollCluster(t.Context()))
 	if got := a.Snapshot().Doc().Cluster.LookSeconds; got != 7 {
 		t.Errorf("%v s, want 7", got)
 	}
