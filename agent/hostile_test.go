@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/pgha/pgha-agent/agent/internal/statetest"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/agent/status"
 )
@@ -291,7 +292,7 @@ func TestFullDiskCostsTheHistoryNotTheRecord(t *testing.T) {
 	}
 	w.await("the episode to be saved", func() bool { return a.Snapshot().JournalErr == "" })
 	stop()
-	if list, skipped := reread(t, dir); len(list) != 1 || skipped != 0 || list[0].Episode.Epoch != 4 {
+	if list, skipped := statetest.Read(t, dir); len(list) != 1 || skipped != 0 || list[0].Episode.Epoch != 4 {
 		t.Errorf("%d episodes, %d damaged lines", len(list), skipped)
 	}
 }

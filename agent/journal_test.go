@@ -11,55 +11,10 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/statetest"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/drbd"
 )
-
-func testEntry(id uint64) state.Entry {
-	e := state.Entry{
-		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
-		Uptime: 81234 * time.Second,
-		Node:   "pg-1", Addr: "10.0.1.10",
-		Episode: fsm.Episode{
-			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
-			Why:       "DRBD: NetworkFailure",
-			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
-			Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
-			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
-			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
-		},
-	}
-	for p := range fsm.NumPhases {
-		e.Episode.Stamps[p] = 81200*time.Second + time.Duration(p)*time.Second
-	}
-	return e
-}
-
-func mustOpen(t testing.TB, dir string) (*state.Journal, []state.Entry) {
-	t.Helper()
-	j, entries, err := state.OpenJournal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = j.Close() })
-	return j, entries
-}
-
-func mustAppend(t testing.TB, j *state.Journal, e state.Entry) {
-	t.Helper()
-	if err := j.Append(e); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func reread(t testing.TB, dir string) ([]state.Entry, int) {
-	t.Helper()
-	entries, skipped, err := state.ReadJournal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return entries, skipped
-}
 
 // lastWords is a stream of DRBD that, when the agent stops, brings an episode's end.
 type lastWords struct{ save func() }
@@ -77,7 +32,7 @@ func TestLastEpisodeIsSavedAtTheStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.src.Drbd = lastWords{func() { a.journal.Save(testEntry(1)) }}
+	a.src.Drbd = lastWords{func() { a.journal.Save(statetest.Entry(1)) }}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
@@ -86,7 +41,7 @@ func TestLastEpisodeIsSavedAtTheStop(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := reread(t, w.dir); len(got) != 1 {
+	if got, _ := statetest.Read(t, w.dir); len(got) != 1 {
 		t.Errorf("%d episodes in the journal", len(got))
 	}
 }
@@ -123,9 +78,9 @@ func promoted(t *testing.T, a *Agent, claim string) {
 func journalOf(t *testing.T, episodes uint64) string {
 	t.Helper()
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
+	j, _ := statetest.Open(t, dir)
 	for id := range episodes {
-		mustAppend(t, j, testEntry(id+1))
+		statetest.Append(t, j, statetest.Entry(id+1))
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
@@ -152,9 +107,9 @@ func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 			return func() { _ = os.Remove(second) }
 		},
 		"another writes": func(t *testing.T, dir string) func() {
-			j, _ := mustOpen(t, dir)
+			j, _ := statetest.Open(t, dir)
 			return func() {
-				mustAppend(t, j, testEntry(3)) // its last
+				statetest.Append(t, j, statetest.Entry(3)) // its last
 				_ = j.Close()
 			}
 		},
@@ -168,7 +123,7 @@ func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 				t.Fatal("the journal is not in the way")
 			}
 			unlock()
-			before, _ := reread(t, dir)
+			before, _ := statetest.Read(t, dir)
 			if err := a.journal.Flush(); err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +131,7 @@ func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 			if err := a.journal.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			entries, _ := reread(t, dir)
+			entries, _ := statetest.Read(t, dir)
 			if diff := cmp.Diff(append(promotions(before), "first", "second"), promotions(entries)); diff != "" {
 				t.Errorf("journal (-want +got)\n%s", diff)
 			}
@@ -195,11 +150,11 @@ func TestEpisodesComeBehindThoseOfAJournalThatOpensLate(t *testing.T) {
 // TestJournalThatCanOnlyBeReadIsNotForgotten: a file system that became read-only, or another process with the lock.
 func TestJournalThatCanOnlyBeReadIsNotForgotten(t *testing.T) {
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
-	e := testEntry(7)
+	j, _ := statetest.Open(t, dir)
+	e := statetest.Entry(7)
 	e.Boot, e.Episode.Promotion, e.Episode.Outcome = "boot", "claim", fsm.OutcomeContested
 	e.Episode.Memory.Contested = true
-	mustAppend(t, j, e) // and stays open
+	statetest.Append(t, j, e) // and stays open
 	a := agentOn(t, dir, "boot", newTestClock())
 	if st := &a.state; st.Promotion.Claim != "claim" || !st.Promotion.Contested || st.Episode.ID != 7 ||
 		a.Snapshot().JournalErr == "" {
@@ -211,12 +166,12 @@ func TestJournalThatCanOnlyBeReadIsNotForgotten(t *testing.T) {
 // TestEpisodeThatARebootEndedKeepsItsBoot: its times count from there.
 func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
-	e := testEntry(3)
+	j, _ := statetest.Open(t, dir)
+	e := statetest.Entry(3)
 	e.Boot, e.Uptime, e.Saved = "before", 240*time.Hour, testWall.Add(-5*time.Minute)
 	e.Episode.Start, e.Episode.Outcome, e.Episode.RaceUntil = 239*time.Hour, "", 241*time.Hour
 	e.Episode.Memory.Base = "Z1 db.pgha.internal txt"
-	mustAppend(t, j, e)
+	statetest.Append(t, j, e)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +187,7 @@ func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
 		}
 		want := e
 		want.Episode.Outcome = fsm.OutcomeLost
-		if got, _ := reread(t, dir); cmp.Diff([]state.Entry{want}, got) != "" {
+		if got, _ := statetest.Read(t, dir); cmp.Diff([]state.Entry{want}, got) != "" {
 			t.Errorf("start %d: journal %+v", start, got)
 		}
 		if shown := a.Snapshot().Doc().Episode; !shown.Start.Equal(began) || shown.Outcome != string(fsm.OutcomeLost) {
@@ -246,7 +201,7 @@ func TestEpisodeThatARebootEndedKeepsItsBoot(t *testing.T) {
 	if err := a.journal.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := reread(t, dir); len(got) != 2 || got[1].Boot != "after" || got[1].Uptime != a.clock.Boot() {
+	if got, _ := statetest.Read(t, dir); len(got) != 2 || got[1].Boot != "after" || got[1].Uptime != a.clock.Boot() {
 		t.Errorf("journal %+v", got)
 	}
 }

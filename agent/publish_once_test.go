@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/statetest"
 )
 
 // TestPublishOnceWaitsForTheLookThatShowsThePromotion: the journal tells of an earlier one, which ended while no daemon
@@ -15,12 +16,12 @@ func TestPublishOnceWaitsForTheLookThatShowsThePromotion(t *testing.T) {
 		a := agentOn(t, dir, "boot", clock)
 		record := a.state.Config.Record
 		a.close()
-		j, _ := mustOpen(t, dir)
-		e := testEntry(3)
+		j, _ := statetest.Open(t, dir)
+		e := statetest.Entry(3)
 		e.Boot, e.Episode.Promotion, e.Episode.Outcome = "boot", "p1", fsm.OutcomeComplete
 		m := &e.Episode.Memory
 		m.Base, m.Record, m.Addr, m.Epoch, m.Contested = record, record, "127.0.2.10", 5, contested
-		mustAppend(t, j, e)
+		statetest.Append(t, j, e)
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}

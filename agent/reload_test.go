@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/internal/statetest"
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
@@ -120,7 +121,7 @@ func TestReloadWaitsForTheDisk(t *testing.T) {
 		}
 		return err
 	}
-	a.journal.Save(testEntry(1))
+	a.journal.Save(statetest.Entry(1))
 	if err := reload(); err == nil || !strings.Contains(err.Error(), a.cfg.State.Dir) {
 		t.Errorf("with an episode that is not saved: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/statetest"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
@@ -36,43 +37,6 @@ func testOptions(t testing.TB) Options {
 		Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return s.At },
 		Metrics: prometheus.NewRegistry(), StateDir: t.TempDir(),
 		Log: slog.New(slog.DiscardHandler),
-	}
-}
-
-func testEntry(id uint64) state.Entry {
-	e := state.Entry{
-		Boot: "5d3cbb1e-7d0f-4b0a-8f0e-2f3a6a1f6d11", Saved: time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
-		Uptime: 81234 * time.Second,
-		Node:   "pg-1", Addr: "10.0.1.10",
-		Episode: fsm.Episode{
-			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
-			Why:       "DRBD: NetworkFailure",
-			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
-			Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
-			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
-			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
-		},
-	}
-	for p := range fsm.NumPhases {
-		e.Episode.Stamps[p] = 81200*time.Second + time.Duration(p)*time.Second
-	}
-	return e
-}
-
-func mustOpen(t testing.TB, dir string) (*state.Journal, []state.Entry) {
-	t.Helper()
-	j, entries, err := state.OpenJournal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = j.Close() })
-	return j, entries
-}
-
-func mustAppend(t testing.TB, j *state.Journal, e state.Entry) {
-	t.Helper()
-	if err := j.Append(e); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -190,9 +154,9 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 	if rec := get(h, "GET", "/history"); rec.Code != 200 || rec.Body.String() != "[]\n" {
 		t.Fatalf("without a journal: %d %q", rec.Code, rec.Body)
 	}
-	j, _ := mustOpen(t, dir)
+	j, _ := statetest.Open(t, dir)
 	for id := uint64(1); id <= historyShows+5; id++ {
-		mustAppend(t, j, testEntry(id))
+		statetest.Append(t, j, statetest.Entry(id))
 	}
 	first := get(h, "GET", "/history")
 	var docs []status.EpisodeDoc
@@ -202,7 +166,7 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 	if len(docs) != historyShows || docs[0].ID != 6 || docs[historyShows-1].ID != 25 {
 		t.Errorf("%d episodes, %d to %d: want the newest 20, oldest first", len(docs), docs[0].ID, docs[len(docs)-1].ID)
 	}
-	entry := testEntry(6)
+	entry := statetest.Entry(6)
 	want, _ := json.Marshal(status.EntryDoc(&entry))
 	if got, _ := json.Marshal(docs[0]); string(got) != string(want) {
 		t.Errorf("episode\n%s\nwant\n%s", got, want)
@@ -216,9 +180,9 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 	if &h.body[0] != read {
 		t.Error("the journal was read again without a change")
 	}
-	e := testEntry(25)
+	e := statetest.Entry(25)
 	e.Episode.Outcome = fsm.OutcomeContested
-	mustAppend(t, j, e)
+	statetest.Append(t, j, e)
 	if rec := get(h, "GET", "/history", "If-None-Match", tag); rec.Code != 200 ||
 		!strings.Contains(rec.Body.String(), `"contested"`) {
 		t.Errorf("after a change: %d, want 200 and the new outcome", rec.Code)
@@ -228,8 +192,8 @@ func TestHistoryGivesTheNewestEpisodes(t *testing.T) {
 func TestHistorySaysWhenTheJournalCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	h := newHistory(dir)
-	j, _ := mustOpen(t, dir)
-	mustAppend(t, j, testEntry(1))
+	j, _ := statetest.Open(t, dir)
+	statetest.Append(t, j, statetest.Entry(1))
 	if rec := get(h, "GET", "/history"); rec.Code != 200 {
 		t.Fatal(rec.Code)
 	}
@@ -256,9 +220,9 @@ func TestHistoryDoesNotQueueUpBehindAReadThatHangs(t *testing.T) {
 
 func BenchmarkHistoryAfterAChange(b *testing.B) {
 	dir := b.TempDir()
-	j, _ := mustOpen(b, dir)
+	j, _ := statetest.Open(b, dir)
 	for id := range uint64(1000) { // nearly a full one
-		mustAppend(b, j, testEntry(id+1))
+		statetest.Append(b, j, statetest.Entry(id+1))
 	}
 	h := newHistory(dir)
 	for b.Loop() {
@@ -379,11 +343,11 @@ func pageExamples(now time.Time) map[string]*status.Doc {
 func pageServer(t *testing.T, name string) *httptest.Server {
 	t.Helper()
 	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
-	e := testEntry(24)
+	j, _ := statetest.Open(t, dir)
+	e := statetest.Entry(24)
 	e.Episode.Cause, e.Episode.Outage = fsm.CauseOperator, fsm.Outage{}
-	mustAppend(t, j, e)
-	e = testEntry(25)
+	statetest.Append(t, j, e)
+	e = statetest.Entry(25)
 	at := func(s float64) fsm.Time { return e.Episode.Start + fsm.Time(s*float64(time.Second)) }
 	e.Episode.Stamps = [fsm.NumPhases]fsm.Time{
 		fsm.PeerLost: at(0), fsm.FenceRequested: at(2.3), fsm.Fenced: at(5.9), fsm.Promoted: at(6.4), fsm.Mounted: at(6.8),
@@ -392,7 +356,7 @@ func pageServer(t *testing.T, name string) *httptest.Server {
 		fsm.Complete: at(9.4),
 	}
 	e.Episode.Outage = fsm.Outage{From: at(-1), To: at(9.22), Answered: "10.0.2.10"}
-	mustAppend(t, j, e)
+	statetest.Append(t, j, e)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("GET /history", newHistory(dir))
