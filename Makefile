@@ -70,7 +70,7 @@ audit: ## licenses and known vulnerabilities of what is linked in
 licenses: ## the first half of audit, which needs nothing but the modules
 	@.ci/audit licenses
 
-docs: ## regenerate docs/metrics.md, docs/commands.md and docs/doctor.md
+docs: ## regenerate docs/metrics.md, docs/commands.md, docs/doctor.md and the holds of docs/operate.md
 	$(GO) test ./agent/metrics ./agent/doctor ./agent/status ./cmd/pgha-agent -run 'Documented' -update
 
 # The lab needs root. It is built as whoever calls make, so that root's environment does not matter.
