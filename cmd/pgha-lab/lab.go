@@ -168,7 +168,7 @@ func (l *lab) buildAgent(ctx context.Context) (err error) {
 	return err
 }
 
-// loadSound loads a layer until both machines are well. On a busy host one of them may stand still for longer than
+// loadSound loads a layer until both machines are well. On a busy host one of them may stall for longer than
 // Corosync waits, right after it was thawed: then the other one fences it.
 func (l *lab) loadSound(ctx context.Context, dir string) (err error) {
 	for range 3 {

@@ -25,7 +25,7 @@ var resync = []byte("\npgha_drbd_sync_done_ratio{")
 func keepScrapes(ctx context.Context, dir string, targets map[string]string, every time.Duration) {
 	_ = os.RemoveAll(dir) // of an earlier run
 	if os.MkdirAll(dir, 0o755) != nil {
-		return // as with the other records: the trial does not fail for them
+		return // as with the other records: the run does not fail for them
 	}
 	var wg sync.WaitGroup
 	for node, url := range targets {

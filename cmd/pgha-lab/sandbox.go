@@ -17,16 +17,17 @@ import (
 // The lab runs in namespaces of its own for processes, network and mounts. When its process ends, however it ends, the
 // kernel ends everything in them: no machine, interface or address is left behind.
 
-const jailed = "PGHA_LAB_DIR"
+// sandboxDir names the run's directory to the process inside; outside it is not set.
+const sandboxDir = "PGHA_LAB_DIR"
 
-// enterJail runs this program again inside new namespaces and waits for it. It returns the exit code.
-func enterJail(dir string) (int, error) {
+// enterSandbox runs this program again inside new namespaces and waits for it. It returns the exit code.
+func enterSandbox(dir string) (int, error) {
 	// The child dies with the thread that made it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = os.Args
-	cmd.Env = append(os.Environ(), jailed+"="+dir)
+	cmd.Env = append(os.Environ(), sandboxDir+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
@@ -64,8 +65,8 @@ func enterJail(dir string) (int, error) {
 	}
 }
 
-// settleJail is the first thing inside: a /proc of our own, and no mount that goes back out.
-func settleJail() error {
+// settleSandbox is the first thing inside: a /proc of our own, and no mount that goes back out.
+func settleSandbox() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
