@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // lab is one running pair of machines with their network and their AWS.
@@ -229,7 +231,7 @@ func (l *lab) save(ctx context.Context, dir string) error {
 				case "failed", "canceled":
 					return fmt.Errorf("save memory: %s", s.Status)
 				}
-				if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 					return err
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // scenarioRun is one part of a scenario on the running lab: a writer outside of the cluster that writes through the name
@@ -143,7 +144,7 @@ func retry(ctx context.Context, limit time.Duration, f func() error) error {
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 500*time.Millisecond) != nil {
+		if wait.For(ctx, 500*time.Millisecond) != nil {
 			return err
 		}
 	}
@@ -176,7 +177,7 @@ func (r *scenarioRun) await(ctx context.Context, limit time.Duration, what strin
 		if time.Now().After(end) {
 			return fmt.Errorf("not within %s: %s", limit, what)
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -265,14 +266,14 @@ func route53Down(ctx context.Context, r *scenarioRun) error {
 	}); err != nil {
 		return err
 	}
-	if err := sleep(ctx, end); err != nil {
+	if err := wait.For(ctx, end); err != nil {
 		return err
 	}
 	r.aws.zone.ClearFaults()
 	r.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Status: 503, Code: "ServiceUnavailable",
 		Body: "try later", Count: -1})
 	r.say("Route 53 answers 503")
-	if err := sleep(ctx, r.promotedFor(s, more)); err != nil {
+	if err := wait.For(ctx, r.promotedFor(s, more)); err != nil {
 		return err
 	}
 	d, err := r.status(ctx, s)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 var clusterScenarios = []scenario{
@@ -79,7 +80,7 @@ func operatorsHands(ctx context.Context, r *scenarioRun) error {
 			return err
 		}
 		// Longer than from one idle look of the agent at Pacemaker to the next.
-		if err := sleep(ctx, 12*time.Second); err != nil {
+		if err := wait.For(ctx, 12*time.Second); err != nil {
 			return err
 		}
 		d, err := r.status(ctx, p)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/doctor"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -346,7 +347,7 @@ func (r *scenarioRun) verdict(ctx context.Context, n *node, f fault, want doctor
 		} else {
 			last = fmt.Sprintf("%s: %s (%s)", res.Verdict, res.Evidence, res.Remedy)
 		}
-		if sleep(ctx, time.Second) != nil {
+		if wait.For(ctx, time.Second) != nil {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
 )
 
@@ -203,7 +204,7 @@ func freeze(ctx context.Context, r *scenarioRun) error {
 	}
 	r.say("%s: woken up", p.name)
 	// As long as it may take the woken node to notice, and then some.
-	if err := sleep(ctx, time.Minute); err != nil {
+	if err := wait.For(ctx, time.Minute); err != nil {
 		return err
 	}
 	r.expect(r.value(s, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g", epoch, r.value(s, "pgha_dns_epoch"))

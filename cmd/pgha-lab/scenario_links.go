@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
 )
 
@@ -54,7 +55,7 @@ func cutReplication(ctx context.Context, r *scenarioRun) error {
 	if err := r.await(ctx, 30*time.Second, "the writer writes again", func() bool { return r.writesTo(p) }); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 15*time.Second); err != nil {
+	if err := wait.For(ctx, 15*time.Second); err != nil {
 		return err
 	}
 	for _, n := range r.nodes {
@@ -137,7 +138,7 @@ func fenceRace(ctx context.Context, r *scenarioRun, link string) error {
 		return err
 	}
 	// A request of the loser that was on its way would come now.
-	if err := sleep(ctx, 30*time.Second); err != nil {
+	if err := wait.For(ctx, 30*time.Second); err != nil {
 		return err
 	}
 	r.expect(p.Running() && !s.Running(), "the promoted node runs: %t, the other one: %t", p.Running(), s.Running())
@@ -301,7 +302,7 @@ func lateFencing(ctx context.Context, r *scenarioRun) error {
 	}); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 90*time.Second); err != nil {
+	if err := wait.For(ctx, 90*time.Second); err != nil {
 		return err
 	}
 	r.expect(r.value(s, "pgha_cluster_node", "node", p.name, "state", "unclean") == 1,
@@ -358,7 +359,7 @@ drbdadm connect pg`); err != nil {
 	}); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 15*time.Second); err != nil { // as long as a wrong reaction may take
+	if err := wait.For(ctx, 15*time.Second); err != nil { // as long as a wrong reaction may take
 		return err
 	}
 	for _, n := range r.nodes {

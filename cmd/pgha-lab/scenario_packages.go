@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -234,7 +235,7 @@ func resourceAgentStays(ctx context.Context, r *scenarioRun) error {
 	degraded := s.until(ctx, time.Minute,
 		"crm_mon -1 --include=none,failures | grep -i 'dns.*\\(degraded\\|might fail soon\\)'")
 	r.expect(degraded == nil, "crm_mon says that the resource is degraded: %v", degraded)
-	if err := sleep(ctx, 45*time.Second); err != nil { // four monitors
+	if err := wait.For(ctx, 45*time.Second); err != nil { // four monitors
 		return err
 	}
 	for _, n := range r.nodes {

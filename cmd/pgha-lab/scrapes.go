@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 const (
@@ -36,7 +38,7 @@ func keepScrapes(ctx context.Context, dir string, targets map[string]string, eve
 				if body, err := fetch(ctx, client, url); err == nil && (i%keepEvery == 0 || bytes.Contains(body, resync)) {
 					_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.prom", node, time.Now().UnixMilli())), body, 0o644)
 				}
-				if sleep(ctx, every) != nil {
+				if wait.For(ctx, every) != nil {
 					return
 				}
 			}
