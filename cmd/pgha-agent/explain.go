@@ -98,13 +98,3 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 		fmt.Fprintf(w, "\n          %s\n", printable(x.Command))
 	}
 }
-
-// printable keeps what other programs said from moving the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}
