@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
 	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
@@ -221,7 +222,7 @@ func (d *demo) failover(ctx context.Context) error {
 
 	moved := make(chan error, 1)
 	d.inBackground(func() { moved <- d.cluster.powerCut(ctx, 0) })
-	shown, text := map[string]bool{}, phaseText(d.cluster.fig)
+	shown, decided := map[string]bool{}, decidedBy(d.cluster.fig)
 	for {
 		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
 			return err
@@ -247,7 +248,7 @@ func (d *demo) failover(ctx context.Context) error {
 		for _, p := range st.Episode.Phases {
 			if !shown[p.Phase] {
 				shown[p.Phase] = true
-				d.ui.step("T+%5.2fs  %-16s %s", p.At.Sub(d.cut).Seconds(), p.Phase, text[p.Phase])
+				d.ui.step("T+%5.2fs  %-34s %s", p.At.Sub(d.cut).Seconds(), status.PhaseText(p.Phase), decided[p.Phase])
 			}
 		}
 		if st.Episode.Outcome != "open" && moved == nil {
