@@ -94,7 +94,8 @@ func (d *demo) report(ctx context.Context) error {
 		}
 	}
 	d.ui.check(len(missing) == 0 && e.Outcome == "complete" && e.Cause == "node_lost",
-		"the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(status.Phases), list(" but ", missing))
+		"the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(status.Phases),
+		list(" but ", missing))
 	d.checkRecord(st)
 	_, _, server := d.client.Last()
 	host, _, _ := net.SplitHostPort(server)
