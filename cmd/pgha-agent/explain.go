@@ -76,7 +76,7 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 	part("RECORD", x.Record)
 	part("NODE", x.Node)
 	if len(x.Holds) > 0 {
-		part("", "What holds it back, in the order to mend it:")
+		part("", "What holds it back, in the order to fix it:")
 	}
 	for i, h := range x.Holds {
 		part("", fmt.Sprintf("%d. %s: %s", i+1, h.Name, h.Text))

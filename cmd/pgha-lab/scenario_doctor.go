@@ -17,7 +17,7 @@ import (
 
 var doctorScenarios = []scenario{
 	{16, "the doctor", []part{{"no complaint about a healthy cluster; each planted fault is found, and gone when it is " +
-		"mended", doctorFindsFaults}}},
+		"fixed", doctorFindsFaults}}},
 }
 
 // labWarnings are what the doctor rightly says of the lab: nobody makes backups here, and nothing sets the machines'

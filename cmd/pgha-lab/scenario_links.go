@@ -25,7 +25,7 @@ var linkScenarios = []scenario{
 		{"the filesystem is unmounted under the database", loseMount},
 	}},
 	{8, "fencing fails, then works", []part{{"nothing is written until the lost node is fenced", lateFencing}}},
-	{11, "split brain", []part{{"provoked, reported, and mended as docs/operate.md says", splitBrain}}},
+	{11, "split brain", []part{{"provoked, reported, and fixed as docs/operate.md says", splitBrain}}},
 }
 
 // constraint is what the fence-peer handler leaves in the CIB to keep the other node from being promoted, by the name
@@ -335,7 +335,7 @@ func lateFencing(ctx context.Context, r *scenarioRun) error {
 	return r.tookOver(ctx, s, p, "node_lost")
 }
 
-// splitBrain writes on both sides of a cut connection, with Pacemaker kept out of it, and mends it by docs/operate.md.
+// splitBrain writes on both sides of a cut connection, with Pacemaker kept out of it, and fixes it by docs/operate.md.
 func splitBrain(ctx context.Context, r *scenarioRun) error {
 	p, s, err := r.roles()
 	if err != nil {
