@@ -42,7 +42,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"deploy":                   {},
 		"cmd/pgha-demo/standin":    {},
 		"cmd/pgha-lab/cloud":       {"route53/route53test"},
-		"cmd/internal/appload":     {},
+		"cmd/internal/appload":     {"cmd/internal/wait"},
+		"cmd/internal/wait":        {},
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
 	if err != nil {

@@ -9,7 +9,8 @@ type Phase struct {
 	Tone string // color on the page: what kind of step it is
 }
 
-// Phases has every phase in the order of an episode. history, watch, switchover and the page are made of this table.
+// Phases has every phase in the order of an episode. The texts of history, watch, switchover, the page and the
+// demo are from this table.
 var Phases = []Phase{
 	{fsm.PeerLost, "peer lost", "warn"},
 	{fsm.FenceRequested, "fencing requested", "warn"},

@@ -54,7 +54,7 @@ func newDoctor(file *string) *cobra.Command {
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "run these checks or areas only")
 	cmd.Flags().StringSliceVar(&leave, "skip", nil, "leave these checks or areas out")
-	cmd.Flags().BoolVar(&hints, "fix-hints", false, "say for each problem why it matters and how to mend it")
+	cmd.Flags().BoolVar(&hints, "fix-hints", false, "say for each problem why it matters and how to fix it")
 	cmd.Flags().BoolVar(&list, "list", false, "list the checks and run none")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -100,7 +100,7 @@ func printDoctor(w io.Writer, results []doctor.Result, hints bool) {
 	}
 	fmt.Fprintln(w)
 	if !hints && doctor.Worse(doctor.Worst(results), doctor.Skip) > 0 {
-		fmt.Fprintln(w, "Why it matters and how to mend it: pgha-agent doctor --fix-hints")
+		fmt.Fprintln(w, "Why it matters and how to fix it: pgha-agent doctor --fix-hints")
 	}
 }
 

@@ -76,7 +76,7 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 	part("RECORD", x.Record)
 	part("NODE", x.Node)
 	if len(x.Holds) > 0 {
-		part("", "What holds it back, in the order to mend it:")
+		part("", "What holds it back, in the order to fix it:")
 	}
 	for i, h := range x.Holds {
 		part("", fmt.Sprintf("%d. %s: %s", i+1, h.Name, h.Text))
@@ -97,14 +97,4 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 	if x.Command != "" {
 		fmt.Fprintf(w, "\n          %s\n", printable(x.Command))
 	}
-}
-
-// printable keeps what other programs said from moving the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
 }

@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// version is set at build time.
-var version = "devel"
-
 const defaultConfig = "/etc/pgha-agent/config.toml"
 
 func main() {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 //go:embed ocf-metadata.xml
@@ -137,15 +138,15 @@ func (o ocf) monitor(ctx context.Context) error {
 
 // trouble waits until the record is published, and returns what is in the way after that time. It leaves at least half
 // of the time that Pacemaker gives the action: being killed would be a failure.
-func (o ocf) trouble(ctx context.Context, wait time.Duration) error {
+func (o ocf) trouble(ctx context.Context, limit time.Duration) error {
 	if ms, err := strconv.Atoi(o.env("OCF_RESKEY_CRM_meta_timeout")); err == nil && ms > 0 {
-		wait = min(wait, time.Duration(ms)*time.Millisecond/2)
+		limit = min(limit, time.Duration(ms)*time.Millisecond/2)
 	}
 	cfg, err := o.agree()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var last error
 	for {
@@ -158,10 +159,8 @@ func (o ocf) trouble(ctx context.Context, wait time.Duration) error {
 		if last == nil || ctx.Err() == nil { // not that this question was cut short
 			last = err
 		}
-		select {
-		case <-ctx.Done():
+		if wait.For(ctx, ocfAskAgain) != nil {
 			return last
-		case <-time.After(ocfAskAgain):
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // usage is what the kernel counts for a process.
@@ -80,14 +82,7 @@ func (w *world) usageDuring(f func() error) (u usage, err error) {
 
 func (w *world) measureIdle(ctx context.Context, length time.Duration, t *table) error {
 	note("watching the idle daemon for %v", length)
-	used, err := w.usageDuring(func() error {
-		select {
-		case <-time.After(length):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	used, err := w.usageDuring(func() error { return wait.For(ctx, length) })
 	if err != nil {
 		return err
 	}

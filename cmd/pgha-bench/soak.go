@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/pg/pgtest"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
@@ -57,10 +58,8 @@ func soak(ctx context.Context, agent string, length time.Duration) error {
 						return err
 					}
 				}
-				select {
-				case <-time.After(soakBeat):
-				case <-ctx.Done():
-					return ctx.Err()
+				if err := wait.For(ctx, soakBeat); err != nil {
+					return err
 				}
 			}
 			return nil

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // side is the DRBD resource as one node sees it. Counters are in KiB, as drbdsetup prints them.
@@ -315,7 +317,7 @@ func (c *cluster) helper(ctx context.Context, i int, name string, took time.Dura
 		}
 	}
 	say("call " + id + " helper:" + name)
-	if err := sleep(ctx, took); err != nil {
+	if err := wait.For(ctx, took); err != nil {
 		return err
 	}
 	say(fmt.Sprintf("response %s helper:%s status:%d", id, name, status))

@@ -273,14 +273,3 @@ func (p *place) set(i int) func(role, pending string) {
 }
 
 func (n *node) set(role, pending string) { n.role, n.pending = role, pending }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

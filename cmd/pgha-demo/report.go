@@ -9,16 +9,12 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// phases are those of a complete failover, in the order of the table.
-var phases = []string{
-	"peer_lost", "fence_requested", "fenced", "promoted", "mounted", "pg_started", "writable", "dns_accepted",
-	"dns_insync", "dns_observed", "complete",
-}
-
-// phaseText says what decided when a phase was reached.
-func phaseText(fig figures) map[string]string {
+// decidedBy says what decided when a phase was reached.
+func decidedBy(fig figures) map[string]string {
 	return map[string]string{
 		"peer_lost":       fmt.Sprintf("model: DRBD's ping timeout %v", fig.DrbdNotice),
 		"fence_requested": fmt.Sprintf("model: Corosync's token %v, scheduler %v", fig.Token, fig.Transition),
@@ -51,15 +47,16 @@ func (d *demo) report(ctx context.Context) error {
 		at[p.Phase] = p.At
 	}
 	var rows []table.Row
-	text := phaseText(d.cluster.fig)
-	for _, p := range phases {
-		row := table.Row{p, "-", "", "", text[p], shell[p]}
-		if t, ok := at[p]; ok {
+	decided := decidedBy(d.cluster.fig)
+	for _, p := range status.Phases {
+		name := p.Is.String()
+		row := table.Row{p.Text, "-", "", "", decided[name], shell[name]}
+		if t, ok := at[name]; ok {
 			row[1] = seconds(t.Sub(d.cut))
 		}
-		if truth, ok := d.truth(p); ok {
+		if truth, ok := d.truth(name); ok {
 			row[2] = seconds(truth.Sub(d.cut))
-			if t, ok := at[p]; ok {
+			if t, ok := at[name]; ok {
 				row[3] = fmt.Sprintf("%d ms", t.Sub(truth).Milliseconds())
 			}
 		}
@@ -91,13 +88,14 @@ func (d *demo) report(ctx context.Context) error {
 		d.ui.check(*e.Outage > 0, "the agent measured an outage of %.1f s as a client of the name", *e.Outage)
 	}
 	var missing []string
-	for _, p := range phases {
-		if _, ok := at[p]; !ok {
-			missing = append(missing, p)
+	for _, p := range status.Phases {
+		if _, ok := at[p.Is.String()]; !ok {
+			missing = append(missing, p.Text)
 		}
 	}
 	d.ui.check(len(missing) == 0 && e.Outcome == "complete" && e.Cause == "node_lost",
-		"the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(phases), list(" but ", missing))
+		"the episode is %s, cause %s, and has all %d phases%s", e.Outcome, e.Cause, len(status.Phases),
+		list(" but ", missing))
 	d.checkRecord(st)
 	_, _, server := d.client.Last()
 	host, _, _ := net.SplitHostPort(server)

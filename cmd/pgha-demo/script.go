@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -135,7 +137,7 @@ func (d *demo) begin(ctx context.Context) error {
 	d.inBackground(func() { d.client.Run(ctx) })
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
 		d.ui.wait("the client writes through %s: %d rows", recordName, d.client.Acked())
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -197,7 +199,7 @@ func (d *demo) until(ctx context.Context, limit time.Duration, what string, hold
 			return fmt.Errorf("waited %v in vain until %s: %w", limit, what, err)
 		}
 		d.ui.wait("waiting until %s", what)
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -220,9 +222,9 @@ func (d *demo) failover(ctx context.Context) error {
 
 	moved := make(chan error, 1)
 	d.inBackground(func() { moved <- d.cluster.powerCut(ctx, 0) })
-	shown, text := map[string]bool{}, phaseText(d.cluster.fig)
+	shown, decided := map[string]bool{}, decidedBy(d.cluster.fig)
 	for {
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 		select {
@@ -246,7 +248,7 @@ func (d *demo) failover(ctx context.Context) error {
 		for _, p := range st.Episode.Phases {
 			if !shown[p.Phase] {
 				shown[p.Phase] = true
-				d.ui.step("T+%5.2fs  %-16s %s", p.At.Sub(d.cut).Seconds(), p.Phase, text[p.Phase])
+				d.ui.step("T+%5.2fs  %-34s %s", p.At.Sub(d.cut).Seconds(), status.PhaseText(p.Phase), decided[p.Phase])
 			}
 		}
 		if st.Episode.Outcome != "open" && moved == nil {
@@ -314,7 +316,7 @@ func (d *demo) comeBack(ctx context.Context) error {
 	}
 	d.ui.step("%s is Secondary and UpToDate; watching for three seconds whether its agent leaves the record alone",
 		back.name)
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := wait.For(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	d.ui.check(len(d.accepted()) == writes, "the return of %s changed nothing in Route 53 (%d changes before and after)",

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // powerCut is what the cluster does by itself after the power of the promoted node is gone: it detects the loss,
@@ -27,7 +29,7 @@ func (c *cluster) powerCut(ctx context.Context, dead int) error {
 
 // replicationLost is DRBD's own view of the loss.
 func (c *cluster) replicationLost(ctx context.Context, alive int) error {
-	if err := sleep(ctx, c.fig.DrbdNotice); err != nil {
+	if err := wait.For(ctx, c.fig.DrbdNotice); err != nil {
 		return err
 	}
 	c.change(alive, func(s *side) {
@@ -35,7 +37,7 @@ func (c *cluster) replicationLost(ctx context.Context, alive int) error {
 		s.pending, s.unacked = 0, 0
 		c.mark("peer_lost")
 	})
-	if err := sleep(ctx, 10*time.Millisecond); err != nil {
+	if err := wait.For(ctx, 10*time.Millisecond); err != nil {
 		return err
 	}
 	c.change(alive, func(s *side) { s.disk = "UpToDate" })
@@ -50,7 +52,7 @@ func (c *cluster) replicationLost(ctx context.Context, alive int) error {
 
 // fenceNode is Corosync's and Pacemaker's: node lost, fencing asked for and done.
 func (c *cluster) fenceNode(ctx context.Context, dead, alive int) error {
-	if err := sleep(ctx, c.fig.Token); err != nil {
+	if err := wait.For(ctx, c.fig.Token); err != nil {
 		return err
 	}
 	c.update(func() {
@@ -59,14 +61,14 @@ func (c *cluster) fenceNode(ctx context.Context, dead, alive int) error {
 		c.dc = alive
 	})
 	c.alertNode(alive, dead, "lost")
-	if err := sleep(ctx, c.fig.Transition); err != nil {
+	if err := wait.For(ctx, c.fig.Transition); err != nil {
 		return err
 	}
 	c.update(func() {
 		c.fencing = append([]fenceEvent{{target: dead, origin: alive, status: "pending"}}, c.fencing...)
 		c.mark("fence_requested")
 	})
-	if err := sleep(ctx, c.fig.Fence); err != nil {
+	if err := wait.For(ctx, c.fig.Fence); err != nil {
 		return err
 	}
 	c.update(func() {
@@ -100,7 +102,7 @@ func (c *cluster) takeOver(ctx context.Context, dead, i int) error {
 			c.mark("promoted")
 		})
 		c.update(func() { c.handler, c.banned, c.changed, c.changer = true, dead, time.Now(), c.nodes[i].name })
-		return sleep(ctx, c.fig.Promote/5)
+		return wait.For(ctx, c.fig.Promote/5)
 	}
 	if err := c.run(ctx, i, rscDrbd, "promote", c.nodes[i].set, "Promoting", "Promoted", "pacemaker_promoted",
 		promote); err != nil {
@@ -110,7 +112,7 @@ func (c *cluster) takeOver(ctx context.Context, dead, i int) error {
 		c.recur(i, rscDrbd, 8, 11*time.Second)
 		c.nodes[i].score = "10000"
 	})
-	mount := func(ctx context.Context) error { return sleep(ctx, c.fig.Mount) }
+	mount := func(ctx context.Context) error { return wait.For(ctx, c.fig.Mount) }
 	if err := c.run(ctx, i, rscFs, "start", c.fs.set(i), "Starting", "Started", "mounted", mount); err != nil {
 		return err
 	}
@@ -131,7 +133,7 @@ func (c *cluster) takeOver(ctx context.Context, dead, i int) error {
 // comeBack boots the lost node, which joins as Secondary and is resynced. The caller starts the node's own daemons when
 // booted is called.
 func (c *cluster) comeBack(ctx context.Context, i int, booted func() error, progress func(done float64)) error {
-	if err := sleep(ctx, c.fig.Boot); err != nil {
+	if err := wait.For(ctx, c.fig.Boot); err != nil {
 		return err
 	}
 	if err := booted(); err != nil {
@@ -143,7 +145,7 @@ func (c *cluster) comeBack(ctx context.Context, i int, booted func() error, prog
 		n := c.nodes[i]
 		n.stack, n.joining, n.calls, n.alerts = true, true, 0, 0
 	})
-	if err := sleep(ctx, c.fig.Join); err != nil {
+	if err := wait.For(ctx, c.fig.Join); err != nil {
 		return err
 	}
 	c.update(func() {
@@ -152,9 +154,9 @@ func (c *cluster) comeBack(ctx context.Context, i int, booted func() error, prog
 	})
 	c.alertNode(peer, i, "member")
 	c.alertNode(i, peer, "member")
-	wait := func(ctx context.Context) error { return sleep(ctx, c.fig.Join) }
+	join := func(ctx context.Context) error { return wait.For(ctx, c.fig.Join) }
 	fencer := fencePre + c.nodes[peer].name
-	if err := c.run(ctx, i, fencer, "start", c.fencers[peer].set(i), "Starting", "Started", "", wait); err != nil {
+	if err := c.run(ctx, i, fencer, "start", c.fencers[peer].set(i), "Starting", "Started", "", join); err != nil {
 		return err
 	}
 	c.update(func() {
@@ -193,11 +195,11 @@ func (c *cluster) attach(ctx context.Context, i int) error {
 	}
 	for _, step := range steps {
 		c.change(i, step)
-		if err := sleep(ctx, 60*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 60*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	return sleep(ctx, c.fig.Join)
+	return wait.For(ctx, c.fig.Join)
 }
 
 // resync connects the two sides and copies what differs from src to dst.
@@ -210,7 +212,7 @@ func (c *cluster) resync(ctx context.Context, src, dst int, progress func(done f
 		c.multicast(dst, false)
 	}
 	both(func(s, d *side) { s.path, d.path = true, true })
-	if err := sleep(ctx, 150*time.Millisecond); err != nil {
+	if err := wait.For(ctx, 150*time.Millisecond); err != nil {
 		return err
 	}
 	both(func(s, d *side) {
@@ -234,7 +236,7 @@ func (c *cluster) resync(ctx context.Context, src, dst int, progress func(done f
 		s.repl, s.peerDisk, d.repl, d.disk = "SyncSource", "Inconsistent", "SyncTarget", "Inconsistent"
 	})
 	for done := 0.0; done < 100; {
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 		c.mu.Lock()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -261,7 +262,7 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 				if time.Now().After(end) {
 					return fmt.Errorf("not all clients write within %s", limit)
 				}
-				if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 					return err
 				}
 			}
@@ -276,7 +277,7 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 		return nil, err
 	}
 	// The machines come to rest after they were thawed.
-	if err := sleep(ctx, 10*time.Second); err != nil {
+	if err := wait.For(ctx, 10*time.Second); err != nil {
 		return nil, err
 	}
 
@@ -318,7 +319,7 @@ func benchOnce(ctx context.Context, l *lab, mode string) (*benchRun, error) {
 			return nil, err
 		}
 		r.Started = time.Since(cut).Seconds()
-	} else if err := sleep(ctx, 5*time.Second); err != nil {
+	} else if err := wait.For(ctx, 5*time.Second); err != nil {
 		return nil, err
 	}
 	r.Calls = len(l.aws.zone.Calls()) - before
@@ -418,7 +419,7 @@ func awaitAnswer(ctx context.Context, resolver, addr string) time.Time {
 		if slices.Contains(list, addr) {
 			return time.Now()
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if wait.For(ctx, 100*time.Millisecond) != nil {
 			return time.Now()
 		}
 	}

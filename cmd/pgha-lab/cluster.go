@@ -16,6 +16,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // The cluster's configuration, as docs/install.md recommends it. What is otherwise is so because emulated machines are
@@ -224,7 +226,7 @@ func (s *shell) until(ctx context.Context, limit time.Duration, script string) e
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 500*time.Millisecond) != nil {
+		if wait.For(ctx, 500*time.Millisecond) != nil {
 			return fmt.Errorf("not within %s: %w", limit, err)
 		}
 	}

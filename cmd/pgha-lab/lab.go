@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // lab is one running pair of machines with their network and their AWS.
@@ -168,7 +170,7 @@ func (l *lab) buildAgent(ctx context.Context) (err error) {
 	return err
 }
 
-// loadSound loads a layer until both machines are well. On a busy host one of them may stand still for longer than
+// loadSound loads a layer until both machines are well. On a busy host one of them may stall for longer than
 // Corosync waits, right after it was thawed: then the other one fences it.
 func (l *lab) loadSound(ctx context.Context, dir string) (err error) {
 	for range 3 {
@@ -229,7 +231,7 @@ func (l *lab) save(ctx context.Context, dir string) error {
 				case "failed", "canceled":
 					return fmt.Errorf("save memory: %s", s.Status)
 				}
-				if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 					return err
 				}
 			}

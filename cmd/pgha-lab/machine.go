@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // machine is one virtual machine. Its power is the life of its QEMU process.
@@ -143,7 +145,7 @@ func (m *machine) leaves(ctx context.Context, states ...string) (string, error) 
 			if !in {
 				return nil
 			}
-			if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			if err := wait.For(ctx, 50*time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -184,15 +186,3 @@ func (m *machine) PowerOff() error {
 
 // PowerOn boots the machine from its disks.
 func (m *machine) PowerOn() error { return m.start("") }
-
-// sleep waits for d or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}

@@ -63,7 +63,7 @@ func newCommand() *cobra.Command {
 	var layer string
 	up := &cobra.Command{
 		Use: "up", Short: "Bring the cluster up and leave it running until Ctrl-C", Args: cobra.NoArgs,
-		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error { return up(ctx, l, layer) }),
+		RunE: o.sandboxed(func(ctx context.Context, l *lab, _ []string) error { return up(ctx, l, layer) }),
 	}
 	up.Flags().StringVar(&layer, "layer", agentLayer, "cluster: without the agent; agent: with it")
 	sh := &cobra.Command{
@@ -78,7 +78,7 @@ func newCommand() *cobra.Command {
 	var record bool
 	test := &cobra.Command{
 		Use: "test", Short: "Run the scenarios", Args: cobra.NoArgs,
-		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error {
+		RunE: o.sandboxed(func(ctx context.Context, l *lab, _ []string) error {
 			l.record = record
 			return runScenarios(ctx, l, list, out)
 		}),
@@ -92,7 +92,7 @@ func newCommand() *cobra.Command {
 	var modes, file string
 	bench := &cobra.Command{
 		Use: "bench", Short: "Compare the failovers of the agent and of a shell resource agent", Args: cobra.NoArgs,
-		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error {
+		RunE: o.sandboxed(func(ctx context.Context, l *lab, _ []string) error {
 			return runBench(ctx, l, runs, strings.Split(modes, ","), file)
 		}),
 	}
@@ -106,7 +106,7 @@ func newCommand() *cobra.Command {
 	dns := &cobra.Command{
 		Use: "bench-dns", Short: "Measure the shell resource agent's DNS part on this machine, without emulation",
 		Args: cobra.NoArgs,
-		RunE: o.jailed(func(ctx context.Context, l *lab, _ []string) error { return benchDNS(ctx, l, runs, dnsFile) }),
+		RunE: o.sandboxed(func(ctx context.Context, l *lab, _ []string) error { return benchDNS(ctx, l, runs, dnsFile) }),
 	}
 	dns.Flags().IntVar(&runs, "runs", 5, "starts for each propagation delay")
 	dns.Flags().StringVar(&dnsFile, "file", "dist/lab/dns.json", "where the results go")
@@ -129,8 +129,8 @@ func envOr(name, otherwise string) string {
 	return otherwise
 }
 
-// jailed makes a command that runs inside namespaces of its own. What needs the world outside is done before.
-func (o *options) jailed(f func(context.Context, *lab, []string) error) func(*cobra.Command, []string) error {
+// sandboxed makes a command that runs inside namespaces of its own. What needs the world outside is done before.
+func (o *options) sandboxed(f func(context.Context, *lab, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		if os.Geteuid() != 0 {
@@ -152,20 +152,20 @@ func (o *options) jailed(f func(context.Context, *lab, []string) error) func(*co
 		if _, err := os.Stat(filepath.Join(o.stage, "usr/bin/pgha-agent")); err != nil {
 			return fmt.Errorf("find the agent: %w; run `make build && make install DESTDIR=%s`", err, o.stage)
 		}
-		dir := os.Getenv(jailed)
+		dir := os.Getenv(sandboxDir)
 		if dir == "" {
 			dir, remove, err := newRunDir(o.cache)
 			if err != nil {
 				return fmt.Errorf("make the run's directory: %w", err)
 			}
 			defer remove()
-			code, err := enterJail(dir)
+			code, err := enterSandbox(dir)
 			if err == nil && code != 0 {
 				err = exitCode(code)
 			}
 			return err
 		}
-		if err := settleJail(); err != nil {
+		if err := settleSandbox(); err != nil {
 			return err
 		}
 		l, err := newLab(ctx, dir, o.cache, o.stage, img, o.modules != "")

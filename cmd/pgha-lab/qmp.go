@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // qmp is a connection to QEMU's machine protocol: lines of JSON, one command at a time, events in between.
@@ -29,7 +31,7 @@ func dialQMP(ctx context.Context, path string) (*qmp, error) {
 			}
 			return q, nil
 		}
-		if sleep(ctx, 50*time.Millisecond) != nil {
+		if wait.For(ctx, 50*time.Millisecond) != nil {
 			return nil, fmt.Errorf("connect to QEMU: %w", err)
 		}
 	}

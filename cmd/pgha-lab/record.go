@@ -40,20 +40,20 @@ const recordAlert = `cibadmin --create --scope alerts --xml-text '<alert id="lab
 cibadmin --create --scope alerts --xml-text '<alert id="lab-attributes" path="/usr/local/bin/lab-alert"><select><select_attributes/></select></alert>'`
 
 // startRecording starts the recorders.
-func (t *trial) startRecording(ctx context.Context) error {
-	if err := t.both(func(n *node) error {
+func (r *scenarioRun) startRecording(ctx context.Context) error {
+	if err := r.both(func(n *node) error {
 		_, err := n.run(ctx, recordScript)
 		return err
 	}); err != nil {
 		return err
 	}
-	_, err := t.nodes[0].run(ctx, recordAlert)
+	_, err := r.nodes[0].run(ctx, recordAlert)
 	return err
 }
 
-// fetchRecords copies what was recorded into the trial's directory.
-func (t *trial) fetchRecords(ctx context.Context) error {
-	return t.both(func(n *node) error {
+// fetchRecords copies what was recorded into the run's directory.
+func (r *scenarioRun) fetchRecords(ctx context.Context) error {
+	return r.both(func(n *node) error {
 		if !n.Running() {
 			return nil
 		}
@@ -61,8 +61,8 @@ func (t *trial) fetchRecords(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for r := tar.NewReader(bytes.NewReader([]byte(archive))); ; {
-			h, err := r.Next()
+		for files := tar.NewReader(bytes.NewReader([]byte(archive))); ; {
+			h, err := files.Next()
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil
 			}
@@ -73,11 +73,11 @@ func (t *trial) fetchRecords(ctx context.Context) error {
 			if h.Typeflag != tar.TypeReg || strings.HasPrefix(name, "..") {
 				continue
 			}
-			b, err := io.ReadAll(r)
+			b, err := io.ReadAll(files)
 			if err != nil {
 				return err
 			}
-			path := filepath.Join(t.out, n.name+"-records", name)
+			path := filepath.Join(r.out, n.name+"-records", name)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ type scenario struct {
 
 type part struct {
 	name string
-	run  func(context.Context, *trial) error
+	run  func(context.Context, *scenarioRun) error
 }
 
 // scenarios are all of them, in their order.
@@ -84,28 +84,28 @@ func runScenarios(ctx context.Context, l *lab, list, out string) error {
 	for _, c := range chosen {
 		begun := time.Now()
 		fmt.Printf("scenario %s: %s: %s\n", c.name, c.scenario.name, c.part.name)
-		errs, stood := runPart(ctx, l, c.part, filepath.Join(out, c.name))
-		stalls += stood
+		errs, noticed := runPart(ctx, l, c.part, filepath.Join(out, c.name))
+		stalls += noticed
 		if ctx.Err() != nil {
 			return fmt.Errorf("interrupted in scenario %s", c.name)
 		}
 		took := time.Since(begun).Round(time.Second)
 		if len(errs) > 0 {
 			failed = append(failed, c.name)
-			fmt.Printf("scenario %s: FAILED after %s, %d standstills noticed\n  %s\n  records: %s\n", c.name, took, stood,
+			fmt.Printf("scenario %s: FAILED after %s, %d stalls noticed\n  %s\n  records: %s\n", c.name, took, noticed,
 				strings.Join(errs, "\n  "), filepath.Join(out, c.name))
 		} else {
-			fmt.Printf("scenario %s: ok after %s, %d standstills noticed\n", c.name, took, stood)
+			fmt.Printf("scenario %s: ok after %s, %d stalls noticed\n", c.name, took, noticed)
 		}
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("%d of %d failed: scenario %s", len(failed), len(chosen), strings.Join(failed, ", "))
 	}
-	fmt.Printf("all %d held, in %s, %d standstills noticed\n", len(chosen), time.Since(start).Round(time.Second), stalls)
+	fmt.Printf("all %d held, in %s, %d stalls noticed\n", len(chosen), time.Since(start).Round(time.Second), stalls)
 	return nil
 }
 
-// runPart runs one part and returns what did not hold, and how often the agents noticed that they stood still.
+// runPart runs one part and returns what did not hold, and how often the agents noticed a stall of their own.
 func runPart(ctx context.Context, l *lab, p part, out string) (failed []string, stalls int) {
 	if err := os.RemoveAll(out); err != nil {
 		return []string{err.Error()}, 0
@@ -119,16 +119,16 @@ func runPart(ctx context.Context, l *lab, p part, out string) (failed []string, 
 		}
 	}
 	defer func() { _ = healLinks(context.WithoutCancel(ctx)) }() // those that a part that failed left cut
-	t, err := newTrial(ctx, l, out)
+	r, err := newScenarioRun(ctx, l, out)
 	if err != nil {
 		return []string{err.Error()}, 0
 	}
-	if err := p.run(ctx, t); err != nil && ctx.Err() == nil {
-		t.expect(false, "%v", err)
+	if err := p.run(ctx, r); err != nil && ctx.Err() == nil {
+		r.expect(false, "%v", err)
 	}
-	t.stop()
-	stalls, _ = t.stalls()
-	t.say("%d standstills noticed", stalls)
-	t.write(ctx)
-	return t.failed, stalls
+	r.stop()
+	stalls, _ = r.stalls()
+	r.say("%d stalls noticed", stalls)
+	r.write(ctx)
+	return r.failed, stalls
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -34,12 +35,12 @@ const withoutDaemon = 20 * time.Second
 // patience is how long is waited for what is not what a part judges.
 const patience = takeover
 
-func killedAtEachPhase(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func killedAtEachPhase(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
-	if err := t.cut(p); err != nil {
+	if err := r.cut(p); err != nil {
 		return err
 	}
 	moments := []struct {
@@ -47,36 +48,36 @@ func killedAtEachPhase(ctx context.Context, t *trial) error {
 		come func() bool
 	}{
 		{"the agent saw the loss", func() bool {
-			d, _ := t.status(ctx, s)
+			d, _ := r.status(ctx, s)
 			return d != nil && d.Episode != nil && d.Episode.Outcome == "open"
 		}},
-		{"fencing", func() bool { return t.fencings(p) > 0 }},
-		{"DRBD's promotion", func() bool { return t.promoted() == s }},
-		{"acceptance by Route 53", func() bool { return t.aws.record() == s.addr.String() }},
-		{"the first commit", func() bool { return t.writesTo(s) }},
+		{"fencing", func() bool { return r.fencings(p) > 0 }},
+		{"DRBD's promotion", func() bool { return r.promoted() == s }},
+		{"acceptance by Route 53", func() bool { return r.aws.record() == s.addr.String() }},
+		{"the first commit", func() bool { return r.writesTo(s) }},
 	}
 	for _, m := range moments {
-		if err := t.await(ctx, patience, m.what, m.come); err != nil {
+		if err := r.await(ctx, patience, m.what, m.come); err != nil {
 			return err
 		}
 		// Until: it may still be on its way up from the kill before.
 		if err := s.until(ctx, withoutDaemon, "systemctl kill --kill-whom=main -s KILL pgha-agent"); err != nil {
 			return err
 		}
-		t.say("%s: agent killed", s.name)
+		r.say("%s: agent killed", s.name)
 	}
 	// The hook and the daemon that comes up again may both try: it is the same claim, so the zone takes one of them.
-	if err := t.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
 		return err
 	}
 	restarts, err := s.run(ctx, "systemctl show -P NRestarts pgha-agent")
-	t.expect(err == nil && restarts == fmt.Sprint(len(moments)), "systemd restarted the agent %s times: %v", restarts, err)
-	return t.journaledOnce(ctx, s, "complete")
+	r.expect(err == nil && restarts == fmt.Sprint(len(moments)), "systemd restarted the agent %s times: %v", restarts, err)
+	return r.journaledOnce(ctx, s, "complete")
 }
 
 // fencings counts the requests to switch a machine off.
-func (t *trial) fencings(n *node) (count int) {
-	for _, c := range t.aws.ec2.Calls() {
+func (r *scenarioRun) fencings(n *node) (count int) {
+	for _, c := range r.aws.ec2.Calls() {
 		if c.Action == "StopInstances" && slices.Contains(c.Instances, n.id) {
 			count++
 		}
@@ -84,8 +85,8 @@ func (t *trial) fencings(n *node) (count int) {
 	return count
 }
 
-// episodes is what the journal of a node has of this trial.
-func (t *trial) episodes(ctx context.Context, n *node) (list []status.EpisodeDoc, err error) {
+// episodes is what the journal of a node has of this run.
+func (r *scenarioRun) episodes(ctx context.Context, n *node) (list []status.EpisodeDoc, err error) {
 	out, err := n.run(ctx, "pgha-agent history --json")
 	if err != nil {
 		return nil, err
@@ -93,102 +94,102 @@ func (t *trial) episodes(ctx context.Context, n *node) (list []status.EpisodeDoc
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		return nil, fmt.Errorf("read the history of %s: %w", n.name, err)
 	}
-	return slices.DeleteFunc(list, func(d status.EpisodeDoc) bool { return d.Start.Before(t.start) }), nil
+	return slices.DeleteFunc(list, func(d status.EpisodeDoc) bool { return d.Start.Before(r.start) }), nil
 }
 
-// journaledOnce checks that the journal has one episode of this trial, and how it ended.
-func (t *trial) journaledOnce(ctx context.Context, n *node, outcome string) error {
-	list, err := t.episodes(ctx, n)
+// journaledOnce checks that the journal has one episode of this run, and how it ended.
+func (r *scenarioRun) journaledOnce(ctx context.Context, n *node, outcome string) error {
+	list, err := r.episodes(ctx, n)
 	if err != nil {
 		return err
 	}
-	t.expect(len(list) == 1 && list[0].Outcome == outcome && list[0].Epoch > 0, "one %s episode in the journal: %s",
+	r.expect(len(list) == 1 && list[0].Outcome == outcome && list[0].Epoch > 0, "one %s episode in the journal: %s",
 		outcome, asJSON(list))
 	return nil
 }
 
-func stoppedAgent(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func stoppedAgent(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
 	if _, err := s.run(ctx, "systemctl stop pgha-agent"); err != nil {
 		return err
 	}
-	t.say("%s: agent stopped", s.name)
-	if err := t.killAndCut(ctx, p); err != nil {
+	r.say("%s: agent stopped", s.name)
+	if err := r.killAndCut(ctx, p); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+": an alert started the agent", func() bool {
+	if err := r.await(ctx, patience, s.name+": an alert started the agent", func() bool {
 		state, err := s.run(ctx, "systemctl show -P ActiveState pgha-agent")
 		return err == nil && state != "inactive" && state != "deactivating"
 	}); err != nil {
 		return err
 	}
-	t.expect(t.promoted() == nil, "the agent was not started by the loss of %s, but after the promotion", p.name)
-	if err := t.moves(ctx, s, patience); err != nil {
+	r.expect(r.promoted() == nil, "the agent was not started by the loss of %s, but after the promotion", p.name)
+	if err := r.moves(ctx, s, patience); err != nil {
 		return err
 	}
-	if err := t.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
 		return err
 	}
-	return t.journaledOnce(ctx, s, "complete")
+	return r.journaledOnce(ctx, s, "complete")
 }
 
 // killAndCut kills a node's agent, and the node before systemd can bring it back.
-func (t *trial) killAndCut(ctx context.Context, n *node) error {
+func (r *scenarioRun) killAndCut(ctx context.Context, n *node) error {
 	if _, err := n.run(ctx, "systemctl kill --kill-whom=main -s KILL pgha-agent"); err != nil {
 		return err
 	}
-	t.say("%s: agent killed", n.name)
-	return t.cut(n)
+	r.say("%s: agent killed", n.name)
+	return r.cut(n)
 }
 
-func hookPublishes(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func hookPublishes(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
 	if _, err := s.run(ctx, "systemctl stop pgha-agent.socket pgha-agent.service"); err != nil {
 		return err
 	}
-	t.say("%s: agent and its socket stopped", s.name)
-	if err := t.killAndCut(ctx, p); err != nil {
+	r.say("%s: agent and its socket stopped", s.name)
+	if err := r.killAndCut(ctx, p); err != nil {
 		return err
 	}
-	if err := t.moves(ctx, s, patience); err != nil {
+	if err := r.moves(ctx, s, patience); err != nil {
 		return err
 	}
 	active, _ := s.run(ctx, "systemctl is-active pgha-agent.service pgha-agent.socket")
-	t.expect(!strings.Contains(active, "\nactive") && !strings.HasPrefix(active, "active"), "nobody started the agent: %q",
+	r.expect(!strings.Contains(active, "\nactive") && !strings.HasPrefix(active, "active"), "nobody started the agent: %q",
 		active)
 	if _, err := s.run(ctx, "systemctl start --no-block pgha-agent.socket pgha-agent.service"); err != nil {
 		return err
 	}
-	t.say("%s: agent started again", s.name)
-	if err := t.await(ctx, time.Minute, s.name+": the agent knows the publication as its own", func() bool {
-		d, _ := t.status(ctx, s)
+	r.say("%s: agent started again", s.name)
+	if err := r.await(ctx, time.Minute, s.name+": the agent knows the publication as its own", func() bool {
+		d, _ := r.status(ctx, s)
 		return d != nil && d.Publication.State == status.PubObserved && d.Publication.Promotion == d.Record.Claim &&
 			d.Record.Owner == s.name
 	}); err != nil {
 		return err
 	}
-	if err := t.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
 		return err
 	}
-	t.expect(t.calls(t.start, s)["ChangeResourceRecordSets"] == 1, "one write was sent: %v", t.calls(t.start, s))
-	d, err := t.status(ctx, s)
+	r.expect(r.calls(r.start, s)["ChangeResourceRecordSets"] == 1, "one write was sent: %v", r.calls(r.start, s))
+	d, err := r.status(ctx, s)
 	if err != nil {
 		return err
 	}
-	t.expect(d.Episode.Writes == 0, "the daemon wrote %d times", d.Episode.Writes)
-	return t.journaledOnce(ctx, s, "complete")
+	r.expect(d.Episode.Writes == 0, "the daemon wrote %d times", d.Episode.Writes)
+	return r.journaledOnce(ctx, s, "complete")
 }
 
 // calls counts a node's requests of Route 53 by operation.
-func (t *trial) calls(since time.Time, n *node) map[string]int {
+func (r *scenarioRun) calls(since time.Time, n *node) map[string]int {
 	count := map[string]int{}
-	for _, c := range t.aws.zone.Calls() {
+	for _, c := range r.aws.zone.Calls() {
 		if c.From == n.addr.String() && !c.At.Before(since) {
 			count[c.Op]++
 		}
@@ -199,8 +200,8 @@ func (t *trial) calls(since time.Time, n *node) map[string]int {
 // hungAgent stops the process and leaves its socket open: who connects is not refused, and gets no answer. The watchdog
 // ends the agent 30 s after its last word, systemd starts it 2 s later, the hook gives up on it after two seconds: one
 // of them is first, whenever the promotion comes.
-func hungAgent(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func hungAgent(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -208,19 +209,19 @@ func hungAgent(ctx context.Context, t *trial) error {
 		return err
 	}
 	hung := time.Now()
-	t.say("%s: agent stopped by SIGSTOP", s.name)
-	if err := t.cut(p); err != nil {
+	r.say("%s: agent stopped by SIGSTOP", s.name)
+	if err := r.cut(p); err != nil {
 		return err
 	}
-	if err := t.moves(ctx, s, patience); err != nil {
+	if err := r.moves(ctx, s, patience); err != nil {
 		return err
 	}
-	if err := t.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1, bound: withoutDaemon}); err != nil {
 		return err
 	}
 	log, err := s.run(ctx, "journalctl -u pgha-agent -o short-unix --no-pager --since=-10min | grep -m1 'Watchdog "+
 		"timeout'")
-	if !t.expect(err == nil, "the watchdog did not end the agent: %v", err) {
+	if !r.expect(err == nil, "the watchdog did not end the agent: %v", err) {
 		return nil
 	}
 	var at float64
@@ -228,8 +229,8 @@ func hungAgent(ctx context.Context, t *trial) error {
 		return fmt.Errorf("read the time of %q: %w", log, err)
 	}
 	after := time.UnixMilli(int64(at * 1000)).Sub(hung)
-	t.expect(after < 32*time.Second, "the watchdog took %s", after)
-	d, err := t.status(ctx, s)
+	r.expect(after < 32*time.Second, "the watchdog took %s", after)
+	d, err := r.status(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -237,79 +238,79 @@ func hungAgent(ctx context.Context, t *trial) error {
 	if d.Episode.Writes > 0 {
 		who = "the daemon, restarted,"
 	}
-	t.say("the watchdog ended the agent %.1fs after it hung; DRBD's promotion came %.1fs after that; %s published",
+	r.say("the watchdog ended the agent %.1fs after it hung; DRBD's promotion came %.1fs after that; %s published",
 		after.Seconds(), s.history.primarySince().Sub(hung.Add(after)).Seconds(), who)
-	return t.journaledOnce(ctx, s, "complete")
+	return r.journaledOnce(ctx, s, "complete")
 }
 
 // route53Down first has connections that break, and from the promotion on answers that say no.
-func route53Down(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func route53Down(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
-	t.aws.zone.Inject(route53test.Fault{Kind: route53test.DropRequest, Count: -1})
-	if err := t.cut(p); err != nil {
+	r.aws.zone.Inject(route53test.Fault{Kind: route53test.DropRequest, Count: -1})
+	if err := r.cut(p); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
+	if err := r.await(ctx, patience, s.name+" is Primary", func() bool { return r.promoted() == s }); err != nil {
 		return err
 	}
 	const more = 20 * time.Second
-	end := t.promotedFor(s, more/2)
-	if err := t.await(ctx, patience, s.name+": the write is held back", func() bool {
+	end := r.promotedFor(s, more/2)
+	if err := r.await(ctx, patience, s.name+": the write is held back", func() bool {
 		// After a write that may have arrived the zone must be read before the next one: the wait is that of the reads.
-		return t.value(s, "pgha_publication", "state", "held") == 1 &&
-			(t.value(s, "pgha_publication_held", "condition", "api_backoff") == 1 ||
-				t.value(s, "pgha_publication_held", "condition", "record_unknown") == 1)
+		return r.value(s, "pgha_publication", "state", "held") == 1 &&
+			(r.value(s, "pgha_publication_held", "condition", "api_backoff") == 1 ||
+				r.value(s, "pgha_publication_held", "condition", "record_unknown") == 1)
 	}); err != nil {
 		return err
 	}
-	if err := sleep(ctx, end); err != nil {
+	if err := wait.For(ctx, end); err != nil {
 		return err
 	}
-	t.aws.zone.ClearFaults()
-	t.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Status: 503, Code: "ServiceUnavailable",
+	r.aws.zone.ClearFaults()
+	r.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Status: 503, Code: "ServiceUnavailable",
 		Body: "try later", Count: -1})
-	t.say("Route 53 answers 503")
-	if err := sleep(ctx, t.promotedFor(s, more)); err != nil {
+	r.say("Route 53 answers 503")
+	if err := wait.For(ctx, r.promotedFor(s, more)); err != nil {
 		return err
 	}
-	d, err := t.status(ctx, s)
+	d, err := r.status(ctx, s)
 	if err != nil {
 		return err
 	}
-	t.expect(!d.Ready && d.Publication.LastFailure != "" && d.Publication.Attempts > 0, "the status says why: %s",
+	r.expect(!d.Ready && d.Publication.LastFailure != "" && d.Publication.Attempts > 0, "the status says why: %s",
 		asJSON(d.Publication))
 	// Only the first is a write: whether it arrived is not known, so the zone has to be read before the next.
-	failed := t.calls(s.history.primarySince(), s)
-	t.aws.zone.ClearFaults()
-	t.say("Route 53 works again, after failed requests: %v", failed)
-	t.expect(failed["ChangeResourceRecordSets"] == 1, "%d writes on what is not known", failed["ChangeResourceRecordSets"])
+	failed := r.calls(s.history.primarySince(), s)
+	r.aws.zone.ClearFaults()
+	r.say("Route 53 works again, after failed requests: %v", failed)
+	r.expect(failed["ChangeResourceRecordSets"] == 1, "%d writes on what is not known", failed["ChangeResourceRecordSets"])
 	// Waits of at most 1, 2, 4, 8, 16, 30 s, each of random length: after 20 s the next one is over within 30.
-	t.expect(failed["ListResourceRecordSets"] >= 2 && failed["ListResourceRecordSets"] <= 20, "%d attempts in %s",
+	r.expect(failed["ListResourceRecordSets"] >= 2 && failed["ListResourceRecordSets"] <= 20, "%d attempts in %s",
 		failed["ListResourceRecordSets"], more)
-	if err := t.moves(ctx, s, patience); err != nil {
+	if err := r.moves(ctx, s, patience); err != nil {
 		return err
 	}
-	if err := t.finish(ctx, terms{publications: 1, bound: more + 30*time.Second + bound}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1, bound: more + 30*time.Second + bound}); err != nil {
 		return err
 	}
 	fails, err := s.run(ctx, "crm_mon -1 --include=none,failures")
-	t.expect(err == nil && !strings.Contains(fails, "pgsql") && !strings.Contains(fails, "drbd"),
+	r.expect(err == nil && !strings.Contains(fails, "pgsql") && !strings.Contains(fails, "drbd"),
 		"Pacemaker heard nothing of it: %s %v", fails, err)
 	return nil
 }
 
 // promotedFor is how long it takes until the node has been Primary for d.
-func (t *trial) promotedFor(n *node, d time.Duration) time.Duration {
+func (r *scenarioRun) promotedFor(n *node, d time.Duration) time.Duration {
 	return time.Until(n.history.primarySince().Add(d))
 }
 
 // route53Rough moves the database three times. The zone must take one change for each, and the requests stay within
 // what docs/performance.md promises, plus those that what went wrong must cost.
-func route53Rough(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func route53Rough(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -322,42 +323,42 @@ func route53Rough(ctx context.Context, t *trial) error {
 		bound   time.Duration // from promotion to accepted
 	}{
 		{"three writes throttled", func() {
-			t.aws.zone.Inject(route53test.Fault{Kind: route53test.Throttle, Op: change, Count: 3})
+			r.aws.zone.Inject(route53test.Fault{Kind: route53test.Throttle, Op: change, Count: 3})
 		}, 4, 0, bound + 7*time.Second}, // waits of up to 1, 2 and 4 s
-		{"each request takes 1.5 s", func() { t.aws.zone.SetLatency("", 1500*time.Millisecond) }, 1, 0,
+		{"each request takes 1.5 s", func() { r.aws.zone.SetLatency("", 1500*time.Millisecond) }, 1, 0,
 			bound + 1500*time.Millisecond},
 		{"the reply to the write is lost", func() {
-			t.aws.zone.Inject(route53test.Fault{Kind: route53test.LoseReply, Op: change})
+			r.aws.zone.Inject(route53test.Fault{Kind: route53test.LoseReply, Op: change})
 		}, 1, 1, bound},
 	} {
 		trouble.begin()
-		t.say("Route 53: %s; %s: standby", trouble.what, p.name)
+		r.say("Route 53: %s; %s: standby", trouble.what, p.name)
 		since := time.Now()
 		if _, err := p.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
 			return err
 		}
-		if err := t.moves(ctx, s, patience); err != nil {
+		if err := r.moves(ctx, s, patience); err != nil {
 			return err
 		}
 		var d *status.Doc
-		if err := t.await(ctx, time.Minute, s.name+": the episode is complete", func() bool {
-			d, _ = t.status(ctx, s)
+		if err := r.await(ctx, time.Minute, s.name+": the episode is complete", func() bool {
+			d, _ = r.status(ctx, s)
 			return d != nil && d.Episode != nil && d.Episode.Outcome == "complete"
 		}); err != nil {
 			return err
 		}
-		t.aws.zone.ClearFaults()
-		list, calls := t.aws.publications(), t.calls(since, s)
-		if t.expect(len(list) == i+1 && list[i].by == s.name, "one change accepted: %v", list) {
+		r.aws.zone.ClearFaults()
+		list, calls := r.aws.publications(), r.calls(since, s)
+		if r.expect(len(list) == i+1 && list[i].by == s.name, "one change accepted: %v", list) {
 			after := list[i].at.Sub(s.history.primarySince())
-			t.say("accepted %.2fs after DRBD's promotion; requests: %v", after.Seconds(), calls)
-			t.expect(after <= trouble.bound, "accepted %s after the promotion", after)
+			r.say("accepted %.2fs after DRBD's promotion; requests: %v", after.Seconds(), calls)
+			r.expect(after <= trouble.bound, "accepted %s after the promotion", after)
 		}
-		t.expect(calls[change] == trouble.changes, "%d writes, expected %d", calls[change], trouble.changes)
-		t.expect(d.Episode.Writes == calls[change], "the episode counts %d writes", d.Episode.Writes)
-		t.expect(calls["GetChange"] <= 10, "%d polls", calls["GetChange"])
+		r.expect(calls[change] == trouble.changes, "%d writes, expected %d", calls[change], trouble.changes)
+		r.expect(d.Episode.Writes == calls[change], "the episode counts %d writes", d.Episode.Writes)
+		r.expect(calls["GetChange"] <= 10, "%d polls", calls["GetChange"])
 		// One more: the drift check may be due just then.
-		t.expect(calls["ListResourceRecordSets"] <= 1+trouble.reads+1, "%d reads", calls["ListResourceRecordSets"])
+		r.expect(calls["ListResourceRecordSets"] <= 1+trouble.reads+1, "%d reads", calls["ListResourceRecordSets"])
 		if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
 			return err
 		}
@@ -366,12 +367,12 @@ func route53Rough(ctx context.Context, t *trial) error {
 		}
 		p, s = s, p
 	}
-	return t.finish(ctx, terms{publications: 3})
+	return r.finish(ctx, terms{publications: 3})
 }
 
 // stateFull puts the survivor's state on a full file system of its own.
-func stateFull(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func stateFull(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -383,67 +384,67 @@ dd if=/dev/zero of=/var/lib/pgha-agent/filler bs=4k 2>/dev/null || true
 systemctl start --no-block pgha-agent`); err != nil {
 		return err
 	}
-	t.say("%s: the state directory is full", s.name)
-	if err := t.await(ctx, time.Minute, s.name+": the agent is up, and ready in spite of it", func() bool {
-		d, _ := t.status(ctx, s)
+	r.say("%s: the state directory is full", s.name)
+	if err := r.await(ctx, time.Minute, s.name+": the agent is up, and ready in spite of it", func() bool {
+		d, _ := r.status(ctx, s)
 		return d != nil && d.Ready
 	}); err != nil {
 		return err
 	}
-	if err := t.cut(p); err != nil {
+	if err := r.cut(p); err != nil {
 		return err
 	}
-	if err := t.moves(ctx, s, patience); err != nil {
+	if err := r.moves(ctx, s, patience); err != nil {
 		return err
 	}
-	d, err := t.status(ctx, s)
+	d, err := r.status(ctx, s)
 	if err != nil {
 		return err
 	}
 	i := slices.IndexFunc(d.Problems, func(f status.Problem) bool { return f.Code == "journal" })
-	t.expect(i >= 0 && strings.Contains(d.Problems[i].Text, "no space") && d.Problems[i].Remedy != "",
+	r.expect(i >= 0 && strings.Contains(d.Problems[i].Text, "no space") && d.Problems[i].Remedy != "",
 		"the status says so: %s", asJSON(d.Problems))
-	t.expect(t.value(s, "pgha_journal_failures_total") >= 1, "%g failures to save were counted",
-		t.value(s, "pgha_journal_failures_total"))
-	if list, err := t.episodes(ctx, s); err == nil {
-		t.expect(len(list) == 0, "the journal has what it has no space for: %s", asJSON(list))
+	r.expect(r.value(s, "pgha_journal_failures_total") >= 1, "%g failures to save were counted",
+		r.value(s, "pgha_journal_failures_total"))
+	if list, err := r.episodes(ctx, s); err == nil {
+		r.expect(len(list) == 0, "the journal has what it has no space for: %s", asJSON(list))
 	}
 	if _, err := s.run(ctx, "rm /var/lib/pgha-agent/filler"); err != nil {
 		return err
 	}
-	t.say("%s: space freed", s.name)
-	if err := t.await(ctx, time.Minute, s.name+": the episode is saved after all", func() bool {
-		list, err := t.episodes(ctx, s)
-		d, _ := t.status(ctx, s)
+	r.say("%s: space freed", s.name)
+	if err := r.await(ctx, time.Minute, s.name+": the episode is saved after all", func() bool {
+		list, err := r.episodes(ctx, s)
+		d, _ := r.status(ctx, s)
 		return err == nil && len(list) == 1 && list[0].Outcome == "complete" &&
 			d != nil && !slices.ContainsFunc(d.Problems, func(f status.Problem) bool { return f.Code == "journal" })
 	}); err != nil {
 		return err
 	}
 	// The next one: a promotion on the same node, without a failover.
-	failures := t.value(s, "pgha_journal_failures_total")
+	failures := r.value(s, "pgha_journal_failures_total")
 	if _, err := s.run(ctx, "crm_resource -r drbd_pg-clone -m -p target-role -v Unpromoted"); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+" is demoted",
+	if err := r.await(ctx, patience, s.name+" is demoted",
 		func() bool { return s.history.at(time.Now()) == "Secondary" }); err != nil {
 		return err
 	}
 	if _, err := s.run(ctx, "crm_resource -r drbd_pg-clone -m -d target-role"); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+" is promoted again",
-		func() bool { return t.promoted() == s && len(t.aws.publications()) == 2 }); err != nil {
+	if err := r.await(ctx, patience, s.name+" is promoted again",
+		func() bool { return r.promoted() == s && len(r.aws.publications()) == 2 }); err != nil {
 		return err
 	}
-	if err := t.finish(ctx, terms{publications: 2}); err != nil {
+	if err := r.finish(ctx, terms{publications: 2}); err != nil {
 		return err
 	}
-	list, err := t.episodes(ctx, s)
+	list, err := r.episodes(ctx, s)
 	if err != nil {
 		return err
 	}
-	t.expect(len(list) == 2 && list[1].Outcome == "complete", "two episodes in the journal: %s", asJSON(list))
-	t.expect(t.value(s, "pgha_journal_failures_total") == failures, "more failures to save")
+	r.expect(len(list) == 2 && list[1].Outcome == "complete", "two episodes in the journal: %s", asJSON(list))
+	r.expect(r.value(s, "pgha_journal_failures_total") == failures, "more failures to save")
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 var clusterScenarios = []scenario{
@@ -20,12 +21,12 @@ var clusterScenarios = []scenario{
 }
 
 // operatorsHands does what people do to a healthy cluster. None of it is a promotion, so none of it may reach Route 53.
-func operatorsHands(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func operatorsHands(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
-	before, err := t.status(ctx, p)
+	before, err := r.status(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -34,9 +35,9 @@ func operatorsHands(ctx context.Context, t *trial) error {
 			if _, err := p.run(ctx, fmt.Sprintf("crm_attribute -t crm_config -n maintenance-mode -v %t", on)); err != nil {
 				return err
 			}
-			return t.await(ctx, time.Minute, fmt.Sprintf("both agents say maintenance: %t", on), func() bool {
-				for _, n := range t.nodes {
-					d, _ := t.status(ctx, n)
+			return r.await(ctx, time.Minute, fmt.Sprintf("both agents say maintenance: %t", on), func() bool {
+				for _, n := range r.nodes {
+					d, _ := r.status(ctx, n)
 					if d == nil || slices.ContainsFunc(d.Problems,
 						func(f status.Problem) bool { return f.Code == "maintenance" }) != on {
 						return false
@@ -70,7 +71,7 @@ func operatorsHands(ctx context.Context, t *trial) error {
 		{"Pacemaker started on " + s.name, run(s, "systemctl start pacemaker")},
 		{"maintenance ends again", maintenance(false)},
 	} {
-		t.say("%s", step.what)
+		r.say("%s", step.what)
 		if err := step.do(); err != nil {
 			return err
 		}
@@ -79,78 +80,78 @@ func operatorsHands(ctx context.Context, t *trial) error {
 			return err
 		}
 		// Longer than from one idle look of the agent at Pacemaker to the next.
-		if err := sleep(ctx, 12*time.Second); err != nil {
+		if err := wait.For(ctx, 12*time.Second); err != nil {
 			return err
 		}
-		d, err := t.status(ctx, p)
+		d, err := r.status(ctx, p)
 		if err != nil {
 			return err
 		}
-		t.expect(d.Publication.State == status.PubObserved && d.Publication.Promotion == before.Publication.Promotion &&
+		r.expect(d.Publication.State == status.PubObserved && d.Publication.Promotion == before.Publication.Promotion &&
 			d.Record.Epoch == before.Record.Epoch,
 			"%s: the publication was %s, is %s", step.what, asJSON(before.Publication), asJSON(d.Publication))
 	}
 	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	for _, n := range t.nodes {
-		t.expect(t.calls(t.start, n)["ChangeResourceRecordSets"] == 0, "%s tried to write: %v", n.name, t.calls(t.start, n))
-		list, err := t.episodes(ctx, n)
-		t.expect(err == nil && !slices.ContainsFunc(list, func(d status.EpisodeDoc) bool { return d.Promotion != "" }),
+	for _, n := range r.nodes {
+		r.expect(r.calls(r.start, n)["ChangeResourceRecordSets"] == 0, "%s tried to write: %v", n.name, r.calls(r.start, n))
+		list, err := r.episodes(ctx, n)
+		r.expect(err == nil && !slices.ContainsFunc(list, func(d status.EpisodeDoc) bool { return d.Promotion != "" }),
 			"%s saw a promotion: %s %v", n.name, asJSON(list), err)
 	}
-	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
-	t.expect(t.outage() < 10*time.Second, "the writer was out for %s", t.outage())
-	return t.finish(ctx, terms{outcome: "any"})
+	r.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
+	r.expect(r.outage() < 10*time.Second, "the writer was out for %s", r.outage())
+	return r.finish(ctx, terms{outcome: "any"})
 }
 
 // coldBoot is a promotion whichever node it is: the boot is another one, so the claim is too, and it is written once.
-func coldBoot(ctx context.Context, t *trial) error {
-	for _, n := range t.nodes {
-		if err := t.cut(n); err != nil {
+func coldBoot(ctx context.Context, r *scenarioRun) error {
+	for _, n := range r.nodes {
+		if err := r.cut(n); err != nil {
 			return err
 		}
 	}
-	if err := t.bootBoth(ctx); err != nil {
+	if err := r.bootBoth(ctx); err != nil {
 		return err
 	}
-	return t.afterColdBoot(ctx)
+	return r.afterColdBoot(ctx)
 }
 
 // bootBoth switches both machines on. One alone would wait for the other: two_node implies wait_for_all.
-func (t *trial) bootBoth(ctx context.Context) error {
-	t.say("both: power on")
-	if err := t.both(func(n *node) error { return t.boot(ctx, n) }); err != nil {
+func (r *scenarioRun) bootBoth(ctx context.Context) error {
+	r.say("both: power on")
+	if err := r.both(func(n *node) error { return r.boot(ctx, n) }); err != nil {
 		return err
 	}
-	t.say("both: cluster started")
+	r.say("both: cluster started")
 	return nil
 }
 
-func (t *trial) afterColdBoot(ctx context.Context) error {
-	if err := t.await(ctx, patience, "a node is Primary", func() bool { return t.promoted() != nil }); err != nil {
+func (r *scenarioRun) afterColdBoot(ctx context.Context) error {
+	if err := r.await(ctx, patience, "a node is Primary", func() bool { return r.promoted() != nil }); err != nil {
 		return err
 	}
-	p := t.promoted()
-	if err := t.moves(ctx, p, patience); err != nil {
+	p := r.promoted()
+	if err := r.moves(ctx, p, patience); err != nil {
 		return err
 	}
 	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	t.expect(len(t.aws.ec2.Calls()) == 0 || t.fencings(t.nodes[0])+t.fencings(t.nodes[1]) == 0, "a node was fenced")
-	d, err := t.status(ctx, t.other(p))
+	r.expect(len(r.aws.ec2.Calls()) == 0 || r.fencings(r.nodes[0])+r.fencings(r.nodes[1]) == 0, "a node was fenced")
+	d, err := r.status(ctx, r.other(p))
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == status.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
-	return t.finish(ctx, terms{publications: 1})
+	r.expect(d.Publication.State == status.PubIdle && d.Ready, "the other agent is %s: %v", d.Publication.State, d.Unready)
+	return r.finish(ctx, terms{publications: 1})
 }
 
 // coldBootElsewhere has the cluster come up in maintenance, with the operator's wish for the node that was not
 // promoted.
-func coldBootElsewhere(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func coldBootElsewhere(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -159,28 +160,28 @@ cibadmin --create -o constraints --xml-text '<rsc_location id="wish" rsc="drbd_p
 sleep 3`, s.name)); err != nil {
 		return err
 	}
-	t.say("maintenance, and a wish for %s", s.name)
-	for _, n := range t.nodes {
-		if err := t.cut(n); err != nil {
+	r.say("maintenance, and a wish for %s", s.name)
+	for _, n := range r.nodes {
+		if err := r.cut(n); err != nil {
 			return err
 		}
 	}
-	if err := t.bootBoth(ctx); err != nil {
+	if err := r.bootBoth(ctx); err != nil {
 		return err
 	}
 	if err := s.until(ctx, takeover,
 		`crm_mon -1 | grep -q 'Online: \[ node1 node2 \]' || crm_mon -1 | grep -c 'Node .*: online' | grep -qx 2`); err != nil {
 		return err
 	}
-	t.expect(t.promoted() == nil && t.aws.record() == p.addr.String(), "nothing happens in maintenance")
+	r.expect(r.promoted() == nil && r.aws.record() == p.addr.String(), "nothing happens in maintenance")
 	if _, err := s.run(ctx, "crm_attribute -t crm_config -n maintenance-mode -v false"); err != nil {
 		return err
 	}
-	t.say("maintenance ends")
-	if err := t.await(ctx, patience, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
+	r.say("maintenance ends")
+	if err := r.await(ctx, patience, s.name+" is Primary", func() bool { return r.promoted() == s }); err != nil {
 		return err
 	}
-	return t.afterColdBoot(ctx)
+	return r.afterColdBoot(ctx)
 }
 
 const (
@@ -203,8 +204,8 @@ SELECT pg_size_pretty(pg_current_wal_lsn() - redo_lsn) FROM pg_control_checkpoin
 EOF`
 )
 
-func longRecovery(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func longRecovery(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -215,38 +216,38 @@ func longRecovery(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.say("%s of WAL since the checkpoint", wal)
-	if err := t.cut(p); err != nil {
+	r.say("%s of WAL since the checkpoint", wal)
+	if err := r.cut(p); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, "the record names "+s.name,
-		func() bool { return t.aws.record() == s.addr.String() }); err != nil {
+	if err := r.await(ctx, patience, "the record names "+s.name,
+		func() bool { return r.aws.record() == s.addr.String() }); err != nil {
 		return err
 	}
 	var said *status.Doc
-	if err := t.await(ctx, 5*time.Minute, s.name+": observed, and PostgreSQL is starting up", func() bool {
-		d, _ := t.status(ctx, s)
+	if err := r.await(ctx, 5*time.Minute, s.name+": observed, and PostgreSQL is starting up", func() bool {
+		d, _ := r.status(ctx, s)
 		if d != nil && d.Postgres.State == "starting_up" && d.Publication.State == status.PubObserved {
 			said = d
 		}
-		return said != nil && t.value(s, "pgha_postgres_state", "state", "starting_up") == 1 &&
-			t.value(s, "pgha_postgres_state", "state", "writable") == 0
+		return said != nil && r.value(s, "pgha_postgres_state", "state", "starting_up") == 1 &&
+			r.value(s, "pgha_postgres_state", "state", "writable") == 0
 	}); err != nil {
 		return err
 	}
-	t.expect(!said.Ready && slices.ContainsFunc(said.Problems,
+	r.expect(!said.Ready && slices.ContainsFunc(said.Problems,
 		func(f status.Problem) bool { return f.Code == "postgres" }), "the status says so: %s", asJSON(said.Problems))
 	starting := time.Now()
-	t.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
-	if err := t.moves(ctx, s, 10*time.Minute); err != nil {
+	r.expect(said.Episode.Outcome == "open", "the episode is %s meanwhile", said.Episode.Outcome)
+	if err := r.moves(ctx, s, 10*time.Minute); err != nil {
 		return err
 	}
-	t.expect(time.Since(starting) > 15*time.Second, "PostgreSQL recovered in %s: not long enough to tell",
+	r.expect(time.Since(starting) > 15*time.Second, "PostgreSQL recovered in %s: not long enough to tell",
 		time.Since(starting))
-	if err := t.finish(ctx, terms{publications: 1}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1}); err != nil {
 		return err
 	}
-	d, err := t.status(ctx, s)
+	d, err := r.status(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -254,11 +255,11 @@ func longRecovery(ctx context.Context, t *trial) error {
 	for _, p := range d.Episode.Phases {
 		at[p.Phase] = p.After
 	}
-	t.say("accepted %.1fs, mounted %.1fs, writable %.1fs after the loss", at["dns_accepted"], at["mounted"],
+	r.say("accepted %.1fs, mounted %.1fs, writable %.1fs after the loss", at["dns_accepted"], at["mounted"],
 		at["writable"])
-	t.expect(at["dns_accepted"] > 0 && at["writable"]-at["dns_accepted"] > 30,
+	r.expect(at["dns_accepted"] > 0 && at["writable"]-at["dns_accepted"] > 30,
 		"the record was only %.1fs ahead of the database", at["writable"]-at["dns_accepted"])
-	t.expect(at["complete"] >= at["writable"], "the episode was complete before the database: %s",
+	r.expect(at["complete"] >= at["writable"], "the episode was complete before the database: %s",
 		asJSON(d.Episode.Phases))
 	return nil
 }

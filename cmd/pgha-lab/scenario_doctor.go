@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/doctor"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
 var doctorScenarios = []scenario{
 	{16, "the doctor", []part{{"no complaint about a healthy cluster; each planted fault is found, and gone when it is " +
-		"mended", doctorFindsFaults}}},
+		"fixed", doctorFindsFaults}}},
 }
 
 // labWarnings are what the doctor rightly says of the lab: nobody makes backups here, and nothing sets the machines'
@@ -32,7 +33,7 @@ type fault struct {
 	cib   string
 	do    string // a script on the promoted node
 	undo  string
-	lab   func(t *trial, on bool)
+	lab   func(r *scenarioRun, on bool)
 	conf  string         // sed command for a copy of the agent's configuration
 	after doctor.Verdict // without the fault; pass when empty
 }
@@ -189,8 +190,8 @@ var plantedFaults = []fault{
 		"ALTER ROLE pgha SET default_transaction_read_only = on", "ALTER ROLE pgha RESET default_transaction_read_only"),
 
 	// In AWS.
-	{check: "fence-permissions", want: doctor.Fail, what: "UnauthorizedOperation", lab: func(t *trial, on bool) {
-		t.aws.ec2.SetFault(map[bool]cloud.Fault{true: cloud.Denied, false: cloud.None}[on])
+	{check: "fence-permissions", want: doctor.Fail, what: "UnauthorizedOperation", lab: func(r *scenarioRun, on bool) {
+		r.aws.ec2.SetFault(map[bool]cloud.Fault{true: cloud.Denied, false: cloud.None}[on])
 	}},
 	{check: "route53-write", want: doctor.Fail, what: "denied", lab: deny("ChangeResourceRecordSets")},
 	{check: "route53-read", want: doctor.Fail, what: "denied", lab: deny("ListResourceRecordSets")},
@@ -204,37 +205,37 @@ var plantedFaults = []fault{
 	{check: "resolver", want: doctor.Fail, what: "resolver", conf: `/^ttl/a resolver = "10.0.0.2:54"`},
 }
 
-func deny(op string) func(*trial, bool) {
-	return func(t *trial, on bool) {
-		t.aws.zone.ClearFaults()
+func deny(op string) func(*scenarioRun, bool) {
+	return func(r *scenarioRun, on bool) {
+		r.aws.zone.ClearFaults()
 		if on {
-			t.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Op: op, Status: 403, Code: "AccessDenied",
+			r.aws.zone.Inject(route53test.Fault{Kind: route53test.Refuse, Op: op, Status: 403, Code: "AccessDenied",
 				Body: "not authorized", Count: -1})
 		}
 	}
 }
 
-func doctorFindsFaults(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func doctorFindsFaults(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
 	for _, n := range []*node{p, s} {
-		t.noComplaint(ctx, n, "root", "")
-		t.noComplaint(ctx, n, "pgha", "runuser -u pgha -- env HOME=/nonexistent ")
+		r.noComplaint(ctx, n, "root", "")
+		r.noComplaint(ctx, n, "pgha", "runuser -u pgha -- env HOME=/nonexistent ")
 	}
-	t.expect(len(t.aws.zone.Accepted()) == 0, "the doctor changed the zone: %v", t.aws.publications())
+	r.expect(len(r.aws.zone.Accepted()) == 0, "the doctor changed the zone: %v", r.aws.publications())
 
 	// Nothing that is planted in the CIB may move anything.
 	if _, err := p.run(ctx, "crm_attribute -t crm_config -n maintenance-mode -v true"); err != nil {
 		return err
 	}
-	t.verdict(ctx, p, fault{check: "maintenance", want: doctor.Warn, what: "maintenance"}, doctor.Warn)
+	r.verdict(ctx, p, fault{check: "maintenance", want: doctor.Warn, what: "maintenance"}, doctor.Warn)
 	if _, err := p.run(ctx, "cibadmin --query -o configuration >/root/doctor-cib.xml"); err != nil {
 		return err
 	}
 	for _, f := range plantedFaults {
-		t.plant(ctx, p, f)
+		r.plant(ctx, p, f)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -245,17 +246,17 @@ func doctorFindsFaults(ctx context.Context, t *trial) error {
 	if err := p.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	t.noComplaint(ctx, p, "root", "")
-	t.expect(len(t.aws.zone.Accepted()) == 0, "the doctor changed the zone: %v", t.aws.publications())
-	for _, c := range t.aws.ec2.Calls() {
-		t.expect(c.Code != "" || c.Action == "DescribeInstances", "%s %v was done", c.Action, c.Instances)
+	r.noComplaint(ctx, p, "root", "")
+	r.expect(len(r.aws.zone.Accepted()) == 0, "the doctor changed the zone: %v", r.aws.publications())
+	for _, c := range r.aws.ec2.Calls() {
+		r.expect(c.Code != "" || c.Action == "DescribeInstances", "%s %v was done", c.Action, c.Instances)
 	}
-	t.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
-	return t.finish(ctx, terms{outcome: "any"})
+	r.expect(len(p.history.all()) == 1, "%s was Primary all the time: %v", p.name, p.history.all())
+	return r.finish(ctx, terms{outcome: "any"})
 }
 
 // examine runs the doctor on a node. Its exit status is the verdict's, so an error of the shell is none here.
-func (t *trial) examine(ctx context.Context, n *node, as, args string) ([]doctor.Result, error) {
+func (r *scenarioRun) examine(ctx context.Context, n *node, as, args string) ([]doctor.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	out, err := n.run(ctx, fmt.Sprintf("export %s; %spgha-agent doctor --json %s", aliasEC2, as, args))
@@ -268,34 +269,34 @@ func (t *trial) examine(ctx context.Context, n *node, as, args string) ([]doctor
 
 // noComplaint expects no fail, and warnings only where the lab deserves them. Only root may see everything. It asks
 // again when something did not answer in time.
-func (t *trial) noComplaint(ctx context.Context, n *node, who, as string) {
+func (r *scenarioRun) noComplaint(ctx context.Context, n *node, who, as string) {
 	var complaints []string
 	for range 3 {
-		list, err := t.examine(ctx, n, as, "")
+		list, err := r.examine(ctx, n, as, "")
 		if err != nil {
 			complaints = []string{err.Error()}
 			continue
 		}
 		complaints = nil
 		count := map[doctor.Verdict]int{}
-		for _, r := range list {
-			count[r.Verdict]++
-			if r.Verdict == doctor.Fail || r.Verdict == doctor.Warn && !slices.Contains(labWarnings, r.Check) ||
-				r.Verdict == doctor.Unknown && who == "root" {
-				complaints = append(complaints, fmt.Sprintf("%s is %s: %s", r.Check, r.Verdict, r.Evidence))
+		for _, res := range list {
+			count[res.Verdict]++
+			if res.Verdict == doctor.Fail || res.Verdict == doctor.Warn && !slices.Contains(labWarnings, res.Check) ||
+				res.Verdict == doctor.Unknown && who == "root" {
+				complaints = append(complaints, fmt.Sprintf("%s is %s: %s", res.Check, res.Verdict, res.Evidence))
 			}
 		}
-		t.say("%s as %s: %v", n.name, who, count)
+		r.say("%s as %s: %v", n.name, who, count)
 		if len(complaints) == 0 {
 			return
 		}
 	}
-	t.expect(false, "%s as %s: %s", n.name, who, strings.Join(complaints, "; "))
+	r.expect(false, "%s as %s: %s", n.name, who, strings.Join(complaints, "; "))
 }
 
 // plant makes one fault, expects its verdict, takes it away, and expects that it is gone. Whatever fails, the rest is
 // tried.
-func (t *trial) plant(ctx context.Context, n *node, f fault) {
+func (r *scenarioRun) plant(ctx context.Context, n *node, f fault) {
 	do, undo := f.do, f.undo
 	if f.cib != "" {
 		do = "sed '" + f.cib + "' /root/doctor-cib.xml >/root/doctor-planted.xml && ! cmp -s /root/doctor-cib.xml " +
@@ -309,46 +310,46 @@ func (t *trial) plant(ctx context.Context, n *node, f fault) {
 	}
 	planted := true
 	if f.lab != nil {
-		f.lab(t, true)
+		f.lab(r, true)
 	} else {
 		_, err := n.run(ctx, do)
-		planted = t.expect(err == nil, "%s: plant %q: %v", f.check, f.what, err)
+		planted = r.expect(err == nil, "%s: plant %q: %v", f.check, f.what, err)
 	}
 	if planted {
-		t.verdict(ctx, n, f, f.want)
+		r.verdict(ctx, n, f, f.want)
 	}
 	if f.lab != nil {
-		f.lab(t, false)
+		f.lab(r, false)
 	} else if _, err := n.run(ctx, undo); planted {
-		t.expect(err == nil, "%s: undo %q: %v", f.check, f.what, err)
+		r.expect(err == nil, "%s: undo %q: %v", f.check, f.what, err)
 	}
 	after := f.after
 	if after == "" {
 		after = doctor.Pass
 	}
-	t.verdict(ctx, n, fault{check: f.check}, after)
+	r.verdict(ctx, n, fault{check: f.check}, after)
 }
 
 // verdict asks until the check says what is expected: a reload of PostgreSQL takes a moment.
-func (t *trial) verdict(ctx context.Context, n *node, f fault, want doctor.Verdict) {
+func (r *scenarioRun) verdict(ctx context.Context, n *node, f fault, want doctor.Verdict) {
 	args := "--only " + f.check
 	if f.conf != "" {
 		args += " --config /root/doctor.toml"
 	}
 	var last string
 	for range 4 {
-		list, err := t.examine(ctx, n, "", args)
+		list, err := r.examine(ctx, n, "", args)
 		if err != nil || len(list) != 1 {
 			last = fmt.Sprintf("%v, %d results", err, len(list))
-		} else if r := list[0]; r.Verdict == want && strings.Contains(r.Evidence+" "+r.Remedy, f.what) {
-			t.say("%s: %s: %s", f.check, r.Verdict, r.Evidence)
+		} else if res := list[0]; res.Verdict == want && strings.Contains(res.Evidence+" "+res.Remedy, f.what) {
+			r.say("%s: %s: %s", f.check, res.Verdict, res.Evidence)
 			return
 		} else {
-			last = fmt.Sprintf("%s: %s (%s)", r.Verdict, r.Evidence, r.Remedy)
+			last = fmt.Sprintf("%s: %s (%s)", res.Verdict, res.Evidence, res.Remedy)
 		}
-		if sleep(ctx, time.Second) != nil {
+		if wait.For(ctx, time.Second) != nil {
 			return
 		}
 	}
-	t.expect(false, "%s: want %s with %q, got %s", f.check, want, f.what, last)
+	r.expect(false, "%s: want %s with %q, got %s", f.check, want, f.what, last)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
 )
 
@@ -21,44 +22,44 @@ const takeover = 4 * time.Minute // patience, no promise: what a whole failover 
 
 // failOver cuts the promoted node's power and waits until the other one has taken over. It returns the dead one and the
 // survivor.
-func (t *trial) failOver(ctx context.Context) (p, s *node, err error) {
-	if p, s, err = t.roles(); err != nil {
+func (r *scenarioRun) failOver(ctx context.Context) (p, s *node, err error) {
+	if p, s, err = r.roles(); err != nil {
 		return nil, nil, err
 	}
-	if err := t.cut(p); err != nil {
+	if err := r.cut(p); err != nil {
 		return nil, nil, err
 	}
-	return p, s, t.moves(ctx, s, takeover)
+	return p, s, r.moves(ctx, s, takeover)
 }
 
-func powerCut(ctx context.Context, t *trial) error {
-	_, s, err := t.failOver(ctx)
+func powerCut(ctx context.Context, r *scenarioRun) error {
+	_, s, err := r.failOver(ctx)
 	if err != nil {
 		return err
 	}
-	if err := t.finish(ctx, terms{publications: 1}); err != nil {
+	if err := r.finish(ctx, terms{publications: 1}); err != nil {
 		return err
 	}
-	d, err := t.status(ctx, s)
+	d, err := r.status(ctx, s)
 	if err != nil {
 		return err
 	}
-	t.expect(d.Episode.Cause == "node_lost", "the episode's cause is %q", d.Episode.Cause)
-	t.expect(d.Episode.Writes == 1, "%d writes", d.Episode.Writes)
+	r.expect(d.Episode.Cause == "node_lost", "the episode's cause is %q", d.Episode.Cause)
+	r.expect(d.Episode.Writes == 1, "%d writes", d.Episode.Writes)
 	for _, phase := range []string{"peer_lost", "fenced", "promoted", "mounted", "writable", "dns_accepted",
 		"dns_observed", "complete"} {
 		found := false
 		for _, p := range d.Episode.Phases {
 			found = found || p.Phase == phase
 		}
-		t.expect(found, "the episode has the phase %s: %s", phase, asJSON(d.Episode.Phases))
+		r.expect(found, "the episode has the phase %s: %s", phase, asJSON(d.Episode.Phases))
 	}
 	return nil
 }
 
 // rejoin lets the promoted node die, fills the disk of the other one, and brings the first back.
-func rejoin(ctx context.Context, t *trial) error {
-	p, s, err := t.failOver(ctx)
+func rejoin(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.failOver(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,42 +68,42 @@ func rejoin(ctx context.Context, t *trial) error {
 		size)); err != nil {
 		return err
 	}
-	t.say("%d MiB written that %s does not have", size, p.name)
+	r.say("%d MiB written that %s does not have", size, p.name)
 	back := time.Now()
-	if err := t.boot(ctx, p); err != nil {
+	if err := r.boot(ctx, p); err != nil {
 		return err
 	}
-	t.say("%s: power on, cluster started", p.name)
+	r.say("%s: power on, cluster started", p.name)
 	var seen []progress
-	err = t.await(ctx, 6*time.Minute, p.name+" is UpToDate again", func() bool {
-		if done := t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0"); done > 0 &&
+	err = r.await(ctx, 6*time.Minute, p.name+" is UpToDate again", func() bool {
+		if done := r.value(s, "pgha_drbd_sync_done_ratio", "peer", r.peerName(s), "volume", "0"); done > 0 &&
 			(len(seen) == 0 || done != seen[len(seen)-1].done) {
-			seen = append(seen, progress{time.Now(), done, t.value(s, "pgha_drbd_sync_eta_seconds", "peer", t.peerName(s),
+			seen = append(seen, progress{time.Now(), done, r.value(s, "pgha_drbd_sync_eta_seconds", "peer", r.peerName(s),
 				"volume", "0")})
 		}
-		d, _ := t.status(ctx, p)
+		d, _ := r.status(ctx, p)
 		return d != nil && d.Drbd != nil && len(d.Drbd.Devices) == 1 && d.Drbd.Devices[0].Disk == "UpToDate" &&
-			t.value(s, "pgha_drbd_sync_done_ratio", "peer", t.peerName(s), "volume", "0") == 0
+			r.value(s, "pgha_drbd_sync_done_ratio", "peer", r.peerName(s), "volume", "0") == 0
 	})
 	if err != nil {
 		return err
 	}
-	t.judgeProgress(seen, time.Now())
-	for _, o := range t.writer.Outages(time.Now(), 5*time.Second) {
-		t.expect(o.From.Before(back), "the return disturbed the writer for %s", o.Length(time.Now()))
+	r.judgeProgress(seen)
+	for _, o := range r.writer.Outages(time.Now(), 5*time.Second) {
+		r.expect(o.From.Before(back), "the return disturbed the writer for %s", o.Length(time.Now()))
 	}
-	d, err := t.status(ctx, p)
+	d, err := r.status(ctx, p)
 	if err != nil {
 		return err
 	}
-	t.expect(d.Publication.State == "idle", "the returned node's publication is %s", d.Publication.State)
-	return t.finish(ctx, terms{publications: 1})
+	r.expect(d.Publication.State == "idle", "the returned node's publication is %s", d.Publication.State)
+	return r.finish(ctx, terms{publications: 1})
 }
 
 // peerName is how n's DRBD calls the other one: 8.4 knows no names.
-func (t *trial) peerName(n *node) string {
-	if t.drbd9 {
-		return t.other(n).name
+func (r *scenarioRun) peerName(n *node) string {
+	if r.drbd9 {
+		return r.other(n).name
 	}
 	return "peer"
 }
@@ -113,18 +114,20 @@ type progress struct {
 	eta  float64
 }
 
-// judgeProgress looks whether a resync was reported as it went: forward only, and with an end that came when it was
-// foretold.
-func (t *trial) judgeProgress(seen []progress, end time.Time) {
-	if !t.expect(len(seen) >= 3, "the resync was seen only %d times", len(seen)) {
+// judgeProgress looks whether a resync was reported as it went: forward only, and with an end that came about when it was
+// foretold. The resync's own end counts, not the moment at which the lab sees it. The bounds are wide: the machines are
+// emulated, and their disks are as fast as the host lets them be at the moment.
+func (r *scenarioRun) judgeProgress(seen []progress) {
+	if !r.expect(len(seen) >= 3, "the resync was seen only %d times", len(seen)) {
 		return
 	}
-	t.say("resync seen from %.0f%% to %.0f%%", 100*seen[0].done, 100*seen[len(seen)-1].done)
+	r.say("resync seen from %.0f%% to %.0f%%", 100*seen[0].done, 100*seen[len(seen)-1].done)
+	end := seen[len(seen)-1].at
 	var judged, good int
 	var looks []string
 	for i, p := range seen {
 		if i > 0 && p.done < seen[i-1].done {
-			t.expect(false, "the resync went back from %.3f to %.3f", seen[i-1].done, p.done)
+			r.expect(false, "the resync went back from %.3f to %.3f", seen[i-1].done, p.done)
 		}
 		left := end.Sub(p.at).Seconds()
 		looks = append(looks, fmt.Sprintf("at %.0f%% %.0fs (it took %.0fs)", 100*p.done, p.eta, left))
@@ -133,42 +136,42 @@ func (t *trial) judgeProgress(seen []progress, end time.Time) {
 			continue
 		}
 		judged++
-		if p.eta > left/2-3 && p.eta < left*2+5 { // seconds before the end, none is right as well
+		if p.eta > left/4-5 && p.eta < left*4+15 { // seconds before the end, none is right as well
 			good++
 		}
 	}
-	t.say("time left: %s", strings.Join(looks, ", "))
-	if t.expect(judged >= 3, "the resync was seen only %d times after its first quarter", judged) {
-		t.expect(good*3 > judged*2, "the time left was right within a factor of two in only %d of %d looks", good, judged)
+	r.say("time left: %s", strings.Join(looks, ", "))
+	if r.expect(judged >= 3, "the resync was seen only %d times after its first quarter", judged) {
+		r.expect(good*2 > judged, "the time left was right within a factor of four in only %d of %d looks", good, judged)
 	}
 }
 
-func plannedMove(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func plannedMove(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
 	for range 2 {
-		if err := t.standbyMove(ctx, p, s); err != nil {
+		if err := r.standbyMove(ctx, p, s); err != nil {
 			return err
 		}
-		d, err := t.status(ctx, s)
+		d, err := r.status(ctx, s)
 		if err != nil {
 			return err
 		}
-		t.expect(d.Episode.Cause == "operator", "the episode's cause is %q", d.Episode.Cause)
+		r.expect(d.Episode.Cause == "operator", "the episode's cause is %q", d.Episode.Cause)
 		p, s = s, p
 	}
-	return t.finish(ctx, terms{publications: 2})
+	return r.finish(ctx, terms{publications: 2})
 }
 
 // standbyMove moves the database from p to s as planned work and waits until all is well again.
-func (t *trial) standbyMove(ctx context.Context, p, s *node) error {
-	t.say("%s: standby", p.name)
+func (r *scenarioRun) standbyMove(ctx context.Context, p, s *node) error {
+	r.say("%s: standby", p.name)
 	if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
 		return err
 	}
-	if err := t.moves(ctx, s, takeover); err != nil {
+	if err := r.moves(ctx, s, takeover); err != nil {
 		return err
 	}
 	if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
@@ -177,45 +180,45 @@ func (t *trial) standbyMove(ctx context.Context, p, s *node) error {
 	if err := s.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	t.say("%s: standby ended, the cluster is quiet", p.name)
+	r.say("%s: standby ended, the cluster is quiet", p.name)
 	return nil
 }
 
 // freeze stops the promoted machine's processor and lets fencing lie about it, so that it comes back.
-func freeze(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func freeze(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
-	t.aws.ec2.SetFault(cloud.Lie)
+	r.aws.ec2.SetFault(cloud.Lie)
 	if err := p.Pause(ctx); err != nil {
 		return err
 	}
 	p.history.off(time.Now())
 	p.drop()
-	t.say("%s: frozen, and the power API will lie", p.name)
-	if err := t.moves(ctx, s, takeover); err != nil {
+	r.say("%s: frozen, and the power API will lie", p.name)
+	if err := r.moves(ctx, s, takeover); err != nil {
 		return err
 	}
-	epoch := t.value(s, "pgha_dns_epoch")
+	epoch := r.value(s, "pgha_dns_epoch")
 	if err := p.Resume(ctx); err != nil {
 		return err
 	}
-	t.say("%s: woken up", p.name)
+	r.say("%s: woken up", p.name)
 	// As long as it may take the woken node to notice, and then some.
-	if err := sleep(ctx, time.Minute); err != nil {
+	if err := wait.For(ctx, time.Minute); err != nil {
 		return err
 	}
-	t.expect(t.value(s, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g", epoch, t.value(s, "pgha_dns_epoch"))
-	list := t.aws.publications()
-	t.expect(len(list) == 1 && list[0].by == s.name, "the woken node wrote: %v", list)
-	t.expect(t.aws.record() == s.addr.String(), "the record is %s", t.aws.record())
+	r.expect(r.value(s, "pgha_dns_epoch") == epoch, "the epoch went from %g to %g", epoch, r.value(s, "pgha_dns_epoch"))
+	list := r.aws.publications()
+	r.expect(len(list) == 1 && list[0].by == s.name, "the woken node wrote: %v", list)
+	r.expect(r.aws.record() == s.addr.String(), "the record is %s", r.aws.record())
 	// By now Pacemaker has seen two promoted nodes and may have demoted both, to begin anew. Without the woken one it can.
-	t.aws.ec2.SetFault(cloud.None)
-	if err := t.cut(p); err != nil {
+	r.aws.ec2.SetFault(cloud.None)
+	if err := r.cut(p); err != nil {
 		return err
 	}
-	t.expect(t.calls(time.Time{}, p)["ChangeResourceRecordSets"] == 0, "the woken node wrote: %v", t.aws.publications())
+	r.expect(r.calls(time.Time{}, p)["ChangeResourceRecordSets"] == 0, "the woken node wrote: %v", r.aws.publications())
 	want := terms{publications: anyNumber, twoWriters: true}
 	runs := "crm_resource --wait --timeout 100 && crm_resource -r pgsql -W -Q | grep -qx " + s.name
 	if err := s.until(ctx, takeover, runs); err != nil {
@@ -224,7 +227,7 @@ func freeze(ctx context.Context, t *trial) error {
 		if _, lost := s.run(ctx, "pgha-agent doctor --only promotion-score"); lost == nil {
 			return err
 		}
-		t.say("%s: its promotion score is lost: attrd_updater --refresh", s.name)
+		r.say("%s: its promotion score is lost: attrd_updater --refresh", s.name)
 		if _, err := s.run(ctx, "attrd_updater --refresh"); err != nil {
 			return err
 		}
@@ -234,8 +237,8 @@ func freeze(ctx context.Context, t *trial) error {
 		// that episode begins minutes after the fencing, and learns of it from its first look, behind the promotion
 		want.outcome = "any"
 	}
-	if err := t.moves(ctx, s, takeover); err != nil {
+	if err := r.moves(ctx, s, takeover); err != nil {
 		return err
 	}
-	return t.finish(ctx, want)
+	return r.finish(ctx, want)
 }

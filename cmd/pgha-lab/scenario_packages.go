@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 	"github.com/pgha/pgha-agent/route53/route53test"
 )
 
@@ -24,16 +25,16 @@ var ocfResourceXML []byte
 // packageLife takes the deb through its life on the standby: over the agent that `make install` made, an upgrade while
 // the alert hook runs all the time and the node is promoted, removal, a second installation, purge. The promotion is
 // published, and the cluster notices nothing.
-func packageLife(ctx context.Context, t *trial) error {
-	list, _ := filepath.Glob(filepath.Join(t.packages, "pgha-agent_*_amd64.deb"))
+func packageLife(ctx context.Context, r *scenarioRun) error {
+	list, _ := filepath.Glob(filepath.Join(r.packages, "pgha-agent_*_amd64.deb"))
 	if len(list) != 1 {
-		return fmt.Errorf("%d packages for amd64 in %s: run `make packages`", len(list), t.packages)
+		return fmt.Errorf("%d packages for amd64 in %s: run `make packages`", len(list), r.packages)
 	}
 	deb, err := os.ReadFile(list[0])
 	if err != nil {
 		return err
 	}
-	p, s, err := t.roles()
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -42,20 +43,20 @@ func packageLife(ctx context.Context, t *trial) error {
 	}
 	for _, step := range []struct {
 		what string
-		do   func(context.Context, *trial, *node) error
+		do   func(context.Context, *scenarioRun, *node) error
 	}{
 		{"the deb over what `make install` made", installDeb},
 		{"upgrade while alerts come in", upgradeDeb},
 		{"removal, and installation again", removeDeb},
 		{"purge", purgeDeb},
 	} {
-		t.say("%s: %s", s.name, step.what)
-		if err := step.do(ctx, t, s); err != nil {
+		r.say("%s: %s", s.name, step.what)
+		if err := step.do(ctx, r, s); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	t.expect(len(p.history.all()) == 2, "%s was Primary but for the upgrade: %v", p.name, p.history.all())
-	return t.finish(ctx, terms{outcome: "any", publications: 2})
+	r.expect(len(p.history.all()) == 2, "%s was Primary but for the upgrade: %v", p.name, p.history.all())
+	return r.finish(ctx, terms{outcome: "any", publications: 2})
 }
 
 // dpkg is how an administrator's tools call it when nobody is there to answer.
@@ -75,7 +76,7 @@ systemctl is-enabled -q pgha-agent.service pgha-agent.socket
 test "$(readlink /proc/$(systemctl show -P MainPID pgha-agent)/exe)" = /usr/bin/pgha-agent
 pgha-agent status --json | jq -e .ready >/dev/null`
 
-func installDeb(ctx context.Context, _ *trial, n *node) error {
+func installDeb(ctx context.Context, _ *scenarioRun, n *node) error {
 	if _, err := n.run(ctx, dpkg+"--install /root/pgha-agent.deb"); err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ sed -i 's/^Version: .*/&+lab/' /root/newer/DEBIAN/control
 echo '# a newer sample' >>/root/newer/etc/pgha-agent/config.toml
 dpkg-deb --root-owner-group -Zgzip -z1 -b /root/newer /root/newer.deb >/dev/null`
 
-func upgradeDeb(ctx context.Context, t *trial, n *node) error {
+func upgradeDeb(ctx context.Context, r *scenarioRun, n *node) error {
 	if _, err := n.run(ctx, newerDeb); err != nil {
 		return err
 	}
@@ -113,15 +114,15 @@ func upgradeDeb(ctx context.Context, t *trial, n *node) error {
 	if _, err := n.run(ctx, fire); err != nil {
 		return err
 	}
-	p, _, err := t.roles()
+	p, _, err := r.roles()
 	if err != nil {
 		return err
 	}
 	// The daemon is replaced while this node is being promoted: whoever is there then publishes, the daemon or the hook.
-	t.say("%s: standby", p.name)
+	r.say("%s: standby", p.name)
 	_, err = n.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on; "+dpkg+"--install /root/newer.deb")
 	if err == nil {
-		err = t.moves(ctx, n, takeover)
+		err = r.moves(ctx, n, takeover)
 	}
 	if err == nil {
 		_, err = n.run(ctx, "crm_attribute -N "+p.name+" -n standby -D")
@@ -134,11 +135,11 @@ func upgradeDeb(ctx context.Context, t *trial, n *node) error {
 		return err
 	}
 	version, err := n.run(ctx, "dpkg-query -W -f '${Version}' pgha-agent")
-	t.expect(err == nil && strings.HasSuffix(version, "+lab"), "version %q is installed: %v", version, err)
+	r.expect(err == nil && strings.HasSuffix(version, "+lab"), "version %q is installed: %v", version, err)
 	after, err := n.run(ctx, "systemctl show -P MainPID pgha-agent")
-	t.expect(err == nil && after != pid, "the daemon was not restarted: pid %s", after)
+	r.expect(err == nil && after != pid, "the daemon was not restarted: pid %s", after)
 	after, err = n.run(ctx, "systemctl show -P ActiveEnterTimestampMonotonic pgha-agent.socket")
-	t.expect(err == nil && after == socket, "the socket was restarted: active since %s, before since %s", after, socket)
+	r.expect(err == nil && after == socket, "the socket was restarted: active since %s, before since %s", after, socket)
 
 	out, err := n.run(ctx, "cat /root/fired")
 	if err != nil {
@@ -151,15 +152,15 @@ func upgradeDeb(ctx context.Context, t *trial, n *node) error {
 			taken++
 		}
 	}
-	t.say("%s: %d alerts, %d of them acknowledged by the daemon", n.name, len(lines), taken)
-	t.expect(taken >= 5, "%d alerts were acknowledged", taken)
+	r.say("%s: %d alerts, %d of them acknowledged by the daemon", n.name, len(lines), taken)
+	r.expect(taken >= 5, "%d alerts were acknowledged", taken)
 	if err := n.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	return t.standbyMove(ctx, n, p)
+	return r.standbyMove(ctx, n, p)
 }
 
-func removeDeb(ctx context.Context, _ *trial, n *node) error {
+func removeDeb(ctx context.Context, _ *scenarioRun, n *node) error {
 	if _, err := n.run(ctx, `set -ex
 dpkg --remove pgha-agent
 test ! -e /usr/bin/pgha-agent -a ! -e /run/pgha-alert.sock
@@ -175,7 +176,7 @@ systemctl start pgha-agent`); err != nil {
 	return n.until(ctx, 2*time.Minute, installed)
 }
 
-func purgeDeb(ctx context.Context, _ *trial, n *node) error {
+func purgeDeb(ctx context.Context, _ *scenarioRun, n *node) error {
 	_, err := n.run(ctx, `set -ex
 dpkg --purge pgha-agent
 test ! -e /etc/pgha-agent -a ! -e /var/lib/pgha-agent
@@ -188,8 +189,8 @@ id pgha >/dev/null`)
 
 // resourceAgentStays is what ocf:heartbeat:aws-vpc-route53 fails: with it, a DNS trouble moved the database
 // (docs/lab.md).
-func resourceAgentStays(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func resourceAgentStays(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -205,23 +206,23 @@ func resourceAgentStays(ctx context.Context, t *trial) error {
 	if err := runsOn(p); err != nil {
 		return err
 	}
-	t.say("the resource runs on %s", p.name)
+	r.say("the resource runs on %s", p.name)
 	out, err := p.run(ctx, "export OCF_RESKEY_hosted_zone_id=Z0LAB OCF_RESKEY_hostname=db.pgha.internal "+
 		"OCF_RESKEY_ttl=5; /usr/lib/ocf/resource.d/pgha/route53 validate-all")
-	t.expect(err == nil, "validate-all: %s %v", out, err)
+	r.expect(err == nil, "validate-all: %s %v", out, err)
 
-	t.aws.zone.Inject(route53test.Fault{Kind: route53test.DropRequest, Count: -1})
-	t.say("Route 53 is down; %s: standby", p.name)
+	r.aws.zone.Inject(route53test.Fault{Kind: route53test.DropRequest, Count: -1})
+	r.say("Route 53 is down; %s: standby", p.name)
 	if _, err := p.run(ctx, "crm_attribute -N "+p.name+" -n standby -v on"); err != nil {
 		return err
 	}
-	if err := t.await(ctx, patience, s.name+" is Primary", func() bool { return t.promoted() == s }); err != nil {
+	if err := r.await(ctx, patience, s.name+" is Primary", func() bool { return r.promoted() == s }); err != nil {
 		return err
 	}
 	if err := runsOn(s); err != nil {
 		return err
 	}
-	t.say("the resource is started on %s, without a record", s.name)
+	r.say("the resource is started on %s, without a record", s.name)
 	// From now on Pacemaker could move the database back, if it thought that there was a reason.
 	if _, err := s.run(ctx, "crm_attribute -N "+p.name+" -n standby -D"); err != nil {
 		return err
@@ -233,28 +234,28 @@ func resourceAgentStays(ctx context.Context, t *trial) error {
 	}
 	degraded := s.until(ctx, time.Minute,
 		"crm_mon -1 --include=none,failures | grep -i 'dns.*\\(degraded\\|might fail soon\\)'")
-	t.expect(degraded == nil, "crm_mon says that the resource is degraded: %v", degraded)
-	if err := sleep(ctx, 45*time.Second); err != nil { // four monitors
+	r.expect(degraded == nil, "crm_mon says that the resource is degraded: %v", degraded)
+	if err := wait.For(ctx, 45*time.Second); err != nil { // four monitors
 		return err
 	}
-	for _, n := range t.nodes {
+	for _, n := range r.nodes {
 		count, err := s.run(ctx, "crm_failcount --query -r dns -N "+n.name)
-		t.expect(err == nil && strings.HasSuffix(strings.TrimSpace(count), "value=0"), "failures of dns on %s: %s %v", n.name,
+		r.expect(err == nil && strings.HasSuffix(strings.TrimSpace(count), "value=0"), "failures of dns on %s: %s %v", n.name,
 			count, err)
 	}
 	where, err := s.run(ctx, "crm_resource -r pgsql -W -Q")
-	t.expect(err == nil && where == s.name, "the database is on %q: %v", where, err)
-	t.expect(len(s.history.all()) == 2, "%s was promoted once and stayed so: %v", s.name, s.history.all())
+	r.expect(err == nil && where == s.name, "the database is on %q: %v", where, err)
+	r.expect(len(s.history.all()) == 2, "%s was promoted once and stayed so: %v", s.name, s.history.all())
 
-	t.aws.zone.ClearFaults()
+	r.aws.zone.ClearFaults()
 	down := time.Since(s.history.primarySince())
-	t.say("Route 53 works again")
-	if err := t.moves(ctx, s, patience); err != nil {
+	r.say("Route 53 works again")
+	if err := r.moves(ctx, s, patience); err != nil {
 		return err
 	}
 	if err := s.until(ctx, 2*time.Minute,
 		"crm_resource --cleanup -r dns && sleep 20 && ! crm_mon -1 --include=none,failures | grep dns"); err != nil {
-		t.expect(false, "the monitor is content again: %v", err)
+		r.expect(false, "the monitor is content again: %v", err)
 	}
-	return t.finish(ctx, terms{publications: 1, bound: down + 30*time.Second + bound})
+	return r.finish(ctx, terms{publications: 1, bound: down + 30*time.Second + bound})
 }

@@ -22,8 +22,8 @@ var switchoverScenarios = []scenario{
 // and timeouts, and an emulated machine takes a second to log somebody in.
 const outageMargin = 6 * time.Second
 
-func switchoverAndBack(ctx context.Context, t *trial) error {
-	p, s, err := t.roles()
+func switchoverAndBack(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.roles()
 	if err != nil {
 		return err
 	}
@@ -31,11 +31,11 @@ func switchoverAndBack(ctx context.Context, t *trial) error {
 		if i > 0 {
 			p, s = s, p
 		}
-		if err := t.switchable(ctx); err != nil {
+		if err := r.switchable(ctx); err != nil {
 			return err
 		}
 		began := time.Now()
-		t.say("%s: switchover from %s to %s", on.name, p.name, s.name)
+		r.say("%s: switchover from %s to %s", on.name, p.name, s.name)
 		out, err := on.run(ctx, "pgha-agent switchover --yes --json --timeout 4m")
 		if err != nil {
 			return err
@@ -46,33 +46,33 @@ func switchoverAndBack(ctx context.Context, t *trial) error {
 		if err := json.Unmarshal([]byte(out), &doc); err != nil {
 			return fmt.Errorf("read the result of switchover: %w", err)
 		}
-		r := doc.Result
-		t.expect(r.State == switchover.Moved && len(r.Promoted) == 1 && r.Promoted[0] == s.name, "the result is %s",
-			asJSON(r))
-		t.expect(t.promoted() == s, "%s is not Primary after it", s.name)
-		if err := t.moves(ctx, s, time.Minute); err != nil {
+		res := doc.Result
+		r.expect(res.State == switchover.Moved && len(res.Promoted) == 1 && res.Promoted[0] == s.name, "the result is %s",
+			asJSON(res))
+		r.expect(r.promoted() == s, "%s is not Primary after it", s.name)
+		if err := r.moves(ctx, s, time.Minute); err != nil {
 			return err
 		}
-		t.expectNoConstraint(ctx, s)
-		writer := t.outageSince(began)
-		if t.expect(r.Outage != nil, "no outage is reported") {
-			reported := time.Duration(*r.Outage * float64(time.Second))
-			t.say("outage: reported %.1fs, the writer's %.1fs", reported.Seconds(), writer.Seconds())
-			t.expect((reported-writer).Abs() <= outageMargin, "the reported outage is %s, the writer's %s", reported, writer)
+		r.expectNoConstraint(ctx, s)
+		writer := r.outageSince(began)
+		if r.expect(res.Outage != nil, "no outage is reported") {
+			reported := time.Duration(*res.Outage * float64(time.Second))
+			r.say("outage: reported %.1fs, the writer's %.1fs", reported.Seconds(), writer.Seconds())
+			r.expect((reported-writer).Abs() <= outageMargin, "the reported outage is %s, the writer's %s", reported, writer)
 		}
-		t.expect(r.Episode != nil, "the episode of %s was not reached from %s", s.name, on.name)
-		d, err := t.status(ctx, s)
+		r.expect(res.Episode != nil, "the episode of %s was not reached from %s", s.name, on.name)
+		d, err := r.status(ctx, s)
 		if err != nil {
 			return err
 		}
-		t.expect(d.Episode.Cause == "operator", "the episode's cause is %q", d.Episode.Cause)
+		r.expect(d.Episode.Cause == "operator", "the episode's cause is %q", d.Episode.Cause)
 	}
-	return t.finish(ctx, terms{publications: 3})
+	return r.finish(ctx, terms{publications: 3})
 }
 
 // switchable waits until the checks of a switchover pass: the last move has to be over for both agents.
-func (t *trial) switchable(ctx context.Context) error {
-	for _, n := range t.nodes {
+func (r *scenarioRun) switchable(ctx context.Context) error {
+	for _, n := range r.nodes {
 		if err := n.until(ctx, takeover, clusterQuiet+" && pgha-agent switchover --dry-run"); err != nil {
 			return err
 		}
@@ -81,9 +81,9 @@ func (t *trial) switchable(ctx context.Context) error {
 }
 
 // outageSince is the writer's longest that ended after a time.
-func (t *trial) outageSince(from time.Time) (longest time.Duration) {
+func (r *scenarioRun) outageSince(from time.Time) (longest time.Duration) {
 	now := time.Now()
-	for _, o := range t.writer.Outages(now, 0) {
+	for _, o := range r.writer.Outages(now, 0) {
 		if o.To.IsZero() || o.To.After(from) {
 			longest = max(longest, o.Length(now))
 		}
@@ -94,20 +94,20 @@ func (t *trial) outageSince(from time.Time) (longest time.Duration) {
 // constraintGone succeeds when the configuration holds nothing of a switchover.
 const constraintGone = "! cibadmin -Q -o constraints | grep " + switchover.Prefix
 
-func (t *trial) expectNoConstraint(ctx context.Context, n *node) {
+func (r *scenarioRun) expectNoConstraint(ctx context.Context, n *node) {
 	_, err := n.run(ctx, constraintGone)
-	t.expect(err == nil, "a constraint is left: %v", err)
+	r.expect(err == nil, "a constraint is left: %v", err)
 }
 
 // switchoverLog is what a switchover in the background prints, and at last "exit" with its status.
 const switchoverLog = "/run/lab-switchover.log"
 
 // cutShort starts a switchover on the standby and sends it a signal once the promoted role has left the other node.
-func (t *trial) cutShort(ctx context.Context, signal string) (p, s *node, err error) {
-	if p, s, err = t.roles(); err != nil {
+func (r *scenarioRun) cutShort(ctx context.Context, signal string) (p, s *node, err error) {
+	if p, s, err = r.roles(); err != nil {
 		return nil, nil, err
 	}
-	if err := t.switchable(ctx); err != nil {
+	if err := r.switchable(ctx); err != nil {
 		return nil, nil, err
 	}
 	pid, err := s.run(ctx, `pgha-agent switchover --yes --timeout 15m </dev/null >`+switchoverLog+` 2>&1 & pid=$!
@@ -117,20 +117,20 @@ echo $pid`)
 	if err != nil {
 		return nil, nil, err
 	}
-	t.say("%s: switchover to it, in the background", s.name)
-	if err := t.await(ctx, patience, p.name+" is demoted",
+	r.say("%s: switchover to it, in the background", s.name)
+	if err := r.await(ctx, patience, p.name+" is demoted",
 		func() bool { return p.history.at(time.Now()) != "Primary" }); err != nil {
 		return nil, nil, err
 	}
 	if _, err := s.run(ctx, "kill -"+signal+" "+pid); err != nil {
 		return nil, nil, err
 	}
-	t.say("%s: SIG%s", s.name, signal)
+	r.say("%s: SIG%s", s.name, signal)
 	return p, s, s.until(ctx, time.Minute, "grep -q '^ended' "+switchoverLog)
 }
 
-func switchoverInterrupted(ctx context.Context, t *trial) error {
-	_, s, err := t.cutShort(ctx, "INT")
+func switchoverInterrupted(ctx context.Context, r *scenarioRun) error {
+	_, s, err := r.cutShort(ctx, "INT")
 	if err != nil {
 		return err
 	}
@@ -138,53 +138,53 @@ func switchoverInterrupted(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.expect(strings.Contains(log, "is removed") && strings.Contains(log, "interrupt"), "it does not say what it did: %s",
+	r.expect(strings.Contains(log, "is removed") && strings.Contains(log, "interrupt"), "it does not say what it did: %s",
 		log)
-	t.expectNoConstraint(ctx, s)
-	if err := t.await(ctx, patience, "a node is Primary", func() bool { return t.promoted() != nil }); err != nil {
+	r.expectNoConstraint(ctx, s)
+	if err := r.await(ctx, patience, "a node is Primary", func() bool { return r.promoted() != nil }); err != nil {
 		return err
 	}
 	if err := s.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	p := t.promoted()
+	p := r.promoted()
 	if p == nil {
 		return fmt.Errorf("the cluster is quiet and no node is Primary")
 	}
-	t.say("the cluster chose %s", p.name)
-	if err := t.moves(ctx, p, patience); err != nil {
+	r.say("the cluster chose %s", p.name)
+	if err := r.moves(ctx, p, patience); err != nil {
 		return err
 	}
 	// Either node's promotion is a new one, with a claim of its own.
-	return t.finish(ctx, terms{publications: 1})
+	return r.finish(ctx, terms{publications: 1})
 }
 
-func switchoverKilled(ctx context.Context, t *trial) error {
-	p, s, err := t.cutShort(ctx, "KILL")
+func switchoverKilled(ctx context.Context, r *scenarioRun) error {
+	p, s, err := r.cutShort(ctx, "KILL")
 	if err != nil {
 		return err
 	}
-	if err := t.moves(ctx, s, takeover); err != nil { // Pacemaker needs nobody for that
+	if err := r.moves(ctx, s, takeover); err != nil { // Pacemaker needs nobody for that
 		return err
 	}
 	if err := s.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	for _, n := range t.nodes {
+	for _, n := range r.nodes {
 		for _, command := range []string{"explain", "status", "switchover --dry-run"} {
 			out, _ := n.run(ctx, "pgha-agent "+command+" 2>&1")
-			t.expect(strings.Contains(out, switchover.Undo), "%s on %s does not name %q: %s", command, n.name, switchover.Undo,
+			r.expect(strings.Contains(out, switchover.Undo), "%s on %s does not name %q: %s", command, n.name, switchover.Undo,
 				out)
 		}
 	}
 	if _, err := p.run(ctx, switchover.Undo); err != nil {
 		return err
 	}
-	t.say("%s: %s", p.name, switchover.Undo)
-	t.expectNoConstraint(ctx, p)
+	r.say("%s: %s", p.name, switchover.Undo)
+	r.expectNoConstraint(ctx, p)
 	if err := s.until(ctx, takeover, clusterQuiet); err != nil {
 		return err
 	}
-	t.expect(t.promoted() == s, "the role did not stay on %s", s.name)
-	return t.finish(ctx, terms{publications: 1})
+	r.expect(r.promoted() == s, "the role did not stay on %s", s.name)
+	return r.finish(ctx, terms{publications: 1})
 }

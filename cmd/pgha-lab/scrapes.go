@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 const (
@@ -25,7 +27,7 @@ var resync = []byte("\npgha_drbd_sync_done_ratio{")
 func keepScrapes(ctx context.Context, dir string, targets map[string]string, every time.Duration) {
 	_ = os.RemoveAll(dir) // of an earlier run
 	if os.MkdirAll(dir, 0o755) != nil {
-		return // as with the other records: the trial does not fail for them
+		return // as with the other records: the run does not fail for them
 	}
 	var wg sync.WaitGroup
 	for node, url := range targets {
@@ -36,7 +38,7 @@ func keepScrapes(ctx context.Context, dir string, targets map[string]string, eve
 				if body, err := fetch(ctx, client, url); err == nil && (i%keepEvery == 0 || bytes.Contains(body, resync)) {
 					_ = os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.prom", node, time.Now().UnixMilli())), body, 0o644)
 				}
-				if sleep(ctx, every) != nil {
+				if wait.For(ctx, every) != nil {
 					return
 				}
 			}

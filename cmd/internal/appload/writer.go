@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // Config says what to write to. Host and Port are required, the zero values of the rest have defaults.
@@ -97,7 +99,7 @@ func (w *Writer) Run(ctx context.Context) {
 				if err := w.write(ctx); err != nil && ctx.Err() == nil {
 					w.fail(err)
 				}
-				sleep(ctx, w.cfg.Retry)
+				_ = wait.For(ctx, w.cfg.Retry)
 			}
 		})
 	}
@@ -132,7 +134,7 @@ func (w *Writer) write(ctx context.Context) error {
 		if err := w.ack(n, at, server); err != nil {
 			return err
 		}
-		sleep(ctx, w.cfg.Pause)
+		_ = wait.For(ctx, w.cfg.Pause)
 	}
 	return nil
 }
@@ -260,13 +262,4 @@ func (s *session) close() {
 	_ = s.raw.Close()                    // ends what the driver does in the background after an error
 	_ = s.pg.Close(context.Background()) // nothing when it closed itself
 	<-s.pg.CleanupDone()
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -194,7 +194,7 @@ func (n *node) pauseFound() time.Duration {
 	return n.w.now + min(n.pauseFile.Sub(n.wall()), 7*24*time.Hour)
 }
 
-// breakJournal makes the journal one that cannot be opened, or mends it.
+// breakJournal makes the journal one that cannot be opened, or fixes it.
 func (n *node) breakJournal(broken bool) {
 	path := filepath.Join(n.cfg.State.Dir, "journal")
 	n.noJournal = broken

@@ -55,15 +55,15 @@ const (
 	MaxPolls = 10
 	// Kept is how long after a process learned of its claim its journal has that, once it has written what was asked for.
 	Kept = time.Minute
-	// Mended is how long after an agent wrote its record again it may not do so once more.
-	Mended = 10 * time.Minute
+	// RepairPause is how long after an agent wrote its record again it may not do so once more.
+	RepairPause = 10 * time.Minute
 	// Checked is how long a drift may show what was before: half of drift_check to three halves of it, and what a repair
 	// takes.
 	Checked = 10 * time.Minute
 	// blur is how long no look may succeed until what DRBD shows of a promotion may be one after a fencing that was not
 	// seen either.
 	blur = 30 * time.Second
-	// Rest is how long a simulation goes on after everything has been mended.
+	// Rest is how long a simulation goes on after everything has been fixed.
 	Rest = 10 * time.Minute
 )
 
@@ -77,11 +77,11 @@ type oracle struct {
 	again    [2]int          // claims of each node that were accepted twice
 	mine     [2]map[key]mark // the last of each node that was accepted
 	erased   [2]int          // the promotion whose history was erased before the agent can be sure to have seen it
-	fought   [2]int          // the promotion whose record was edited again too soon to be mended
+	fought   [2]int          // the promotion whose record was edited again too soon to be repaired
 	accepted [2]map[int]int  // changes of each node, for each of its configurations
 	repairs  [2]int
 	edits    map[key][]time.Duration // when each record was edited
-	repaired map[key]time.Duration   // when it was last mended
+	repaired map[key]time.Duration   // when it was last repaired
 	polls    map[string]int
 
 	steady  time.Duration // since when writer has had every right to the record
@@ -110,8 +110,8 @@ type mark struct {
 	epoch  uint64
 	during int // the promotion in which it was sent
 	// another claim was accepted in it before: that of the daemon, when this is one of the hook for the promotion before
-	second bool
-	mended uint64 // the epoch with which it was last written again after an edit
+	second   bool
+	repaired uint64 // the epoch with which it was last written again after an edit
 }
 
 func newOracle(w *world) *oracle {
@@ -129,7 +129,7 @@ func (o *oracle) violated(number int, format string, args ...any) {
 
 // sends judges a change request that passes its last check, and reports whether it only brings back what a stranger has
 // changed.
-func (o *oracle) sends(p *proc, d deed) (mends bool) {
+func (o *oracle) sends(p *proc, d deed) (repairs bool) {
 	w, n := o.w, p.n
 	w.story(n, "sends the change")
 	now := n.clock()
@@ -165,16 +165,16 @@ func (o *oracle) sends(p *proc, d deed) (mends bool) {
 	if p.quiet[d] && !other {
 		o.violated(4, "%s writes although its claim was contested", n.name)
 	}
-	if mends = o.knows(p, d); mends {
+	if repairs = o.knows(p, d); repairs {
 		switch {
 		case other:
 		case !p.foreign:
 			o.violated(3, "%s sends claim %s, and knows that it was accepted", n.name, d.claim)
-		case p.mendedFor == d && w.now-p.mended < Mended && p.mended > n.byHand:
-			o.violated(3, "%s mends its record, and did so %v ago", n.name, w.now-p.mended)
+		case p.repairedFor == d && w.now-p.repaired < RepairPause && p.repaired > n.byHand:
+			o.violated(3, "%s repairs its record, and did so %v ago", n.name, w.now-p.repaired)
 		}
 	}
-	return mends
+	return repairs
 }
 
 // forbids is what in DRBD's word forbids a node to write, "" when nothing does.
@@ -345,23 +345,23 @@ func (o *oracle) remembers(p *proc) {
 	p.vague, p.lostAt = p.n.vague, p.n.keptLostAt
 }
 
-// accepts judges a change that Route 53 has made. mends says that it only brought back what a stranger had changed.
-func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends bool) {
-	if mends {
+// accepts judges a change that Route 53 has made. repairs says that it only brought back what a stranger had changed.
+func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, repairs bool) {
+	if repairs {
 		o.repairs[n.i]++
 		o.repaired[d.key] = o.w.now
 	} else {
 		o.claims[d]++
 	}
 	switch {
-	case mends || o.claims[d] == 1:
+	case repairs || o.claims[d] == 1:
 	// the node cannot know of the others, or sends would have condemned it
 	case o.claims[d] <= 2+len(o.edits[d.key])+n.blanks:
 		o.again[n.i]++
 	default:
 		o.violated(3, "claim %s of %s was accepted %d times", d.claim, n.name, o.claims[d])
 	}
-	if o.erased[n.i] == during && !mends && o.claims[d] == 1 && o.mine[n.i][d.key].during == during {
+	if o.erased[n.i] == during && !repairs && o.claims[d] == 1 && o.mine[n.i][d.key].during == during {
 		o.again[n.i]++ // the same promotion by another name, for its own is forgotten
 	}
 	if d.addr != n.addr {
@@ -373,10 +373,10 @@ func (o *oracle) accepts(n *node, d deed, next route53.Owner, during int, mends 
 	}
 	is, was := mark{deed: d, epoch: next.Epoch, during: during}, o.mine[n.i][d.key]
 	is.second = was.during == during && (was.second || was.claim != d.claim)
-	if mends {
-		is.mended = next.Epoch
+	if repairs {
+		is.repaired = next.Epoch
 	} else if was.deed == d {
-		is.mended = was.mended
+		is.repaired = was.repaired
 	}
 	o.mine[n.i][d.key] = is
 }
@@ -398,7 +398,7 @@ func (o *oracle) reads(p *proc, rec route53.Record, began time.Duration) {
 	switch {
 	case mine.claim == "":
 	case rec.Owner.Claim == mine.claim:
-		o.mended(p, mine.deed, rec.Owner.Epoch)
+		o.repairKnown(p, mine.deed, rec.Owner.Epoch)
 		// or it cannot know the claim for its own
 		if p.foreign = rec.Addr != p.is.addr; rec.Addr == mine.addr && p.shown >= mine.during {
 			o.tells(p, mine.deed)
@@ -425,10 +425,11 @@ func (p *proc) rival(is route53.Owner, mine mark) {
 	n.rivals.last, p.latest = is.Claim, is.Claim
 }
 
-// mended notes that a process has learned, from an answer with that epoch, that it has written its record again.
-func (o *oracle) mended(p *proc, d deed, epoch uint64) {
-	if m := o.mine[p.n.i][d.key]; m.deed == d && m.mended != 0 && p.mends != 0 && epoch >= max(m.mended, p.mends) {
-		p.mended, p.mendedFor, p.mends = o.w.now, d, 0
+// repairKnown notes that a process has learned, from an answer with that epoch, that it has written its record again.
+func (o *oracle) repairKnown(p *proc, d deed, epoch uint64) {
+	m := o.mine[p.n.i][d.key]
+	if m.deed == d && m.repaired != 0 && p.repairing != 0 && epoch >= max(m.repaired, p.repairing) {
+		p.repaired, p.repairedFor, p.repairing = o.w.now, d, 0
 	}
 }
 
@@ -438,7 +439,7 @@ func (o *oracle) edited(k key) {
 	if n := len(o.edits[k]); n > 0 {
 		last = max(last, o.edits[k][n-1])
 	}
-	if last != 0 && o.w.now-last < Mended+Settle {
+	if last != 0 && o.w.now-last < RepairPause+Settle {
 		for _, n := range o.w.nodes {
 			o.fought[n.i] = n.promotions
 		}
@@ -452,7 +453,7 @@ func (o *oracle) hears(p *proc) {
 	n, now, st := p.n, o.w.now, &p.d.Snapshot().State
 	if st.Episode.ID != p.episode && !p.once {
 		z := o.w.zone // which tells who a promotion is, where the history was erased
-		quiet := max(n.news, n.upset, p.born, z.mended) < now-while && z.fault == ""
+		quiet := max(n.news, n.upset, p.born, z.faultChanged) < now-while && z.fault == ""
 		if p.episode = st.Episode.ID; st.Episode.Open() && st.Episode.Outcome == "" && quiet {
 			o.violated(5, "%s opens episode %d, and nothing has happened for %v", n.name, p.episode, now-n.news)
 		}
@@ -539,7 +540,7 @@ func (o *oracle) compares() {
 	quick := o.steady-n.upset > Settle
 	between := func(t time.Duration) bool { return t >= r.since && t <= r.settled }
 	prompt := o.steady-max(n.upset, n.daemon.born, r.settled) > Known && w.zone.fault == "" &&
-		(w.zone.mended == 0 || o.steady-w.zone.mended > Settle) &&
+		(w.zone.faultChanged == 0 || o.steady-w.zone.faultChanged > Settle) &&
 		// nothing tells the standby of another
 		!w.s.Writable && r.usual && n.daemon.missed < r.settled && n.daemon.seen > r.settled &&
 		n.daemon.seenSince == r.since &&
@@ -619,7 +620,7 @@ func (o *oracle) entitled(n *node) bool {
 }
 
 // excused reports whether the record is another's by right, as far as this node can know: strangers have left what no
-// agent may overwrite; they have changed the claim of this promotion, or once more what was just mended; too many
+// agent may overwrite; they have changed the claim of this promotion, or once more what was just repaired; too many
 // foreign claims were read; both nodes were promoted at once, and the other's claim is the later one; the history that
 // names this promotion was erased before anybody looked; or its own claim has arrived with an address that it no longer
 // has, after it read what a stranger had left, and it checks the record only now and then.

@@ -61,24 +61,24 @@ type memory struct {
 	saw   time.Duration
 	blank bool // it could not read its journal
 	// the other node was promoted and well in one look, and gone in the next, or the journal says so
-	lost      bool
-	lostAt    time.Duration
-	gone      bool          // and, for all that it was shown, has not been back
-	unfenced  bool          // and nobody had fenced it in the last look
-	seen      time.Duration // when the last look began that showed the other node promoted
-	seenSince time.Duration // and since when it was
-	read      time.Duration // when the last reading of the record began
-	latest    string        // the claim that this or an earlier process of the node read last
-	throttled int           // readings that the account's limit refused, less those that went well since
-	fenced    map[crm.FenceEvent]time.Duration
-	missed    time.Duration          // when a reading of the record last failed
-	wrote     time.Duration          // when its last change request ended
-	told      map[deed]time.Duration // what it knows to be accepted, since when
-	quiet     map[deed]bool          // of these, the claims after which it has read a newer one of the other node
-	foreign   bool                   // it has read its own claim with an address that is not its own
-	mended    time.Duration          // when it last wrote its record again because of that
-	mendedFor deed
-	mends     uint64 // the epoch of one that it has sent, and does not know yet how it went
+	lost        bool
+	lostAt      time.Duration
+	gone        bool          // and, for all that it was shown, has not been back
+	unfenced    bool          // and nobody had fenced it in the last look
+	seen        time.Duration // when the last look began that showed the other node promoted
+	seenSince   time.Duration // and since when it was
+	read        time.Duration // when the last reading of the record began
+	latest      string        // the claim that this or an earlier process of the node read last
+	throttled   int           // readings that the account's limit refused, less those that went well since
+	fenced      map[crm.FenceEvent]time.Duration
+	missed      time.Duration          // when a reading of the record last failed
+	wrote       time.Duration          // when its last change request ended
+	told        map[deed]time.Duration // what it knows to be accepted, since when
+	quiet       map[deed]bool          // of these, the claims after which it has read a newer one of the other node
+	foreign     bool                   // it has read its own claim with an address that is not its own
+	repaired    time.Duration          // when it last wrote its record again because of that
+	repairedFor deed
+	repairing   uint64 // the epoch of one that it has sent, and does not know yet how it went
 }
 
 var errDead = errors.New("the process has died")
@@ -87,7 +87,7 @@ var errDead = errors.New("the process has died")
 func (n *node) spawn(once bool) {
 	w := n.w
 	p := &proc{w: w, n: n, once: once, is: n.deed(""), free: w.now}
-	p.memory = memory{born: w.now, latest: n.rivals.last, demoted: -1, saw: -1, mended: -time.Hour,
+	p.memory = memory{born: w.now, latest: n.rivals.last, demoted: -1, saw: -1, repaired: -time.Hour,
 		told: map[deed]time.Duration{}, quiet: map[deed]bool{}, fenced: map[crm.FenceEvent]time.Duration{}}
 	w.oracle.remembers(p)
 	src := agent.Sources{Crm: p, Drbd: p, Postgres: prober{p}, Zone: api{p}, Resolver: resolver{p}}

@@ -345,7 +345,7 @@ func (w *world) obey(step Step) {
 	api, fence := w.zone.fault, w.fence
 	o.do(w, n, o.d)
 	if api != w.zone.fault {
-		w.zone.mended = w.now
+		w.zone.faultChanged = w.now
 	}
 	if api != w.zone.fault || fence != w.fence {
 		for _, n := range w.nodes {

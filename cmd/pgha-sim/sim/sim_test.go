@@ -240,14 +240,14 @@ func TestTheOracleSees(t *testing.T) {
 			w.oracle.listens(again, p.n.drbd())
 			w.oracle.sends(again, claim(p.n, "c1"))
 		}, "invariant 6"},
-		"a record that is mended once":  {func(w *world, p *proc) { mends(w, p) }, ""},
-		"a record that is mended again": {func(w *world, p *proc) { mends(w, p); mends(w, p) }, "invariant 3"},
-		"a record that is mended again, later": {func(w *world, p *proc) {
-			mends(w, p)
-			w.now += Mended
+		"a record that is repaired once":  {func(w *world, p *proc) { repair(w, p) }, ""},
+		"a record that is repaired again": {func(w *world, p *proc) { repair(w, p); repair(w, p) }, "invariant 3"},
+		"a record that is repaired again, later": {func(w *world, p *proc) {
+			repair(w, p)
+			w.now += RepairPause
 			p.looked = p.n.clock()
 			w.oracle.listens(p, p.n.drbd())
-			mends(w, p)
+			repair(w, p)
 		}, ""},
 		"a claim for a new address": {func(w *world, p *proc) {
 			claims(w, p.n, "c1")
@@ -356,11 +356,11 @@ func TestTheOracleSees(t *testing.T) {
 			p.seenSince, p.met = time.Minute, time.Minute+time.Second/2
 			claimed(w, p)
 		}, ""},
-		"a record that is mended after a reading that may lag": {func(w *world, p *proc) {
+		"a record that is repaired after a reading that may lag": {func(w *world, p *proc) {
 			lags(w, p, time.Minute-1)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, ""},
-		"a record that is mended, which a later reading does not show": {func(w *world, p *proc) {
+		"a record that is repaired, which a later reading does not show": {func(w *world, p *proc) {
 			lags(w, p, time.Minute)
 			w.oracle.sends(p, claim(p.n, "c1"))
 		}, "invariant 3"},
@@ -611,8 +611,8 @@ func lags(w *world, p *proc, after time.Duration) {
 	w.oracle.reads(p, route53.Record{}, w.now)
 }
 
-// mends makes p write its record again after a stranger has changed it.
-func mends(w *world, p *proc) {
+// repair makes p write its record again after a stranger has changed it.
+func repair(w *world, p *proc) {
 	d := claim(p.n, "c1")
 	if w.oracle.claims[d] == 0 {
 		claims(w, p.n, "c1")
@@ -621,8 +621,8 @@ func mends(w *world, p *proc) {
 	p.foreign = true
 	next := route53.Owner{Epoch: w.oracle.mine[p.n.i][d.key].epoch + 1, Node: p.n.name, Claim: "c1"}
 	w.oracle.accepts(p.n, d, next, p.n.promotions, w.oracle.sends(p, d))
-	p.mends = next.Epoch
-	w.oracle.mended(p, d, next.Epoch)
+	p.repairing = next.Epoch
+	w.oracle.repairKnown(p, d, next.Epoch)
 }
 
 func foreign(_ *world, n *node) route53.Record {

@@ -40,16 +40,16 @@ func builder(k key) *route53.Client {
 // zone is Route 53: the strict rules of route53test for what a batch does, and a network and a service that can go
 // wrong.
 type zone struct {
-	w       *world
-	sets    map[string]*route53test.Zone
-	records map[key]*record
-	fault   string        // what is wrong with the API, "" when nothing is
-	percent int           // of the requests
-	mended  time.Duration // when that last changed; 0: never
-	pending time.Duration
-	insync  map[string]time.Duration
-	flying  [2]int // change requests of each node on their way
-	fights  bool   // somebody changes each record back that an agent writes
+	w            *world
+	sets         map[string]*route53test.Zone
+	records      map[key]*record
+	fault        string        // what is wrong with the API, "" when nothing is
+	percent      int           // of the requests
+	faultChanged time.Duration // when that last changed; 0: never
+	pending      time.Duration
+	insync       map[string]time.Duration
+	flying       [2]int // change requests of each node on their way
+	fights       bool   // somebody changes each record back that an agent writes
 }
 
 // record is what stands under a key.
@@ -257,24 +257,24 @@ func (a api) Write(ctx context.Context, write route53.Write) (string, error) {
 		}
 	}
 	var id string
-	var mends bool
+	var repairs bool
 	during := p.n.promotions
 	d := p.is
 	d.addr, d.claim = write.Addr, write.Next.Claim
 	sends := func() {
-		if mends = w.oracle.sends(p, d); mends {
-			p.mends = write.Next.Epoch
+		if repairs = w.oracle.sends(p, d); repairs {
+			p.repairing = write.Next.Epoch
 		}
 	}
 	err = a.call(ctx, "write", "", write.Guard, sends, func() (err error) {
-		id, err = w.zone.change(p, d, write.Next, during, mends, changes)
+		id, err = w.zone.change(p, d, write.Next, during, repairs, changes)
 		return err
 	})
 	if p.wrote = w.now; err != nil {
 		return "", err
 	}
 	w.oracle.tells(p, d)
-	w.oracle.mended(p, d, write.Next.Epoch)
+	w.oracle.repairKnown(p, d, write.Next.Epoch)
 	return id, nil
 }
 
@@ -323,7 +323,7 @@ func (z *zone) changed(k key) string {
 }
 
 // change makes a batch or refuses it.
-func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends bool,
+func (z *zone) change(p *proc, d deed, next route53.Owner, during int, repairs bool,
 	changes []route53test.Change) (string, error) {
 	w, n := z.w, p.n
 	if messages := z.sets[d.key.zone].Change(changes); messages != nil {
@@ -344,13 +344,13 @@ func (z *zone) change(p *proc, d deed, next route53.Owner, during int, mends boo
 	}
 	if p.once {
 		if n.byHand = w.now; n.daemon != nil {
-			n.daemon.mends = 0 // whatever became of it
+			n.daemon.repairing = 0 // whatever became of it
 		}
 	}
 	r.since = n.since
-	r.usual = !mends && only && n.known && w.oracle.erased[n.i] != n.promotions && w.now-n.since < Prompt/2
+	r.usual = !repairs && only && n.known && w.oracle.erased[n.i] != n.promotions && w.now-n.since < Prompt/2
 	w.story(n, "Route 53 ACCEPTS %s, epoch %d", r.addr, next.Epoch)
-	w.oracle.accepts(n, d, next, during, mends)
+	w.oracle.accepts(n, d, next, during, repairs)
 	if z.fights {
 		w.after(w.between(5*time.Second, 50*time.Second), func() {
 			if z.fights {

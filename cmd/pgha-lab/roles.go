@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"sync"
 	"time"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // history is what the lab itself saw of one node's DRBD role: the judge of who was promoted when. It does not use the
@@ -38,7 +40,7 @@ func (h *history) follow(ctx context.Context, s *shell) {
 				h.add(m[1], time.Now())
 			}
 		})
-		_ = sleep(ctx, time.Second)
+		_ = wait.For(ctx, time.Second)
 	}
 }
 

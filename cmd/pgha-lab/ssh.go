@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
 // shell runs commands as root in one machine, over one connection that is made again when it is lost.
@@ -160,7 +162,7 @@ func (s *shell) await(ctx context.Context, limit time.Duration) error {
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 300*time.Millisecond) != nil {
+		if wait.For(ctx, 300*time.Millisecond) != nil {
 			return fmt.Errorf("wait for %s: %w", s.target, err)
 		}
 	}

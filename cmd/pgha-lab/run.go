@@ -17,11 +17,12 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/cmd/internal/appload"
+	"github.com/pgha/pgha-agent/cmd/internal/wait"
 )
 
-// trial is one part of a scenario on the running lab: a writer outside of the cluster that writes through the name all
-// the time, the lab's own look at DRBD's roles, and the agents' metrics.
-type trial struct {
+// scenarioRun is one part of a scenario on the running lab: a writer outside of the cluster that writes through the name
+// all the time, the lab's own look at DRBD's roles, and the agents' metrics.
+type scenarioRun struct {
 	*lab
 	out    string // directory for what was recorded
 	start  time.Time
@@ -41,20 +42,20 @@ type moment struct {
 	what string
 }
 
-// newTrial starts the onlookers and waits until the writer writes and both agents have been scraped.
-func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
+// newScenarioRun starts the onlookers and waits until the writer writes and both agents have been scraped.
+func newScenarioRun(ctx context.Context, l *lab, out string) (*scenarioRun, error) {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, err
 	}
-	t := &trial{lab: l, out: out, start: time.Now()}
+	r := &scenarioRun{lab: l, out: out, start: time.Now()}
 	look, end := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	t.stop = func() { end(); wg.Wait() }
+	r.stop = func() { end(); wg.Wait() }
 	targets := map[string]string{}
 	for _, n := range l.nodes {
 		f, err := os.Create(filepath.Join(out, n.name+"-events2.log"))
 		if err != nil {
-			t.stop()
+			r.stop()
 			return nil, err
 		}
 		n.history.reset()
@@ -62,36 +63,36 @@ func newTrial(ctx context.Context, l *lab, out string) (*trial, error) {
 		wg.Go(func() { n.history.follow(look, n.shell); _ = f.Close() })
 		targets[n.name] = "http://" + n.addr.String() + ":9668/metrics"
 	}
-	t.watch = appload.Watch(look, targets, 2*time.Second, watched...) // what a scrape costs is a tenth of a second here
-	wg.Go(t.watch.Wait)
+	r.watch = appload.Watch(look, targets, 2*time.Second, watched...) // what a scrape costs is a tenth of a second here
+	wg.Go(r.watch.Wait)
 	wg.Go(func() { keepScrapes(look, filepath.Join(out, "scrapes"), targets, scrapeEvery) })
 	var err error
-	if t.writer, err = newWriter("writer", resolverAddr.String()+":53"); err == nil {
-		err = retry(ctx, 30*time.Second, func() error { return t.writer.Prepare(ctx) })
+	if r.writer, err = newWriter("writer", resolverAddr.String()+":53"); err == nil {
+		err = retry(ctx, 30*time.Second, func() error { return r.writer.Prepare(ctx) })
 	}
 	if err != nil {
-		t.stop()
+		r.stop()
 		return nil, fmt.Errorf("start the writer: %w", err)
 	}
-	wg.Go(func() { t.writer.Run(look) })
+	wg.Go(func() { r.writer.Run(look) })
 	if l.record {
-		if err := t.startRecording(ctx); err != nil {
-			t.stop()
+		if err := r.startRecording(ctx); err != nil {
+			r.stop()
 			return nil, err
 		}
 	}
-	if err := t.await(ctx, time.Minute, "the writer writes and the lab sees the roles", func() bool {
-		for _, n := range t.nodes {
-			if _, ok := t.watch.Value(n.name, "pgha_dns_epoch", nil); !ok {
+	if err := r.await(ctx, time.Minute, "the writer writes and the lab sees the roles", func() bool {
+		for _, n := range r.nodes {
+			if _, ok := r.watch.Value(n.name, "pgha_dns_epoch", nil); !ok {
 				return false
 			}
 		}
-		return t.writer.Acked() >= 20 && t.promoted() != nil
+		return r.writer.Acked() >= 20 && r.promoted() != nil
 	}); err != nil {
-		t.stop()
+		r.stop()
 		return nil, err
 	}
-	return t, nil
+	return r, nil
 }
 
 // watched are the series of the agents that the lab keeps.
@@ -104,23 +105,23 @@ var watched = []string{
 	stallsSeries,
 }
 
-// stallsSeries counts how often an agent found that it had stood still. A machine that is emulated on a busy host does:
+// stallsSeries counts how often an agent found that it had stalled. A machine that is emulated on a busy host does:
 // with a smaller bound for it more failovers would be held back.
 const stallsSeries = "pgha_stalls_total"
 
-// stalls is how often the agents noticed a standstill, and when. What a machine noticed just before it lost its power
-// is not known.
-func (t *trial) stalls() (count int, moments []moment) {
-	for _, n := range t.nodes {
-		for _, g := range t.watch.Growths(n.name, stallsSeries, nil) {
+// stalls is how often the agents noticed a stall of their own, and when. What a machine noticed just before it lost its
+// power is not known.
+func (r *scenarioRun) stalls() (count int, moments []moment) {
+	for _, n := range r.nodes {
+		for _, g := range r.watch.Growths(n.name, stallsSeries, nil) {
 			count += int(g.By)
-			moments = append(moments, moment{g.To, n.name, fmt.Sprintf("noticed a standstill (%gx)", g.By)})
+			moments = append(moments, moment{g.To, n.name, fmt.Sprintf("noticed a stall (%gx)", g.By)})
 		}
 	}
 	return count, moments
 }
 
-// newWriter makes the trial's writer, which asks that resolver at each new connection.
+// newWriter makes the run's writer, which asks that resolver at each new connection.
 func newWriter(name, resolver string) (*appload.Writer, error) {
 	return appload.New(writerConfig(name, recordName, resolver, 3))
 }
@@ -143,50 +144,50 @@ func retry(ctx context.Context, limit time.Duration, f func() error) error {
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 500*time.Millisecond) != nil {
+		if wait.For(ctx, 500*time.Millisecond) != nil {
 			return err
 		}
 	}
 }
 
 // say adds a line to the story.
-func (t *trial) say(format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (r *scenarioRun) say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	m := moment{time.Now(), "lab", fmt.Sprintf(format, args...)}
-	t.story = append(t.story, m)
-	fmt.Printf("  %6.1fs  %s\n", m.at.Sub(t.start).Seconds(), m.what)
+	r.story = append(r.story, m)
+	fmt.Printf("  %6.1fs  %s\n", m.at.Sub(r.start).Seconds(), m.what)
 }
 
-// expect notes a failure; the trial goes on, to learn more.
-func (t *trial) expect(ok bool, format string, args ...any) bool {
+// expect notes a failure; the run goes on, to learn more.
+func (r *scenarioRun) expect(ok bool, format string, args ...any) bool {
 	if !ok {
-		t.say("FAILED: "+format, args...)
-		t.mu.Lock()
-		t.failed = append(t.failed, fmt.Sprintf(format, args...))
-		t.mu.Unlock()
+		r.say("FAILED: "+format, args...)
+		r.mu.Lock()
+		r.failed = append(r.failed, fmt.Sprintf(format, args...))
+		r.mu.Unlock()
 	}
 	return ok
 }
 
 // await waits for something; its error names it.
-func (t *trial) await(ctx context.Context, limit time.Duration, what string, cond func() bool) error {
+func (r *scenarioRun) await(ctx context.Context, limit time.Duration, what string, cond func() bool) error {
 	end := time.Now().Add(limit)
 	for !cond() {
 		if time.Now().After(end) {
 			return fmt.Errorf("not within %s: %s", limit, what)
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	t.say("%s", what)
+	r.say("%s", what)
 	return nil
 }
 
 // promoted is the node that is Primary by the lab's own look; nil if none or both are.
-func (t *trial) promoted() (p *node) {
-	for _, n := range t.nodes {
+func (r *scenarioRun) promoted() (p *node) {
+	for _, n := range r.nodes {
 		if n.history.at(time.Now()) == "Primary" {
 			if p != nil {
 				return nil
@@ -198,24 +199,24 @@ func (t *trial) promoted() (p *node) {
 }
 
 // roles gives the promoted node and the other one.
-func (t *trial) roles() (p, s *node, err error) {
-	if p = t.promoted(); p == nil {
+func (r *scenarioRun) roles() (p, s *node, err error) {
+	if p = r.promoted(); p == nil {
 		return nil, nil, errors.New("no node, or both, are Primary")
 	}
-	return p, t.other(p), nil
+	return p, r.other(p), nil
 }
 
 // cut pulls a machine's plug.
-func (t *trial) cut(n *node) error {
+func (r *scenarioRun) cut(n *node) error {
 	err := n.PowerOff()
 	n.history.off(time.Now())
 	n.drop()
-	t.say("%s: power cut", n.name)
+	r.say("%s: power cut", n.name)
 	return err
 }
 
 // status is what the agent of a node says.
-func (t *trial) status(ctx context.Context, n *node) (*status.Doc, error) {
+func (r *scenarioRun) status(ctx context.Context, n *node) (*status.Doc, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var d status.Doc
@@ -230,35 +231,35 @@ func (t *trial) status(ctx context.Context, n *node) (*status.Doc, error) {
 }
 
 // value is the newest value of a series of a node's agent; 0 if it is not there.
-func (t *trial) value(n *node, series string, labels ...string) float64 {
+func (r *scenarioRun) value(n *node, series string, labels ...string) float64 {
 	m := map[string]string{}
 	for i := 0; i+1 < len(labels); i += 2 {
 		m[labels[i]] = labels[i+1]
 	}
-	v, _ := t.watch.Value(n.name, series, m)
+	v, _ := r.watch.Value(n.name, series, m)
 	return v
 }
 
 // moves waits until n is Primary, the record names it, and the writer writes to it.
-func (t *trial) moves(ctx context.Context, n *node, limit time.Duration) error {
+func (r *scenarioRun) moves(ctx context.Context, n *node, limit time.Duration) error {
 	end := time.Now().Add(limit)
 	for _, w := range []struct {
 		what string
 		cond func() bool
 	}{
-		{n.name + " is Primary", func() bool { return t.promoted() == n }},
-		{"the record names " + n.name, func() bool { return t.aws.record() == n.addr.String() }},
-		{"the writer writes to " + n.name, func() bool { return t.writesTo(n) }},
+		{n.name + " is Primary", func() bool { return r.promoted() == n }},
+		{"the record names " + n.name, func() bool { return r.aws.record() == n.addr.String() }},
+		{"the writer writes to " + n.name, func() bool { return r.writesTo(n) }},
 	} {
-		if err := t.await(ctx, max(time.Until(end), time.Second), w.what, w.cond); err != nil {
+		if err := r.await(ctx, max(time.Until(end), time.Second), w.what, w.cond); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *trial) writesTo(n *node) bool {
-	_, at, server := t.writer.Last()
+func (r *scenarioRun) writesTo(n *node) bool {
+	_, at, server := r.writer.Last()
 	return strings.HasPrefix(server, n.addr.String()+":") && time.Since(at) < 2*time.Second
 }
 
@@ -277,78 +278,78 @@ type terms struct {
 
 // finish checks what has to hold after each part: nothing acknowledged is lost, there never were two writers, and the
 // record names the promoted node, written once for each promotion by the node that had it.
-func (t *trial) finish(ctx context.Context, want terms) error {
-	p, _, err := t.roles()
+func (r *scenarioRun) finish(ctx context.Context, want terms) error {
+	p, _, err := r.roles()
 	if err != nil {
 		return err
 	}
-	if err := t.await(ctx, time.Minute, "the writer writes to "+p.name, func() bool { return t.writesTo(p) }); err != nil {
-		t.expect(false, "%v", err)
+	if err := r.await(ctx, time.Minute, "the writer writes to "+p.name, func() bool { return r.writesTo(p) }); err != nil {
+		r.expect(false, "%v", err)
 	}
 	if want.outcome == "" {
 		want.outcome = "complete"
 	}
 	if want.outcome != "any" {
 		var d *status.Doc
-		err := t.await(ctx, time.Minute, "the agent's episode is "+want.outcome, func() bool {
-			d, _ = t.status(ctx, p)
+		err := r.await(ctx, time.Minute, "the agent's episode is "+want.outcome, func() bool {
+			d, _ = r.status(ctx, p)
 			return d != nil && d.Episode != nil && d.Episode.Outcome == want.outcome
 		})
-		t.expect(err == nil, "%v: %s", err, asJSON(d))
+		r.expect(err == nil, "%v: %s", err, asJSON(d))
 		if d != nil && d.Episode != nil {
-			t.expect(inOrder(d.Episode.Phases), "the phases are in order: %s", asJSON(d.Episode.Phases))
+			r.expect(inOrder(d.Episode.Phases), "the phases are in order: %s", asJSON(d.Episode.Phases))
 		}
 	}
-	t.expect(t.aws.record() == p.addr.String(), "the record is %s, promoted is %s (%s)", t.aws.record(), p.name, p.addr)
-	list := t.aws.publications()
-	t.expect(want.publications == anyNumber || len(list) == want.publications,
+	r.expect(r.aws.record() == p.addr.String(), "the record is %s, promoted is %s (%s)", r.aws.record(), p.name, p.addr)
+	list := r.aws.publications()
+	r.expect(want.publications == anyNumber || len(list) == want.publications,
 		"%d publications were accepted, expected %d: %v", len(list), want.publications, list)
 	for _, pub := range list {
-		i := slices.IndexFunc(t.nodes, func(n *node) bool { return n.name == pub.by })
-		if !t.expect(i >= 0 && t.nodes[i].addr.String() == pub.addr, "a publication of %s by %q", pub.addr, pub.by) {
+		i := slices.IndexFunc(r.nodes, func(n *node) bool { return n.name == pub.by })
+		if !r.expect(i >= 0 && r.nodes[i].addr.String() == pub.addr, "a publication of %s by %q", pub.addr, pub.by) {
 			continue
 		}
-		n := t.nodes[i]
-		t.expect(n.history.at(pub.at) == "Primary", "%s published while its role was %q", n.name, n.history.at(pub.at))
+		n := r.nodes[i]
+		r.expect(n.history.at(pub.at) == "Primary", "%s published while its role was %q", n.name, n.history.at(pub.at))
 	}
 	since := p.history.promotedAt()
 	// What follows in the same promotion is the repair of an edited record.
 	first := slices.IndexFunc(list, func(pub publication) bool { return !pub.at.Before(since) })
-	if len(list) > 0 && !since.IsZero() && t.expect(first >= 0, "nothing was published since the last promotion: %v",
+	if len(list) > 0 && !since.IsZero() && r.expect(first >= 0, "nothing was published since the last promotion: %v",
 		list) {
 		limit := cmp.Or(want.bound, bound)
 		due := since.Add(limit)
-		if stood := t.stoodStill(p, list[first].at).Add(fsm.PostStallDelay + limit); stood.After(due) {
-			due = stood
-			t.say("%s's agent stood still: this host is too busy for its machines; nothing is written for %s then", p.name,
+		if delayed := r.lastStall(p, list[first].at).Add(fsm.PostStallDelay + limit); delayed.After(due) {
+			due = delayed
+			r.say("%s's agent stalled: this host is too busy for its machines; nothing is written for %s then", p.name,
 				fsm.PostStallDelay)
 		}
 		after := list[first].at.Sub(since).Round(10 * time.Millisecond)
-		t.say("accepted %s after DRBD's promotion", after)
-		t.expect(!list[first].at.After(due), "the record was accepted %s after the promotion, due was %s", after,
+		r.say("accepted %s after DRBD's promotion", after)
+		r.expect(!list[first].at.After(due), "the record was accepted %s after the promotion, due was %s", after,
 			due.Sub(since).Round(10*time.Millisecond))
 	}
 	if !want.twoWriters {
-		for _, two := range t.watch.TwoWriters() {
-			t.expect(!two.Proven, "two writers from %s to %s", two.From.Format(clockFormat), two.To.Format(clockFormat))
+		for _, two := range r.watch.TwoWriters() {
+			r.expect(!two.Proven, "two writers from %s to %s", two.From.Format(clockFormat), two.To.Format(clockFormat))
 		}
 	}
-	t.stop()
-	ledger, err := t.writer.Verify(ctx, p.addr.String())
+	r.stop()
+	ledger, err := r.writer.Verify(ctx, p.addr.String())
 	if err != nil {
 		return err
 	}
-	t.say("%d commits acknowledged, %d stored, %d lost; longest outage %.1fs", ledger.Acked, ledger.Stored,
-		len(ledger.Lost), t.outage().Seconds())
-	t.expect(len(ledger.Lost) == 0, "acknowledged commits are lost: %v", ledger.Lost)
+	r.say("%d commits acknowledged, %d stored, %d lost; longest outage %.1fs", ledger.Acked, ledger.Stored,
+		len(ledger.Lost), r.outage().Seconds())
+	r.expect(len(ledger.Lost) == 0, "acknowledged commits are lost: %v", ledger.Lost)
 	return nil
 }
 
-// stoodStill is when a node's agent noticed the last standstill of its own before that moment, at the latest; zero when
+// lastStall is when a node's agent noticed the last stall of its own before that moment, at the latest; zero when
 // it did not. It owes nobody a write for PostStallDelay then, and on a host that is busy with something else that is
 // what an emulated machine does.
-func (t *trial) stoodStill(n *node, before time.Time) (last time.Time) {
-	for _, g := range t.watch.Growths(n.name, stallsSeries, nil) {
+func (r *scenarioRun) lastStall(n *node, before time.Time) (last time.Time) {
+	for _, g := range r.watch.Growths(n.name, stallsSeries, nil) {
 		if g.From.Before(before) {
 			last = g.To
 		}
@@ -357,7 +358,7 @@ func (t *trial) stoodStill(n *node, before time.Time) (last time.Time) {
 }
 
 // outage is the writer's longest.
-func (t *trial) outage() time.Duration { return longestOutage(t.writer) }
+func (r *scenarioRun) outage() time.Duration { return longestOutage(r.writer) }
 
 func longestOutage(w *appload.Writer) (longest time.Duration) {
 	now := time.Now()
@@ -390,29 +391,29 @@ func asJSON(v any) string {
 }
 
 // write leaves the story and what the machines say behind.
-func (t *trial) write(ctx context.Context) {
-	story := slices.Clone(t.story)
-	_, stalls := t.stalls()
+func (r *scenarioRun) write(ctx context.Context) {
+	story := slices.Clone(r.story)
+	_, stalls := r.stalls()
 	story = append(story, stalls...)
-	for _, n := range t.nodes {
-		for _, r := range n.history.all() {
-			story = append(story, moment{r.at, n.name, "role " + cmp.Or(r.role, "gone")})
+	for _, n := range r.nodes {
+		for _, change := range n.history.all() {
+			story = append(story, moment{change.at, n.name, "role " + cmp.Or(change.role, "gone")})
 		}
 	}
-	for _, c := range t.aws.zone.Calls() {
+	for _, c := range r.aws.zone.Calls() {
 		what := fmt.Sprintf("%s %d %s", c.Op, c.Status, c.Code)
 		if c.Applied {
 			what += " applied: " + strings.Join(c.Values(recordName, "A"), " ")
 		}
 		story = append(story, moment{c.At, "route53", what + " from " + c.From})
 	}
-	for _, c := range t.aws.ec2.Calls() {
+	for _, c := range r.aws.ec2.Calls() {
 		if c.Action != "DescribeInstances" {
 			story = append(story, moment{c.At, "ec2", fmt.Sprintf("%s %s %s from %s", c.Action, strings.Join(c.Instances, " "),
 				c.Code, c.From)})
 		}
 	}
-	for _, o := range t.writer.Outages(time.Now(), time.Second) {
+	for _, o := range r.writer.Outages(time.Now(), time.Second) {
 		story = append(story, moment{o.From, "writer", "last commit on " + o.LastServer})
 		if !o.To.IsZero() {
 			story = append(story, moment{o.To, "writer", fmt.Sprintf("writes again on %s after %.1fs", o.NextServer,
@@ -422,19 +423,19 @@ func (t *trial) write(ctx context.Context) {
 	slices.SortStableFunc(story, func(a, b moment) int { return a.at.Compare(b.at) })
 	var b strings.Builder
 	for _, m := range story {
-		fmt.Fprintf(&b, "%s %+8.2f %-8s %s\n", m.at.Format(clockFormat), m.at.Sub(t.start).Seconds(), m.who, m.what)
+		fmt.Fprintf(&b, "%s %+8.2f %-8s %s\n", m.at.Format(clockFormat), m.at.Sub(r.start).Seconds(), m.who, m.what)
 	}
-	_ = os.WriteFile(filepath.Join(t.out, "story.txt"), []byte(b.String()), 0o644)
-	if f, err := os.Create(filepath.Join(t.out, "metrics.txt")); err == nil {
-		_ = t.watch.Dump(f)
+	_ = os.WriteFile(filepath.Join(r.out, "story.txt"), []byte(b.String()), 0o644)
+	if f, err := os.Create(filepath.Join(r.out, "metrics.txt")); err == nil {
+		_ = r.watch.Dump(f)
 		_ = f.Close()
 	}
-	if t.record {
-		if err := t.fetchRecords(ctx); err != nil {
-			t.say("%v", err)
+	if r.record {
+		if err := r.fetchRecords(ctx); err != nil {
+			r.say("%v", err)
 		}
 	}
-	_ = t.both(func(n *node) error {
+	_ = r.both(func(n *node) error {
 		if !n.Running() {
 			return nil
 		}
@@ -449,7 +450,7 @@ func (t *trial) write(ctx context.Context) {
 			"crm_mon.xml": "crm_mon --output-as=xml",
 		} {
 			if out, err := n.run(ctx, script); err == nil || out != "" {
-				_ = os.WriteFile(filepath.Join(t.out, n.name+"-"+name), []byte(out+"\n"), 0o644)
+				_ = os.WriteFile(filepath.Join(r.out, n.name+"-"+name), []byte(out+"\n"), 0o644)
 			}
 		}
 		return nil

@@ -1,49 +1,15 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
-
-func newCheckConfig(file *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "check-config",
-		Short: "Check the configuration file: every problem at once, with its line",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(*file)
-			if err != nil {
-				return err
-			}
-			for _, w := range cfg.Warnings() {
-				fmt.Fprintln(cmd.OutOrStdout(), "warning:", w)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), *file+": ok")
-			return nil
-		},
-	}
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "pgha-agent %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS,
-				runtime.GOARCH)
-		},
-	}
-}
 
 func newDebug() *cobra.Command {
 	debug := &cobra.Command{

@@ -11,34 +11,34 @@ import (
 	"time"
 )
 
-const jailTest = "PGHA_LAB_JAIL_TEST"
+const sandboxTest = "PGHA_LAB_SANDBOX_TEST"
 
-// TestMain lets the test binary be the lab of TestNothingIsLeft: outside it enters the jail, inside it starts a process
-// and waits.
+// TestMain lets the test binary be the lab of TestNothingIsLeftOfALabThatIsKilled: outside it enters the sandbox, inside
+// it starts a process and waits.
 func TestMain(m *testing.M) {
 	switch {
-	case os.Getenv(jailTest) == "":
+	case os.Getenv(sandboxTest) == "":
 		os.Exit(m.Run())
-	case os.Getenv(jailed) == "":
-		_, err := enterJail(os.Getenv(jailTest))
+	case os.Getenv(sandboxDir) == "":
+		_, err := enterSandbox(os.Getenv(sandboxTest))
 		fmt.Println("left", err)
 	default:
-		err := settleJail()
+		err := settleSandbox()
 		if err == nil {
 			err = exec.Command("ip", "tuntap", "add", "dev", "lab-test-only", "mode", "tap").Run()
 		}
 		if err == nil {
-			err = exec.Command("sleep", jailedSleep).Start()
+			err = exec.Command("sleep", sandboxSleep).Start()
 		}
 		fmt.Println("inside", os.Getpid(), err)
 		time.Sleep(time.Minute)
 	}
 }
 
-const jailedSleep = "98.7654321"
+const sandboxSleep = "98.7654321"
 
 func sleeping() bool {
-	out, _ := exec.Command("pgrep", "-f", "^sleep "+jailedSleep).Output()
+	out, _ := exec.Command("pgrep", "-f", "^sleep "+sandboxSleep).Output()
 	return len(out) > 0
 }
 
@@ -51,7 +51,7 @@ func TestNothingIsLeftOfALabThatIsKilled(t *testing.T) {
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
 		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), jailTest+"="+t.TempDir())
+		cmd.Env = append(os.Environ(), sandboxTest+"="+t.TempDir())
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestNothingIsLeftOfALabThatIsKilled(t *testing.T) {
 		_ = cmd.Wait()
 		for end := time.Now().Add(5 * time.Second); sleeping(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
-				_ = exec.Command("pkill", "-f", "^sleep "+jailedSleep).Run()
+				_ = exec.Command("pkill", "-f", "^sleep "+sandboxSleep).Run()
 				t.Fatalf("after signal %v its process is still there", sig)
 			}
 		}

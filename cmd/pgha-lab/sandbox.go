@@ -17,16 +17,17 @@ import (
 // The lab runs in namespaces of its own for processes, network and mounts. When its process ends, however it ends, the
 // kernel ends everything in them: no machine, interface or address is left behind.
 
-const jailed = "PGHA_LAB_DIR"
+// sandboxDir names the run's directory to the process inside; outside it is not set.
+const sandboxDir = "PGHA_LAB_DIR"
 
-// enterJail runs this program again inside new namespaces and waits for it. It returns the exit code.
-func enterJail(dir string) (int, error) {
+// enterSandbox runs this program again inside new namespaces and waits for it. It returns the exit code.
+func enterSandbox(dir string) (int, error) {
 	// The child dies with the thread that made it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = os.Args
-	cmd.Env = append(os.Environ(), jailed+"="+dir)
+	cmd.Env = append(os.Environ(), sandboxDir+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
@@ -64,8 +65,8 @@ func enterJail(dir string) (int, error) {
 	}
 }
 
-// settleJail is the first thing inside: a /proc of our own, and no mount that goes back out.
-func settleJail() error {
+// settleSandbox is the first thing inside: a /proc of our own, and no mount that goes back out.
+func settleSandbox() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -73,42 +74,6 @@ func settleJail() error {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
 	return nil
-}
-
-// newRunDir makes the directory of one run, locked for its life, and removes those of runs that are no more.
-func newRunDir(cache string) (dir string, remove func(), err error) {
-	runs := filepath.Join(cache, "run")
-	if err := os.MkdirAll(runs, 0o700); err != nil {
-		return "", nil, err
-	}
-	old, _ := filepath.Glob(filepath.Join(runs, "*"))
-	for _, o := range old {
-		if f, err := lockDir(o); err == nil {
-			_ = os.RemoveAll(o)
-			_ = f.Close()
-		}
-	}
-	dir, err = os.MkdirTemp(runs, "")
-	if err != nil {
-		return "", nil, err
-	}
-	f, err := lockDir(dir)
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, func() { _ = os.RemoveAll(dir); _ = f.Close() }, nil
-}
-
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
-	}
-	return f, nil
 }
 
 // openShell gives the caller a root shell, or one command, in a machine of the running lab.
