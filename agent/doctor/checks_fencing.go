@@ -3,8 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -257,42 +255,6 @@ func judgeFenceTimeout(f *Facts) Finding {
 	return pass("%s", strings.Join(fine, "; "))
 }
 
-func activeDevices(c *crm.Configuration) []*crm.Primitive {
-	return slices.DeleteFunc(c.FenceDevices(), func(d *crm.Primitive) bool { return d.Meta["target-role"] == "Stopped" })
-}
-
-// fenceTargets returns the nodes that a device can fence by its parameters; false when it is asked itself.
-func fenceTargets(d *crm.Primitive) (nodes []string, known bool) {
-	split := func(s string) []string {
-		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" ,;\t\n", r) })
-	}
-	nodes = split(d.Params["pcmk_host_list"])
-	for _, pair := range split(d.Params["pcmk_host_map"]) {
-		if node, _, ok := strings.Cut(pair, ":"); ok && !slices.Contains(nodes, node) {
-			nodes = append(nodes, node)
-		}
-	}
-	return nodes, len(nodes) > 0
-}
-
-// fencePlug returns what the device calls a node.
-func fencePlug(d *crm.Primitive, node string) string {
-	for pair := range strings.FieldsFuncSeq(d.Params["pcmk_host_map"],
-		func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
-		if name, plug, ok := strings.Cut(pair, ":"); ok && name == node {
-			return plug
-		}
-	}
-	return cmp.Or(d.Params["plug"], d.Params["port"], node)
-}
-
-// bannedFrom says whether a constraint of score -INFINITY keeps a resource off a node.
-func bannedFrom(c *crm.Configuration, p *crm.Primitive, node string) bool {
-	return slices.ContainsFunc(c.Locations, func(l crm.Location) bool {
-		return (l.Resource == p.ID || l.Resource == p.Top()) && l.Node == node && l.Score <= -crm.Infinity
-	})
-}
-
 func hasPriority(c *crm.Configuration) bool {
 	positive := func(meta map[string]string) bool {
 		n, err := strconv.Atoi(meta["priority"])
@@ -302,6 +264,13 @@ func hasPriority(c *crm.Configuration) bool {
 		slices.ContainsFunc(c.Clones, func(x crm.Clone) bool { return positive(x.Meta) }) ||
 		slices.ContainsFunc(c.Groups, func(x crm.Group) bool { return positive(x.Meta) }) ||
 		slices.ContainsFunc(c.Primitives, func(x crm.Primitive) bool { return positive(x.Meta) })
+}
+
+// bannedFrom says whether a constraint of score -INFINITY keeps a resource off a node.
+func bannedFrom(c *crm.Configuration, p *crm.Primitive, node string) bool {
+	return slices.ContainsFunc(c.Locations, func(l crm.Location) bool {
+		return (l.Resource == p.ID || l.Resource == p.Top()) && l.Node == node && l.Score <= -crm.Infinity
+	})
 }
 
 // delayFor reads "15s", or "node1:15s;node2:0s" (Pacemaker 2.1.2 and later).
@@ -317,30 +286,4 @@ func delayFor(text, node string) time.Duration {
 		}
 	}
 	return 0
-}
-
-var timeForm = regexp.MustCompile(`^(\d+)\s*(ms|msec|us|usec|s|sec|m|min|h|hr)?$`)
-
-// pacemakerTime reads Pacemaker's times: a number of seconds, or one with a unit.
-func pacemakerTime(text string) (time.Duration, bool) {
-	m := timeForm.FindStringSubmatch(strings.TrimSpace(text))
-	if m == nil {
-		return 0, false
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		return 0, false
-	}
-	unit := map[string]time.Duration{
-		"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute,
-		"min": time.Minute,
-		"h":   time.Hour, "hr": time.Hour,
-	}[m[2]]
-	unit = cmp.Or(unit, time.Second)
-	return min(time.Duration(n), math.MaxInt64/unit) * unit, true
-}
-
-// isNo knows Pacemaker's words for false.
-func isNo(v string) bool {
-	return slices.Contains([]string{"false", "no", "off", "0", "n"}, strings.ToLower(v))
 }
