@@ -10,9 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/pgha/pgha-agent/agent/internal/text"
 )
 
 // Limits of the services (API references of PutMetricData and Publish).
@@ -79,16 +80,10 @@ func (c *CloudWatch) Put(ctx context.Context, namespace string, points []Datapoi
 
 // Publish sends a message to a topic with Publish. What is too long, or not allowed in a subject, is cut.
 func (c *CloudWatch) Publish(ctx context.Context, topic, subject, message string) error {
-	subject = strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII || unicode.IsControl(r) {
-			return '?'
-		}
-		return r
-	}, subject)
 	return c.call(ctx, "sns", c.Messages, url.Values{
 		"Action": {"Publish"}, "Version": {"2010-03-31"}, "TopicArn": {topic},
-		"Subject": {subject[:min(len(subject), MaxSubject)]},
-		"Message": {strings.ToValidUTF8(message[:min(len(message), MaxMessage)], "")},
+		"Subject": {text.ASCII(subject, MaxSubject)},
+		"Message": {text.Bound(message, MaxMessage)},
 	})
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgha/pgha-agent/agent/internal/text"
 	"github.com/pgha/pgha-agent/route53"
 )
 
@@ -140,11 +140,4 @@ func collect(ctx context.Context, o Options, needs []Source) *Facts {
 }
 
 // oneLine makes a text of others fit for a table.
-func oneLine(s string) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
-	const most = 300
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "..."
-	}
-	return s
-}
+func oneLine(s string) string { return text.Line(s, 300) }
