@@ -23,7 +23,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"agent/config":      {"agent/internal/text", "pg", "route53"},
 		"agent/doctor": {"agent/aws", "agent/fsm", "agent/internal/text", "crm", "crm/corosync", "drbd", "pg",
 			"route53"},
-		"agent/explain":            {"agent/fsm", "agent/status", "pg"},
+		"agent/explain":            {"agent/fsm", "agent/status", "drbd", "pg"},
 		"agent/fsm":                {},
 		"agent/internal/statetest": {"agent/fsm", "agent/state"},
 		"agent/internal/text":      {},

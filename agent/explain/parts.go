@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -335,23 +336,23 @@ func (e *explainer) explainDrbd() {
 	}
 	const see = "drbdsetup status"
 	for _, v := range e.Drbd.Devices {
-		if v.Disk != "UpToDate" {
+		if v.Disk != drbd.DiskUpToDate {
 			e.raise(Attention, "See what DRBD says. This node cannot take over until its disk is UpToDate.", see)
 			e.note("The local disk of DRBD is %s.", v.Disk)
 		}
 	}
 	for _, c := range e.Drbd.Connections {
-		if c.Connection != "Connected" {
+		if c.Connection != drbd.ConnConnected {
 			e.raise(Attention, "Bring "+c.Name+" back, or the connection to it: now there is one copy of the data.", see)
 			words := fmt.Sprintf("DRBD is not connected to %s (%s): nothing is replicated.", c.Name, c.Connection)
-			if c.SplitBrain == "suspected" {
+			if c.SplitBrain == drbd.SplitBrainSuspected.String() {
 				words += " It may be a split brain."
 			}
 			e.note("%s", words)
 			continue
 		}
 		for _, v := range c.PeerDevices {
-			if v.PeerDisk != "UpToDate" {
+			if v.PeerDisk != drbd.DiskUpToDate {
 				e.raise(Attention, "Wait until both disks are UpToDate: until then there is one good copy.", see)
 				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication,
 					status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
