@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves know
-// nobody, and the core knows only what time is.
+// TestImportsPointOneWay holds the shape: cmd -> agent -> {drbd, crm, pg, route53}, agent -> agent/fsm; leaves import
+// nothing of this module, and the core imports only time. Whatever the table allows, no package imports its parent: so
+// nothing below agent imports agent.
 func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/pgha/pgha-agent/"
 	allowed := map[string][]string{
@@ -73,6 +74,10 @@ func TestImportsPointOneWay(t *testing.T) {
 			ours, is := strings.CutPrefix(imp, module)
 			if !is {
 				continue
+			}
+			if strings.HasPrefix(name, ours+"/") {
+				t.Errorf("%s imports its parent %s: a package is made of its children, and no child knows its parent", name,
+					ours)
 			}
 			if !listed { // a program
 				if strings.HasPrefix(ours, "cmd/") && !strings.HasPrefix(ours, "cmd/internal/") &&
