@@ -69,9 +69,9 @@ var awsChecks = []Check{
 			switch err := f.Record.Err; route53.ReasonOf(err) {
 			case route53.ReasonNone:
 				return pass("owner %s, epoch %d", orNobody(f.Record.Record.Owner.Node), f.Record.Record.Owner.Epoch)
-			case route53.ReasonRefusedRecord:
+			case route53.ReasonRefusedRecord: // it was read; what it is has a check of its own
 				return pass("it can, see record-simple")
-			case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonServer:
+			case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonServer: // not for long
 				return unknown("%s", oneLine(err.Error())).remedy("try again in a minute")
 			default:
 				return failedCall(err)
@@ -84,6 +84,8 @@ var awsChecks = []Check{
 		Why:    "A missing permission is otherwise found at the first failover to this node.",
 		Remedy: "attach deploy/iam-policy.json with the zone's id and both names to the role of both nodes",
 		Judge: func(f *Facts) Finding {
+			// Every answer is an error here, because the batch must be refused: for its content when this role may write, and
+			// for the role when it may not.
 			err := f.TryWrite
 			if errors.Is(err, route53.ErrAccepted) {
 				return fail("%s: it does not guard a write either",
@@ -137,6 +139,8 @@ var awsChecks = []Check{
 			if f.Record.Err != nil && route53.ReasonOf(f.Record.Err) != route53.ReasonRefusedRecord {
 				return unknown("%s", oneLine(f.Record.Err.Error())).remedy("first mend what the check route53-read reports")
 			}
+			// The longer of the two: the zone's is in the resolvers' caches now, the configured one will be after the next
+			// write.
 			if ttl := max(f.Record.Record.TTL, f.Options.Record.TTL); ttl > time.Minute {
 				return warn("%s in the zone, %s in the configuration", f.Record.Record.TTL, f.Options.Record.TTL)
 			}
@@ -164,6 +168,8 @@ var awsChecks = []Check{
 	},
 }
 
+// judgeFenceInstance compares the device's parameter with what instance metadata says of this machine. Only this node
+// can be checked that way: the peer's id is in nobody's metadata but the peer's.
 func judgeFenceInstance(f *Facts) Finding {
 	var named []string
 	for _, d := range activeDevices(f.CIB) {
@@ -187,6 +193,9 @@ func judgeFenceInstance(f *Facts) Finding {
 	return pass("%s names %s", strings.Join(named, ", "), f.Instance.ID)
 }
 
+// judgePower takes DryRunOperation for a yes: EC2 answers a dry run with an error in any case, and with
+// UnauthorizedOperation when the caller may not (EC2 API reference, StopInstances, DryRun). An instance id that EC2
+// does not know is as bad as a missing permission. Anything else, like throttling, proves nothing.
 func judgePower(f *Facts) Finding {
 	var denied, odd []string
 	for _, a := range f.Power {
@@ -211,6 +220,7 @@ func judgePower(f *Facts) Finding {
 	return pass("%d dry runs", len(f.Power))
 }
 
+// judgeZone cannot fail a private zone when this instance's network is not known: the association may be right.
 func judgeZone(f *Facts) Finding {
 	z := f.Zone
 	name := strings.ToLower(strings.TrimSuffix(f.Options.Record.Name, "."))

@@ -9,6 +9,8 @@ import (
 
 var corosyncChecks = []Check{
 	{
+		// votequorum wants more than half of the votes, which the survivor of two does not have; two_node sets quorum to 1
+		// (corosync man/votequorum.5). It does not go with a quorum device: exec/votequorum.c calls both an error.
 		Name: "two-node", Area: Corosync, Needs: []Source{fromCorosync},
 		Want: "Corosync knows that there are two nodes (two_node: 1), or has a quorum device",
 		Why: "With two nodes and without it, the survivor has no quorum, and Pacemaker stops the database there: every " +
@@ -28,6 +30,8 @@ var corosyncChecks = []Check{
 		},
 	},
 	{
+		// two_node turns wait_for_all on unless it is set to 0 (corosync man/votequorum.5). It is what keeps quorum 1 safe at
+		// a boot: the node becomes quorate, and may fence, only after it has seen the other one once.
 		Name: "wait-for-all", Area: Corosync, Needs: []Source{fromCorosync},
 		Want: "a node that boots waits until it has seen the other one (wait_for_all, which two_node implies)",
 		Why: "Otherwise a node that boots without a network fences the healthy one, that one boots and fences back, " +
@@ -82,18 +86,23 @@ func unfencedBound(membership time.Duration) time.Duration {
 	return s.StallBound()
 }
 
+// judgeToken judges nothing with fencing: then the other node is off before it is replaced, however long its own loop
+// stalled. Without fencing the two timeouts are the only thing that separates a stalled node from its successor. A loop
+// that wakes before they are over has lost nothing. One that wakes later must notice the stall, so token and consensus
+// must be longer than the shortest stall that the loop can notice, and shorter than the time it holds back after one.
 func judgeToken(f *Facts) Finding {
 	c := f.Corosync
 	sum := c.Token + c.Consensus
 	text := fmt.Sprintf("token %s, consensus %s: together %s", c.Token, c.Consensus, sum)
 	if !c.TokenGiven {
-		text = "Corosync's own token: 3 s, before 3.1 it is 1 s"
+		text = "Corosync's own token: 3 s, before 3.1 it is 1 s" // exec/totemconfig.c, TOKEN_TIMEOUT
 	}
 	if f.fenced() {
 		return pass("%s, before a failover begins", text)
 	}
 	known, why := f.membership()
 	bound := unfencedBound(known)
+	// The other remedies help nobody while the agent cannot read what they change.
 	read := func(x Finding) Finding {
 		if c.TokenGiven && known == 0 {
 			return x.remedy("%s && systemctl reload pgha-agent on both nodes; or configure fencing", readableCorosync)

@@ -42,6 +42,9 @@ var drbdChecks = []Check{
 		},
 	},
 	{
+		// Only resource-and-stonith freezes I/O on a disconnected Primary until its fence-peer handler has ended (drbd-utils
+		// documentation/v9/drbdsetup-options.xml, fencing). With resource-only it writes on, and what it acknowledges
+		// meanwhile is lost if the peer takes over.
 		Name: "drbd-fencing", Area: Drbd, Needs: []Source{fromShow},
 		Want: "fencing resource-and-stonith",
 		Why: "With less, the Primary goes on writing when it loses its peer, before anybody is sure that the peer is " +
@@ -89,6 +92,8 @@ var drbdChecks = []Check{
 		},
 	},
 	{
+		// Before 9.14 events2 can print "- skipped N": events are lost, and only a new dump shows the state. 9.14 also
+		// brought may_promote and promotion_score (drbd-utils ChangeLog).
 		Name: "drbd-version", Area: Drbd, Needs: []Source{fromVersions},
 		Want:   "the module is loaded, and drbd-utils are of version 9.14 or later",
 		Why:    "Tools before 9.14 may lose events. Tools of version 8 do not know a module of version 9.",
@@ -143,7 +148,8 @@ var drbdChecks = []Check{
 
 func drbdConnected(c drbd.DumpConnection) bool { return c.Connection == drbd.ConnConnected }
 
-// inSync says whether all peers are connected and all disks are UpToDate.
+// inSync says whether all peers are connected and all disks are UpToDate. No peer, or a peer without a volume, is not
+// in sync: "all of none" would be.
 func inSync(r *drbd.DumpResource) bool {
 	ok := len(r.Connections) > 0 && len(r.Devices) > 0
 	for _, d := range r.Devices {
@@ -158,6 +164,8 @@ func inSync(r *drbd.DumpResource) bool {
 	return ok
 }
 
+// judgeState warns of a resync and does not fail for it: it ends by itself. Everything else that is not "connected and
+// UpToDate on both sides" needs a person, or leaves one copy of the data.
 func judgeState(f *Facts) Finding {
 	r := f.State
 	var text strings.Builder
@@ -180,6 +188,8 @@ func judgeState(f *Facts) Finding {
 	return pass("%s", &text)
 }
 
+// judgeHandlers wants both handlers: fence-peer places the constraint that keeps the peer from being promoted, and only
+// unfence-peer removes it (drbd-utils scripts/crm-fence-peer.9.sh and crm-unfence-peer.9.sh).
 func judgeHandlers(f *Facts) Finding {
 	h := f.Dump.Handlers
 	fence, unfence := h["fence-peer"], h["unfence-peer"]
@@ -201,12 +211,17 @@ func judgeHandlers(f *Facts) Finding {
 	return pass("%s", fence)
 }
 
+// judgeHandlerTimeout is about one change: since Pacemaker 2.1.7 node_state has times in in_ccm and crmd where it had
+// true, false, online and offline. The handlers learned that in drbd-utils 9.28.0 (scripts/crm-fence-peer.9.sh, "fixes
+// for pacemaker 2.1.7"). An older one never sees the answer that it polls for, and gives up after --timeout, inside the
+// promotion. A short timeout avoids the wait. But then the handler may return before the fencing is over, and a Primary
+// that then loses the fence race has acknowledged writes that its peer does not have: so the promoted node has to win.
 func judgeHandlerTimeout(f *Facts) Finding {
 	command := f.Dump.Handlers["fence-peer"]
 	if !strings.Contains(command, "crm-fence-peer") {
 		return skip("the fence-peer handler is not DRBD's own")
 	}
-	timeout := 90 // its default
+	timeout := 90 // the handler's default
 	words := strings.Fields(command)
 	for i, w := range words {
 		value, has := strings.CutPrefix(w, "--timeout=")
@@ -239,6 +254,8 @@ func judgeHandlerTimeout(f *Facts) Finding {
 // one that waits longer, and in vain, is most of a failover.
 const longHandler = 30
 
+// judgePort compares with the kernel's range for outgoing connections: DRBD's port is free for anybody until DRBD
+// listens.
 func judgePort(f *Facts) Finding {
 	h := f.Host
 	if h.Ephemeral[1] == 0 {
@@ -270,7 +287,7 @@ func reserved(list string, port int) bool {
 	})
 }
 
-// judgeEnabled fails when systemd starts a unit of that kind at boot.
+// judgeEnabled fails when systemd starts a unit of that kind at boot: before Pacemaker has decided anything.
 func judgeEnabled(kind string) func(*Facts) Finding {
 	return func(f *Facts) Finding {
 		var units []string

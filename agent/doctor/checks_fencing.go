@@ -54,6 +54,9 @@ var fencingChecks = []Check{
 		Judge: judgeFenceTimeout,
 	},
 	{
+		// Pacemaker gives up on a target after that many failures and fences it only when something else changes
+		// (daemons/controld/controld_fencing.c, too_many_fencing_failures; the default is in DEFAULT_FENCING_MAX_ATTEMPTS).
+		// A power API that is away answers fast, so ten failures are seconds, not an outage.
 		Name: "fence-attempts", Area: Fencing, Needs: []Source{fromCIB},
 		Want: "stonith-max-attempts is at least 100",
 		Why: "The default is 10. In the lab ten quick failures took 34 s; then Pacemaker gave up, and the database " +
@@ -81,6 +84,8 @@ var fencingChecks = []Check{
 // fenced says whether Pacemaker fences at all. It needs the CIB.
 func (f *Facts) fenced() bool { return !isNo(f.CIB.Property("stonith-enabled")) }
 
+// judgeFencingEnabled does not ask whether fencing works: nobody can know without a test. It finds the cluster that
+// does not even try.
 func judgeFencingEnabled(f *Facts) Finding {
 	if !f.fenced() {
 		return fail("stonith-enabled is %s", f.CIB.Property("stonith-enabled"))
@@ -96,6 +101,9 @@ func judgeFencingEnabled(f *Facts) Finding {
 	return pass("%s", strings.Join(ids, ", "))
 }
 
+// judgeFenceDevice asks who may use a device, not where it runs: the fencer of every node registers each device that
+// the node is not banned from (Pacemaker daemons/fenced/fenced_scheduler.c, register_if_fencing_device). A stopped
+// device is left out there too, so it is no device here (activeDevices).
 func judgeFenceDevice(f *Facts) Finding {
 	var bad, good []string
 	for _, node := range f.CIB.Nodes {
@@ -128,6 +136,8 @@ func judgeFenceDevice(f *Facts) Finding {
 	return pass("%s", strings.Join(good, "; "))
 }
 
+// judgeFencePlace looks at devices for one node only. One that fences both nodes has to run on one of its targets, and
+// any node may use it wherever it runs.
 func judgeFencePlace(f *Facts) Finding {
 	var bad, loose []string
 	for _, d := range activeDevices(f.CIB) {
@@ -159,6 +169,12 @@ func judgeFencePlace(f *Facts) Finding {
 	return pass("all run, none on its own target")
 }
 
+// judgeFenceDelay judges only two nodes: with more, the partition without quorum does not fence. Pacemaker delays the
+// fencing of the node with the higher priority, and adds nothing when both have the same (lib/pengine/pe_actions.c,
+// node_priority_fencing_delay). A promoted instance counts for its priority plus one, and for nothing when its
+// priority is 0 (lib/pengine/native.c, native_priority_to_node): so priority-fencing-delay without a priority does
+// nothing. Twice the random delay is what Pacemaker's own description of the option asks for (lib/common/options.c). A
+// delay for a name comes second: it is right until the first failover.
 func judgeFenceDelay(f *Facts) Finding {
 	if len(f.CIB.Nodes) != 2 {
 		return skip("%d nodes: quorum decides", len(f.CIB.Nodes))
@@ -209,6 +225,10 @@ func promotedWins(c *crm.Configuration) bool {
 // fenceSpare is what Pacemaker gets beyond what a device waits for the power: requests to EC2 and their retries.
 const fenceSpare = time.Minute
 
+// judgeFenceTimeout compares two clocks that know nothing of each other: Pacemaker's for the whole action, which is the
+// device's pcmk_ACTION_timeout or else stonith-timeout (daemons/fenced/fenced_commands.c, get_action_timeout), and the
+// device's own for the power to go. When Pacemaker's ends first, it kills the agent and counts a failure, although the
+// machine is about to stop.
 func judgeFenceTimeout(f *Facts) Finding {
 	general, ok := pacemakerTime(cmp.Or(f.CIB.Property("stonith-timeout"), "60s"))
 	if !ok {
@@ -220,7 +240,7 @@ func judgeFenceTimeout(f *Facts) Finding {
 	for _, d := range activeDevices(f.CIB) {
 		power := d.Params["power_timeout"]
 		if power == "" && d.Type == "fence_aws" {
-			power = "60" // its own default
+			power = "60" // fence-agents agents/aws/fence_aws.py, power_timeout
 		}
 		need, ok := pacemakerTime(power)
 		if !ok {
@@ -255,6 +275,8 @@ func judgeFenceTimeout(f *Facts) Finding {
 	return pass("%s", strings.Join(fine, "; "))
 }
 
+// hasPriority accepts a priority anywhere: which resource has it does not matter, because all that is promoted or
+// active on a node adds to that node's priority.
 func hasPriority(c *crm.Configuration) bool {
 	positive := func(meta map[string]string) bool {
 		n, err := strconv.Atoi(meta["priority"])
@@ -273,7 +295,8 @@ func bannedFrom(c *crm.Configuration, p *crm.Primitive, node string) bool {
 	})
 }
 
-// delayFor reads "15s", or "node1:15s;node2:0s" (Pacemaker 2.1.2 and later).
+// delayFor reads "15s", or "node1:15s;node2:0s" (Pacemaker 2.1.2 and later; daemons/fenced/fenced_commands.c,
+// get_action_delay_base).
 func delayFor(text, node string) time.Duration {
 	if !strings.Contains(text, ":") {
 		d, _ := pacemakerTime(text)

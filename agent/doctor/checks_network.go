@@ -36,7 +36,7 @@ var networkChecks = []Check{
 		Remedy: "allow the resource's TCP port (7789 is usual) between the nodes in the security group",
 		Judge: func(f *Facts) Finding {
 			switch f.Ports.Drbd {
-			case "":
+			case "": // not tried: collectPorts leaves a working connection alone
 				return pass("DRBD is connected")
 			case reachSilent:
 				return fail("no answer from %s", f.Ports.Peer)
@@ -54,6 +54,8 @@ var networkChecks = []Check{
 			"the failover. The agent's view as a client needs it too.",
 		Remedy: "allow TCP 5432 from the clients' and both nodes' addresses in the security group of both nodes",
 		Judge: func(f *Facts) Finding {
+			// On a node that is not promoted a refusal is the right answer: no firewall drops the packet, and no PostgreSQL runs
+			// that Pacemaker does not know.
 			there := slices.Contains(f.Crm.Promoted(f.Options.Clone), f.peer())
 			switch f.Ports.Postgres {
 			case reachSilent:

@@ -14,7 +14,7 @@ var nodeChecks = []Check{
 			switch {
 			case !f.Clock.Synchronized:
 				return warn("the kernel counts its clock as not synchronized")
-			case f.Clock.Error > time.Second:
+			case f.Clock.Error > time.Second: // AWS allows minutes; the logs and phases of two nodes are compared by seconds
 				return warn("synchronized, but it may be off by %s", f.Clock.Error)
 			}
 			return pass("off by at most %s", f.Clock.Error.Round(time.Millisecond))

@@ -104,6 +104,7 @@ func setting(name, key, want string, otherwise func(string, ...any) Finding, why
 	}
 }
 
+// judgeDataDirectory asks the server first: pgdata of the resource may be a link, or be overruled by the configuration.
 func judgeDataDirectory(f *Facts) Finding {
 	var mounts []string
 	for _, p := range f.database() {
@@ -151,6 +152,8 @@ func below(dir, mount string) bool {
 	return dir == mount || strings.HasPrefix(dir, strings.TrimSuffix(mount, "/")+"/")
 }
 
+// judgeListen warns of an address of one node, and fails when only this machine can connect: the first is found at the
+// failover, the second by the first client.
 func judgeListen(f *Facts) Finding {
 	v, ok := f.Postgres.Settings["listen_addresses"]
 	if !ok {
@@ -174,6 +177,8 @@ func judgeListen(f *Facts) Finding {
 	return fail("listen_addresses is %q: no client of another machine can connect", v)
 }
 
+// judgeHBA leaves trust for this machine alone: who can log in here is root's affair. A line that the server rejects
+// is a failure, because the running server still uses the old file, and the start after a failover does not.
 func judgeHBA(f *Facts) Finding {
 	var trusted, broken []string
 	for _, r := range f.HBA {
@@ -203,6 +208,8 @@ func loopback(r pg.HBARule) bool {
 	return r.Address == "samehost" || r.Address == "localhost" || err == nil && addr.IsLoopback() && narrow
 }
 
+// judgeRole looks for a read-only default first: the agent asks the server whether it accepts writes as this role, so
+// such a default looks like a server that does not.
 func judgeRole(f *Facts) Finding {
 	_, _, role, err := pg.Endpoint(f.Options.PostgresDSN)
 	if err != nil {
@@ -233,6 +240,8 @@ func judgeRole(f *Facts) Finding {
 // dumpIsOld leaves a nightly dump two hours.
 const dumpIsOld = 26 * time.Hour
 
+// judgeBackups looks for signs, best first, and warns at most when there is none: a backup may be made in a way that
+// nothing here shows. Archiving that fails is sure, and fills the disk.
 func judgeBackups(f *Facts) Finding {
 	a := f.Postgres
 	unix := func(t float64) time.Time { return time.UnixMilli(int64(t * 1000)) }

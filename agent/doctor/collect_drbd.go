@@ -13,6 +13,8 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
+// collectShow and collectDump read the same configuration twice, because they can differ: what runs decides protocol
+// and fencing, while the kernel has drbdadm call a handler, and drbdadm reads the files then.
 func collectShow(ctx context.Context, f *Facts) error {
 	out, err := run(ctx, nil, append(slices.Clone(f.Options.Drbdsetup), "show")...)
 	if err == nil {

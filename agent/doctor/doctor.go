@@ -165,7 +165,7 @@ func (f *Facts) result(c Check) Result {
 		Why: c.Why}
 	if r.Verdict != Pass && r.Verdict != Skip {
 		r.Remedy = finding.Remedy
-		if r.Remedy == "" && r.Verdict != Unknown {
+		if r.Remedy == "" && r.Verdict != Unknown { // an unknown one needs the fact first, not the check's cure
 			r.Remedy = c.Remedy
 		}
 		r.Remedy = f.names().Replace(r.Remedy)
@@ -174,7 +174,7 @@ func (f *Facts) result(c Check) Result {
 }
 
 // missing returns the finding of the first fact that is not there, if there is one. A fact that has no place here comes
-// before one that failed.
+// before one that failed: what does not apply needs no other fact.
 func (f *Facts) missing(needs []Source) (worst Finding, is bool) {
 	for _, s := range needs {
 		if absent, ok := f.absent[s]; ok && (!is || absent.Verdict == Skip) {

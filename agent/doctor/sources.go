@@ -88,6 +88,7 @@ const (
 )
 
 // collect asks the sources, and what they come after, first those that come after nothing. No chain is longer than two.
+// A source that fails stops no other: its checks become unknown, the rest is judged.
 func collect(ctx context.Context, o Options, needs []Source) *Facts {
 	f := &Facts{Options: o, Now: time.Now(), absent: map[Source]Finding{}}
 	f.route53Client = sync.OnceValues(func() (*route53.Client, error) {

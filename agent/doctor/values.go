@@ -12,7 +12,8 @@ import (
 
 var timeForm = regexp.MustCompile(`^(\d+)\s*(ms|msec|us|usec|s|sec|m|min|h|hr)?$`)
 
-// pacemakerTime reads Pacemaker's times: a number of seconds, or one with a unit.
+// pacemakerTime reads Pacemaker's times: a number of seconds, or one with a unit (lib/common/strings.c,
+// pcmk__parse_ms).
 func pacemakerTime(text string) (time.Duration, bool) {
 	m := timeForm.FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
@@ -31,7 +32,7 @@ func pacemakerTime(text string) (time.Duration, bool) {
 	return min(time.Duration(n), math.MaxInt64/unit) * unit, true
 }
 
-// isNo knows Pacemaker's words for false.
+// isNo knows Pacemaker's words for false (lib/common/strings.c, pcmk__parse_bool).
 func isNo(v string) bool {
 	return slices.Contains([]string{"false", "no", "off", "0", "n"}, strings.ToLower(v))
 }

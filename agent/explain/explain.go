@@ -1,5 +1,10 @@
 // Package explain says what a status means: why the record points where it points, why this node publishes or not, what
-// it waits for, and the one next step. It is pure: documents go in, a verdict goes out.
+// it waits for, and the one next step.
+//
+// It is pure: documents and facts go in, an Explanation goes out. It asks nobody, reads no clock, and prints nothing:
+// the caller fetches the status and says what time it is. So a test, the fuzzer, and a caller that has the documents of
+// several nodes use the same judgment. Each part of the judgment raises the verdict as far as it must; the next step is
+// that of the first part that raised it highest, and the parts are in the order of what a person should look at.
 package explain
 
 import (
@@ -51,8 +56,10 @@ func (x *Explanation) AddLeftover(left, undo string, err error) {
 	}
 }
 
-// patience is how long after the first sign of a failover its usual conditions need no person: fencing takes its tens
-// of seconds.
+// patience is how long after the first sign of a failover its usual conditions need no person. Every failover passes
+// through them: the peer is lost, fencing takes its tens of seconds, DRBD is promoted, PostgreSQL recovers. An
+// explanation that calls for a person at each of these would be ignored when it matters. After a minute one of them
+// does not end by itself.
 const patience = time.Minute
 
 // OldAnswer is how old the last step of a daemon that answers may be. It makes one every few seconds.
@@ -75,6 +82,8 @@ func Status(d *status.Doc, now time.Time, ttl time.Duration) Explanation {
 			"journalctl -u pgha-agent -n 50")
 		e.note("The daemon made its last step %s ago: all of this is from then.", status.Ago(age))
 	}
+	// The order decides the next step between equals. A record that somebody else changed comes first, because clients
+	// follow it now. What holds this node back is next. Everything else may be a reason for it, or has been there before.
 	e.explainRecord()
 	e.explainNode()
 	e.explainRest()
@@ -91,7 +100,7 @@ func (e *explainer) raise(v Verdict, next, command string) {
 	}
 }
 
-// wait is for what goes on by itself.
+// wait is for what goes on by itself. It says what for even when the verdict is higher: that still holds.
 func (e *explainer) wait(what string) {
 	e.out.WaitsFor = what
 	e.raise(Waiting, "Wait: this goes on by itself. Follow it with", "pgha-agent watch")
@@ -101,7 +110,8 @@ func (e *explainer) note(format string, args ...any) {
 	e.out.Notes = append(e.out.Notes, fmt.Sprintf(format, args...))
 }
 
-// Silence is for a daemon that does not answer.
+// Silence is for a daemon that does not answer. The person who reads it fears for the database first: so it says what
+// goes on without the daemon.
 func Silence(err error) Explanation {
 	x := Explanation{
 		Verdict: Problem, Holds: []status.HoldDoc{}, Notes: []string{err.Error()}, WaitsFor: "an answer of the daemon",

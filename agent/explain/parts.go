@@ -11,7 +11,8 @@ import (
 	"github.com/pgha/pgha-agent/pg"
 )
 
-// explainRecord says why the record points where it points.
+// explainRecord says why the record points where it points. Clients follow it, so it comes first and is said even
+// when all is well. The cases with trouble come before the normal ones.
 func (e *explainer) explainRecord() {
 	r, p := &e.Record, &e.Publication
 	var words string
@@ -90,7 +91,9 @@ func (e *explainer) phase(name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// resolver says what the resolver answers; when that is the old address, for how long at most.
+// resolver says what the resolver answers; when that is the old address, for how long at most. A cache may hold the old
+// address for one TTL from the moment when the last name server had it, which is the one of "in sync" and not of the
+// write. Until Route 53 says so, a minute is assumed. Only what stays longer needs a person.
 func (e *explainer) resolver() string {
 	r := &e.Record
 	switch {
@@ -133,7 +136,8 @@ func (e *explainer) resolver() string {
 	return words + fmt.Sprintf(", and should have stopped %s ago (TTL %s).", status.Ago(-left), e.ttl)
 }
 
-// explainNode says why this node publishes or not.
+// explainNode says why this node publishes or not. An unknown state is told like a held one: the agent does the same in
+// both, nothing.
 func (e *explainer) explainNode() {
 	e.out.Holds = []status.HoldDoc{}
 	switch e.Publication.State {
@@ -180,7 +184,8 @@ func (e *explainer) explainNode() {
 	}
 }
 
-// explainIdle is for a node that is not promoted.
+// explainIdle is for a node that is not promoted. Its own state is then uninteresting: it says what the cluster does,
+// and whether the record agrees.
 func (e *explainer) explainIdle() {
 	c := e.Cluster
 	if c == nil {
@@ -231,7 +236,8 @@ var explained = []string{"contested", "record_drift", "resolver_stale"}
 // standing are findings that have been there before and are there after: never the next step in trouble.
 var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint"}
 
-// explainRest has a line for each of the other things that matter.
+// explainRest has a line for each of the other things that matter. Each finding is said once: those that the record's
+// or the node's part has spoken about are left out, and those that every failover causes are notes while it is young.
 func (e *explainer) explainRest() {
 	if until := e.Publication.PausedUntil; until != nil {
 		e.raise(Attention, "End the pause when the record may move.", "pgha-agent resume")
@@ -329,7 +335,8 @@ func (e *explainer) explainFinding(p status.Problem) {
 // recovering reports a PostgreSQL on its way: crash recovery takes its time.
 func (e *explainer) recovering() bool { return e.Postgres.State == pg.StateStartingUp }
 
-// explainDrbd says what keeps the other side's copy from being one to take over with.
+// explainDrbd says what keeps the other side's copy from being one to take over with. It asks for attention and never
+// for more: the database runs, and the next failure is the one that hurts.
 func (e *explainer) explainDrbd() {
 	if e.Drbd == nil {
 		return
