@@ -109,7 +109,7 @@ func (e *Error) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("status %d %s", e.Status, e.Code))
 }
 
-// Final reports whether the same request would be refused again. What cannot be told may be worth another try.
+// Final reports whether the same request would be refused again. When that is not known, another try may succeed.
 func Final(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests &&

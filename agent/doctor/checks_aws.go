@@ -61,7 +61,7 @@ var awsChecks = []Check{
 	{
 		Name: "route53-read", Area: AWS, Needs: []Source{fromRecord},
 		Want: "the record can be read",
-		Why: "The agent writes on the base of what it read. Without permission or network nothing is published at a " +
+		Why: "The agent reads the record before each write. Without permission or network nothing is published at a " +
 			"failover.",
 		Remedy: "see the reason: credentials (instance profile), denied (deploy/iam-policy.json), network (NAT or " +
 			"PrivateLink with record.endpoint_url)",
@@ -107,14 +107,14 @@ var awsChecks = []Check{
 	{
 		Name: "zone-private", Area: AWS, Needs: []Source{fromZone}, Also: []Source{fromInstance},
 		Want: "the zone is private, holds the record's name, and is associated with this network",
-		Why: "A public zone shows private addresses to everybody. A private one that is not associated is resolved by " +
-			"nobody here.",
+		Why: "A public zone shows private addresses to everybody. A private zone that is not associated with this " +
+			"network cannot be resolved here.",
 		Remedy: "aws route53 associate-vpc-with-hosted-zone --hosted-zone-id ZONE --vpc VPCRegion=REGION,VPCId=VPC",
 		Judge:  judgeZone,
 	},
 	{
 		Name: "record-simple", Area: AWS, Needs: []Source{fromRecord},
-		Want:   "what stands under the name is one plain A record, or nothing yet",
+		Want:   "the name has one plain A record, or none yet",
 		Why:    "An alias, a routing policy or several values are never overwritten: the agent refuses to publish.",
 		Remedy: "delete the record in Route 53, or choose another name in record.name",
 		Judge: func(f *Facts) Finding {
@@ -123,7 +123,7 @@ var awsChecks = []Check{
 			case route53.ReasonOf(err) == route53.ReasonRefusedRecord:
 				return fail("%s", oneLine(err.Error()))
 			case err != nil:
-				return unknown("%s", oneLine(err.Error())).remedy("first mend what the check route53-read reports")
+				return unknown("%s", oneLine(err.Error())).remedy("first fix what the check route53-read reports")
 			case !f.Record.Record.Addr.IsValid():
 				return pass("there is none yet")
 			}
@@ -137,7 +137,7 @@ var awsChecks = []Check{
 		Remedy: `in the agent's configuration: ttl = "10s"; the next publication writes it`,
 		Judge: func(f *Facts) Finding {
 			if f.Record.Err != nil && route53.ReasonOf(f.Record.Err) != route53.ReasonRefusedRecord {
-				return unknown("%s", oneLine(f.Record.Err.Error())).remedy("first mend what the check route53-read reports")
+				return unknown("%s", oneLine(f.Record.Err.Error())).remedy("first fix what the check route53-read reports")
 			}
 			// The longer of the two: the zone's is in the resolvers' caches now, the configured one will be after the next
 			// write.
@@ -169,7 +169,7 @@ var awsChecks = []Check{
 }
 
 // judgeFenceInstance compares the device's parameter with what instance metadata says of this machine. Only this node
-// can be checked that way: the peer's id is in nobody's metadata but the peer's.
+// can be checked that way: the peer's id is in the peer's metadata only.
 func judgeFenceInstance(f *Facts) Finding {
 	var named []string
 	for _, d := range activeDevices(f.CIB) {

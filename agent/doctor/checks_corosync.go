@@ -49,12 +49,11 @@ var corosyncChecks = []Check{
 	},
 	{
 		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync, fromCIB}, Also: []Source{fromHost},
-		Want: "with fencing any token; without, the agent knows token and consensus timeout, and they are not too short " +
-			"for it",
-		Why: "Without fencing a node that stalled, and was replaced meanwhile, must know the one before it writes, and " +
-			"hear of the other from Corosync " +
-			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins " +
-			"with both timeouts.",
+		Want: "with fencing: any token; without fencing: the agent knows token and consensus timeout, and they are long " +
+			"enough",
+		Why: "Without fencing, a node may stall and be replaced meanwhile. Its agent must notice the stall before it " +
+			"writes, and must hear from Corosync of the replacement before it stops holding back. With fencing that " +
+			"node is off before another one is promoted. Each failover begins with both timeouts.",
 		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and " +
 			"systemctl reload pgha-agent on both; " +
 			"or configure fencing",
@@ -78,7 +77,7 @@ func (f *Facts) membership() (known time.Duration, why string) {
 	return f.Corosync.Membership(), ""
 }
 
-// unfencedBound is how late the loop of an agent may wake that knows this of Corosync, while nobody fences. The core
+// unfencedBound is how late the loop of an agent may wake without fencing, with this knowledge of Corosync. The core
 // itself says it.
 func unfencedBound(membership time.Duration) time.Duration {
 	s := fsm.New(fsm.Config{Membership: membership}, 1, fsm.Episode{}, false)
@@ -102,7 +101,7 @@ func judgeToken(f *Facts) Finding {
 	}
 	known, why := f.membership()
 	bound := unfencedBound(known)
-	// The other remedies help nobody while the agent cannot read what they change.
+	// The other remedies have no effect while the agent cannot read what they change.
 	read := func(x Finding) Finding {
 		if c.TokenGiven && known == 0 {
 			return x.remedy("%s && systemctl reload pgha-agent on both nodes; or configure fencing", readableCorosync)

@@ -20,7 +20,7 @@ var drbdChecks = []Check{
 	{
 		Name: "drbd-protocol", Area: Drbd, Needs: []Source{fromShow},
 		Want:   "protocol C",
-		Why:    "With A or B a commit is acknowledged before the peer has it on its disk: a failover loses the last of them.",
+		Why:    "With A or B a commit is acknowledged before the peer has it on its disk: a failover loses the last commits.",
 		Remedy: "in the resource's net section: protocol C; then drbdadm adjust {resource} on both nodes",
 		Judge: func(f *Facts) Finding {
 			if f.Show.Protocol != "C" {
@@ -47,8 +47,8 @@ var drbdChecks = []Check{
 		// meanwhile is lost if the peer takes over.
 		Name: "drbd-fencing", Area: Drbd, Needs: []Source{fromShow},
 		Want: "fencing resource-and-stonith",
-		Why: "With less, the Primary goes on writing when it loses its peer, before anybody is sure that the peer is " +
-			"gone: split brain.",
+		Why: "With less, a Primary that loses its peer continues to write before it is certain that the peer is off: " +
+			"this leads to a split brain.",
 		Remedy: "in the resource's net section (DRBD 8.4: disk): fencing resource-and-stonith; then drbdadm adjust " +
 			"{resource} on both nodes",
 		Judge: func(f *Facts) Finding {
@@ -82,7 +82,7 @@ var drbdChecks = []Check{
 		Name: "drbd-agent", Area: Drbd, Needs: []Source{fromHost},
 		Want: "the resource agent ocf:linbit:drbd is installed",
 		Why: "On Enterprise Linux it is in a package of its own, drbd-pacemaker. Without it this node cannot run DRBD " +
-			"when it is its turn.",
+			"at a failover.",
 		Remedy: "dnf install drbd-pacemaker (Enterprise Linux), apt-get install drbd-utils (Debian)",
 		Judge: func(f *Facts) Finding {
 			if !f.Host.DrbdAgent {
@@ -124,8 +124,8 @@ var drbdChecks = []Check{
 	{
 		Name: "drbd-not-enabled", Area: Drbd, Needs: []Source{fromHost},
 		Want: "systemd does not start DRBD resources at boot",
-		Why: "Two masters, Pacemaker and systemd, for one resource: it may be up, or even Primary, before the cluster " +
-			"has decided.",
+		Why: "Otherwise both Pacemaker and systemd control the resource: it may be up, or even Primary, before the " +
+			"cluster has decided.",
 		Remedy: "systemctl disable drbd.service",
 		Judge:  judgeEnabled("drbd"),
 	},

@@ -16,30 +16,31 @@ var fencingChecks = []Check{
 		Name: "fencing-enabled", Area: Fencing, Needs: []Source{fromCIB},
 		Want: "stonith-enabled is not off, and there is a fence device",
 		Why: "With two nodes quorum proves nothing. Without fencing both nodes can write at once after a network " +
-			"fault, and their data part for good.",
+			"fault, and their data diverge.",
 		Remedy: "pcs stonith create fence_{peer} fence_aws ...; pcs property set stonith-enabled=true",
 		Judge:  judgeFencingEnabled,
 	},
 	{
 		Name: "fence-device", Area: Fencing, Needs: []Source{fromCIB},
-		Want:   "each node can be fenced by a device that the other node may use",
-		Why:    "A node that nobody can fence blocks every failover from it: Pacemaker waits for a proof that never comes.",
+		Want: "each node can be fenced by a device that the other node may use",
+		Why: "If no device can fence a node, Pacemaker never takes over from it: it waits for a fencing that cannot " +
+			"succeed.",
 		Remedy: `pcs stonith update DEVICE pcmk_host_map="{node}:i-...;{peer}:i-..."`,
 		Judge:  judgeFenceDevice,
 	},
 	{
 		Name: "fence-device-place", Area: Fencing, Needs: []Source{fromCIB, fromCrm},
 		Want: "a device for one node is kept off that node, and all devices run",
-		Why: "A device that runs on its own target is gone with it, and its monitor says nothing about the way from " +
-			"the survivor to the power API.",
+		Why: "A device that runs on its own target fails with it, and its monitor says nothing about the connection " +
+			"from the survivor to the power API.",
 		Remedy: "pcs constraint location DEVICE avoids TARGET=INFINITY; pcs stonith cleanup DEVICE",
 		Judge:  judgeFencePlace,
 	},
 	{
 		Name: "fence-delay", Area: Fencing, Needs: []Source{fromCIB},
 		Want: "the promoted node wins when both nodes want to fence each other",
-		Why: "When only the links between the nodes break, both fence. Without a delay both may go down. With one for " +
-			"a name and not for the data, the node that committed last may lose.",
+		Why: "When only the links between the nodes break, both fence. Without a delay both may go down. A delay that " +
+			"belongs to a node, and not to the data, may let the node with the last commits lose.",
 		Remedy: "pcs property set priority-fencing-delay=10s && pcs resource meta {group} priority=10 (longer than the " +
 			"fence device takes to reach EC2)",
 		Judge: judgeFenceDelay,
@@ -84,8 +85,8 @@ var fencingChecks = []Check{
 // fenced says whether Pacemaker fences at all. It needs the CIB.
 func (f *Facts) fenced() bool { return !isNo(f.CIB.Property("stonith-enabled")) }
 
-// judgeFencingEnabled does not ask whether fencing works: nobody can know without a test. It finds the cluster that
-// does not even try.
+// judgeFencingEnabled does not ask whether fencing works, because only a test shows that (docs/maintenance.md). It
+// finds the cluster that has none.
 func judgeFencingEnabled(f *Facts) Finding {
 	if !f.fenced() {
 		return fail("stonith-enabled is %s", f.CIB.Property("stonith-enabled"))
@@ -113,7 +114,8 @@ func judgeFenceDevice(f *Facts) Finding {
 			if known && !slices.Contains(targets, node) {
 				continue
 			}
-			// Any node may use a device that it is not banned from, wherever it runs; nobody fences itself while another can.
+			// Any node may use a device that it is not banned from, wherever it runs; a node fences itself only when no other
+			// can.
 			if slices.ContainsFunc(f.CIB.Nodes, func(n string) bool { return n != node && !bannedFrom(f.CIB, d, n) }) {
 				by = append(by, d.ID)
 			} else {

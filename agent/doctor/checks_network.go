@@ -50,8 +50,8 @@ var networkChecks = []Check{
 	{
 		Name: "port-postgres", Area: Network, Needs: []Source{fromPorts, fromCrm},
 		Want: "the peer's port 5432 can be reached",
-		Why: "What holds for the peer most likely holds for the clients: a rule that names one node only is noticed at " +
-			"the failover. The agent's view as a client needs it too.",
+		Why: "If this node cannot reach the port of the peer, clients most likely cannot either, and that shows only " +
+			"at the failover. The agent's view as a client needs the port too.",
 		Remedy: "allow TCP 5432 from the clients' and both nodes' addresses in the security group of both nodes",
 		Judge: func(f *Facts) Finding {
 			// On a node that is not promoted a refusal is the right answer: no firewall drops the packet, and no PostgreSQL runs
@@ -77,7 +77,7 @@ var networkChecks = []Check{
 	{
 		Name: "port-pcsd", Area: Network, Needs: []Source{fromPorts, fromHost},
 		Want:   "the peer's pcsd (TCP 2224) can be reached",
-		Why:    "pcs changes settings on both nodes through it. Without it half of a change is made.",
+		Why:    "pcs changes settings on both nodes through it. Without it a change is made on one node only.",
 		Remedy: "on {peer}: systemctl enable --now pcsd; allow TCP 2224 between the nodes in the security group",
 		Judge: func(f *Facts) Finding {
 			switch {

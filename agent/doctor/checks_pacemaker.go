@@ -70,8 +70,8 @@ var pacemakerChecks = []Check{
 	{
 		Name: "drbd-monitors", Area: Pacemaker, Needs: []Source{fromCIB},
 		Want: "the DRBD resource is monitored in both roles, with different intervals",
-		Why: "An operation without a role watches unpromoted instances only: a failed Primary is noticed by nobody. " +
-			"Two with the same interval are one.",
+		Why: "An operation without a role watches unpromoted instances only: nothing notices a failed Primary. " +
+			"Pacemaker does not accept two with the same interval.",
 		Remedy: "pcs resource op add DRBD-PRIMITIVE monitor interval=11s role=Promoted timeout=60s; pcs resource op add " +
 			"DRBD-PRIMITIVE monitor interval=13s role=Unpromoted timeout=60s",
 		Judge: judgeMonitors,
@@ -87,8 +87,8 @@ var pacemakerChecks = []Check{
 	{
 		Name: "ordering", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromShow},
 		Want: "file system and PostgreSQL start after the promotion of DRBD",
-		Why: "Without the order the mount is tried on a Secondary and fails; with an order after start instead of " +
-			"promote as well, now and then.",
+		Why: "Without the order Pacemaker may try the mount on a Secondary, and it fails. An order after start " +
+			"instead of promote does not prevent that.",
 		Remedy: "pcs constraint order promote {clone} then start {group}",
 		Judge:  judgeOrdering,
 	},
@@ -471,7 +471,7 @@ func judgeHook(f *Facts) Finding {
 }
 
 const (
-	hookOption  = "pgha_timeout"   // of the alert: what the hook goes by
+	hookOption  = "pgha_timeout"   // of the alert: the hook reads it
 	hookDefault = 30 * time.Second // Pacemaker's PCMK__ALERT_DEFAULT_TIMEOUT_MS, and the hook's without the option
 	hookSpare   = 5 * time.Second  // the hook ends that much earlier
 	hookWrites  = 10 * time.Second // what a look, a read and a write may take after the hold

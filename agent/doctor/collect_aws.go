@@ -36,7 +36,7 @@ func collectRecord(ctx context.Context, f *Facts) error {
 func collectTryWrite(ctx context.Context, f *Facts) error {
 	if f.Record == nil || f.Record.Err != nil {
 		return absent(unknown("the record could not be read, so no write was tried").remedy(
-			"first mend what the check route53-read reports"))
+			"first fix what the check route53-read reports"))
 	}
 	c, err := f.route53Client()
 	if err != nil {

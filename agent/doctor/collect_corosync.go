@@ -12,7 +12,7 @@ func collectCorosync(_ context.Context, f *Facts) (err error) {
 	if f.Corosync, err = corosync.Read(f.path(corosync.File)); err == nil {
 		return nil
 	}
-	remedy := "mend " + corosync.File + " on both nodes; then corosync-cfgtool -R"
+	remedy := "fix " + corosync.File + " on both nodes; then corosync-cfgtool -R"
 	if _, is := errors.AsType[*fs.PathError](err); is {
 		remedy = "run it as root; `" + readableCorosync + "` lets the daemon see it too (it holds no secret)"
 	}

@@ -11,7 +11,7 @@ import (
 func TestCollectCorosync(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                           "run it as root; `chmod 644 /etc/corosync/corosync.conf`",
-		"totem {\n token: 30 s\n}\n": "mend /etc/corosync/corosync.conf on both nodes",
+		"totem {\n token: 30 s\n}\n": "fix /etc/corosync/corosync.conf on both nodes",
 		"totem {\n token: 30000\n consensus: 36000\n transport: udpu\n} # as AWS recommends\n": "",
 	} {
 		files := map[string]string{"/etc/hostname": "pg-1"}

@@ -31,7 +31,8 @@ func collectResolver(ctx context.Context, f *Facts) error {
 // reach is how an attempt to connect ended.
 type reach string
 
-// Refused means that the way is open and nobody listens; Silent that a firewall or security group swallows the packets.
+// Refused means that the port can be reached and nothing listens; Silent that a firewall or security group drops the
+// packets.
 const (
 	reachOpen    reach = "open"
 	reachRefused reach = "refused"

@@ -14,7 +14,7 @@ func collectCIB(ctx context.Context, f *Facts) error {
 	cib := crm.CIB{Timeout: commandTimeout}
 	var err error
 	if f.CIB, err = cib.Configuration(ctx); err == nil && len(f.CIB.Properties) == 0 {
-		// Else much would look like a default.
+		// Otherwise many settings would look like their defaults.
 		f.CIB, err = nil, errors.New("it has no cluster properties; does an ACL hide them from this user?")
 	}
 	if err != nil {

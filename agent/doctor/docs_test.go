@@ -44,7 +44,7 @@ const docHead = `# The doctor
 
 Made from the checks by ` + "`make docs`" + `: do not edit.
 
-` + "`pgha-agent doctor`" + ` looks at a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to mend it. Run it as root on both nodes:
+` + "`pgha-agent doctor`" + ` looks at a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to fix it. Run it as root on both nodes:
 before you rely on the cluster, after each change, and after each upgrade of Pacemaker, DRBD or PostgreSQL. It needs no running daemon.
 
 ` + "```" + `
@@ -56,10 +56,10 @@ pgha-agent doctor --skip backups
 
 | verdict | exit status when it is the worst | meaning |
 |---|---|---|
-| ` + "`pass`, `skip`" + ` | 0 | it is so; it does not apply here, and the line says why (PostgreSQL runs on the promoted node only) |
+| ` + "`pass`, `skip`" + ` | 0 | it is as it should be; it does not apply here, and the line says why (PostgreSQL runs on the promoted node only) |
 | ` + "`fail`" + ` | 2 | a failover will be unsafe, fail, or take minutes; or data is at risk now |
-| ` + "`warn`" + ` | 3 | it works, and will hurt one day |
-| ` + "`unknown`" + ` | 4 | a fact could not be had, and the line says why. Never taken for a pass |
+| ` + "`warn`" + ` | 3 | it works now, and will cause trouble later |
+| ` + "`unknown`" + ` | 4 | a fact is missing, and the line says why. It never counts as a pass |
 
 Status 1 means that the doctor itself could not run. It changes nothing. Two checks ask AWS whether a change would be allowed: ` + "`fence-permissions`" + ` sends EC2's
 ` + "`DryRun`" + `; ` + "`route53-write`" + ` sends a batch that begins with the deletion of a value made up for this call. Route 53 must refuse that, and a batch is all or nothing; what follows in

@@ -93,7 +93,7 @@ func collect(ctx context.Context, o Options, needs []Source) *Facts {
 	f := &Facts{Options: o, Now: time.Now(), absent: map[Source]Finding{}}
 	f.route53Client = sync.OnceValues(func() (*route53.Client, error) {
 		o := o.Record
-		o.Timeout = 8 * time.Second // nobody waits for a failover here
+		o.Timeout = 8 * time.Second // no failover waits for this
 		return route53.New(ctx, o)
 	})
 	for _, s := range slices.Clone(needs) {
@@ -140,5 +140,5 @@ func collect(ctx context.Context, o Options, needs []Source) *Facts {
 	return f
 }
 
-// oneLine makes a text of others fit for a table.
+// oneLine makes foreign text fit for a table.
 func oneLine(s string) string { return text.Line(s, 300) }

@@ -20,7 +20,7 @@ func (e *explainer) explainRecord() {
 	case r.Read == nil:
 		words = "Not known: the zone has not been read yet."
 	case r.Addr == "" && e.source("route53").Error != "":
-		words = fmt.Sprintf("What stands under %s is no record of this agent's, or cannot be read: %s.", r.Name,
+		words = fmt.Sprintf("The record under %s does not belong to this agent, or cannot be read: %s.", r.Name,
 			e.source("route53").Error)
 	case r.Drift:
 		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name,
@@ -34,7 +34,8 @@ func (e *explainer) explainRecord() {
 			"CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name,
 			status.OrDash(r.Addr), status.OrDash(r.Owner), r.Epoch, p.Epoch)
 	case r.Addr == "":
-		words = fmt.Sprintf("%s has no address yet: nobody has published it. The promoted node's agent makes it.", r.Name)
+		words = fmt.Sprintf("%s has no address yet: no agent has published it. The agent of the promoted node does that.",
+			r.Name)
 	case p.Promotion != "" && r.Claim == p.Promotion:
 		words = fmt.Sprintf("%s points at %s, because %s published it%s.", r.Name, r.Addr, status.OrDash(r.Owner),
 			e.published())
@@ -119,7 +120,7 @@ func (e *explainer) resolver() string {
 	switch {
 	case !known:
 		e.raise(Attention, stale, dig)
-		return words + fmt.Sprintf(": longer than one TTL (%s) after the write that is wrong.", e.ttl)
+		return words + fmt.Sprintf(": that is wrong when it lasts longer than one TTL (%s) after the write.", e.ttl)
 	case !synced && e.now.Sub(accepted) < patience+e.ttl:
 		e.wait("Route 53 to bring the record to all its servers, then one TTL for the resolver")
 		return words + fmt.Sprintf(
@@ -136,15 +137,15 @@ func (e *explainer) resolver() string {
 	return words + fmt.Sprintf(", and should have stopped %s ago (TTL %s).", status.Ago(-left), e.ttl)
 }
 
-// explainNode says why this node publishes or not. An unknown state is told like a held one: the agent does the same in
-// both, nothing.
+// explainNode says why this node publishes or not. An unknown state is treated like a held one: the agent publishes
+// nothing in both.
 func (e *explainer) explainNode() {
 	e.out.Holds = []status.HoldDoc{}
 	switch e.Publication.State {
 	case status.PubIdle:
 		e.explainIdle()
 	case status.PubWriting:
-		e.out.Node = e.Node + " is promoted, and its write is on the way to Route 53."
+		e.out.Node = e.Node + " is promoted, and its write to Route 53 is in progress."
 		e.wait("the answer of Route 53" + e.since())
 	case status.PubPublished:
 		e.out.Node = e.Node + " is promoted and has published its address."
@@ -169,8 +170,8 @@ func (e *explainer) explainNode() {
 			e.out.Node = e.Node + " is promoted and does not publish."
 		} else {
 			e.out.Node = "It is not known whether " + e.Node +
-				" is promoted, so it publishes nothing. If it is the standby, then DRBD not Primary and PostgreSQL not running " +
-				"are as they should be."
+				" is promoted, so it publishes nothing. If it is the standby, it is normal that DRBD is not Primary and that " +
+				"PostgreSQL does not run."
 		}
 		if n := e.Publication.Attempts; n > 0 && e.Publication.LastFailure != "" {
 			e.note("Failed writes in a row: %d. The last reason of the API: %s.", n, e.Publication.LastFailure)
@@ -217,14 +218,14 @@ func (e *explainer) explainIdle() {
 			return
 		}
 		e.out.WaitsFor = "the fencing of " + promoted + e.since()
-		e.raise(Problem, "Find out why "+promoted+" is not fenced, and mend the fence device.", "stonith_admin --history '*'")
+		e.raise(Problem, "Find out why "+promoted+" is not fenced, and fix the fence device.", "stonith_admin --history '*'")
 	default:
 		e.out.Node = fmt.Sprintf("%s is not promoted, %s is: nothing to publish here.", e.Node, promoted)
 		r := &e.Record
 		missing := r.Read != nil && r.Addr == "" && e.source("route53").Error == ""
 		moved := r.ResolverAddr != nil && *r.ResolverAddr != r.Addr // since the zone was read, which a standby does rarely
 		if (missing || r.Owner == e.Node) && !moved {
-			e.out.Node += " But the record, as it was read here, does not say so."
+			e.out.Node += " But the record, as it was read here, does not name " + promoted + "."
 			e.raise(Attention, "See on "+promoted+" why it does not publish.", "pgha-agent explain")
 		}
 	}
@@ -260,7 +261,7 @@ func (e *explainer) explainRest() {
 	}
 	if c := e.Client; c != nil && !c.OK && c.Error != "" && e.Publication.State == status.PubObserved {
 		e.raise(Attention, "Try it as a client does.", "psql -h "+e.Record.Name)
-		e.note("A client of the name gets no server from here: %s.", c.Error)
+		e.note("From here, a client that uses the name reaches no server: %s.", c.Error)
 	}
 }
 
@@ -336,7 +337,7 @@ func (e *explainer) explainFinding(p status.Problem) {
 func (e *explainer) recovering() bool { return e.Postgres.State == pg.StateStartingUp }
 
 // explainDrbd says what keeps the other side's copy from being one to take over with. It asks for attention and never
-// for more: the database runs, and the next failure is the one that hurts.
+// for more: the database runs, and the risk is the next failure.
 func (e *explainer) explainDrbd() {
 	if e.Drbd == nil {
 		return
