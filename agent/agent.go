@@ -89,7 +89,7 @@ type message struct {
 	apply func(*status.Snapshot) // run by the loop; may be nil
 }
 
-// New makes an Agent. It fails only on what no waiting would mend; AWS, Pacemaker, DRBD and PostgreSQL need not be
+// New makes an Agent. It fails only on what no wait would fix; AWS, Pacemaker, DRBD and PostgreSQL need not be
 // there.
 func New(opts Options) (*Agent, error) {
 	a, err := prepare(opts)

@@ -422,7 +422,7 @@ func TestPublishOnceWithoutADaemon(t *testing.T) {
 	if n := w.aws.Count("ChangeResourceRecordSets"); n != 1 {
 		t.Errorf("%d writes, want 1", n)
 	}
-	// Somebody edits the address by hand: the operator's command mends it.
+	// Somebody edits the address by hand: the operator's command repairs it.
 	w.aws.Set(route53test.Simple(testName, "A", 10, "127.9.9.9"))
 	ctx2, cancel2 := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel2()

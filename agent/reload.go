@@ -71,13 +71,13 @@ func (a *Agent) successor(opts Options) (*Agent, error) {
 				a.cfg.State.Dir, dir)
 	}
 	if !soon(a.pauses.idle) {
-		return nil, fmt.Errorf("a pause or its end is still being written: mend the disk of %s, then reload again",
+		return nil, fmt.Errorf("a pause or its end is still being written: fix the disk of %s, then reload again",
 			a.cfg.State.Dir)
 	}
 	if !soon(func() bool { return !a.journal.Waiting() }) {
 		// The successor goes on from the journal alone: it would write again for a promotion that this agent knows to be
 		// contested.
-		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or mend it, then reload again",
+		return nil, fmt.Errorf("the last episode is not saved yet: make room in %s or fix it, then reload again",
 			a.cfg.State.Dir)
 	}
 	next, err := prepare(opts)

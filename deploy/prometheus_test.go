@@ -225,7 +225,7 @@ func TestRulesNameMetricsThatExist(t *testing.T) {
 
 // The label values that docs/metrics.md does not list come from the code.
 func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
-	code := read(t, "../route53/errors.go") + agentCode(t)
+	code := read(t, "../route53/errors.go") + read(t, "../drbd/states.go") + agentCode(t)
 	text := read(t, rules)
 	for _, file := range dashboards(t) {
 		text += strings.ReplaceAll(read(t, file), `\"`, `"`)

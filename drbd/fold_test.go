@@ -267,7 +267,7 @@ latched change peer-device CONN volume:0 replication:Off peer-disk:DUnknown peer
 				start[strings.Index(start, "exists -")+8:] + unresolved,
 			"found by a new stream": start + unresolved + "latched change peer-device CONN volume:0 " +
 				"replication:Off\nNEW\n" + found(start, "latched") + byHand + reconnected + resync,
-			"mended while no stream was": start + unresolved + "NEW\n" +
+			"fixed while no stream was": start + unresolved + "NEW\n" +
 				strings.NewReplacer("Connecting", "Connected", "replication:Off",
 					"replication:Established").Replace(found(start, "none")),
 			"connected to a side that waits": start + unresolved + byHand + connected,

@@ -10,9 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/pgha/pgha-agent/agent/internal/text"
 )
 
 // Limits of the services (API references of PutMetricData and Publish).
@@ -79,16 +80,10 @@ func (c *CloudWatch) Put(ctx context.Context, namespace string, points []Datapoi
 
 // Publish sends a message to a topic with Publish. What is too long, or not allowed in a subject, is cut.
 func (c *CloudWatch) Publish(ctx context.Context, topic, subject, message string) error {
-	subject = strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII || unicode.IsControl(r) {
-			return '?'
-		}
-		return r
-	}, subject)
 	return c.call(ctx, "sns", c.Messages, url.Values{
 		"Action": {"Publish"}, "Version": {"2010-03-31"}, "TopicArn": {topic},
-		"Subject": {subject[:min(len(subject), MaxSubject)]},
-		"Message": {strings.ToValidUTF8(message[:min(len(message), MaxMessage)], "")},
+		"Subject": {text.ASCII(subject, MaxSubject)},
+		"Message": {text.Bound(message, MaxMessage)},
 	})
 }
 
@@ -114,7 +109,7 @@ func (e *Error) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("status %d %s", e.Status, e.Code))
 }
 
-// Final reports whether the same request would be refused again. What cannot be told may be worth another try.
+// Final reports whether the same request would be refused again. When that is not known, another try may succeed.
 func Final(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests &&

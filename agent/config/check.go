@@ -269,7 +269,7 @@ func checkSocket(s string) (clean, what, remedy string) {
 	return clean, what, remedy
 }
 
-// Warnings returns what is allowed but hardly meant in production, a sentence for each.
+// Warnings returns what is allowed but probably not intended in production, a sentence for each.
 func (c *Config) Warnings() []string {
 	var w []string
 	if c.Record.TTL > time.Minute {

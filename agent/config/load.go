@@ -12,6 +12,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/pgha/pgha-agent/agent/internal/text"
 )
 
 // maxSize bounds the configuration file: a wrong path (a device, a log) must end in an error, not in full memory.
@@ -291,7 +293,7 @@ func commandWords(value *unstable.Node) (words []string, what, remedy string) {
 func (r *reader) got(n *unstable.Node) string {
 	switch n.Kind {
 	case unstable.String:
-		return shorten(fmt.Sprintf("%q", n.Data))
+		return text.Cut(fmt.Sprintf("%q", n.Data), maxShown)
 	case unstable.Array:
 		if n.Child() == nil {
 			return "an empty list"
@@ -320,22 +322,12 @@ func (r *reader) finish() {
 	if s := r.cfg.State; s.AlertSocket == s.ControlSocket {
 		line := max(r.seen["state.alert_socket"], r.seen["state.control_socket"])
 		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path",
-			shorten(s.ControlSocket))
+			text.Cut(s.ControlSocket, maxShown))
 	}
 }
+
+// maxShown is how much of a text from the file an error message shows, in bytes.
+const maxShown = 80
 
 // printable returns text from the file as it can stand in a line of an error message.
-func printable(s string) string {
-	if q := fmt.Sprintf("%q", s); q != `"`+s+`"` {
-		s = q
-	}
-	return shorten(s)
-}
-
-func shorten(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
-}
+func printable(s string) string { return text.Quoted(s, maxShown) }

@@ -8,93 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/route53"
 )
-
-var networkChecks = []Check{
-	{
-		Name: "corosync-membership", Area: Network, Needs: []Source{fromCrm},
-		Want:   "all nodes are members (UDP 5404 and 5405 are open both ways)",
-		Why:    "A node that is no member takes no part: it cannot take over.",
-		Remedy: "allow UDP 5404-5405 between the nodes in the security group; see `journalctl -u corosync`",
-		Judge: func(f *Facts) Finding {
-			var away []string
-			for _, n := range f.Crm.Nodes {
-				if n.Online != crm.Yes {
-					away = append(away, n.Name)
-				}
-			}
-			switch {
-			case len(f.Crm.Nodes) == 0:
-				return unknown("crm_mon lists no node")
-			case len(away) > 0:
-				return fail("not online: %s", strings.Join(away, ", "))
-			}
-			return pass("%d nodes online", len(f.Crm.Nodes))
-		},
-	},
-	{
-		Name: "port-drbd", Area: Network, Needs: []Source{fromPorts},
-		Want:   "the peer's DRBD port can be reached",
-		Why:    "Without it nothing is replicated.",
-		Remedy: "allow the resource's TCP port (7789 is usual) between the nodes in the security group",
-		Judge: func(f *Facts) Finding {
-			switch f.Ports.Drbd {
-			case "":
-				return pass("DRBD is connected")
-			case reachSilent:
-				return fail("no answer from %s", f.Ports.Peer)
-			case reachRefused:
-				return warn("%s refuses: the way is open, but DRBD does not listen there",
-					f.Ports.Peer).remedy("on {peer}: drbdadm status {resource}")
-			}
-			return pass("%s answers", f.Ports.Peer)
-		},
-	},
-	{
-		Name: "port-postgres", Area: Network, Needs: []Source{fromPorts, fromCrm},
-		Want: "the peer's port 5432 can be reached",
-		Why: "What holds for the peer most likely holds for the clients: a rule that names one node only is noticed at " +
-			"the failover. The agent's view as a client needs it too.",
-		Remedy: "allow TCP 5432 from the clients' and both nodes' addresses in the security group of both nodes",
-		Judge: func(f *Facts) Finding {
-			there := slices.Contains(f.Crm.Promoted(f.Options.Clone), f.peer())
-			switch f.Ports.Postgres {
-			case reachSilent:
-				return fail("no answer from %s", f.Ports.Peer)
-			case reachRefused:
-				if there {
-					return fail("%s refuses although it is the promoted node",
-						f.Ports.Peer).remedy("on {peer}: is PostgreSQL up, and listen_addresses '*'?")
-				}
-				return pass("%s refuses, as it should without PostgreSQL: nothing filters the port", f.Ports.Peer)
-			}
-			if !there {
-				return fail("something listens on 5432 of %s, which is not promoted",
-					f.Ports.Peer).remedy("on {peer}: ss -ltnp 'sport = 5432'; systemctl disable --now postgresql")
-			}
-			return pass("%s answers", f.Ports.Peer)
-		},
-	},
-	{
-		Name: "port-pcsd", Area: Network, Needs: []Source{fromPorts, fromHost},
-		Want:   "the peer's pcsd (TCP 2224) can be reached",
-		Why:    "pcs changes settings on both nodes through it. Without it half of a change is made.",
-		Remedy: "on {peer}: systemctl enable --now pcsd; allow TCP 2224 between the nodes in the security group",
-		Judge: func(f *Facts) Finding {
-			switch {
-			case f.Host.PcsdMasked:
-				return skip("pcsd is not installed or masked here")
-			case f.Ports.Pcsd == reachSilent:
-				return fail("no answer from %s", f.Ports.Peer)
-			case f.Ports.Pcsd == reachRefused:
-				return warn("%s refuses: the way is open, but pcsd does not run there", f.Ports.Peer)
-			}
-			return pass("%s answers", f.Ports.Peer)
-		},
-	},
-}
 
 var awsChecks = []Check{
 	{
@@ -146,7 +61,7 @@ var awsChecks = []Check{
 	{
 		Name: "route53-read", Area: AWS, Needs: []Source{fromRecord},
 		Want: "the record can be read",
-		Why: "The agent writes on the base of what it read. Without permission or network nothing is published at a " +
+		Why: "The agent reads the record before each write. Without permission or network nothing is published at a " +
 			"failover.",
 		Remedy: "see the reason: credentials (instance profile), denied (deploy/iam-policy.json), network (NAT or " +
 			"PrivateLink with record.endpoint_url)",
@@ -154,9 +69,9 @@ var awsChecks = []Check{
 			switch err := f.Record.Err; route53.ReasonOf(err) {
 			case route53.ReasonNone:
 				return pass("owner %s, epoch %d", orNobody(f.Record.Record.Owner.Node), f.Record.Record.Owner.Epoch)
-			case route53.ReasonRefusedRecord:
+			case route53.ReasonRefusedRecord: // it was read; what it is has a check of its own
 				return pass("it can, see record-simple")
-			case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonServer:
+			case route53.ReasonThrottled, route53.ReasonPriorRequest, route53.ReasonServer: // not for long
 				return unknown("%s", oneLine(err.Error())).remedy("try again in a minute")
 			default:
 				return failedCall(err)
@@ -169,6 +84,8 @@ var awsChecks = []Check{
 		Why:    "A missing permission is otherwise found at the first failover to this node.",
 		Remedy: "attach deploy/iam-policy.json with the zone's id and both names to the role of both nodes",
 		Judge: func(f *Facts) Finding {
+			// Every answer is an error here, because the batch must be refused: for its content when this role may write, and
+			// for the role when it may not.
 			err := f.TryWrite
 			if errors.Is(err, route53.ErrAccepted) {
 				return fail("%s: it does not guard a write either",
@@ -190,14 +107,14 @@ var awsChecks = []Check{
 	{
 		Name: "zone-private", Area: AWS, Needs: []Source{fromZone}, Also: []Source{fromInstance},
 		Want: "the zone is private, holds the record's name, and is associated with this network",
-		Why: "A public zone shows private addresses to everybody. A private one that is not associated is resolved by " +
-			"nobody here.",
+		Why: "A public zone shows private addresses to everybody. A private zone that is not associated with this " +
+			"network cannot be resolved here.",
 		Remedy: "aws route53 associate-vpc-with-hosted-zone --hosted-zone-id ZONE --vpc VPCRegion=REGION,VPCId=VPC",
 		Judge:  judgeZone,
 	},
 	{
 		Name: "record-simple", Area: AWS, Needs: []Source{fromRecord},
-		Want:   "what stands under the name is one plain A record, or nothing yet",
+		Want:   "the name has one plain A record, or none yet",
 		Why:    "An alias, a routing policy or several values are never overwritten: the agent refuses to publish.",
 		Remedy: "delete the record in Route 53, or choose another name in record.name",
 		Judge: func(f *Facts) Finding {
@@ -206,7 +123,7 @@ var awsChecks = []Check{
 			case route53.ReasonOf(err) == route53.ReasonRefusedRecord:
 				return fail("%s", oneLine(err.Error()))
 			case err != nil:
-				return unknown("%s", oneLine(err.Error())).remedy("first mend what the check route53-read reports")
+				return unknown("%s", oneLine(err.Error())).remedy("first fix what the check route53-read reports")
 			case !f.Record.Record.Addr.IsValid():
 				return pass("there is none yet")
 			}
@@ -220,8 +137,10 @@ var awsChecks = []Check{
 		Remedy: `in the agent's configuration: ttl = "10s"; the next publication writes it`,
 		Judge: func(f *Facts) Finding {
 			if f.Record.Err != nil && route53.ReasonOf(f.Record.Err) != route53.ReasonRefusedRecord {
-				return unknown("%s", oneLine(f.Record.Err.Error())).remedy("first mend what the check route53-read reports")
+				return unknown("%s", oneLine(f.Record.Err.Error())).remedy("first fix what the check route53-read reports")
 			}
+			// The longer of the two: the zone's is in the resolvers' caches now, the configured one will be after the next
+			// write.
 			if ttl := max(f.Record.Record.TTL, f.Options.Record.TTL); ttl > time.Minute {
 				return warn("%s in the zone, %s in the configuration", f.Record.Record.TTL, f.Options.Record.TTL)
 			}
@@ -249,33 +168,8 @@ var awsChecks = []Check{
 	},
 }
 
-var nodeChecks = []Check{
-	{
-		Name: "clock", Area: Node, Needs: []Source{fromClock},
-		Want: "the clock is synchronized",
-		Why: "A clock that is off by minutes makes AWS refuse every signature: no fencing by API, no record. Logs of " +
-			"both nodes cannot be compared.",
-		Remedy: "systemctl enable --now chrony (Enterprise Linux: chronyd), with `server 169.254.169.123 prefer iburst` " +
-			"on AWS",
-		Judge: func(f *Facts) Finding {
-			switch {
-			case !f.Clock.Synchronized:
-				return warn("the kernel counts its clock as not synchronized")
-			case f.Clock.Error > time.Second:
-				return warn("synchronized, but it may be off by %s", f.Clock.Error)
-			}
-			return pass("off by at most %s", f.Clock.Error.Round(time.Millisecond))
-		},
-	},
-}
-
-func orNobody(s string) string {
-	if s == "" {
-		return "nobody"
-	}
-	return s
-}
-
+// judgeFenceInstance compares the device's parameter with what instance metadata says of this machine. Only this node
+// can be checked that way: the peer's id is in the peer's metadata only.
 func judgeFenceInstance(f *Facts) Finding {
 	var named []string
 	for _, d := range activeDevices(f.CIB) {
@@ -299,6 +193,9 @@ func judgeFenceInstance(f *Facts) Finding {
 	return pass("%s names %s", strings.Join(named, ", "), f.Instance.ID)
 }
 
+// judgePower takes DryRunOperation for a yes: EC2 answers a dry run with an error in any case, and with
+// UnauthorizedOperation when the caller may not (EC2 API reference, StopInstances, DryRun). An instance id that EC2
+// does not know is as bad as a missing permission. Anything else, like throttling, proves nothing.
 func judgePower(f *Facts) Finding {
 	var denied, odd []string
 	for _, a := range f.Power {
@@ -323,6 +220,7 @@ func judgePower(f *Facts) Finding {
 	return pass("%d dry runs", len(f.Power))
 }
 
+// judgeZone cannot fail a private zone when this instance's network is not known: the association may be right.
 func judgeZone(f *Facts) Finding {
 	z := f.Zone
 	name := strings.ToLower(strings.TrimSuffix(f.Options.Record.Name, "."))
@@ -350,4 +248,11 @@ func failedCall(err error) Finding {
 		return f.remedy("this is not Route 53: see record.endpoint_url, and the proxy in HTTPS_PROXY and NO_PROXY")
 	}
 	return f
+}
+
+func orNobody(s string) string {
+	if s == "" {
+		return "nobody"
+	}
+	return s
 }

@@ -5,118 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/drbd"
 )
-
-var corosyncChecks = []Check{
-	{
-		Name: "two-node", Area: Corosync, Needs: []Source{fromCorosync},
-		Want: "Corosync knows that there are two nodes (two_node: 1), or has a quorum device",
-		Why: "With two nodes and without it, the survivor has no quorum, and Pacemaker stops the database there: every " +
-			"failover ends in an outage.",
-		Remedy: "in /etc/corosync/corosync.conf on both nodes: quorum { two_node: 1 }; then corosync-cfgtool -R",
-		Judge: func(f *Facts) Finding {
-			c := f.Corosync
-			switch {
-			case c.Device:
-				return pass("a quorum device decides")
-			case c.Nodes != 2 && c.Nodes != 0:
-				return skip("%d nodes", c.Nodes)
-			case !c.TwoNode:
-				return fail("two_node is not set")
-			}
-			return pass("two_node: 1")
-		},
-	},
-	{
-		Name: "wait-for-all", Area: Corosync, Needs: []Source{fromCorosync},
-		Want: "a node that boots waits until it has seen the other one (wait_for_all, which two_node implies)",
-		Why: "Otherwise a node that boots without a network fences the healthy one, that one boots and fences back, " +
-			"and so on.",
-		Remedy: "remove wait_for_all: 0 from /etc/corosync/corosync.conf on both nodes; then corosync-cfgtool -R",
-		Judge: func(f *Facts) Finding {
-			switch {
-			case f.Corosync.WaitForAll:
-				return pass("it waits")
-			case !f.Corosync.TwoNode:
-				return skip("two_node is not set")
-			}
-			return fail("wait_for_all is 0")
-		},
-	},
-	{
-		Name: "corosync-token", Area: Corosync, Needs: []Source{fromCorosync, fromCIB}, Also: []Source{fromHost},
-		Want: "with fencing any token; without, the agent knows token and consensus timeout, and they are not too short " +
-			"for it",
-		Why: "Without fencing a node that stalled, and was replaced meanwhile, must know the one before it writes, and " +
-			"hear of the other from Corosync " +
-			"while the agent holds back. With fencing that node is off before another one is promoted. Each failover begins " +
-			"with both timeouts.",
-		Remedy: "in /etc/corosync/corosync.conf on both nodes: totem { token: 10000 }; then corosync-cfgtool -R, and " +
-			"systemctl reload pgha-agent on both; " +
-			"or configure fencing",
-		Judge: judgeToken,
-	},
-}
-
-// Heartbeat is the longest that the agent's loop sleeps: only a longer stall shows.
-const Heartbeat = time.Second
-
-// membership is what the agent knows of Corosync's timeouts, 0 and why when it does not.
-func (f *Facts) membership() (known time.Duration, why string) {
-	switch {
-	case f.Corosync == nil || f.Host == nil:
-		return 0, "it is not known whether the agent can read Corosync's file"
-	case f.Host.CorosyncFile != "":
-		return 0, "the agent cannot read Corosync's file: " + f.Host.CorosyncFile
-	case !f.Corosync.TokenGiven:
-		return 0, "Corosync's file gives no token"
-	}
-	return f.Corosync.Membership(), ""
-}
-
-// unfencedBound is how late the loop of an agent may wake that knows this of Corosync, while nobody fences. The core
-// itself says it.
-func unfencedBound(membership time.Duration) time.Duration {
-	s := fsm.New(fsm.Config{Membership: membership}, 1, fsm.Episode{}, false)
-	s, _ = s.Step(time.Second, fsm.ClusterPolled{Cluster: fsm.Cluster{At: time.Second, OK: true}})
-	return s.StallBound()
-}
-
-func judgeToken(f *Facts) Finding {
-	c := f.Corosync
-	sum := c.Token + c.Consensus
-	text := fmt.Sprintf("token %s, consensus %s: together %s", c.Token, c.Consensus, sum)
-	if !c.TokenGiven {
-		text = "Corosync's own token: 3 s, before 3.1 it is 1 s"
-	}
-	if f.fenced() {
-		return pass("%s, before a failover begins", text)
-	}
-	known, why := f.membership()
-	bound := unfencedBound(known)
-	read := func(x Finding) Finding {
-		if c.TokenGiven && known == 0 {
-			return x.remedy("%s && systemctl reload pgha-agent on both nodes; or configure fencing", readableCorosync)
-		}
-		return x
-	}
-	switch {
-	case c.TokenGiven && sum < bound+Heartbeat:
-		return read(fail("%s, and the agent notices a stall only from %s on", text, bound+Heartbeat))
-	case c.TokenGiven && known == 0 && sum+fsm.MaxClusterAge > fsm.PostStallDelay:
-		return read(fail("%s, and the agent holds back for %s only: %s", text, fsm.PostStallDelay, why))
-	case bound < fsm.StallBound:
-		if why != "" {
-			text += "; " + why
-		}
-		return read(warn("%s. Each pause of the agent of %s counts as a stall, and holds publication back", text, bound))
-	}
-	return pass("%s, which the agent goes by", text)
-}
 
 var drbdChecks = []Check{
 	{
@@ -129,7 +20,7 @@ var drbdChecks = []Check{
 	{
 		Name: "drbd-protocol", Area: Drbd, Needs: []Source{fromShow},
 		Want:   "protocol C",
-		Why:    "With A or B a commit is acknowledged before the peer has it on its disk: a failover loses the last of them.",
+		Why:    "With A or B a commit is acknowledged before the peer has it on its disk: a failover loses the last commits.",
 		Remedy: "in the resource's net section: protocol C; then drbdadm adjust {resource} on both nodes",
 		Judge: func(f *Facts) Finding {
 			if f.Show.Protocol != "C" {
@@ -151,10 +42,13 @@ var drbdChecks = []Check{
 		},
 	},
 	{
+		// Only resource-and-stonith freezes I/O on a disconnected Primary until its fence-peer handler has ended (drbd-utils
+		// documentation/v9/drbdsetup-options.xml, fencing). With resource-only it writes on, and what it acknowledges
+		// meanwhile is lost if the peer takes over.
 		Name: "drbd-fencing", Area: Drbd, Needs: []Source{fromShow},
 		Want: "fencing resource-and-stonith",
-		Why: "With less, the Primary goes on writing when it loses its peer, before anybody is sure that the peer is " +
-			"gone: split brain.",
+		Why: "With less, a Primary that loses its peer continues to write before it is certain that the peer is off: " +
+			"this leads to a split brain.",
 		Remedy: "in the resource's net section (DRBD 8.4: disk): fencing resource-and-stonith; then drbdadm adjust " +
 			"{resource} on both nodes",
 		Judge: func(f *Facts) Finding {
@@ -188,7 +82,7 @@ var drbdChecks = []Check{
 		Name: "drbd-agent", Area: Drbd, Needs: []Source{fromHost},
 		Want: "the resource agent ocf:linbit:drbd is installed",
 		Why: "On Enterprise Linux it is in a package of its own, drbd-pacemaker. Without it this node cannot run DRBD " +
-			"when it is its turn.",
+			"at a failover.",
 		Remedy: "dnf install drbd-pacemaker (Enterprise Linux), apt-get install drbd-utils (Debian)",
 		Judge: func(f *Facts) Finding {
 			if !f.Host.DrbdAgent {
@@ -198,6 +92,8 @@ var drbdChecks = []Check{
 		},
 	},
 	{
+		// Before 9.14 events2 can print "- skipped N": events are lost, and only a new dump shows the state. 9.14 also
+		// brought may_promote and promotion_score (drbd-utils ChangeLog).
 		Name: "drbd-version", Area: Drbd, Needs: []Source{fromVersions},
 		Want:   "the module is loaded, and drbd-utils are of version 9.14 or later",
 		Why:    "Tools before 9.14 may lose events. Tools of version 8 do not know a module of version 9.",
@@ -228,8 +124,8 @@ var drbdChecks = []Check{
 	{
 		Name: "drbd-not-enabled", Area: Drbd, Needs: []Source{fromHost},
 		Want: "systemd does not start DRBD resources at boot",
-		Why: "Two masters, Pacemaker and systemd, for one resource: it may be up, or even Primary, before the cluster " +
-			"has decided.",
+		Why: "Otherwise both Pacemaker and systemd control the resource: it may be up, or even Primary, before the " +
+			"cluster has decided.",
 		Remedy: "systemctl disable drbd.service",
 		Judge:  judgeEnabled("drbd"),
 	},
@@ -252,7 +148,8 @@ var drbdChecks = []Check{
 
 func drbdConnected(c drbd.DumpConnection) bool { return c.Connection == drbd.ConnConnected }
 
-// inSync says whether all peers are connected and all disks are UpToDate.
+// inSync says whether all peers are connected and all disks are UpToDate. No peer, or a peer without a volume, is not
+// in sync: "all of none" would be.
 func inSync(r *drbd.DumpResource) bool {
 	ok := len(r.Connections) > 0 && len(r.Devices) > 0
 	for _, d := range r.Devices {
@@ -267,6 +164,8 @@ func inSync(r *drbd.DumpResource) bool {
 	return ok
 }
 
+// judgeState warns of a resync and does not fail for it: it ends by itself. Everything else that is not "connected and
+// UpToDate on both sides" needs a person, or leaves one copy of the data.
 func judgeState(f *Facts) Finding {
 	r := f.State
 	var text strings.Builder
@@ -289,6 +188,8 @@ func judgeState(f *Facts) Finding {
 	return pass("%s", &text)
 }
 
+// judgeHandlers wants both handlers: fence-peer places the constraint that keeps the peer from being promoted, and only
+// unfence-peer removes it (drbd-utils scripts/crm-fence-peer.9.sh and crm-unfence-peer.9.sh).
 func judgeHandlers(f *Facts) Finding {
 	h := f.Dump.Handlers
 	fence, unfence := h["fence-peer"], h["unfence-peer"]
@@ -310,12 +211,17 @@ func judgeHandlers(f *Facts) Finding {
 	return pass("%s", fence)
 }
 
+// judgeHandlerTimeout is about one change: since Pacemaker 2.1.7 node_state has times in in_ccm and crmd where it had
+// true, false, online and offline. The handlers learned that in drbd-utils 9.28.0 (scripts/crm-fence-peer.9.sh, "fixes
+// for pacemaker 2.1.7"). An older one never sees the answer that it polls for, and gives up after --timeout, inside the
+// promotion. A short timeout avoids the wait. But then the handler may return before the fencing is over, and a Primary
+// that then loses the fence race has acknowledged writes that its peer does not have: so the promoted node has to win.
 func judgeHandlerTimeout(f *Facts) Finding {
 	command := f.Dump.Handlers["fence-peer"]
 	if !strings.Contains(command, "crm-fence-peer") {
 		return skip("the fence-peer handler is not DRBD's own")
 	}
-	timeout := 90 // its default
+	timeout := 90 // the handler's default
 	words := strings.Fields(command)
 	for i, w := range words {
 		value, has := strings.CutPrefix(w, "--timeout=")
@@ -348,6 +254,8 @@ func judgeHandlerTimeout(f *Facts) Finding {
 // one that waits longer, and in vain, is most of a failover.
 const longHandler = 30
 
+// judgePort compares with the kernel's range for outgoing connections: DRBD's port is free for anybody until DRBD
+// listens.
 func judgePort(f *Facts) Finding {
 	h := f.Host
 	if h.Ephemeral[1] == 0 {
@@ -379,7 +287,7 @@ func reserved(list string, port int) bool {
 	})
 }
 
-// judgeEnabled fails when systemd starts a unit of that kind at boot.
+// judgeEnabled fails when systemd starts a unit of that kind at boot: before Pacemaker has decided anything.
 func judgeEnabled(kind string) func(*Facts) Finding {
 	return func(f *Facts) Finding {
 		var units []string
@@ -393,19 +301,4 @@ func judgeEnabled(kind string) func(*Facts) Finding {
 		}
 		return pass("none is enabled")
 	}
-}
-
-// older compares as many numbers of a version as are given.
-func older(version string, than ...int) bool {
-	parts := strings.Split(version, ".")
-	for i, n := range than {
-		have := 0
-		if i < len(parts) {
-			have, _ = strconv.Atoi(parts[i])
-		}
-		if have != n {
-			return have < n
-		}
-	}
-	return false
 }

@@ -3,8 +3,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,30 +16,31 @@ var fencingChecks = []Check{
 		Name: "fencing-enabled", Area: Fencing, Needs: []Source{fromCIB},
 		Want: "stonith-enabled is not off, and there is a fence device",
 		Why: "With two nodes quorum proves nothing. Without fencing both nodes can write at once after a network " +
-			"fault, and their data part for good.",
+			"fault, and their data diverge.",
 		Remedy: "pcs stonith create fence_{peer} fence_aws ...; pcs property set stonith-enabled=true",
 		Judge:  judgeFencingEnabled,
 	},
 	{
 		Name: "fence-device", Area: Fencing, Needs: []Source{fromCIB},
-		Want:   "each node can be fenced by a device that the other node may use",
-		Why:    "A node that nobody can fence blocks every failover from it: Pacemaker waits for a proof that never comes.",
+		Want: "each node can be fenced by a device that the other node may use",
+		Why: "If no device can fence a node, Pacemaker never takes over from it: it waits for a fencing that cannot " +
+			"succeed.",
 		Remedy: `pcs stonith update DEVICE pcmk_host_map="{node}:i-...;{peer}:i-..."`,
 		Judge:  judgeFenceDevice,
 	},
 	{
 		Name: "fence-device-place", Area: Fencing, Needs: []Source{fromCIB, fromCrm},
 		Want: "a device for one node is kept off that node, and all devices run",
-		Why: "A device that runs on its own target is gone with it, and its monitor says nothing about the way from " +
-			"the survivor to the power API.",
+		Why: "A device that runs on its own target fails with it, and its monitor says nothing about the connection " +
+			"from the survivor to the power API.",
 		Remedy: "pcs constraint location DEVICE avoids TARGET=INFINITY; pcs stonith cleanup DEVICE",
 		Judge:  judgeFencePlace,
 	},
 	{
 		Name: "fence-delay", Area: Fencing, Needs: []Source{fromCIB},
 		Want: "the promoted node wins when both nodes want to fence each other",
-		Why: "When only the links between the nodes break, both fence. Without a delay both may go down. With one for " +
-			"a name and not for the data, the node that committed last may lose.",
+		Why: "When only the links between the nodes break, both fence. Without a delay both may go down. A delay that " +
+			"belongs to a node, and not to the data, may let the node with the last commits lose.",
 		Remedy: "pcs property set priority-fencing-delay=10s && pcs resource meta {group} priority=10 (longer than the " +
 			"fence device takes to reach EC2)",
 		Judge: judgeFenceDelay,
@@ -56,6 +55,9 @@ var fencingChecks = []Check{
 		Judge: judgeFenceTimeout,
 	},
 	{
+		// Pacemaker gives up on a target after that many failures and fences it only when something else changes
+		// (daemons/controld/controld_fencing.c, too_many_fencing_failures; the default is in DEFAULT_FENCING_MAX_ATTEMPTS).
+		// A power API that is away answers fast, so ten failures are seconds, not an outage.
 		Name: "fence-attempts", Area: Fencing, Needs: []Source{fromCIB},
 		Want: "stonith-max-attempts is at least 100",
 		Why: "The default is 10. In the lab ten quick failures took 34 s; then Pacemaker gave up, and the database " +
@@ -83,6 +85,8 @@ var fencingChecks = []Check{
 // fenced says whether Pacemaker fences at all. It needs the CIB.
 func (f *Facts) fenced() bool { return !isNo(f.CIB.Property("stonith-enabled")) }
 
+// judgeFencingEnabled does not ask whether fencing works, because only a test shows that (docs/maintenance.md). It
+// finds the cluster that has none.
 func judgeFencingEnabled(f *Facts) Finding {
 	if !f.fenced() {
 		return fail("stonith-enabled is %s", f.CIB.Property("stonith-enabled"))
@@ -98,6 +102,9 @@ func judgeFencingEnabled(f *Facts) Finding {
 	return pass("%s", strings.Join(ids, ", "))
 }
 
+// judgeFenceDevice asks who may use a device, not where it runs: the fencer of every node registers each device that
+// the node is not banned from (Pacemaker daemons/fenced/fenced_scheduler.c, register_if_fencing_device). A stopped
+// device is left out there too, so it is no device here (activeDevices).
 func judgeFenceDevice(f *Facts) Finding {
 	var bad, good []string
 	for _, node := range f.CIB.Nodes {
@@ -107,7 +114,8 @@ func judgeFenceDevice(f *Facts) Finding {
 			if known && !slices.Contains(targets, node) {
 				continue
 			}
-			// Any node may use a device that it is not banned from, wherever it runs; nobody fences itself while another can.
+			// Any node may use a device that it is not banned from, wherever it runs; a node fences itself only when no other
+			// can.
 			if slices.ContainsFunc(f.CIB.Nodes, func(n string) bool { return n != node && !bannedFrom(f.CIB, d, n) }) {
 				by = append(by, d.ID)
 			} else {
@@ -130,6 +138,8 @@ func judgeFenceDevice(f *Facts) Finding {
 	return pass("%s", strings.Join(good, "; "))
 }
 
+// judgeFencePlace looks at devices for one node only. One that fences both nodes has to run on one of its targets, and
+// any node may use it wherever it runs.
 func judgeFencePlace(f *Facts) Finding {
 	var bad, loose []string
 	for _, d := range activeDevices(f.CIB) {
@@ -161,6 +171,12 @@ func judgeFencePlace(f *Facts) Finding {
 	return pass("all run, none on its own target")
 }
 
+// judgeFenceDelay judges only two nodes: with more, the partition without quorum does not fence. Pacemaker delays the
+// fencing of the node with the higher priority, and adds nothing when both have the same (lib/pengine/pe_actions.c,
+// node_priority_fencing_delay). A promoted instance counts for its priority plus one, and for nothing when its
+// priority is 0 (lib/pengine/native.c, native_priority_to_node): so priority-fencing-delay without a priority does
+// nothing. Twice the random delay is what Pacemaker's own description of the option asks for (lib/common/options.c). A
+// delay for a name comes second: it is right until the first failover.
 func judgeFenceDelay(f *Facts) Finding {
 	if len(f.CIB.Nodes) != 2 {
 		return skip("%d nodes: quorum decides", len(f.CIB.Nodes))
@@ -211,18 +227,22 @@ func promotedWins(c *crm.Configuration) bool {
 // fenceSpare is what Pacemaker gets beyond what a device waits for the power: requests to EC2 and their retries.
 const fenceSpare = time.Minute
 
+// judgeFenceTimeout compares two clocks that know nothing of each other: Pacemaker's for the whole action, which is the
+// device's pcmk_ACTION_timeout or else stonith-timeout (daemons/fenced/fenced_commands.c, get_action_timeout), and the
+// device's own for the power to go. When Pacemaker's ends first, it kills the agent and counts a failure, although the
+// machine is about to stop.
 func judgeFenceTimeout(f *Facts) Finding {
 	general, ok := pacemakerTime(cmp.Or(f.CIB.Property("stonith-timeout"), "60s"))
 	if !ok {
 		return unknown("stonith-timeout is %q", f.CIB.Property("stonith-timeout"))
 	}
 	action := cmp.Or(f.CIB.Property("stonith-action"), "reboot")
-	var short, fine, mend []string
+	var short, fine, fixes []string
 	var longest time.Duration // that a device waits to which stonith-timeout applies, and is too short
 	for _, d := range activeDevices(f.CIB) {
 		power := d.Params["power_timeout"]
 		if power == "" && d.Type == "fence_aws" {
-			power = "60" // its own default
+			power = "60" // fence-agents agents/aws/fence_aws.py, power_timeout
 		}
 		need, ok := pacemakerTime(power)
 		if !ok {
@@ -239,60 +259,26 @@ func judgeFenceTimeout(f *Facts) Finding {
 			fine = append(fine, text)
 			continue
 		case ownLimit:
-			mend = append(mend, fmt.Sprintf("pcs stonith update %s %s=%.0fs", d.ID, own, (need+fenceSpare).Seconds()))
+			fixes = append(fixes, fmt.Sprintf("pcs stonith update %s %s=%.0fs", d.ID, own, (need+fenceSpare).Seconds()))
 		default:
 			longest = max(longest, need)
 		}
 		short = append(short, text)
 	}
 	if longest > 0 {
-		mend = append(mend, fmt.Sprintf("pcs property set stonith-timeout=%.0fs", (longest+fenceSpare).Seconds()))
+		fixes = append(fixes, fmt.Sprintf("pcs property set stonith-timeout=%.0fs", (longest+fenceSpare).Seconds()))
 	}
 	switch {
 	case len(short) > 0:
-		return warn("%s", strings.Join(short, "; ")).remedy("%s", strings.Join(mend, "; "))
+		return warn("%s", strings.Join(short, "; ")).remedy("%s", strings.Join(fixes, "; "))
 	case len(fine) == 0:
 		return skip("no device states how long it waits (stonith-timeout is %s)", general)
 	}
 	return pass("%s", strings.Join(fine, "; "))
 }
 
-func activeDevices(c *crm.Configuration) []*crm.Primitive {
-	return slices.DeleteFunc(c.FenceDevices(), func(d *crm.Primitive) bool { return d.Meta["target-role"] == "Stopped" })
-}
-
-// fenceTargets returns the nodes that a device can fence by its parameters; false when it is asked itself.
-func fenceTargets(d *crm.Primitive) (nodes []string, known bool) {
-	split := func(s string) []string {
-		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" ,;\t\n", r) })
-	}
-	nodes = split(d.Params["pcmk_host_list"])
-	for _, pair := range split(d.Params["pcmk_host_map"]) {
-		if node, _, ok := strings.Cut(pair, ":"); ok && !slices.Contains(nodes, node) {
-			nodes = append(nodes, node)
-		}
-	}
-	return nodes, len(nodes) > 0
-}
-
-// fencePlug returns what the device calls a node.
-func fencePlug(d *crm.Primitive, node string) string {
-	for pair := range strings.FieldsFuncSeq(d.Params["pcmk_host_map"],
-		func(r rune) bool { return strings.ContainsRune(" ,;", r) }) {
-		if name, plug, ok := strings.Cut(pair, ":"); ok && name == node {
-			return plug
-		}
-	}
-	return cmp.Or(d.Params["plug"], d.Params["port"], node)
-}
-
-// bannedFrom says whether a constraint of score -INFINITY keeps a resource off a node.
-func bannedFrom(c *crm.Configuration, p *crm.Primitive, node string) bool {
-	return slices.ContainsFunc(c.Locations, func(l crm.Location) bool {
-		return (l.Resource == p.ID || l.Resource == p.Top()) && l.Node == node && l.Score <= -crm.Infinity
-	})
-}
-
+// hasPriority accepts a priority anywhere: which resource has it does not matter, because all that is promoted or
+// active on a node adds to that node's priority.
 func hasPriority(c *crm.Configuration) bool {
 	positive := func(meta map[string]string) bool {
 		n, err := strconv.Atoi(meta["priority"])
@@ -304,7 +290,15 @@ func hasPriority(c *crm.Configuration) bool {
 		slices.ContainsFunc(c.Primitives, func(x crm.Primitive) bool { return positive(x.Meta) })
 }
 
-// delayFor reads "15s", or "node1:15s;node2:0s" (Pacemaker 2.1.2 and later).
+// bannedFrom says whether a constraint of score -INFINITY keeps a resource off a node.
+func bannedFrom(c *crm.Configuration, p *crm.Primitive, node string) bool {
+	return slices.ContainsFunc(c.Locations, func(l crm.Location) bool {
+		return (l.Resource == p.ID || l.Resource == p.Top()) && l.Node == node && l.Score <= -crm.Infinity
+	})
+}
+
+// delayFor reads "15s", or "node1:15s;node2:0s" (Pacemaker 2.1.2 and later; daemons/fenced/fenced_commands.c,
+// get_action_delay_base).
 func delayFor(text, node string) time.Duration {
 	if !strings.Contains(text, ":") {
 		d, _ := pacemakerTime(text)
@@ -317,30 +311,4 @@ func delayFor(text, node string) time.Duration {
 		}
 	}
 	return 0
-}
-
-var timeForm = regexp.MustCompile(`^(\d+)\s*(ms|msec|us|usec|s|sec|m|min|h|hr)?$`)
-
-// pacemakerTime reads Pacemaker's times: a number of seconds, or one with a unit.
-func pacemakerTime(text string) (time.Duration, bool) {
-	m := timeForm.FindStringSubmatch(strings.TrimSpace(text))
-	if m == nil {
-		return 0, false
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil {
-		return 0, false
-	}
-	unit := map[string]time.Duration{
-		"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond, "m": time.Minute,
-		"min": time.Minute,
-		"h":   time.Hour, "hr": time.Hour,
-	}[m[2]]
-	unit = cmp.Or(unit, time.Second)
-	return min(time.Duration(n), math.MaxInt64/unit) * unit, true
-}
-
-// isNo knows Pacemaker's words for false.
-func isNo(v string) bool {
-	return slices.Contains([]string{"false", "no", "off", "0", "n"}, strings.ToLower(v))
 }

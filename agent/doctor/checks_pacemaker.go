@@ -70,8 +70,8 @@ var pacemakerChecks = []Check{
 	{
 		Name: "drbd-monitors", Area: Pacemaker, Needs: []Source{fromCIB},
 		Want: "the DRBD resource is monitored in both roles, with different intervals",
-		Why: "An operation without a role watches unpromoted instances only: a failed Primary is noticed by nobody. " +
-			"Two with the same interval are one.",
+		Why: "An operation without a role watches unpromoted instances only: nothing notices a failed Primary. " +
+			"Pacemaker does not accept two with the same interval.",
 		Remedy: "pcs resource op add DRBD-PRIMITIVE monitor interval=11s role=Promoted timeout=60s; pcs resource op add " +
 			"DRBD-PRIMITIVE monitor interval=13s role=Unpromoted timeout=60s",
 		Judge: judgeMonitors,
@@ -87,8 +87,8 @@ var pacemakerChecks = []Check{
 	{
 		Name: "ordering", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromShow},
 		Want: "file system and PostgreSQL start after the promotion of DRBD",
-		Why: "Without the order the mount is tried on a Secondary and fails; with an order after start instead of " +
-			"promote as well, now and then.",
+		Why: "Without the order Pacemaker may try the mount on a Secondary, and it fails. An order after start " +
+			"instead of promote does not prevent that.",
 		Remedy: "pcs constraint order promote {clone} then start {group}",
 		Judge:  judgeOrdering,
 	},
@@ -123,7 +123,7 @@ var pacemakerChecks = []Check{
 		Remedy: "pcs resource clear {clone}; pcs resource clear {group}",
 		Judge: func(f *Facts) Finding {
 			var left []string
-			for _, l := range f.CIB.Locations {
+			for _, l := range f.CIB.Locations { // the ids are those of Pacemaker's tools/crm_resource_ban.c
 				if strings.HasPrefix(l.ID, "cli-ban-") || strings.HasPrefix(l.ID, "cli-prefer-") {
 					left = append(left, l.ID)
 				}
@@ -153,6 +153,8 @@ var pacemakerChecks = []Check{
 	},
 }
 
+// judgeClone fails for every deviation: Pacemaker runs such a clone without complaint, and the fault shows at a
+// failover. The old names with "master" are what clusters that came from Pacemaker 1.1 have.
 func judgeClone(f *Facts) Finding {
 	c := f.CIB.Clone(f.Options.Clone)
 	if c == nil {
@@ -196,6 +198,9 @@ func judgeClone(f *Facts) Finding {
 
 const drbdAgent = "ocf:linbit:drbd"
 
+// judgeMonitors knows two rules of Pacemaker. A monitor without a role is for instances that are not promoted
+// (lib/pacemaker/pcmk_sched_recurring.c, recurring_op_for_active). Two monitors with the same interval are duplicates,
+// whatever their roles (is_op_dup in the same file).
 func judgeMonitors(f *Facts) Finding {
 	for _, p := range f.CIB.Primitives {
 		if p.Agent() != drbdAgent || p.Params["drbd_resource"] != f.Options.Resource {
@@ -263,6 +268,8 @@ func (f *Facts) isClone(id string) bool {
 	return id == c.ID || p != nil && p.Clone == c.ID
 }
 
+// judgeColocation counts score INFINITY only: with less, Pacemaker may place the file system elsewhere when another
+// preference weighs more. A colocation with the clone and no role is one with any instance, a Secondary too.
 func judgeColocation(f *Facts) Finding {
 	loose := f.chained(func(ids []string) (direct bool, next []string) {
 		for _, c := range f.CIB.Colocations {
@@ -281,6 +288,8 @@ func judgeColocation(f *Facts) Finding {
 		slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool { return c.Sets }))
 }
 
+// judgeOrdering counts mandatory orders only: an optional one holds only when both actions happen in the same
+// transition.
 func judgeOrdering(f *Facts) Finding {
 	loose := f.chained(func(ids []string) (direct bool, next []string) {
 		for _, o := range f.CIB.Orders {
@@ -299,6 +308,8 @@ func judgeOrdering(f *Facts) Finding {
 		slices.ContainsFunc(f.CIB.Orders, func(o crm.Order) bool { return o.Sets }))
 }
 
+// tied makes the finding. A constraint with resource sets makes it unknown instead of a failure: sets are not read
+// here, and may well tie what seems loose.
 func (f *Facts) tied(loose []string, what string, sets bool) Finding {
 	var ids []string
 	for _, p := range f.database() {
@@ -317,6 +328,8 @@ func (f *Facts) tied(loose []string, what string, sets bool) Finding {
 	return pass("%s", strings.Join(ids, ", "))
 }
 
+// judgeStickiness takes the least sticky part of the database, because that part moves first, and compares it with the
+// constraints that prefer a node now: a rule with a date that is over prefers nothing.
 func judgeStickiness(f *Facts) Finding {
 	least, at := crm.Infinity+1, ""
 	for _, p := range f.database() {
@@ -364,6 +377,8 @@ func isDNS(p *crm.Primitive) bool {
 		strings.Contains(p.Type, "dns"))
 }
 
+// judgeDNS looks for DNS resources that the database depends on. A DNS resource beside it, or one that depends on the
+// database, may fail without moving it.
 func judgeDNS(f *Facts) Finding {
 	for i := range f.CIB.Primitives {
 		d := &f.CIB.Primitives[i]
@@ -390,6 +405,8 @@ func judgeDNS(f *Facts) Finding {
 	return pass("it does not")
 }
 
+// judgeFenceConstraint needs DRBD's state to tell right from left behind: the handler places the constraint when the
+// peer is lost, and it has to stay until the peer has the data again.
 func judgeFenceConstraint(f *Facts) Finding {
 	for _, l := range f.CIB.Locations {
 		if !strings.HasPrefix(l.ID, crm.FenceBanPrefix) {
@@ -404,6 +421,9 @@ func judgeFenceConstraint(f *Facts) Finding {
 	return pass("none")
 }
 
+// judgeScore looks for the node attribute that Pacemaker reads as promotion score (lib/common/attrs.c,
+// pcmk_promotion_score_name: "master-" and the id). Its value is DRBD's agent's affair. A node without good data, or
+// without DRBD, has no score and needs none.
 func judgeScore(f *Facts) Finding {
 	for _, d := range f.State.Devices {
 		if d.Disk != drbd.DiskUpToDate {
@@ -424,6 +444,8 @@ func judgeScore(f *Facts) Finding {
 	return pass("Pacemaker does not run DRBD here")
 }
 
+// judgeHook goes from what keeps the hook from running at all to what only costs it time. Pacemaker runs alerts as user
+// hacluster (daemons/execd/execd_alerts.c), so that user's rights count, not root's.
 func judgeHook(f *Facts) Finding {
 	i := slices.IndexFunc(f.CIB.Alerts, func(a crm.AlertAgent) bool {
 		return slices.Contains([]string{"pgha-alert", "pgha-agent"}, filepath.Base(a.Path))
@@ -449,8 +471,8 @@ func judgeHook(f *Facts) Finding {
 }
 
 const (
-	hookOption  = "pgha_timeout"   // of the alert: what the hook goes by
-	hookDefault = 30 * time.Second // of Pacemaker, and of the hook without the option
+	hookOption  = "pgha_timeout"   // of the alert: the hook reads it
+	hookDefault = 30 * time.Second // Pacemaker's PCMK__ALERT_DEFAULT_TIMEOUT_MS, and the hook's without the option
 	hookSpare   = 5 * time.Second  // the hook ends that much earlier
 	hookWrites  = 10 * time.Second // what a look, a read and a write may take after the hold
 	hookUsual   = 60 * time.Second
@@ -462,6 +484,8 @@ func (f *Facts) hookTime(a crm.AlertAgent) Finding {
 	if !ok {
 		return unknown("timeout of alert %s is %q", a.ID, a.Meta["timeout"])
 	}
+	// Without fencing the hook holds back after its first look as a daemon that just started does: it cannot know whether
+	// this machine stalled before, and was replaced.
 	hold := fsm.PostStallDelay
 	if known, _ := f.membership(); known > 0 {
 		hold = max(hold, known+fsm.MaxClusterAge)

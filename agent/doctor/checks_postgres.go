@@ -15,8 +15,8 @@ var postgresChecks = []Check{
 	{
 		Name: "postgres-not-enabled", Area: Postgres, Needs: []Source{fromHost},
 		Want: "systemd does not start PostgreSQL at boot",
-		Why: "Pacemaker must be the only one to start it. Else a node that boots finds an empty directory, or worse, " +
-			"starts on data that is not its own to write.",
+		Why: "Only Pacemaker may start it. Otherwise a node that boots finds an empty directory, or starts on data " +
+			"that it must not write.",
 		Remedy: "systemctl disable postgresql.service",
 		Judge:  judgeEnabled("postgresql"),
 	},
@@ -32,15 +32,15 @@ var postgresChecks = []Check{
 	{
 		Name: "listen-addresses", Area: Postgres, Needs: []Source{fromPostgres},
 		Want: "PostgreSQL listens on the address of whichever node it runs on",
-		Why: "The configuration moves with the data. An address of one node is not there on the other, and localhost " +
-			"reaches no client.",
+		Why: "The configuration moves with the data. The address of one node does not exist on the other, and no " +
+			"client reaches localhost.",
 		Remedy: "psql -c \"ALTER SYSTEM SET listen_addresses = '*'\"; it takes a restart: pcs resource restart {group}",
 		Judge:  judgeListen,
 	},
 	{
 		Name: "hba-trust", Area: Postgres, Needs: []Source{fromHBA},
 		Want:   "pg_hba.conf trusts nobody from another machine, and has no line that the server rejects",
-		Why:    "trust lets anybody in who reaches the port, as any role, without a password.",
+		Why:    "trust lets everybody who reaches the port log in as any role, without a password.",
 		Remedy: "in pg_hba.conf: scram-sha-256 instead of trust; then psql -c 'SELECT pg_reload_conf()'",
 		Judge:  judgeHBA,
 	},
@@ -57,7 +57,7 @@ var postgresChecks = []Check{
 	{
 		Name: "synchronous-commit", Area: Postgres, Needs: []Source{fromPostgres},
 		Want: "synchronous_commit is not off",
-		Why: "With off, a commit is acknowledged before it is on any disk: a failover loses the last of them although " +
+		Why: "With off, a commit is acknowledged before it is on any disk: a failover loses the last commits although " +
 			"DRBD works.",
 		Remedy: "psql -c 'ALTER SYSTEM SET synchronous_commit = on' -c 'SELECT pg_reload_conf()'",
 		Judge: func(f *Facts) Finding {
@@ -82,7 +82,7 @@ var postgresChecks = []Check{
 	{
 		Name: "backups", Area: Postgres, Needs: []Source{fromPostgres, fromHost},
 		Want:   "there are signs of backups: archived WAL, a WAL receiver, or a dump that is less than 26 hours old",
-		Why:    "Replication copies a dropped table and a damaged page as well. Only a backup brings them back.",
+		Why:    "Replication copies a dropped table and a damaged page as well. Only a backup restores the data.",
 		Remedy: "set up pgBackRest or Barman with archive_mode=on, or a nightly pg_dump into /var/backups/postgresql",
 		Judge:  judgeBackups,
 	},
@@ -104,6 +104,7 @@ func setting(name, key, want string, otherwise func(string, ...any) Finding, why
 	}
 }
 
+// judgeDataDirectory asks the server first: pgdata of the resource may be a link, or be overruled by the configuration.
 func judgeDataDirectory(f *Facts) Finding {
 	var mounts []string
 	for _, p := range f.database() {
@@ -151,6 +152,8 @@ func below(dir, mount string) bool {
 	return dir == mount || strings.HasPrefix(dir, strings.TrimSuffix(mount, "/")+"/")
 }
 
+// judgeListen warns of an address of one node, and fails when only this machine can connect: the first is found at the
+// failover, the second by the first client.
 func judgeListen(f *Facts) Finding {
 	v, ok := f.Postgres.Settings["listen_addresses"]
 	if !ok {
@@ -174,6 +177,8 @@ func judgeListen(f *Facts) Finding {
 	return fail("listen_addresses is %q: no client of another machine can connect", v)
 }
 
+// judgeHBA leaves trust for this machine alone: who can log in here is root's affair. A line that the server rejects
+// is a failure, because the running server still uses the old file, and the start after a failover does not.
 func judgeHBA(f *Facts) Finding {
 	var trusted, broken []string
 	for _, r := range f.HBA {
@@ -189,7 +194,7 @@ func judgeHBA(f *Facts) Finding {
 		return fail("%s", strings.Join(trusted, "; "))
 	case len(broken) > 0:
 		return fail("%s", strings.Join(broken,
-			"; ")).remedy("mend the lines in pg_hba.conf: the next reload, and the start after a failover, fail on them")
+			"; ")).remedy("fix the lines in pg_hba.conf: the next reload, and the start after a failover, fail on them")
 	}
 	return pass("%d lines, none trusts another machine", len(f.HBA))
 }
@@ -203,6 +208,8 @@ func loopback(r pg.HBARule) bool {
 	return r.Address == "samehost" || r.Address == "localhost" || err == nil && addr.IsLoopback() && narrow
 }
 
+// judgeRole looks for a read-only default first: the agent asks the server whether it accepts writes as this role, so
+// such a default looks like a server that does not.
 func judgeRole(f *Facts) Finding {
 	_, _, role, err := pg.Endpoint(f.Options.PostgresDSN)
 	if err != nil {
@@ -233,6 +240,8 @@ func judgeRole(f *Facts) Finding {
 // dumpIsOld leaves a nightly dump two hours.
 const dumpIsOld = 26 * time.Hour
 
+// judgeBackups looks for signs, best first, and warns at most when there is none: a backup may be made in a way that
+// nothing here shows. Archiving that fails is sure, and fills the disk.
 func judgeBackups(f *Facts) Finding {
 	a := f.Postgres
 	unix := func(t float64) time.Time { return time.UnixMilli(int64(t * 1000)) }

@@ -1,8 +1,8 @@
 // Package doctor checks a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to
-// mend it.
+// fix it.
 //
-// Collectors gather facts and may fail; checks are pure functions on facts. A fact that could not be had makes the
-// verdict unknown, with the reason, and never a pass. Nothing here changes anything: see route53.Client.TryWrite and
+// Collectors gather facts and may fail; checks are pure functions on facts. A missing fact makes the verdict
+// unknown, with the reason, and never a pass. Nothing here changes anything: see route53.Client.TryWrite and
 // dryRun for how permissions to write are tried.
 package doctor
 
@@ -17,7 +17,7 @@ import (
 // Verdict is the outcome of one check.
 type Verdict string
 
-// The verdicts, best first. Skip says that the check does not apply here, Unknown that a fact could not be had.
+// The verdicts, best first. Skip says that the check does not apply here, Unknown that a fact is missing.
 const (
 	Pass    Verdict = "pass"
 	Skip    Verdict = "skip"
@@ -165,7 +165,7 @@ func (f *Facts) result(c Check) Result {
 		Why: c.Why}
 	if r.Verdict != Pass && r.Verdict != Skip {
 		r.Remedy = finding.Remedy
-		if r.Remedy == "" && r.Verdict != Unknown {
+		if r.Remedy == "" && r.Verdict != Unknown { // an unknown one needs the fact first, not the check's cure
 			r.Remedy = c.Remedy
 		}
 		r.Remedy = f.names().Replace(r.Remedy)
@@ -174,7 +174,7 @@ func (f *Facts) result(c Check) Result {
 }
 
 // missing returns the finding of the first fact that is not there, if there is one. A fact that has no place here comes
-// before one that failed.
+// before one that failed: what does not apply needs no other fact.
 func (f *Facts) missing(needs []Source) (worst Finding, is bool) {
 	for _, s := range needs {
 		if absent, ok := f.absent[s]; ok && (!is || absent.Verdict == Skip) {

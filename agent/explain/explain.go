@@ -1,5 +1,11 @@
-// Package explain says what a status means: why the record points where it points, why this node publishes or not, what
-// it waits for, and the one next step. It is pure: documents go in, a verdict goes out.
+// Package explain says what a status means: why the record points where it points, why this node publishes or not,
+// what it waits for, and the one next step.
+//
+// It is pure: documents and facts go in, an Explanation goes out. It makes no request, reads no clock, and prints
+// nothing: the caller fetches the status and says what time it is. So a test, the fuzzer, and a caller that has the
+// documents of several nodes use the same judgment. Each part of the judgment raises the verdict as far as it must;
+// the next step is that of the first part that raised it highest, and the parts are in the order of what a person
+// should look at.
 package explain
 
 import (
@@ -51,8 +57,10 @@ func (x *Explanation) AddLeftover(left, undo string, err error) {
 	}
 }
 
-// patience is how long after the first sign of a failover its usual conditions need no person: fencing takes its tens
-// of seconds.
+// patience is how long after the first sign of a failover its usual conditions need no person. Every failover passes
+// through them: the peer is lost, fencing takes its tens of seconds, DRBD is promoted, PostgreSQL recovers. An
+// explanation that calls for a person at each of these would be ignored when it matters. After a minute one of them
+// does not end by itself.
 const patience = time.Minute
 
 // OldAnswer is how old the last step of a daemon that answers may be. It makes one every few seconds.
@@ -73,8 +81,10 @@ func Status(d *status.Doc, now time.Time, ttl time.Duration) Explanation {
 	if age := now.Sub(d.Time); age > OldAnswer {
 		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.",
 			"journalctl -u pgha-agent -n 50")
-		e.note("The daemon made its last step %s ago: all of this is from then.", status.Ago(age))
+		e.note("The daemon made its last step %s ago: everything here is as old as that.", status.Ago(age))
 	}
+	// The order decides the next step between equals. A record that somebody else changed comes first, because clients
+	// follow it now. What holds this node back is next. Everything else may be a reason for it, or has been there before.
 	e.explainRecord()
 	e.explainNode()
 	e.explainRest()
@@ -84,33 +94,33 @@ func Status(d *status.Doc, now time.Time, ttl time.Duration) Explanation {
 	return e.out
 }
 
-// raise makes the verdict at least v. Whoever raised it highest first says the next step.
+// raise makes the verdict at least v. The part that raised it highest first gives the next step.
 func (e *explainer) raise(v Verdict, next, command string) {
 	if verdictRank[v] > verdictRank[e.out.Verdict] {
 		e.out.Verdict, e.out.Next, e.out.Command = v, next, command
 	}
 }
 
-// wait is for what goes on by itself.
+// wait is for what goes on by itself. It says what for even when the verdict is higher: that still holds.
 func (e *explainer) wait(what string) {
 	e.out.WaitsFor = what
-	e.raise(Waiting, "Wait: this goes on by itself. Follow it with", "pgha-agent watch")
+	e.raise(Waiting, "Wait: this continues by itself. Follow it with", "pgha-agent watch")
 }
 
 func (e *explainer) note(format string, args ...any) {
 	e.out.Notes = append(e.out.Notes, fmt.Sprintf(format, args...))
 }
 
-// Silence is for a daemon that does not answer.
+// Silence is for a daemon that does not answer. The person who reads it fears for the database first: so it says what
+// goes on without the daemon.
 func Silence(err error) Explanation {
 	x := Explanation{
 		Verdict: Problem, Holds: []status.HoldDoc{}, Notes: []string{err.Error()}, WaitsFor: "an answer of the daemon",
 		Record: "Not known: the daemon does not answer. `history` works without it.",
-		Node: "The cluster goes on without the daemon: it never promotes, fences, starts or stops anything. A promotion " +
-			"is still published: the next alert " +
-			"makes systemd start the daemon, and when that fails the alert hook publishes by itself, under the same " +
-			"conditions. Metrics, health checks " +
-			"and retries after an API error wait for the daemon.",
+		Node: "The cluster works without the daemon, which never promotes, fences, starts or stops anything. A promotion " +
+			"is still published: the next alert makes systemd start the daemon. If that fails, the alert hook publishes " +
+			"by itself, under the same conditions. Metrics, health checks and retries after an API error wait for the " +
+			"daemon.",
 		Next: "See why it does not run, then `journalctl -u pgha-agent -n 50`.", Command: "systemctl status pgha-agent",
 	}
 	if errors.Is(err, fs.ErrPermission) {

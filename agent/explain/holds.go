@@ -30,7 +30,7 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 	case a.Is == fsm.HoldNodeStandby:
 		a.Command += " " + e.Node
 	case a.Is == fsm.HoldCrmUnknown && e.slowCrm():
-		a.WaitsFor, a.Next, a.Command = "a crm_mon that is quicker", slowCrmStep[0], slowCrmStep[1]
+		a.WaitsFor, a.Next, a.Command = "a faster answer of crm_mon", slowCrmStep[0], slowCrmStep[1]
 	case a.Is == fsm.HoldPeerUnfenced && e.found("fence_history", status.Warning):
 		a.WaitsFor, a.Next = "a fencing history that can be read", "See why the fencing history cannot be read here."
 		a.Command = "sudo -u pgha stonith_admin --history '*'"
@@ -38,16 +38,19 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 	return i, a
 }
 
-// apiNeedsPerson are reasons of the API that no retry mends.
+// apiNeedsPerson are reasons of the API that no retry fixes.
 var apiNeedsPerson = []string{"denied", "credentials", "no_zone", "invalid"}
 
-// passing reports whether a hold needs nobody yet.
+// passing reports whether a hold needs no person yet. The table says which holds a failover passes through; these
+// exceptions need facts that the table does not have: what the API said, whether a source was ever asked, whether
+// PostgreSQL recovers.
 func (e *explainer) passing(a advice) bool {
 	if a.Next == "" || a.Is.String() != a.name { // only a newer daemon knows it
 		return false
 	}
 	switch a.Is {
 	case fsm.HoldBackoff:
+		// The next try is seconds away, and most refusals are over by then.
 		return e.Publication.Attempts < 5 && !slices.Contains(apiNeedsPerson, e.Publication.LastFailure)
 	case fsm.HoldStalled, fsm.HoldLostRace: // end by the clock
 		return true
@@ -87,14 +90,16 @@ func (e *explainer) source(name string) status.SourceDoc {
 	return status.SourceDoc{}
 }
 
-// young reports whether a failover is going on that began lately.
+// young reports whether a failover is going on that began lately. It goes by the daemon's clock on both sides: the
+// episode and the document are of one node.
 func (e *explainer) young() bool {
 	ep := e.Episode
 	return ep != nil && ep.Outcome == "open" && e.Time.Sub(ep.Start) < patience
 }
 
-// holdsInOrder sorts the holds by what to fix first; what passes of itself is last. The second result is the advice of
-// the first.
+// holdsInOrder sorts the holds by what to fix first; what passes by itself is last. The second result is the advice of
+// the first. The daemon lists the holds in the order in which it looks at conditions, which says nothing of causes:
+// many of them are consequences of one fault, and a person has time for one.
 func (e *explainer) holdsInOrder() ([]status.HoldDoc, advice) {
 	rank := func(h status.HoldDoc) int {
 		i, a := e.adviceFor(h)

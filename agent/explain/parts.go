@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
 
-// explainRecord says why the record points where it points.
+// explainRecord says why the record points where it points. Clients follow it, so it comes first and is said even
+// when all is well. The cases with trouble come before the normal ones.
 func (e *explainer) explainRecord() {
 	r, p := &e.Record, &e.Publication
 	var words string
@@ -18,7 +20,7 @@ func (e *explainer) explainRecord() {
 	case r.Read == nil:
 		words = "Not known: the zone has not been read yet."
 	case r.Addr == "" && e.source("route53").Error != "":
-		words = fmt.Sprintf("What stands under %s is no record of this agent's, or cannot be read: %s.", r.Name,
+		words = fmt.Sprintf("The record under %s does not belong to this agent, or cannot be read: %s.", r.Name,
 			e.source("route53").Error)
 	case r.Drift:
 		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name,
@@ -32,7 +34,8 @@ func (e *explainer) explainRecord() {
 			"CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name,
 			status.OrDash(r.Addr), status.OrDash(r.Owner), r.Epoch, p.Epoch)
 	case r.Addr == "":
-		words = fmt.Sprintf("%s has no address yet: nobody has published it. The promoted node's agent makes it.", r.Name)
+		words = fmt.Sprintf("%s has no address yet: no agent has published it. The agent of the promoted node does that.",
+			r.Name)
 	case p.Promotion != "" && r.Claim == p.Promotion:
 		words = fmt.Sprintf("%s points at %s, because %s published it%s.", r.Name, r.Addr, status.OrDash(r.Owner),
 			e.published())
@@ -89,7 +92,9 @@ func (e *explainer) phase(name string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// resolver says what the resolver answers; when that is the old address, for how long at most.
+// resolver says what the resolver answers; when that is the old address, for how long at most. A cache may hold the old
+// address for one TTL from the moment when the last name server had it, which is the one of "in sync" and not of the
+// write. Until Route 53 says so, a minute is assumed. Only what stays longer needs a person.
 func (e *explainer) resolver() string {
 	r := &e.Record
 	switch {
@@ -115,7 +120,7 @@ func (e *explainer) resolver() string {
 	switch {
 	case !known:
 		e.raise(Attention, stale, dig)
-		return words + fmt.Sprintf(": longer than one TTL (%s) after the write that is wrong.", e.ttl)
+		return words + fmt.Sprintf(": that is wrong when it lasts longer than one TTL (%s) after the write.", e.ttl)
 	case !synced && e.now.Sub(accepted) < patience+e.ttl:
 		e.wait("Route 53 to bring the record to all its servers, then one TTL for the resolver")
 		return words + fmt.Sprintf(
@@ -132,14 +137,15 @@ func (e *explainer) resolver() string {
 	return words + fmt.Sprintf(", and should have stopped %s ago (TTL %s).", status.Ago(-left), e.ttl)
 }
 
-// explainNode says why this node publishes or not.
+// explainNode says why this node publishes or not. An unknown state is treated like a held one: the agent publishes
+// nothing in both.
 func (e *explainer) explainNode() {
 	e.out.Holds = []status.HoldDoc{}
 	switch e.Publication.State {
 	case status.PubIdle:
 		e.explainIdle()
 	case status.PubWriting:
-		e.out.Node = e.Node + " is promoted, and its write is on the way to Route 53."
+		e.out.Node = e.Node + " is promoted, and its write to Route 53 is in progress."
 		e.wait("the answer of Route 53" + e.since())
 	case status.PubPublished:
 		e.out.Node = e.Node + " is promoted and has published its address."
@@ -164,8 +170,8 @@ func (e *explainer) explainNode() {
 			e.out.Node = e.Node + " is promoted and does not publish."
 		} else {
 			e.out.Node = "It is not known whether " + e.Node +
-				" is promoted, so it publishes nothing. If it is the standby, then DRBD not Primary and PostgreSQL not running " +
-				"are as they should be."
+				" is promoted, so it publishes nothing. If it is the standby, it is normal that DRBD is not Primary and that " +
+				"PostgreSQL does not run."
 		}
 		if n := e.Publication.Attempts; n > 0 && e.Publication.LastFailure != "" {
 			e.note("Failed writes in a row: %d. The last reason of the API: %s.", n, e.Publication.LastFailure)
@@ -179,7 +185,8 @@ func (e *explainer) explainNode() {
 	}
 }
 
-// explainIdle is for a node that is not promoted.
+// explainIdle is for a node that is not promoted. Its own state is then uninteresting: it says what the cluster does,
+// and whether the record agrees.
 func (e *explainer) explainIdle() {
 	c := e.Cluster
 	if c == nil {
@@ -211,14 +218,14 @@ func (e *explainer) explainIdle() {
 			return
 		}
 		e.out.WaitsFor = "the fencing of " + promoted + e.since()
-		e.raise(Problem, "Find out why "+promoted+" is not fenced, and mend the fence device.", "stonith_admin --history '*'")
+		e.raise(Problem, "Find out why "+promoted+" is not fenced, and fix the fence device.", "stonith_admin --history '*'")
 	default:
 		e.out.Node = fmt.Sprintf("%s is not promoted, %s is: nothing to publish here.", e.Node, promoted)
 		r := &e.Record
 		missing := r.Read != nil && r.Addr == "" && e.source("route53").Error == ""
 		moved := r.ResolverAddr != nil && *r.ResolverAddr != r.Addr // since the zone was read, which a standby does rarely
 		if (missing || r.Owner == e.Node) && !moved {
-			e.out.Node += " But the record, as it was read here, does not say so."
+			e.out.Node += " But the record, as it was read here, does not name " + promoted + "."
 			e.raise(Attention, "See on "+promoted+" why it does not publish.", "pgha-agent explain")
 		}
 	}
@@ -230,7 +237,8 @@ var explained = []string{"contested", "record_drift", "resolver_stale"}
 // standing are findings that have been there before and are there after: never the next step in trouble.
 var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint"}
 
-// explainRest has a line for each of the other things that matter.
+// explainRest has a line for each of the other things that matter. Each finding is said once: those that the record's
+// or the node's part has spoken about are left out, and those that every failover causes are notes while it is young.
 func (e *explainer) explainRest() {
 	if until := e.Publication.PausedUntil; until != nil {
 		e.raise(Attention, "End the pause when the record may move.", "pgha-agent resume")
@@ -253,7 +261,7 @@ func (e *explainer) explainRest() {
 	}
 	if c := e.Client; c != nil && !c.OK && c.Error != "" && e.Publication.State == status.PubObserved {
 		e.raise(Attention, "Try it as a client does.", "psql -h "+e.Record.Name)
-		e.note("A client of the name gets no server from here: %s.", c.Error)
+		e.note("From here, a client that uses the name reaches no server: %s.", c.Error)
 	}
 }
 
@@ -328,30 +336,31 @@ func (e *explainer) explainFinding(p status.Problem) {
 // recovering reports a PostgreSQL on its way: crash recovery takes its time.
 func (e *explainer) recovering() bool { return e.Postgres.State == pg.StateStartingUp }
 
-// explainDrbd says what keeps the other side's copy from being one to take over with.
+// explainDrbd says what keeps the other side's copy from being one to take over with. It asks for attention and never
+// for more: the database runs, and the risk is the next failure.
 func (e *explainer) explainDrbd() {
 	if e.Drbd == nil {
 		return
 	}
 	const see = "drbdsetup status"
 	for _, v := range e.Drbd.Devices {
-		if v.Disk != "UpToDate" {
+		if v.Disk != drbd.DiskUpToDate {
 			e.raise(Attention, "See what DRBD says. This node cannot take over until its disk is UpToDate.", see)
 			e.note("The local disk of DRBD is %s.", v.Disk)
 		}
 	}
 	for _, c := range e.Drbd.Connections {
-		if c.Connection != "Connected" {
+		if c.Connection != drbd.ConnConnected {
 			e.raise(Attention, "Bring "+c.Name+" back, or the connection to it: now there is one copy of the data.", see)
 			words := fmt.Sprintf("DRBD is not connected to %s (%s): nothing is replicated.", c.Name, c.Connection)
-			if c.SplitBrain == "suspected" {
+			if c.SplitBrain == drbd.SplitBrainSuspected.String() {
 				words += " It may be a split brain."
 			}
 			e.note("%s", words)
 			continue
 		}
 		for _, v := range c.PeerDevices {
-			if v.PeerDisk != "UpToDate" {
+			if v.PeerDisk != drbd.DiskUpToDate {
 				e.raise(Attention, "Wait until both disks are UpToDate: until then there is one good copy.", see)
 				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication,
 					status.SyncNote(v.Done, v.ETASeconds, v.Stalled))

@@ -47,7 +47,7 @@ var route53Ops = []string{"ListResourceRecordSets", "ChangeResourceRecordSets", 
 
 var alertKinds = []string{crm.AlertNode, crm.AlertFencing, crm.AlertResource, crm.AlertAttribute, "other"}
 
-// Source is where the metrics come from that nobody counts here.
+// Source is where the metrics come from that this package does not count.
 type Source struct {
 	Snapshot  func() *status.Snapshot
 	Now       func() fsm.Time // CLOCK_BOOTTIME

@@ -27,7 +27,7 @@ type family struct {
 	collect func(s *status.Snapshot, emit func(v float64, labels ...string))
 }
 
-// stateCollector reads the snapshot when Prometheus asks: it forks nothing and waits for nobody.
+// stateCollector reads the snapshot when Prometheus asks: it starts no process and waits for nothing.
 type stateCollector struct {
 	snapshot func() *status.Snapshot
 	families []family

@@ -9,7 +9,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 )
 
-// TestSplitBrainIsForgottenOnceConnected feeds what the stream shows when a split brain is mended. Version 9 drops the
+// TestSplitBrainIsForgottenOnceConnected feeds what the stream shows when a split brain is fixed. Version 9 drops the
 // latch with the word Connected; 8.4 says Connected while the sides still compare their data, and drops it a moment
 // later.
 func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
@@ -67,12 +67,12 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 		latched []bool // after each report, of pg-a
 		left    string // what the file says in the end
 	}{
-		"mended while the third node is down": {
+		"fixed while the third node is down": {
 			reports: []fsm.Drbd{report(true, false, dr), report(false, true, dr), report(false, false, dr),
 				report(true, false, dr), report(true, false, dr)},
 			latched: []bool{false, true, true, false, false},
 		},
-		"restart, then mended": {
+		"restart, then fixed": {
 			file: "pg-a\n", reports: []fsm.Drbd{report(false, false, dr), report(true, false, dr), report(false, false, dr)},
 			latched: []bool{true, false, false},
 		},

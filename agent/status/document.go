@@ -294,7 +294,7 @@ func (s *Snapshot) publicationDoc() PublicationDoc {
 		LastFailure: st.Write.Retry.Reason, Holds: []HoldDoc{},
 	}
 	if d.State == PubIdle {
-		d.Holds = append(d.Holds, s.HoldDoc(fsm.HoldNotPromoted)) // the rest is of no interest to anybody
+		d.Holds = append(d.Holds, s.HoldDoc(fsm.HoldNotPromoted)) // the other holds do not matter then
 	} else if !st.Settled() {
 		for _, h := range s.Holds.List() {
 			d.Holds = append(d.Holds, s.HoldDoc(h))

@@ -58,14 +58,14 @@ var Holds = []Hold{
 		Is: fsm.HoldNodeUnclean, Text: "Pacemaker counts this node as unclean: it may be fenced",
 		Remedy:   "see the fencing history: `stonith_admin --history '*'`",
 		WaitsFor: "the cluster's decision about this node: it may be fenced",
-		Next:     "See who fences whom.", Command: "stonith_admin --history '*'",
+		Next:     "See which node fences which.", Command: "stonith_admin --history '*'",
 	},
 	{
 		Is: fsm.HoldPeerUnclean, Text: "the other node is lost and not fenced yet",
 		Remedy: "see the fence device: `stonith_admin --history '*'`, then `crm_resource --cleanup -r <fence device>`",
 		More:   "Without the cleanup fencing gives up after `stonith-max-attempts`.",
 		Passes: true, WaitsFor: "the fencing of the other node",
-		Next: "Find out why the other node is not fenced, and mend the fence device.", Command: "stonith_admin --history '*'",
+		Next: "Find out why the other node is not fenced, and fix the fence device.", Command: "stonith_admin --history '*'",
 	},
 	{
 		Is: fsm.HoldPeerUnfenced, Text: "the other node was lost while it was promoted, and no fencing has succeeded since",
@@ -76,7 +76,7 @@ var Holds = []Hold{
 			"`crm_mon` " +
 			"prints the history from Pacemaker 2.0.1 on; before that, the hold lasts until that node is back.",
 		Passes: true, WaitsFor: "a successful fencing of the other node",
-		Next: "Find out why the other node is not fenced, and mend the fence device.", Command: "stonith_admin --history '*'",
+		Next: "Find out why the other node is not fenced, and fix the fence device.", Command: "stonith_admin --history '*'",
 	},
 	{
 		Is: fsm.HoldPeerUnknown, Text: "the cluster has no other node, or too many", Remedy: "see `crm_mon -1`",
@@ -105,7 +105,7 @@ var Holds = []Hold{
 		Is: fsm.HoldDrbdNoQuorum, Text: "DRBD has lost its own quorum: writes fail or wait",
 		Remedy: "see `drbdsetup status --verbose`; connect the nodes that vote again",
 		Passes: true, WaitsFor: "DRBD to have its quorum again",
-		Next: "See which DRBD nodes are away.", Command: "drbdsetup status --verbose",
+		Next: "See which DRBD nodes are not connected.", Command: "drbdsetup status --verbose",
 	},
 	{
 		Is: fsm.HoldDrbdSuspended, Text: "DRBD has suspended I/O",

@@ -2,7 +2,7 @@ package status
 
 import "github.com/pgha/pgha-agent/agent/fsm"
 
-// Phase is how people are told of a phase of an episode.
+// Phase is how a phase of an episode is shown to people.
 type Phase struct {
 	Is   fsm.Phase
 	Text string

@@ -22,8 +22,8 @@ const (
 	Critical = "critical"
 )
 
-// banIsOld is how long a fence-peer constraint may stay while the peers are connected: a resync of that length is worth
-// a word too.
+// banIsOld is how long a fence-peer constraint may stay while the peers are connected: a resync of that length
+// deserves a finding too.
 const banIsOld = 5 * time.Minute
 
 // Problems derives from a snapshot what an operator should know.
@@ -118,9 +118,9 @@ func (s *Snapshot) Problems() []Problem {
 	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr,
 		"see http.listen and http.web_config_file")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr,
-		"free space or mend permissions of the state directory")
+		"free space or fix the permissions of the state directory")
 	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
-		"mend what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the "+
+		"fix what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the "+
 			"configuration")
 	for _, w := range s.Config.Warnings() {
 		add(true, "config_warning", Warning, w, "")

@@ -1,4 +1,4 @@
-// Package status is what an agent knows, and how that is told: the snapshot of one moment, what is wrong in it, the
+// Package status is what an agent knows, and how that is shown: the snapshot of one moment, what is wrong in it, the
 // JSON documents made of it, the tables of holds and phases in an operator's words, and the client that asks a daemon
 // for them.
 package status

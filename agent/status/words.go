@@ -9,8 +9,8 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
-// slowLook is how long crm_mon may take before a word about it. With twice that no picture is young enough to publish
-// by.
+// slowLook is how long crm_mon may take before there is a finding about it. With twice that no picture is young enough
+// to publish by.
 const slowLook = fsm.MaxClusterAge / 2
 
 // slowCrm says that crm_mon is slow, "" when it is not.

@@ -1,6 +1,6 @@
-// Package switchover moves the promoted role to the other node on an operator's word: what is looked at first, the move
-// by a location constraint that ends by itself, and what makes it done. It is the only part of the agent that changes
-// the cluster, and no daemon uses it.
+// Package switchover moves the promoted role to the other node when an operator asks for it: what is checked first,
+// the move by a location constraint that ends by itself, and what makes it done. It is the only part of the agent that
+// changes the cluster, and no daemon uses it.
 package switchover
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-// Prefix begins the ids of the constraints that a switchover sets: whoever meets one knows where it comes from.
+// Prefix begins the ids of the constraints that a switchover sets, so that a person sees where they come from.
 const Prefix = "pgha-switchover-"
 
 // Undo is the command that removes what a switchover that was killed left.
@@ -61,8 +61,8 @@ type Plan struct {
 	To      string   `json:"to"`
 	Record  string   `json:"record"`
 	Address string   `json:"address"`            // that the record has now
-	Next    string   `json:"to_address"`         // that it shall have; "" when the other node's daemon could not be asked
-	Checks  []Check  `json:"checks"`             // in the order to mend them
+	Next    string   `json:"to_address"`         // after the move; "" when the other node's daemon could not be asked
+	Checks  []Check  `json:"checks"`             // sorted by what to fix first
 	Steps   []string `json:"steps"`              // what will happen
 	Stale   []string `json:"leftover,omitempty"` // expired constraints of an earlier run: removed first
 
@@ -87,7 +87,7 @@ func Leftovers(c *crm.Configuration) []crm.Location {
 // staleAfter is how old the daemon's last step and its last look at the cluster may be.
 const staleAfter = 30 * time.Second
 
-// MakePlan judges the facts. It changes nothing and asks nobody.
+// MakePlan judges the facts. It changes nothing and makes no request.
 func MakePlan(f Facts) *Plan {
 	p := &Plan{Clone: f.Clone, Checks: []Check{}, Steps: []string{}}
 	j := judge{Facts: f, plan: p}
@@ -108,7 +108,8 @@ func MakePlan(f Facts) *Plan {
 				"Pacemaker stops PostgreSQL on %s, demotes DRBD there, promotes %s and starts PostgreSQL: clients are cut off "+
 					"meanwhile", p.From, p.To),
 			fmt.Sprintf("the agent of %s moves %s from %s to %s", p.To, p.Record, orUnknown(p.Address), orUnknown(p.Next)),
-			"once the database works there the constraint is removed; then the name is asked, and PostgreSQL through it",
+			"when the database works there, the constraint is removed; then the name is resolved, and PostgreSQL " +
+				"tried through it",
 		}
 	}
 	return p
@@ -257,7 +258,8 @@ func (j *judge) paused() {
 	if j.Peer == nil && j.Node != j.plan.To {
 		j.warn("peer_agent",
 			fmt.Sprintf(
-				"the agent of %s was not reached (%v): whether it is paused is not seen, and of the move only what this node sees",
+				"the agent of %s was not reached (%v): whether it is paused is not known, and the move is followed from this "+
+					"node only",
 				j.plan.To, j.PeerErr),
 			"run this on "+j.plan.To+" instead, or see that its http.listen can be reached from here")
 	}
@@ -278,9 +280,10 @@ func (j *judge) failures() {
 		bad.add(r.Role.InFlight() || crm.Role(r.Pending).InFlight(), "Pacemaker is at work on %s", r.ID)
 	}
 	j.check("failures", "nothing has failed on "+j.plan.To+", and Pacemaker is idle", unique(bad),
-		"crm_mon -1rf; when it is mended: crm_resource --cleanup -N "+j.plan.To)
+		"crm_mon -1rf; when it is fixed: crm_resource --cleanup -N "+j.plan.To)
 	if slices.ContainsFunc(j.Cluster.Failures, func(f crm.Failure) bool { return f.Node == j.plan.From }) {
-		j.warn("failures_there", "operations have failed on "+j.plan.From+": the episode may be told as resource_failed", "")
+		j.warn("failures_there",
+			"operations have failed on "+j.plan.From+": the episode may have the cause resource_failed", "")
 	}
 }
 
@@ -316,9 +319,9 @@ func (j *judge) constraints() {
 	for _, l := range j.Config.Locations {
 		mine := strings.HasPrefix(l.ID, Prefix)
 		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource),
-			"%s draws %s to %s: it would not move, or come back", l.ID, l.Resource, l.Node)
+			"%s draws %s to %s: it would not move, or would move back", l.ID, l.Resource, l.Node)
 	}
-	j.check("constraints", "no constraint speaks against "+j.plan.To, bad,
+	j.check("constraints", "no constraint keeps the role from "+j.plan.To, bad,
 		"remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
 	if len(j.Config.InfiniteStickiness) > 0 {
 		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " +

@@ -27,7 +27,7 @@ type Live struct {
 	hosts    []string // where another daemon may be, by what the local one says
 }
 
-// NewLive makes the World of a configuration. It asks nobody yet.
+// NewLive makes the World of a configuration. It makes no request yet.
 func NewLive(cfg *config.Config) (*Live, error) {
 	w := &Live{cfg: cfg, mon: crm.Mon{Command: cfg.Cluster.CrmMon}}
 	var err error
@@ -35,7 +35,7 @@ func NewLive(cfg *config.Config) (*Live, error) {
 	return w, err
 }
 
-// Gather asks everybody once.
+// Gather asks each source once.
 func (w *Live) Gather(ctx context.Context, to string) Facts {
 	f := Facts{Node: w.cfg.Node.Name, Clone: w.cfg.Cluster.Promotable, To: to}
 	f.Status, f.StatusErr = w.Status(ctx, f.Node)

@@ -37,14 +37,14 @@ const (
 	Leftover   State = "leftover"   // the constraint could not be removed: it stands until it ends by itself
 )
 
-// Result is what came of a move.
+// Result is the outcome of a move.
 type Result struct {
 	State    State     `json:"state"`
 	Why      string    `json:"why,omitempty"` // of anything but moved
 	Promoted []string  `json:"promoted"`      // nodes that Pacemaker shows as promoted at the end
 	Began    time.Time `json:"began"`
 	Seconds  float64   `json:"seconds"`
-	// What a client of the name saw; null when none was seen, or nobody looked.
+	// What a client of the name saw; null when it saw none, or there was no client.
 	Outage  *float64           `json:"client_outage_seconds"`
 	Episode *status.EpisodeDoc `json:"episode"` // of the target's agent; null when it was not reached
 	Left    *crm.Location      `json:"leftover,omitempty"`
@@ -85,10 +85,10 @@ func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 		ID: p.ID(), Resource: p.Clone, Node: p.To, Role: crm.RolePromoted, Score: crm.Infinity,
 		Until: began.Add(m.Timeout + Spare).Truncate(time.Second),
 	}
-	// From here on the constraint may stand, whatever the command says: only a refusal that says so is one.
+	// From here on the constraint may exist even after an error. Only ErrExists says for certain that it is not ours.
 	err := m.World.Prefer(context.WithoutCancel(ctx), pref, p.pacemaker)
 	if errors.Is(err, crm.ErrExists) {
-		return nil, fmt.Errorf("another switchover has begun in this moment: %w", err)
+		return nil, fmt.Errorf("another switchover has just begun: %w", err)
 	}
 	res := &Result{State: NotMoved, Began: began, Promoted: []string{}}
 	t := newTracker(p, m.World.HasClient())
@@ -224,7 +224,7 @@ func (u *undo) try(ctx context.Context) {
 	}
 }
 
-// finish tries until it works, for a while, whatever has become of the command.
+// finish tries until it works, for a limited time, even when the command was canceled.
 func (u *undo) finish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWithin)
 	defer cancel()

@@ -149,8 +149,9 @@ func (t *tracker) watchTarget(d *status.Doc, say func(string, string, ...any)) {
 	}
 }
 
-// settled reports that the database works on the target, so that the constraint has nothing to hold any more. Without a
-// word about PostgreSQL (no agent of the target, no role for the client's view) a client's connection has to do.
+// settled reports that the database works on the target, so that the constraint has nothing to hold any more. If
+// nothing is known of PostgreSQL (no agent of the target, no role for the client's view), a client's connection is
+// enough.
 func (t *tracker) settled() bool { return t.promoted && (t.running || t.connected) }
 
 // verified reports that the move is done as clients see it.
@@ -162,7 +163,7 @@ func (t *tracker) missing() string {
 	l.add(!t.promoted, "%s is not promoted", t.plan.To)
 	l.add(t.promoted && !t.settled(), "PostgreSQL was not seen to accept writes on %s", t.plan.To)
 	l.add(!t.named, "%s does not answer the new address", t.plan.Record)
-	l.add(t.client && !t.connected, "no client gets to %s through the name", t.plan.To)
+	l.add(t.client && !t.connected, "no client reaches %s through the name", t.plan.To)
 	return strings.Join(l, "; ")
 }
 

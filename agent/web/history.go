@@ -19,7 +19,7 @@ import (
 const historyShows = 20
 
 // history serves the newest episodes as JSON. The journal is read again only when it has changed, by one request at a
-// time: whoever asks often, or from many places, costs no more, and a disk that hangs holds up one read.
+// time: frequent requests from many places cost no more, and a disk that hangs holds up one read.
 type history struct {
 	dir  string
 	turn chan struct{}

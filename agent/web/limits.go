@@ -122,7 +122,7 @@ func (s slots) bounded(h http.Handler) http.Handler {
 			h.ServeHTTP(&answer, r)
 		}()
 		w.WriteHeader(answer.code)
-		_, _ = w.Write(answer.body.Bytes()) // the client has gone: nobody to tell
+		_, _ = w.Write(answer.body.Bytes()) // an error means that the client is gone
 	})
 }
 

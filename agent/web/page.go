@@ -57,7 +57,7 @@ func servePage(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(page))
 }
 
-// setNoStore marks an answer that is true now only: nobody may keep it, or take it for another type.
+// setNoStore marks an answer that is true now only: no cache may keep it, and no browser may take it for another type.
 func setNoStore(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -82,7 +82,7 @@ func Public(o Options) *http.ServeMux {
 		}
 		writeJSON(w, code, map[string]any{"ready": len(why) == 0, "why": append([]string{}, why...)})
 	})
-	// As with Patroni: 200 from the node that one wants to be sent to, 503 from the other. HAProxy's httpchk needs no
+	// As with Patroni: 200 from the wanted node, 503 from the other. HAProxy's httpchk needs no
 	// more.
 	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
 		mux.HandleFunc(method+"/primary", func(w http.ResponseWriter, _ *http.Request) {
@@ -142,8 +142,8 @@ func serve(ctx context.Context, log *slog.Logger, h http.Handler, run func(*http
 	return nil
 }
 
-// httpLog takes what net/http has to say: a line for each client that breaks off a TLS handshake, which anybody can
-// have as many of as he likes, and the panics of handlers.
+// httpLog takes what net/http has to say: a line for each client that breaks off a TLS handshake, of which a
+// client can cause as many as it likes, and the panics of handlers.
 type httpLog struct{ log *slog.Logger }
 
 // Write implements io.Writer.
@@ -177,5 +177,5 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // the client has gone: nobody to tell
+	_ = enc.Encode(v) // an error means that the client is gone
 }

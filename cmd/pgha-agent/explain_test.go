@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgha/pgha-agent/agent/explain"
-	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
@@ -341,33 +340,6 @@ func TestExplainJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("testdata", "explain", "held_by_peer_unclean_for_long.json"), got.String())
-}
-
-// Every hold that the core knows has its place in the order, and alone or in pairs gives a whole explanation.
-func TestExplainKnowsEveryHold(t *testing.T) {
-	for _, h := range fsm.AllHolds() {
-		for _, other := range fsm.AllHolds() {
-			for _, ago := range []time.Duration{time.Second, time.Hour} {
-				x := explain.Status(held(ago, h.String(), other.String()), testNow, testTTL)
-				checkExplanation(t, x)
-				if ago == time.Hour && x.Verdict != explain.Problem && (!passesByClock(h) || !passesByClock(other)) {
-					t.Errorf("%s and %s for an hour: %s", h, other, x.Verdict)
-				}
-			}
-		}
-	}
-}
-
-func passesByClock(h fsm.Hold) bool {
-	return h == fsm.HoldStalled || h == fsm.HoldLostRace || h == fsm.HoldBackoff
-}
-
-// A status of a daemon of another version, or one that knows next to nothing, is no reason to fail.
-func TestExplainNeedsNothing(t *testing.T) {
-	for _, state := range append(status.Publications, "", "nonsense") {
-		checkExplanation(t, explain.Status(&status.Doc{Time: testNow, Publication: status.PublicationDoc{State: state}},
-			testNow, 0))
-	}
 }
 
 func TestExplainWithoutDaemon(t *testing.T) {

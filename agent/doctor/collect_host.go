@@ -10,131 +10,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/pgha/pgha-agent/crm"
+	"golang.org/x/sys/unix"
+
 	"github.com/pgha/pgha-agent/crm/corosync"
-	"github.com/pgha/pgha-agent/drbd"
 )
-
-// inCluster is the remedy when Pacemaker's or DRBD's tools do not answer.
-const inCluster = "run it as root on a cluster node, or as a member of group haclient; see `systemctl status pacemaker`"
-
-func collectCIB(ctx context.Context, f *Facts) error {
-	cib := crm.CIB{Timeout: commandTimeout}
-	var err error
-	if f.CIB, err = cib.Configuration(ctx); err == nil && len(f.CIB.Properties) == 0 {
-		// Else much would look like a default.
-		f.CIB, err = nil, errors.New("it has no cluster properties; does an ACL hide them from this user?")
-	}
-	if err != nil {
-		return absent(unknown("no CIB: %s", oneLine(err.Error())).remedy(inCluster))
-	}
-	return nil
-}
-
-func collectCrm(ctx context.Context, f *Facts) (err error) {
-	mon := crm.Mon{Command: f.Options.CrmMon, Timeout: commandTimeout}
-	if f.Crm, err = mon.Look(ctx); err != nil {
-		return absent(unknown("%s", oneLine(err.Error())).remedy(inCluster))
-	}
-	return nil
-}
-
-func collectCorosync(_ context.Context, f *Facts) (err error) {
-	if f.Corosync, err = corosync.Read(f.path(corosync.File)); err == nil {
-		return nil
-	}
-	remedy := "mend " + corosync.File + " on both nodes; then corosync-cfgtool -R"
-	if _, is := errors.AsType[*fs.PathError](err); is {
-		remedy = "run it as root; `" + readableCorosync + "` lets the daemon see it too (it holds no secret)"
-	}
-	return absent(unknown("%s", oneLine(err.Error())).remedy("%s", remedy))
-}
-
-// readableCorosync gives the file back the mode that Corosync's packages give it.
-const readableCorosync = "chmod 644 " + corosync.File
-
-func collectShow(ctx context.Context, f *Facts) error {
-	out, err := run(ctx, nil, append(slices.Clone(f.Options.Drbdsetup), "show")...)
-	if err == nil {
-		f.Show, err = drbd.ParseConfig(out, f.Options.Resource)
-	}
-	if err != nil {
-		return absent(unknown("the running configuration of DRBD: %s",
-			oneLine(err.Error())).remedy("is the resource up? `drbdadm status %s`", f.Options.Resource))
-	}
-	return nil
-}
-
-func collectDump(ctx context.Context, f *Facts) error {
-	out, err := run(ctx, nil, "drbdadm", "dump")
-	if err == nil {
-		f.Dump, err = drbd.ParseConfig(out, f.Options.Resource)
-	}
-	if err != nil {
-		return absent(unknown("the files of DRBD's configuration: %s",
-			oneLine(err.Error())).remedy(
-			"run it as root: the files may be for root only (`ls -l /etc/drbd.d`), and drbdadm must accept them (`drbdadm " +
-				"dump`)"))
-	}
-	return nil
-}
-
-// drbdVersions are as `drbdadm --version` has them; Module is "" when the module is not loaded.
-type drbdVersions struct{ Module, Utils string }
-
-func collectVersions(ctx context.Context, f *Facts) (err error) {
-	out, err := run(ctx, nil, "drbdadm", "--version")
-	if err != nil {
-		return absent(unknown("%s", oneLine(err.Error())).remedy("install drbd-utils"))
-	}
-	f.Versions, err = readVersions(out)
-	return err
-}
-
-// readVersions reads the module's version from its code, because drbdadm prints nothing else with a module of DRBD 8.4.
-func readVersions(out []byte) (v drbdVersions, err error) {
-	for line := range bytes.Lines(out) {
-		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), "=")
-		switch key {
-		case "DRBD_KERNEL_VERSION_CODE":
-			if code, err := strconv.ParseUint(value, 0, 32); err == nil && code > 0 { // 0x000000: no module
-				v.Module = fmt.Sprintf("%d.%d.%d", code>>16, code>>8&0xff, code&0xff)
-			}
-		case "DRBDADM_VERSION":
-			v.Utils = value
-		}
-	}
-	if v.Utils == "" {
-		return v, errors.New("drbdadm --version prints no DRBDADM_VERSION")
-	}
-	return v, nil
-}
-
-func collectState(ctx context.Context, f *Facts) error {
-	out, err := run(ctx, nil, append(slices.Clone(f.Options.Drbdsetup), "events2", "--now")...)
-	if err == nil {
-		var all *drbd.Dump
-		if all, err = drbd.ReadAll(bytes.NewReader(out), time.Now()); err == nil {
-			for i := range all.Resources {
-				if all.Resources[i].Name == f.Options.Resource {
-					f.State = &all.Resources[i]
-				}
-			}
-			if f.State == nil {
-				err = fmt.Errorf("resource %q is not up here", f.Options.Resource)
-			}
-		}
-	}
-	if err != nil {
-		return absent(unknown("the state of DRBD: %s",
-			oneLine(err.Error())).remedy("is the module loaded and the resource up? `drbdadm status %s`", f.Options.Resource))
-	}
-	return nil
-}
 
 // hostFacts are what the files of this machine say.
 type hostFacts struct {
@@ -198,10 +80,6 @@ func collectHost(_ context.Context, f *Facts) error {
 	return nil
 }
 
-func (f *Facts) path(name string) string { return filepath.Join("/", f.Options.root, name) }
-
-func (f *Facts) readFile(name string) ([]byte, error) { return os.ReadFile(f.path(name)) }
-
 // multipath says whether multipathd runs, which grabs DRBD's backing device or DRBD itself unless told not to.
 func (f *Facts) multipath() string {
 	_, err := os.Stat(f.path("/run/multipathd.pid"))
@@ -249,4 +127,20 @@ func (f *Facts) newestDump() time.Duration {
 		}
 	}
 	return age
+}
+
+type clockFacts struct {
+	Synchronized bool
+	Error        time.Duration // the kernel's estimate of the largest error
+}
+
+func collectClock(_ context.Context, f *Facts) error {
+	var t unix.Timex // all zero: only asks
+	state, err := unix.Adjtimex(&t)
+	if err != nil {
+		return fmt.Errorf("ask the kernel about its clock: %w", err)
+	}
+	f.Clock = &clockFacts{Synchronized: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0,
+		Error: time.Duration(t.Maxerror) * time.Microsecond}
+	return nil
 }

@@ -77,8 +77,6 @@ func collectPower(ctx context.Context, f *Facts) error {
 	return nil
 }
 
-func (f *Facts) absence(s Source) error { return absent(f.absent[s]) }
-
 // ec2API is the little of the EC2 Query API that is needed here.
 type ec2API struct {
 	region, endpoint string

@@ -107,5 +107,5 @@ func asRoot() bool { return os.Geteuid() == 0 }
 
 // childEnv is what the parsers of a program's output rely on: messages in English, because whether an option is known
 // is read from them, and times in UTC. A crm_mon before Pacemaker 2.0.3 prints times without a zone: the time of a
-// promotion is a part of its claim, and one promotion has one claim, whatever becomes of the machine's zone.
+// promotion is a part of its claim, and one promotion has one claim, even when the machine's zone changes.
 var childEnv = []string{"LC_ALL=C", "TZ=UTC"}

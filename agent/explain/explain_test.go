@@ -1,0 +1,227 @@
+package explain
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+)
+
+const (
+	testTTL  = 10 * time.Second
+	ownClaim = "c4845f66-eb00-5e7f-8bdf-8d73d4762ff4"
+)
+
+var testNow = time.Date(2026, 11, 23, 5, 50, 0, 0, time.UTC)
+
+// promoted is the status of pg-b, which has published and sees its peer. edit makes a case of it.
+func promoted(edit ...func(*status.Doc)) *status.Doc {
+	d := &status.Doc{
+		Node: "pg-b", Time: testNow, Ready: true,
+		Publication: status.PublicationDoc{State: status.PubObserved, Promotion: ownClaim, Epoch: 4},
+		Cluster: &status.ClusterDoc{Promoted: []string{"pg-b"}, Nodes: []status.NodeDoc{
+			{Name: "pg-a", Online: new(true), Unclean: new(false)}, {Name: "pg-b", Online: new(true), Unclean: new(false)},
+		}},
+		Drbd: &drbd.DumpResource{Devices: []drbd.DumpDevice{{Disk: drbd.DiskUpToDate}}, Connections: []drbd.DumpConnection{
+			{Name: "pg-a", Connection: drbd.ConnConnected, PeerDevices: []drbd.DumpPeerDevice{{PeerDisk: drbd.DiskUpToDate}}},
+		}},
+		Postgres: status.PostgresDoc{State: pg.StateWritable},
+		Record: status.RecordDoc{Name: "db.pgha.internal", OwnAddr: "10.0.2.10", Addr: "10.0.2.10", Owner: "pg-b", Epoch: 4,
+			Claim: ownClaim, Read: new(testNow), ResolverAddr: new("10.0.2.10")},
+	}
+	for _, name := range []string{"drbd", "crm", "postgres", "route53", "resolver"} {
+		d.Sources = append(d.Sources, status.SourceDoc{Name: name, Up: true, Age: new(2.0)})
+	}
+	for _, f := range edit {
+		f(d)
+	}
+	return d
+}
+
+// standby makes it the node that is not promoted.
+func standby(d *status.Doc) {
+	d.Publication, d.Cluster.Promoted = status.PublicationDoc{State: status.PubIdle}, []string{"pg-a"}
+	d.Record.Addr, d.Record.Owner, d.Record.ResolverAddr = "10.0.1.10", "pg-a", new("10.0.1.10")
+}
+
+// failover makes it one with a failover that began some time ago.
+func failover(ago time.Duration) func(*status.Doc) {
+	return func(d *status.Doc) {
+		d.Episode = &status.EpisodeDoc{ID: 1, Cause: "node_lost", Outcome: "open", Start: testNow.Add(-ago)}
+	}
+}
+
+// held makes it one that does not publish.
+func held(holds ...string) func(*status.Doc) {
+	return func(d *status.Doc) {
+		d.Publication = status.PublicationDoc{State: status.PubHeld, Promotion: ownClaim}
+		for _, h := range holds {
+			d.Publication.Holds = append(d.Publication.Holds, status.HoldDoc{Name: h, Text: "text of " + h})
+		}
+	}
+}
+
+func finding(code, severity string) func(*status.Doc) {
+	return func(d *status.Doc) {
+		d.Problems = append(d.Problems, status.Problem{Code: code, Severity: severity, Text: "text of " + code})
+	}
+}
+
+// check holds what is true of every explanation.
+func check(t *testing.T, x Explanation) {
+	t.Helper()
+	if x.Record == "" || x.Node == "" || x.WaitsFor == "" || x.Next == "" {
+		t.Errorf("something is not said: %+v", x)
+	}
+	if (x.Verdict == OK) != (x.Next == "Nothing to do.") {
+		t.Errorf("verdict %s, and next %q", x.Verdict, x.Next)
+	}
+	if strings.Contains(x.Command, "--confirm") {
+		t.Errorf("command %q: that is for a person who knows", x.Command)
+	}
+	data, err := json.Marshal(x)
+	if err != nil || bytes.Contains(data, []byte("null")) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// TestVerdict holds the verdict and the next step: those of the worst thing, and the first of several that are equal.
+func TestVerdict(t *testing.T) {
+	for name, c := range map[string]struct {
+		doc      *status.Doc
+		want     Verdict
+		next, in string // the next step; words of a note, of the record's part or of the node's
+	}{
+		"healthy": {promoted(), OK, "Nothing to do.", "has published its address"},
+		"standby": {promoted(standby), OK, "Nothing to do.", "nothing to publish here"},
+		"hangs": {promoted(func(d *status.Doc) { d.Time = testNow.Add(-time.Minute) }), Problem,
+			"The daemon answers, but it hangs", "1 min 0 s ago"},
+		"a failover's hold at first": {promoted(held("peer_unclean"), failover(10*time.Second)), Waiting, "Wait",
+			"does not publish"},
+		"a failover's hold for long": {promoted(held("peer_unclean"), failover(2*time.Minute)), Problem,
+			"Find out why the other node is not fenced", "does not publish"},
+		"a hold outside of a failover": {promoted(held("peer_unclean")), Problem,
+			"Find out why the other node is not fenced", "does not publish"},
+		"a hold and a finding": {promoted(held("paused"), finding("http", status.Critical)), Problem,
+			"End the pause", "Text of http"},
+		"what stands is no next step": {promoted(finding("fencing_disabled", status.Critical),
+			finding("postgres", status.Critical)), Problem, "See the PostgreSQL log", "Text of fencing_disabled"},
+		"denied needs a person at once": {promoted(held("api_backoff"), failover(time.Second), func(d *status.Doc) {
+			d.Publication.Attempts, d.Publication.LastFailure = 1, "denied"
+		}), Problem, "See why the API", "Failed writes in a row: 1"},
+		"throttled does not": {promoted(held("api_backoff"), failover(time.Second), func(d *status.Doc) {
+			d.Publication.Attempts, d.Publication.LastFailure = 1, "throttled"
+		}), Waiting, "Wait", "Failed writes in a row: 1"},
+		"crash recovery": {promoted(finding("postgres", status.Critical),
+			func(d *status.Doc) { d.Postgres.State = pg.StateStartingUp }), Waiting, "Wait", "Text of postgres"},
+		"drift": {promoted(func(d *status.Doc) { d.Record.Drift = true }), Problem, "Find out who changed the zone",
+			"CHANGED BY SOMEBODY ELSE"},
+		"local disk": {promoted(func(d *status.Doc) { d.Drbd.Devices[0].Disk = drbd.DiskInconsistent }), Attention,
+			"See what DRBD says", "The local disk of DRBD is Inconsistent"},
+		"connection": {promoted(func(d *status.Doc) {
+			d.Drbd.Connections[0].Connection, d.Drbd.Connections[0].SplitBrain = drbd.ConnStandAlone, "suspected"
+		}), Attention, "Bring pg-a back", "It may be a split brain"},
+		"peer's disk": {promoted(func(d *status.Doc) {
+			d.Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskOutdated
+		}), Attention, "Wait until both disks", "The disk of pg-a is Outdated"},
+	} {
+		x := Status(c.doc, testNow, testTTL)
+		check(t, x)
+		all := strings.Join(append(x.Notes, x.Record, x.Node), "\n")
+		if x.Verdict != c.want || !strings.HasPrefix(x.Next, c.next) || !strings.Contains(all, c.in) {
+			t.Errorf("%s: %s, next %q; want %s, %q and %q in\n%s", name, x.Verdict, x.Next, c.want, c.next, c.in, all)
+		}
+	}
+}
+
+// TestOrder: a fault comes before a person's choice, and what passes by itself is last, whatever the table says.
+func TestOrder(t *testing.T) {
+	d := promoted(held("paused", "peer_unclean", "moon_phase", "drbd_not_uptodate"), failover(time.Second))
+	var got []string
+	for _, h := range Status(d, testNow, testTTL).Holds {
+		got = append(got, h.Name)
+	}
+	if want := "drbd_not_uptodate moon_phase paused peer_unclean"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+	if d.Publication.Holds[0].Name != "paused" {
+		t.Error("the document was changed")
+	}
+}
+
+// TestEveryHold: each hold of the core, alone or in pairs, gives a whole explanation; after an hour it is a problem.
+func TestEveryHold(t *testing.T) {
+	passesByClock := func(h fsm.Hold) bool {
+		return h == fsm.HoldStalled || h == fsm.HoldLostRace || h == fsm.HoldBackoff
+	}
+	for _, h := range fsm.AllHolds() {
+		for _, other := range fsm.AllHolds() {
+			for _, ago := range []time.Duration{time.Second, time.Hour} {
+				x := Status(promoted(held(h.String(), other.String()), failover(ago)), testNow, testTTL)
+				check(t, x)
+				if ago == time.Hour && x.Verdict != Problem && (!passesByClock(h) || !passesByClock(other)) {
+					t.Errorf("%s and %s for an hour: %s", h, other, x.Verdict)
+				}
+			}
+		}
+	}
+}
+
+// TestNeedsNothing: a daemon of another version, or one that knows next to nothing, gives an explanation too.
+func TestNeedsNothing(t *testing.T) {
+	for _, state := range append(status.Publications, "", "nonsense") {
+		check(t, Status(&status.Doc{Time: testNow, Publication: status.PublicationDoc{State: state}}, testNow, 0))
+	}
+}
+
+func TestSilence(t *testing.T) {
+	for err, want := range map[error]string{errors.New("no socket"): "systemctl status pgha-agent",
+		fs.ErrPermission: "sudo pgha-agent explain"} {
+		x := Silence(err)
+		check(t, x)
+		if x.Verdict != Problem || x.Command != want {
+			t.Errorf("%v: %s, %q", err, x.Verdict, x.Command)
+		}
+	}
+}
+
+// TestAddLeftover: what a switchover left needs attention, and hides nothing that is worse.
+func TestAddLeftover(t *testing.T) {
+	x := Status(promoted(), testNow, testTTL)
+	if x.AddLeftover("", "undo", nil); x.Verdict != OK {
+		t.Errorf("nothing is left: %+v", x)
+	}
+	if x.AddLeftover("It is there", "undo", nil); x.Verdict != Attention || x.Command != "undo" {
+		t.Errorf("%+v", x)
+	}
+	x = Status(promoted(held("paused")), testNow, testTTL)
+	if x.AddLeftover("It is there", "undo", nil); x.Verdict != Problem || x.Command == "undo" || len(x.Notes) != 1 {
+		t.Errorf("%+v", x)
+	}
+}
+
+// FuzzStatus takes any document for the daemon's: one of another version, or of another program at the socket.
+func FuzzStatus(f *testing.F) {
+	for _, d := range []*status.Doc{{}, promoted(), promoted(standby), promoted(held("peer_unclean"))} {
+		data, err := json.Marshal(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"cluster":{"nodes":[{}]},"drbd":{"connections":[{}]},"episode":{},"client":{},"sources":[{}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var doc status.Doc
+		if json.Unmarshal(data, &doc) == nil {
+			check(t, Status(&doc, testNow, testTTL))
+		}
+	})
+}
