@@ -157,6 +157,34 @@ func TestMissingFactIsNeverAPass(t *testing.T) {
 	}
 }
 
+// TestChecksReadWhatTheyNeed takes every source away from a check that it does not name: what it reads of another one is nil
+// when that source does not answer, and the daemon runs the free checks.
+func TestChecksReadWhatTheyNeed(t *testing.T) {
+	forget := [numSources]func(*Facts){
+		fromCIB: func(f *Facts) { f.CIB = nil }, fromCrm: func(f *Facts) { f.Crm = nil },
+		fromCorosync: func(f *Facts) { f.Corosync = nil }, fromShow: func(f *Facts) { f.Show = nil },
+		fromDump: func(f *Facts) { f.Dump = nil }, fromVersions: func(f *Facts) { f.Versions = drbdVersions{} },
+		fromState: func(f *Facts) { f.State = nil }, fromHost: func(f *Facts) { f.Host = nil },
+		fromPostgres: func(f *Facts) { f.Postgres = nil }, fromHBA: func(f *Facts) { f.HBA = nil },
+		fromInstance: func(f *Facts) { f.Instance = nil }, fromRecord: func(f *Facts) { f.Record = nil },
+		fromTryWrite: func(f *Facts) { f.TryWrite = nil }, fromZone: func(f *Facts) { f.Zone = nil },
+		fromPower: func(f *Facts) { f.Power = nil }, fromResolver: func(f *Facts) { f.Resolved = nil },
+		fromPorts: func(f *Facts) { f.Ports = nil }, fromClock: func(f *Facts) { f.Clock = nil },
+	}
+	for _, c := range All() {
+		t.Run(c.Name, func(t *testing.T) {
+			f := healthy(t)
+			for s := range numSources {
+				if !slices.Contains(c.Needs, s) {
+					forget[s](f)
+					f.absent[s] = unknown("no answer")
+				}
+			}
+			f.result(c) // panics when a source is read that is not in Needs
+		})
+	}
+}
+
 func TestChecksAreWellDescribed(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range All() {

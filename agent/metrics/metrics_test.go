@@ -205,3 +205,30 @@ func TestSourcesThatNeverAnsweredShowNoStaleNumbers(t *testing.T) {
 }
 
 var _ prometheus.Collector = (*stateCollector)(nil)
+
+// TestSourceThatIsDownShowsNothingOld: what only it could tell is absent, or unknown, though the last answer is still there.
+func TestSourceThatIsDownShowsNothingOld(t *testing.T) {
+	s := fullSnapshot()
+	s.State.Cluster.OK, s.Drbd.Live = false, false
+	families, err := registryOf(s).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		name := f.GetName()
+		if !slices.ContainsFunc([]string{"pgha_cluster_", "pgha_drbd_", "pgha_fence_events"}, func(p string) bool {
+			return strings.HasPrefix(name, p)
+		}) {
+			continue
+		}
+		for _, m := range f.Metric {
+			unknown := false
+			for _, l := range m.Label {
+				unknown = unknown || l.GetValue() == "unknown"
+			}
+			if m.GetGauge().GetValue() != 0 && !unknown {
+				t.Errorf("%s %v is %v", name, m.Label, m.GetGauge().GetValue())
+			}
+		}
+	}
+}

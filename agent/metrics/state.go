@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"slices"
-
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
