@@ -111,16 +111,15 @@ func (a *Agent) drbdChanged(r drbd.Report) message {
 
 // rememberSplitBrain keeps a split brain over a restart. last is what the stream said before d.
 func (a *Agent) rememberSplitBrain(d *fsm.Drbd, last fsm.Drbd) {
-	file := state.SplitBrain{Dir: a.cfg.State.Dir, ForgetsNone: a.opts.once}
-	begun, over, err := file.Remember(d, last)
-	if err != nil {
-		a.log.Error("which peers have a split brain is not known for certain", keyErr, err)
+	file := state.SplitBrain{
+		Dir: a.cfg.State.Dir, ForgetsNone: a.opts.once,
+		Begun: func(peer string) {
+			a.log.Error("split brain", keyPeer, peer, keyNext, status.HoldOf(fsm.HoldSplitBrain).Remedy)
+		},
+		Over: func(peer string) { a.log.Info("split brain is over: connected again", keyPeer, peer) },
 	}
-	for _, peer := range begun {
-		a.log.Error("split brain", keyPeer, peer, keyNext, status.HoldOf(fsm.HoldSplitBrain).Remedy)
-	}
-	for _, peer := range over {
-		a.log.Info("split brain is over: connected again", keyPeer, peer)
+	if err := file.Remember(d, last); err != nil {
+		a.log.Error("split brain file", keyErr, err)
 	}
 }
 

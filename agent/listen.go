@@ -76,9 +76,10 @@ func (a *Agent) servePublicOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log.Info("listening", keyListen, tcp.Addr().String())
-	a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.HTTPErr = "" }})
-	return web.ServePublic(ctx, a.log, tcp, a.cfg.HTTP.WebConfig, web.Public(a.webOptions()))
+	return web.ServePublic(ctx, a.log, tcp, a.cfg.HTTP.WebConfig, web.Public(a.webOptions()), func() {
+		a.log.Info("listening", keyListen, tcp.Addr().String())
+		a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.HTTPErr = "" }})
+	})
 }
 
 func (a *Agent) webOptions() web.Options {

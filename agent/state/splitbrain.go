@@ -25,6 +25,9 @@ const (
 type SplitBrain struct {
 	Dir         string
 	ForgetsNone bool // a process that sees one moment: it adds, and the daemon decides what is over
+
+	// Told of a peer before the file is written, which takes as long as the disk; nil: nobody.
+	Begun, Over func(peer string)
 }
 
 func (s SplitBrain) file() string { return filepath.Join(s.Dir, splitBrainName) }
@@ -38,11 +41,10 @@ type latches struct {
 func (l latches) has(peer string) bool { return l.every || slices.Contains(l.peers, peer) }
 
 // Remember keeps each peer's latch over a restart, in d and in the file: until the connection to that peer is back.
-// last is what the stream said before d. It returns the peers with which a split brain has begun and those with which
-// it is over. With an error, what is kept may differ from what d says.
-func (s SplitBrain) Remember(d *fsm.Drbd, last fsm.Drbd) (begun, over []string, err error) {
+// last is what the stream said before d. With an error, what is kept may differ from what d says.
+func (s SplitBrain) Remember(d *fsm.Drbd, last fsm.Drbd) error {
 	if !d.Live || d.Connected && last.Connected && !d.SplitBrain && !last.SplitBrain {
-		return nil, nil, nil
+		return nil
 	}
 	known, err := s.read()
 	n := 0
@@ -65,15 +67,21 @@ func (s SplitBrain) Remember(d *fsm.Drbd, last fsm.Drbd) (begun, over []string, 
 		c := &conns[i]
 		switch was := last.Connection(c.Name); {
 		case c.SplitBrain && !was.SplitBrain:
-			begun = append(begun, c.Name)
+			s.tell(s.Begun, c.Name)
 		case (!c.Connected || c.Comparing) && known.has(c.Name):
 			c.SplitBrain = true
 		case c.Connected && !c.SplitBrain && known.has(c.Name) && !s.ForgetsNone:
-			over = append(over, c.Name)
+			s.tell(s.Over, c.Name)
 		}
 		d.SplitBrain = d.SplitBrain || c.SplitBrain
 	}
-	return begun, over, errors.Join(err, s.save(known, conns))
+	return errors.Join(err, s.save(known, conns))
+}
+
+func (s SplitBrain) tell(whom func(string), peer string) {
+	if whom != nil {
+		whom(peer)
+	}
 }
 
 // save brings the file up to date.
@@ -99,7 +107,7 @@ func (s SplitBrain) save(known latches, conns []fsm.Connection) error {
 		err = replaceFile(s.Dir, splitBrainName, []byte(strings.Join(next, "\n")+"\n"))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write split brain file: a restart finds what was known before: %w", err)
+		return fmt.Errorf("split brain not written down, a restart finds what was known before: %w", err)
 	}
 	return nil
 }
@@ -111,12 +119,12 @@ func (s SplitBrain) read() (latches, error) {
 		return latches{}, nil
 	}
 	if err != nil {
-		return latches{every: true}, fmt.Errorf("open split brain file: %w", err)
+		return latches{every: true}, fmt.Errorf("which peers have a split brain is not known: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxSplitBrain))
 	if err != nil {
-		return latches{every: true}, fmt.Errorf("read split brain file: %w", err)
+		return latches{every: true}, fmt.Errorf("which peers have a split brain is not known: %w", err)
 	}
 	if len(text) == 0 {
 		return latches{every: true}, nil

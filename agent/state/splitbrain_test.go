@@ -32,7 +32,7 @@ func TestSplitBrainIsForgottenOnceConnected(t *testing.T) {
 			}
 			var last fsm.Drbd
 			for i, d := range reports {
-				if _, _, err := s.Remember(&d, last); err != nil {
+				if err := s.Remember(&d, last); err != nil {
 					t.Error(err)
 				}
 				last = d
@@ -101,7 +101,7 @@ func TestSplitBrainIsRememberedPerPeer(t *testing.T) {
 			}
 			var last fsm.Drbd
 			for i, d := range c.reports {
-				if _, _, err := s.Remember(&d, last); err != nil {
+				if err := s.Remember(&d, last); err != nil {
 					t.Error(err)
 				}
 				last = d
@@ -123,7 +123,7 @@ func TestSplitBrainFileThatCannotBeReadLatchesEveryPeer(t *testing.T) {
 	}
 	d := fsm.Drbd{Live: true}
 	d.Connections[0] = fsm.Connection{Name: "pg-a"}
-	if _, _, err := s.Remember(&d, fsm.Drbd{}); !d.SplitBrain || err == nil {
+	if err := s.Remember(&d, fsm.Drbd{}); !d.SplitBrain || err == nil {
 		t.Errorf("not latched, %v", err)
 	}
 }

@@ -37,12 +37,14 @@ type Options struct {
 }
 
 // ServePublic serves h on a port until ctx ends, with the TLS and authentication of a file in the format of Prometheus
-// exporters, "" for none. It closes the listener.
-func ServePublic(ctx context.Context, log *slog.Logger, tcp net.Listener, file string, h http.Handler) error {
+// exporters, "" for none. It calls ready once that file is valid, and closes the listener.
+func ServePublic(ctx context.Context, log *slog.Logger, tcp net.Listener, file string, h http.Handler,
+	ready func()) error {
 	defer tcp.Close() // closed already, when it was served
 	if err := exporter.Validate(file); err != nil {
 		return err
 	}
+	ready()
 	return serve(ctx, log, h, func(s *http.Server) error {
 		return exporter.Serve(limitConns(tcp), s, &exporter.FlagConfig{WebConfigFile: &file}, log)
 	})
