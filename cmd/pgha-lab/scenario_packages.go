@@ -55,7 +55,7 @@ func packageLife(ctx context.Context, r *scenarioRun) error {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	r.expect(len(p.history.all()) == 2, "%s was Primary but for the upgrade: %v", p.name, p.history.all())
+	r.expect(len(p.history.all()) == 3, "%s was Primary but for the upgrade: %v", p.name, p.history.all())
 	return r.finish(ctx, terms{outcome: "any", publications: 2})
 }
 
