@@ -63,7 +63,7 @@ var Holds = []Hold{
 	{
 		Is: fsm.HoldPeerUnclean, Text: "the other node is lost and not fenced yet",
 		Remedy: "see the fence device: `stonith_admin --history '*'`, then `crm_resource --cleanup -r <fence device>`",
-		More:   "Without the cleanup fencing gives up after `stonith-max-attempts`.",
+		More:   "Fencing gives up after `stonith-max-attempts`: clean up when the device is fixed.",
 		Passes: true, WaitsFor: "the fencing of the other node",
 		Next: "Find out why the other node is not fenced, and fix the fence device.", Command: "stonith_admin --history '*'",
 	},
@@ -138,7 +138,7 @@ var Holds = []Hold{
 	{
 		Is: fsm.HoldRecordUnknown, Text: "the record has not been read yet",
 		Remedy: "see the last error of the route53 source: network, credentials, permissions",
-		More:   "Also when the record must be read again, after a conflict or a lost reply.",
+		More:   "Or it must be read again, after a conflict or a lost reply.",
 		Passes: true, WaitsFor: "the first good read of the zone",
 		Next:    "See why the zone cannot be read: network, credentials, permissions.",
 		Command: "journalctl -u pgha-agent -n 50",
@@ -162,7 +162,7 @@ var Holds = []Hold{
 	},
 	{
 		Is: fsm.HoldMaintenance, Text: "cluster, node or resource is in maintenance, or unmanaged",
-		Remedy:   "nothing is written until maintenance ends, by hand or not",
+		Remedy:   "end maintenance when the work is done; until then nothing is written, by hand or not",
 		WaitsFor: "the end of maintenance",
 		Next:     "End maintenance when the work is done. What is in maintenance:", Command: "crm_mon -1",
 	},
@@ -197,9 +197,8 @@ var Holds = []Hold{
 	{
 		Is: fsm.HoldStalled, Text: "this process stalled a moment ago",
 		Remedy: "wait; if it repeats, the machine is overloaded or was paused",
-		More: "For 30 s. With fencing disabled also after a start on a promoted node, and for 5 s more than Corosync's " +
-			"token and " +
-			"consensus timeout if that is longer.",
+		More: "Nothing is written for 30 s from then. With fencing disabled also after a start on a promoted node, and for " +
+			"5 s more than Corosync's token and consensus timeout if that is longer.",
 		Passes: true, WaitsFor: "the wait after a stall to pass",
 		Next: "It repeats: the machine is overloaded, or is being paused.", Command: "journalctl -u pgha-agent -n 50",
 	},

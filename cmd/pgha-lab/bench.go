@@ -176,8 +176,7 @@ func (l *lab) prepareMode(ctx context.Context, mode string) error {
 		return l.useHandler(ctx, l.handler)
 	case modeWritable:
 		return l.both(func(n *node) error {
-			_,
-				err := n.run(ctx,
+			_, err := n.run(ctx,
 				`printf 'publish_on = "writable"\n' >>/etc/pgha-agent/config.toml && systemctl restart pgha-agent && sync`)
 			if err != nil {
 				return err

@@ -42,17 +42,23 @@ func packageLife(ctx context.Context, r *scenarioRun) error {
 		return err
 	}
 	for _, step := range []struct {
-		what string
-		do   func(context.Context, *scenarioRun, *node) error
+		what  string
+		do    func(context.Context, *scenarioRun, *node) error
+		moves bool // the database, to the node and back
 	}{
-		{"the deb over what `make install` made", installDeb},
-		{"upgrade while alerts come in", upgradeDeb},
-		{"removal, and installation again", removeDeb},
-		{"purge", purgeDeb},
+		{"the deb over what `make install` made", installDeb, false},
+		{"upgrade while alerts come in", upgradeDeb, true},
+		{"removal, and installation again", removeDeb, false},
+		{"purge", purgeDeb, false},
 	} {
 		r.say("%s: %s", s.name, step.what)
+		from := time.Now()
 		if err := step.do(ctx, r, s); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
+		}
+		if !step.moves {
+			out := r.outageSince(from)
+			r.expect(out < 10*time.Second, "%s: the writer was out for %s", step.what, out)
 		}
 	}
 	r.expect(len(p.history.all()) == 3, "%s was Primary but for the upgrade: %v", p.name, p.history.all())
