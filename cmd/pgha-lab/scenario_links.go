@@ -354,8 +354,22 @@ drbdadm connect pg`); err != nil {
 		return err
 	}
 	r.say("%s: made Primary by force and written to, then connected", s.name)
-	if err := r.await(ctx, time.Minute, "both agents have the finding split_brain", func() bool {
-		return r.finds(ctx, p, "split_brain") && r.finds(ctx, s, "split_brain")
+	alone := func(n *node) bool {
+		out, _ := n.run(ctx, "drbdadm cstate pg") // asked again soon
+		return out == "StandAlone"
+	}
+	if err := r.await(ctx, 2*time.Minute, "both agents have the finding split_brain", func() bool {
+		switch {
+		case r.finds(ctx, p, "split_brain") && r.finds(ctx, s, "split_brain"):
+			return true
+		// A kernel that is slow to compare the data sees the other one hang up first, takes that for a failure of the network,
+		// and waits: it finds out when they meet again.
+		case alone(s) && !alone(p):
+			_, _ = s.run(ctx, "drbdadm connect pg")
+		case alone(p) && !alone(s):
+			_, _ = p.run(ctx, "drbdadm connect pg")
+		}
+		return false
 	}); err != nil {
 		return err
 	}
