@@ -32,12 +32,17 @@ type Cluster struct {
 
 // hasPeer reports whether the look shows a peer of that name.
 func (c *Cluster) hasPeer(name string) bool {
+	_, has := c.peer(name)
+	return has
+}
+
+func (c *Cluster) peer(name string) (Peer, bool) {
 	for _, p := range c.Peers[:c.PeerCount] {
 		if p.Name == name {
-			return true
+			return p, true
 		}
 	}
-	return false
+	return Peer{}, false
 }
 
 // freeSlot is where to keep something of another peer, when these names are kept already: an empty place, or that of

@@ -50,6 +50,9 @@ func (s *State) updatePeer(now Time, old Cluster, p Peer) {
 	if lost == nil {
 		return
 	}
+	if was, known := old.peer(p.Name); known && !was.Online && !was.Unclean && p.Unclean && p.Promoted {
+		lost.Fenced = false // it came back out of sight, was promoted, and is lost once more
+	}
 	lost.Fenced = lost.Fenced || fresh
 	if s.Episode.Peer != p.Name {
 		return // the loss belongs to an earlier story

@@ -160,6 +160,31 @@ func TestPromotedUnseenInALongGap(t *testing.T) {
 	}
 }
 
+// TestLostOnceMoreOutOfSight: a peer that was fenced, and is then shown unclean and promoted, came back between two
+// looks.
+func TestLostOnceMoreOutOfSight(t *testing.T) {
+	for name, c := range map[string]struct {
+		before Peer // the look before the last
+		held   bool
+	}{
+		"it was away":            {Peer{Fenced: 2}, true},
+		"it was still unclean":   {Peer{Unclean: true, Promoted: true, Fenced: 2}, false},
+		"it had been cleaned up": {Peer{Unclean: true, Fenced: 2}, false},
+	} {
+		s := standby(New(testConfig(), 1, Episode{}, false), boot, 1)
+		now := boot
+		for _, p := range []Peer{{Online: true, Promoted: true, Promotion: "a/1", Fenced: 1},
+			{Unclean: true, Promoted: true, Fenced: 1}, {Unclean: true, Promoted: true, Fenced: 2}, c.before,
+			{Unclean: true, Promoted: true, Fenced: 2}, {Fenced: 2}} {
+			now += time.Second
+			s, _ = s.Step(now, ClusterPolled{peerLook(now, p)})
+		}
+		if s.Safety(now).Has(HoldPeerUnfenced) != c.held {
+			t.Errorf("%s: held %v", name, !c.held)
+		}
+	}
+}
+
 // TestFencedAndBackBetweenTwoLooks: no look shows the peer away, because the agent stalled, but DRBD has lost its
 // connection and is back.
 func TestFencedAndBackBetweenTwoLooks(t *testing.T) {

@@ -279,6 +279,19 @@ func (p *proc) next() {
 	p.report(r)
 }
 
+// noSignOfLife is how long a stream may hang: then the child is killed, and the stream is lost (package drbd, Report).
+const noSignOfLife = 15 * time.Second
+
+// streamLost tells the agent that the stream has hung for too long, if it still does.
+func (p *proc) streamLost() {
+	p.tell(0, func() {
+		if r := (drbd.Report{Err: errors.New("events2 gives no sign of life")}); p.w.now < p.n.streamHangs {
+			p.w.oracle.listens(p, r)
+			p.d.Drbd(r)
+		}
+	})
+}
+
 // Run is not called: the simulator reports by itself.
 func (p *proc) Run(context.Context, func(drbd.Report)) error { panic("not used") }
 

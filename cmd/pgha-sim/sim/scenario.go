@@ -247,6 +247,7 @@ var orders = map[string]func(w *world, n *node, d time.Duration){
 	"events2 ends NODE TIME": func(_ *world, n *node, d time.Duration) { n.stream(d) },
 	"events2 hangs NODE TIME": func(w *world, n *node, d time.Duration) {
 		n.streamHangs = w.now + d
+		w.after(noSignOfLife, func() { n.each(func(p *proc) { p.streamLost() }) })
 		w.after(d, func() { n.each(func(p *proc) { p.stream(0) }) })
 	},
 	"crm_mon fails NODE TIME": func(w *world, n *node, d time.Duration) { n.crmFails = w.now + d },
