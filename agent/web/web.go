@@ -84,8 +84,7 @@ func Public(o Options) *http.ServeMux {
 		}
 		writeJSON(w, code, map[string]any{"ready": len(why) == 0, "why": append([]string{}, why...)})
 	})
-	// As with Patroni: 200 from the wanted node, 503 from the other. HAProxy's httpchk needs no
-	// more.
+	// As with Patroni: 200 from the wanted node, 503 from the other. HAProxy's httpchk needs no more.
 	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
 		mux.HandleFunc(method+"/primary", func(w http.ResponseWriter, _ *http.Request) {
 			s := o.Snapshot()

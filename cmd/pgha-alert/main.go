@@ -1,7 +1,7 @@
 // Command pgha-alert is the Pacemaker alert agent: it hands one alert to the daemon. It is `pgha-agent alert` without
 // everything that only the daemon needs, because it starts once for each alert of a failover and every millisecond of
-// its start is one of the outage. When the daemon does not take the alert, the real one is called, which
-// publishes a promotion by itself.
+// its start is one of the outage. When the daemon does not take the alert, the real one is called, which publishes a
+// promotion by itself.
 package main
 
 import (

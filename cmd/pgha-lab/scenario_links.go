@@ -358,7 +358,7 @@ drbdadm connect pg`); err != nil {
 		out, _ := n.run(ctx, "drbdadm cstate pg") // asked again soon
 		return out == "StandAlone"
 	}
-	if err := r.await(ctx, 2*time.Minute, "both agents have the finding split_brain", func() bool {
+	if err := r.await(ctx, time.Minute, "both agents have the finding split_brain", func() bool {
 		switch {
 		case r.finds(ctx, p, "split_brain") && r.finds(ctx, s, "split_brain"):
 			return true

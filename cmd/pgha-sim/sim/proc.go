@@ -285,9 +285,8 @@ const noSignOfLife = 15 * time.Second
 // streamLost tells the agent that the stream has hung for too long, if it still does.
 func (p *proc) streamLost() {
 	p.tell(0, func() {
-		if r := (drbd.Report{Err: errors.New("events2 gives no sign of life")}); p.w.now < p.n.streamHangs {
-			p.w.oracle.listens(p, r)
-			p.d.Drbd(r)
+		if p.w.now < p.n.streamHangs {
+			p.hear(drbd.Report{Err: errors.New("events2 gives no sign of life")})
 		}
 	})
 }
@@ -302,6 +301,10 @@ func (p *proc) report(r drbd.Report) {
 	if r.Live && p.w.now < p.n.streamEnds {
 		r = drbd.Report{Err: errors.New("events2 ended")}
 	}
+	p.hear(r)
+}
+
+func (p *proc) hear(r drbd.Report) {
 	p.w.oracle.listens(p, r)
 	p.d.Drbd(r)
 }
