@@ -171,7 +171,9 @@ func TestCostGrowsAsTheDocumentDoes(t *testing.T) {
 			}
 		}
 		const fixed = 2000 // what does not grow
-		if read[1] > 2*read[0]+fixed || printed[1] > 2*printed[0]+fixed || bytes[1] > 3*bytes[0] {
+		// What is printed is counted to a tenth: encoding/json takes a buffer from a sync.Pool for each element, and under
+		// the race detector a pool drops one of four at random. What grows as the square needs four times as many.
+		if read[1] > 2*read[0]+fixed || 10*printed[1] > 22*printed[0]+10*fixed || bytes[1] > 3*bytes[0] {
 			t.Errorf("%s: read with %d allocations (%d bytes), printed with %d; for twice as much %d (%d) and %d",
 				shape, read[0], bytes[0], printed[0], read[1], bytes[1], printed[1])
 		}
