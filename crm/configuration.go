@@ -2,6 +2,7 @@ package crm
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +21,11 @@ type Configuration struct {
 	Locations   []Location
 	Colocations []Colocation
 	Orders      []Order
-	Defaults    map[string]string // rsc_defaults
-	Alerts      []AlertAgent
+	Tickets     []TicketConstraint
+	// NodeAttributes are the permanent ones of each node, by its name: standby and maintenance are among them.
+	NodeAttributes map[string]map[string]string
+	Defaults       map[string]string // rsc_defaults
+	Alerts         []AlertAgent
 	// InfiniteStickiness are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
 	InfiniteStickiness []string
 }
@@ -75,30 +79,58 @@ type Group struct {
 // Location is a location constraint.
 type Location struct {
 	ID       string    `json:"id"`
-	Resource string    `json:"resource"`
-	Node     string    `json:"node"` // "" when no single node is named
-	Role     Role      `json:"role"` // "" for every role
+	Resource string    `json:"resource"`          // "" when a pattern says which
+	Pattern  string    `json:"pattern,omitempty"` // regular expression of resource ids
+	Node     string    `json:"node"`              // "" when no single node is named
+	Role     Role      `json:"role"`              // "" for every role
 	Score    int       `json:"score"`
 	Until    time.Time `json:"until"` // when it ends to apply; zero when it does not end by itself
+}
+
+// About reports whether the constraint is about one of some resources. A pattern may be found anywhere in an id, unless
+// it begins with "!" (unpack_rsc_location in lib/pacemaker/pcmk_sched_location.c); one that cannot be read is about
+// none.
+func (l Location) About(ids []string) bool {
+	if l.Pattern == "" {
+		return slices.Contains(ids, l.Resource)
+	}
+	pattern, inverted := strings.CutPrefix(l.Pattern, "!")
+	re, err := regexp.Compile(pattern)
+	return err == nil && slices.ContainsFunc(ids, func(id string) bool { return re.MatchString(id) != inverted })
 }
 
 // Applies reports whether the constraint is in force at a time.
 func (l Location) Applies(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
 
-// Colocation keeps Resource where With is. Roles are "" when not given. Sets says that the constraint is written with
-// resource sets, which are not read.
+// Colocation keeps Resource where With is. Roles are "" when not given. When it is written with resource sets, it has
+// Sets in place of the two.
 type Colocation struct {
 	ID, Resource, With string
 	Role, WithRole     Role
 	Score              int
-	Sets               bool
+	Sets               []ResourceSet
 }
 
-// Order does FirstAction of First before ThenAction of Then. Actions have their defaults filled in. Sets as for
-// Colocation.
+// ResourceSet is a set in a colocation. Each of its resources is with the one before it if it is sequential, and with
+// those of the next set (unpack_colocation_set and colocate_rsc_sets in lib/pacemaker/pcmk_sched_colocation.c).
+type ResourceSet struct {
+	Sequential bool
+	Role       Role
+	Resources  []string
+}
+
+// Order does FirstAction of First before ThenAction of Then. Actions have their defaults filled in. Sets says that it
+// is
+// written with resource sets, which are not read.
 type Order struct {
 	ID, First, FirstAction, Then, ThenAction, Kind string
 	Sets                                           bool
+}
+
+// TicketConstraint lets a resource run only where a ticket is granted.
+type TicketConstraint struct {
+	ID, Resource, Ticket, LossPolicy string
+	Role                             Role // "" for every role
 }
 
 // AlertAgent is an alert that Pacemaker calls. Kinds are those selected; nil means the default ones: node, fencing,
@@ -169,7 +201,8 @@ func ParseConfiguration(doc []byte) (*Configuration, error) {
 	if conf == nil || conf.Tag != "configuration" {
 		return nil, fmt.Errorf("parse cibadmin output: <%s> holds no configuration", excerpt([]byte(root.Tag)))
 	}
-	c := &Configuration{Properties: map[string]string{}, Defaults: map[string]string{}}
+	c := &Configuration{Properties: map[string]string{}, Defaults: map[string]string{},
+		NodeAttributes: map[string]map[string]string{}}
 	for section := range conf.ChildElementsSeq() {
 		switch section.Tag {
 		case "crm_config":
@@ -180,6 +213,7 @@ func ParseConfiguration(doc []byte) (*Configuration, error) {
 			for n := range section.ChildElementsSeq() {
 				if kind := attr(n, "type"); n.Tag == "node" && (kind == "" || kind == "member") {
 					c.Nodes = append(c.Nodes, attr(n, "uname"))
+					c.NodeAttributes[attr(n, "uname")] = pairs(n, "instance_attributes")
 				}
 			}
 		case "resources":
@@ -299,19 +333,22 @@ func (r *configuredReader) primitive(e *etree.Element, clone, group string) Prim
 
 func (c *Configuration) readConstraint(e *etree.Element) {
 	value, _ := score(attr(e, "score"))
-	sets := e.SelectElement("resource_set") != nil
 	switch e.Tag {
 	case "rsc_location":
 		c.Locations = append(c.Locations, readLocation(e))
 	case "rsc_colocation":
 		c.Colocations = append(c.Colocations, Colocation{
 			ID: attr(e, "id"), Resource: attr(e, "rsc"), Role: todaysRole(attr(e, "rsc-role")),
-			With: attr(e, "with-rsc"), WithRole: todaysRole(attr(e, "with-rsc-role")), Score: value, Sets: sets,
+			With: attr(e, "with-rsc"), WithRole: todaysRole(attr(e, "with-rsc-role")), Score: value, Sets: readSets(e),
 		})
+	case "rsc_ticket":
+		c.Tickets = append(c.Tickets, TicketConstraint{ID: attr(e, "id"), Resource: attr(e, "rsc"), Ticket: attr(e, "ticket"),
+			LossPolicy: attr(e, "loss-policy"), Role: todaysRole(attr(e, "rsc-role"))})
 	case "rsc_order":
 		o := Order{
 			ID: attr(e, "id"), First: attr(e, "first"), FirstAction: attr(e, "first-action"),
-			Then: attr(e, "then"), ThenAction: attr(e, "then-action"), Kind: attr(e, "kind"), Sets: sets,
+			Then: attr(e, "then"), ThenAction: attr(e, "then-action"), Kind: attr(e, "kind"),
+			Sets: e.SelectElement("resource_set") != nil,
 		}
 		if o.FirstAction == "" {
 			o.FirstAction = "start"
@@ -329,10 +366,25 @@ func (c *Configuration) readConstraint(e *etree.Element) {
 	}
 }
 
+func readSets(constraint *etree.Element) (sets []ResourceSet) {
+	for e := range constraint.ChildElementsSeq() {
+		if e.Tag != "resource_set" {
+			continue
+		}
+		set := ResourceSet{Sequential: attr(e, "sequential") != "false", Role: roleOf(e)}
+		for ref := range e.ChildElementsSeq() {
+			set.Resources = append(set.Resources, attr(ref, "id"))
+		}
+		sets = append(sets, set)
+	}
+	return sets
+}
+
 // readLocation reads a constraint with a node and a score, or one with a rule of the form that AddPreference and
 // crm_resource write. Of other rules only the score is known.
 func readLocation(e *etree.Element) Location {
-	l := Location{ID: attr(e, "id"), Resource: attr(e, "rsc"), Node: attr(e, "node"), Role: roleOf(e)}
+	l := Location{ID: attr(e, "id"), Resource: attr(e, "rsc"), Pattern: attr(e, "rsc-pattern"), Node: attr(e, "node"),
+		Role: roleOf(e)}
 	l.Score, _ = score(attr(e, "score"))
 	if rule := e.SelectElement("rule"); rule != nil {
 		l.Score, _ = score(attr(rule, "score"))

@@ -13,7 +13,7 @@ const smallCIB = `<cib crm_feature_set="3.19.0"><configuration>
  <crm_config><cluster_property_set id="o">
   <nvpair id="a" name="fencing-enabled" value="true"/><nvpair id="b" name="no-quorum-policy" value="stop"/>
  </cluster_property_set></crm_config>
- <nodes><node id="1" uname="a"/><node id="2" uname="b"/><node id="3" uname="r" type="remote"/></nodes>
+ <nodes><node id="1" uname="a"><instance_attributes id="na"><nvpair id="na1" name="standby" value="on"/></instance_attributes></node><node id="2" uname="b"/><node id="3" uname="r" type="remote"/></nodes>
  <resources>
   <template id="t" class="ocf" provider="heartbeat" type="Filesystem"><instance_attributes id="ti">
     <nvpair id="ti1" name="fstype" value="xfs"/><nvpair id="ti2" name="device" value="x"/>
@@ -40,6 +40,10 @@ const smallCIB = `<cib crm_feature_set="3.19.0"><configuration>
   <rsc_colocation id="c" rsc="g" with-rsc="ms" with-rsc-role="Master" score="INFINITY"/>
   <rsc_order id="o1" first="ms" first-action="promote" then="g" then-action="start"/>
   <rsc_order id="o2" first="g" then="x" score="0"/>
+  <rsc_colocation id="c2" score="10"><resource_set id="s1" sequential="false" role="Master"><resource_ref id="ms"/>
+   </resource_set><resource_set id="s2"><resource_ref id="g"/><resource_ref id="x"/></resource_set></rsc_colocation>
+  <rsc_location id="l4" rsc-pattern="^web" node="b" score="7"/>
+  <rsc_ticket id="t1" rsc="ms" rsc-role="Master" ticket="T" loss-policy="demote"/>
   <rsc_order id="o3"><resource_set id="s"><resource_ref id="g"/></resource_set></rsc_order>
  </constraints>
  <alerts><alert id="al" path="/p">
@@ -47,6 +51,22 @@ const smallCIB = `<cib crm_feature_set="3.19.0"><configuration>
   <select><select_nodes/></select>
  </alert></alerts>
 </configuration></cib>`
+
+func TestLocationAbout(t *testing.T) {
+	database := []string{"drbd", "drbd-clone", "pg"}
+	for _, c := range []struct {
+		l    Location
+		want bool
+	}{
+		{Location{Resource: "drbd-clone"}, true}, {Location{Resource: "web"}, false},
+		{Location{Pattern: "rbd"}, true}, {Location{Pattern: "^web_.*"}, false}, {Location{Pattern: "!^drbd"}, true},
+		{Location{Pattern: "!."}, false}, {Location{Pattern: "("}, false},
+	} {
+		if got := c.l.About(database); got != c.want {
+			t.Errorf("%+v: %v", c.l, got)
+		}
+	}
+}
 
 func TestParseConfiguration(t *testing.T) {
 	c, err := ParseConfiguration([]byte(smallCIB))
@@ -73,8 +93,15 @@ func TestParseConfiguration(t *testing.T) {
 			{ID: "l1", Resource: "g", Node: "a", Score: -Infinity},
 			{ID: "l2", Resource: "ms", Role: RolePromoted, Score: -Infinity},
 			{ID: "l3", Resource: "ms", Node: "a", Score: 50},
+			{ID: "l4", Pattern: "^web", Node: "b", Score: 7},
 		},
-		Colocations: []Colocation{{ID: "c", Resource: "g", With: "ms", WithRole: RolePromoted, Score: Infinity}},
+		Colocations: []Colocation{
+			{ID: "c", Resource: "g", With: "ms", WithRole: RolePromoted, Score: Infinity},
+			{ID: "c2", Score: 10, Sets: []ResourceSet{{Role: RolePromoted, Resources: []string{"ms"}},
+				{Sequential: true, Resources: []string{"g", "x"}}}},
+		},
+		Tickets:        []TicketConstraint{{ID: "t1", Resource: "ms", Role: RolePromoted, Ticket: "T", LossPolicy: "demote"}},
+		NodeAttributes: map[string]map[string]string{"a": {"standby": "on"}, "b": none},
 		Orders: []Order{
 			{ID: "o1", First: "ms", FirstAction: "promote", Then: "g", ThenAction: "start", Kind: "Mandatory"},
 			{ID: "o2", First: "g", FirstAction: "start", Then: "x", ThenAction: "start", Kind: "Optional"},

@@ -39,6 +39,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		Failures         []Failure           `json:"failures"`
 		FenceEvents      []FenceEvent        `json:"fence_events"`
 		Bans             []Ban               `json:"bans"`
+		Tickets          []Ticket            `json:"tickets"`
 		FailCounts       []FailCount         `json:"fail_counts"`
 		Attributes       []Attribute         `json:"attributes"`
 		Operations       []Operation         `json:"operations"`
@@ -49,7 +50,8 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		nodesByClone(s.PromotableClones, slices.Values(s.Resources), RolePromoted),
 		nodesByClone(s.PromotableClones, slices.Values(s.Resources), RoleUnpromoted),
 		resources,
-		s.Failures, s.FenceEvents, s.Bans, s.FailCounts, s.Attributes, s.Operations, append([]string{}, s.Errors...),
+		s.Failures, s.FenceEvents, s.Bans, s.Tickets, s.FailCounts, s.Attributes, s.Operations, append([]string{},
+			s.Errors...),
 	})
 }
 

@@ -35,6 +35,13 @@ func (s *Status) read(root *etree.Element) bool {
 			s.readFenceHistory(e)
 		case "bans":
 			s.readBans(e)
+		case "tickets":
+			s.Tickets = []Ticket{}
+			for t := range e.ChildElementsSeq() {
+				if t.Tag == "ticket" {
+					s.Tickets = append(s.Tickets, Ticket{attr(t, "id"), attr(t, "status"), tri(t, "standby")})
+				}
+			}
 		default:
 			known = false
 		}
@@ -55,6 +62,7 @@ func (s *Status) readSummary(summary *etree.Element) {
 			}
 		case "last_change":
 			s.LastChange = parseTime(attr(e, "time"))
+			s.ChangedBy = Change{attr(e, "user"), attr(e, "client"), attr(e, "origin")}
 		case "cluster_options":
 			// 3.0.2 and later print both words; they agree.
 			s.FencingEnabled = tri(e, "fencing-enabled").or(tri(e, "stonith-enabled"))

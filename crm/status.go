@@ -23,6 +23,7 @@ type Status struct {
 	MaintenanceMode  Tri
 	NoQuorumPolicy   string
 	LastChange       time.Time // of the CIB; zero when not known
+	ChangedBy        Change    // who made it; "" for what is not known
 
 	Nodes       []Node
 	Resources   []Resource // one element per instance, in document order; those printed only below their node come last
@@ -32,6 +33,7 @@ type Status struct {
 	Failures    []Failure
 	FenceEvents []FenceEvent // newest first, as crm_mon prints them; nil also when there was none yet
 	Bans        []Ban
+	Tickets     []Ticket
 
 	// FenceHistoryError is the exit code with which crm_mon failed to ask the fencer (102: not connected), "" when it did
 	// not fail.
@@ -44,6 +46,9 @@ type Status struct {
 
 	Errors []string // texts of <errors> beside usable data
 }
+
+// Change says who changed the configuration last: a user, with a program, on a node.
+type Change struct{ User, Client, Origin string }
 
 // ElementCounts counts the <resource> elements of a document as they are printed. It differs from the instances in
 // Status.Resources when one element names several nodes, and when a document grouped by node prints an instance twice.
@@ -179,6 +184,13 @@ type FenceEvent struct {
 	Origin     string    `json:"origin" unknown:""`
 	Completed  time.Time `json:"completed"` // zero while pending or when not known
 	ExitReason string    `json:"exit_reason" unknown:""`
+}
+
+// Ticket is a ticket of a cluster of clusters (xml/api/crm_mon-*.rng).
+type Ticket struct {
+	ID      string `json:"id"`
+	Status  string `json:"status"` // granted or revoked
+	Standby Tri    `json:"standby"`
 }
 
 // Ban is a location constraint with a negative score.

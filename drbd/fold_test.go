@@ -732,3 +732,28 @@ func TestEightFourResyncHasAPercent(t *testing.T) {
 		t.Errorf("done %v after the resync", done())
 	}
 }
+
+// Under congestion a resync begins anew every few seconds and copies nothing.
+func TestResyncThatBeginsAnewAllTheTimeIsStalled(t *testing.T) {
+	f := folder(t, base)
+	now := time.Unix(100, 0)
+	at := func(second int, line string) PeerDevice {
+		now := now.Add(time.Duration(second) * time.Second)
+		f.Line(now, []byte("change peer-device name:pg peer-node-id:1 volume:0 "+line))
+		return f.Status(now).Resources[0].Connections[0].Volumes[0]
+	}
+	for second := range 301 {
+		at(second, "replication:PausedSyncS")
+		at(second, "replication:Ahead")
+		p := at(second, "done:98.12 out-of-sync:1000")
+		if p.Stalled != (second == 300) {
+			t.Fatalf("stalled is %t after %d s", p.Stalled, second)
+		}
+	}
+	if at(301, "done:98.13 out-of-sync:990").Stalled || !at(601, "replication:PausedSyncS").Stalled {
+		t.Error("it is stalled when it moves, or not when it ceases to")
+	}
+	if at(602, "replication:Established done:100.00").Stalled {
+		t.Error("it is stalled at its end")
+	}
+}

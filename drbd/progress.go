@@ -6,7 +6,7 @@ import "time"
 const sampleEvery = time.Second
 
 func (a *apply) peerDevice(p *peerDevice) {
-	was, wasDone := p.Replication, p.Done
+	was := p.Replication
 	var done, rate, eta bool // told by this line
 	for _, fd := range a.ev.Fields {
 		switch fd.Key {
@@ -70,7 +70,7 @@ func (a *apply) peerDevice(p *peerDevice) {
 			a.note(set(&p.ETA, -1))
 		}
 	}
-	if was != p.Replication || wasDone != p.Done {
+	if catchingUp(was) != catchingUp(p.Replication) || done && set(&p.lastDone, p.Done) {
 		p.moved = a.now
 	}
 	a.derive(p, was != p.Replication, done, rate, eta)

@@ -66,9 +66,11 @@ func compareConnections(x, y *connection) int {
 
 // progress is what rates and stalls are judged by.
 type progress struct {
-	moved time.Time // when replication, done or out-of-sync last changed
+	moved time.Time // when catching up began or ended, or done or out-of-sync last changed
 	left  uint64    // out of sync, in bytes, as last printed
 	told  bool      // the stream prints rates itself
+	// The percent that was printed last. Congestion makes a resync begin anew all the time, at the same percent.
+	lastDone float64
 	// toldDone: the stream prints percents itself, as all but 8.4's do. If not, most is the most that was out of sync
 	// since the resync was first seen.
 	toldDone bool
@@ -146,7 +148,7 @@ func (s *state) inherit(old *state) {
 			}
 			for _, p := range c.peers.byKey {
 				q := wasConn.peers.byKey[p.Volume]
-				if q != nil && q.Replication == p.Replication && q.Done == p.Done && q.left == p.left {
+				if q != nil && catchingUp(q.Replication) == catchingUp(p.Replication) && q.lastDone == p.lastDone && q.left == p.left {
 					p.moved, p.Stalled = q.moved, q.Stalled
 				}
 			}
@@ -159,12 +161,17 @@ func (s *state) updateStalled(now time.Time, after time.Duration) (changed bool)
 	for _, r := range s.resources {
 		for _, c := range r.conns.byKey {
 			for _, p := range c.peers.byKey {
-				stalled := resyncing(p.Replication) && now.Sub(p.moved) >= after
+				stalled := catchingUp(p.Replication) && now.Sub(p.moved) >= after
 				changed = set(&p.Stalled, stalled) || changed
 			}
 		}
 	}
 	return changed
+}
+
+// catchingUp reports that blocks differ that a resync is to copy: one runs, is paused, or begins when a congestion ends.
+func catchingUp(replication ReplicationState) bool {
+	return resyncing(replication) || replication == ReplAhead || replication == ReplBehind
 }
 
 func resyncing(replication ReplicationState) bool {

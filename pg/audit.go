@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 )
@@ -113,7 +112,7 @@ func Ask(ctx context.Context, dsn, sql string) (value []byte, state State, err e
 	cfg.RuntimeParams["statement_timeout"] = fmt.Sprint(askTimeout.Milliseconds())
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	s, _, err := connect(ctx, cfg, (&net.Dialer{}).DialContext)
+	s, _, err := connect(ctx, cfg, newDialer())
 	if err == nil {
 		defer s.abort()
 		err = run(ctx, s, sql, func(_ int, r row) error {

@@ -5,14 +5,38 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
+	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sys/unix"
 )
 
 // maxMessage bounds one protocol message of the server, in bytes. Ours are a few hundred.
 const maxMessage = 1 << 20
 
 type dialFunc = pgconn.DialFunc
+
+// deadPeer is how long a machine that has vanished may leave what it was sent unacknowledged, and how long one is
+// waited for that is silent and does not answer keepalives. A server that only hangs acknowledges: its kernel does.
+const deadPeer = 5 * time.Second
+
+// newDialer returns how sockets are opened.
+func newDialer() dialFunc {
+	d := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadPeer, Interval: deadPeer / 2, Count: 2},
+		Control: func(network, _ string, c syscall.RawConn) error {
+			if !strings.HasPrefix(network, "tcp") {
+				return nil
+			}
+			return c.Control(func(fd uintptr) {
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadPeer.Milliseconds()))
+			})
+		},
+	}
+	return d.DialContext
+}
 
 // session is one connection together with its socket. The socket is kept because the driver's own way to give
 // up on a query opens a second connection for a cancel request and waits up to 15 s for the first: against a

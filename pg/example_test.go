@@ -36,7 +36,7 @@ func ExampleOutageTracker() {
 	var o pg.OutageTracker
 	begin := time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
 	for second, ok := range []bool{true, false, false, true} {
-		if outage := o.Observe(pg.ClientProbe{OK: ok, End: begin.Add(time.Duration(second) * time.Second)}); outage != nil {
+		if outage := o.Observe(pg.ClientProbe{Answers: ok, End: begin.Add(time.Duration(second) * time.Second)}); outage != nil {
 			fmt.Println(outage.Duration(), outage.Failures)
 		}
 	}

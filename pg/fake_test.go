@@ -84,14 +84,15 @@ func (b *fakeServer) rows(columns int, rows ...[]string) {
 	b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT")})
 }
 
-var writableRow = []string{"f", "off", "1700000000000000", "150010", "00000007", "5000"}
+var writableRow = []string{"f", "off", "1700000000000000", "150010", "00000007", "5000", "5000", "200000", "f"}
 
 // answer sends what a server without standbys answers to a query of the Prober.
 func (b *fakeServer) answer(sql string, core []string) {
-	b.rows(6, core)
+	b.rows(9, core)
 	if strings.Contains(sql, "pg_stat_replication") {
 		b.rows(11)
 		b.rows(5)
+		b.rows(1, []string{"/srv/pg"})
 		b.rows(1, []string{"6"})
 	}
 	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
@@ -189,12 +190,12 @@ func TestProbeReadsTheRow(t *testing.T) {
 		want State
 	}{
 		{"writable", writableRow, StateWritable},
-		{"read only", []string{"f", "on", "1", "150010", "00000001", "1"}, StateReadOnly},
-		{"in recovery", []string{"t", "on", "1", "150010", "NULL", "1"}, StateInRecovery},
-		{"in recovery without position", []string{"t", "on", "1", "150010", "NULL", "NULL"}, StateInRecovery},
-		{"boolean missing", []string{"NULL", "on", "1", "150010", "NULL", "NULL"}, StateError},
-		{"number is text", []string{"f", "off", "soon", "150010", "00000001", "1"}, StateError},
-		{"position below zero", []string{"f", "off", "1", "150010", "00000001", "-1"}, StateError},
+		{"read only", []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f"}, StateReadOnly},
+		{"in recovery", []string{"t", "on", "1", "150010", "NULL", "1", "NULL", "200000", "f"}, StateInRecovery},
+		{"in recovery without position", []string{"t", "on", "1", "150010", "NULL", "NULL", "NULL", "200000", "f"}, StateInRecovery},
+		{"boolean missing", []string{"NULL", "on", "1", "150010", "NULL", "NULL", "NULL", "200000", "f"}, StateError},
+		{"number is text", []string{"f", "off", "soon", "150010", "00000001", "1", "1", "200000", "f"}, StateError},
+		{"position below zero", []string{"f", "off", "1", "150010", "00000001", "-1", "1", "200000", "f"}, StateError},
 		{"too few columns", []string{"f", "off"}, StateError},
 		{"too many columns", append([]string{"f"}, writableRow...), StateError},
 	}
@@ -225,11 +226,12 @@ func TestProbeReadsReplicationRelativeToTheCoreRow(t *testing.T) {
 		}
 		b.ready()
 		_, _ = b.Receive()
-		b.rows(6, writableRow) // LSN 5000
+		b.rows(9, writableRow) // LSN 5000
 		b.rows(11,
 			[]string{"a\xff", "192.0.2.1", "streaming", "sync", "6000", "5000", "4000", "NULL", "1500", "NULL", "-7"},
 			[]string{"hidden", "NULL", "NULL", "NULL", "NULL", "NULL", "NULL", "NULL", "NULL", "NULL", "NULL"})
 		b.rows(5, []string{"s", "physical", "f", "1000", "reserved"}, []string{"old", "logical", "t", "NULL", "NULL"})
+		b.rows(1, []string{"NULL"})
 		b.rows(1, []string{"6"})
 		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		_ = b.Flush()
@@ -270,7 +272,7 @@ func TestProbeKeepsTheCoreWhenExtrasFail(t *testing.T) {
 			if !ok {
 				return
 			}
-			b.rows(6, writableRow)
+			b.rows(9, writableRow)
 			if strings.Contains(q.String, "pg_stat_replication") {
 				asked.Add(1)
 				b.fail("ERROR", "42501", "permission denied for view pg_stat_replication")
@@ -321,7 +323,7 @@ var hangs = map[string]func(net.Conn){
 		b, _ := accept(c)
 		b.ready()
 		_, _ = b.Receive()
-		b.rows(6, writableRow)
+		b.rows(9, writableRow)
 		_ = b.Flush()
 		_, _ = io.Copy(io.Discard, c)
 	},
@@ -357,7 +359,7 @@ func TestProbeIsBoundedWhereverTheServerHangs(t *testing.T) {
 				if v.State != StateTimeout || v.OK || v.Answered.IsValid() || v.End.Sub(v.Begin) != defaultTimeout {
 					t.Errorf("client: %+v", v)
 				}
-				time.Sleep(2 * hangLimit)
+				time.Sleep(maxHangLimit)
 			})
 		})
 	}
@@ -387,7 +389,7 @@ func TestProbeAsksAgainAfterALateAnswer(t *testing.T) {
 					<-release
 					b.answer(q.String, writableRow)
 				default:
-					b.answer(q.String, []string{"f", "on", "1", "150010", "00000001", "1"})
+					b.answer(q.String, []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f"})
 				}
 			}
 		})
@@ -420,7 +422,7 @@ func TestProbeReconnectsOnceWhenTheServerWasReplaced(t *testing.T) {
 			var n atomic.Int32
 			p, dials := fakeProber(t, func(c net.Conn) {
 				if n.Add(1) > 1 {
-					serveRow([]string{"f", "off", "1800000000000000", "150010", "00000008", "6000"})(c)
+					serveRow([]string{"f", "off", "1800000000000000", "150010", "00000008", "6000", "6000", "200000", "f"})(c)
 					return
 				}
 				b, _ := accept(c)
@@ -552,7 +554,7 @@ func FuzzProbeServerBytes(f *testing.F) {
 	f.Add(false, []byte("R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"))
 	f.Add(true, record(func(b *fakeServer) { b.answer("pg_stat_replication", writableRow) }))
 	f.Add(true, record(func(b *fakeServer) {
-		b.rows(6, writableRow)
+		b.rows(9, writableRow)
 		b.fail("ERROR", "42501", "permission denied")
 		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		_ = b.Flush()
@@ -578,8 +580,131 @@ func FuzzProbeServerBytes(f *testing.F) {
 		p.Close()
 		c := newClient(t, "host=192.0.2.1 sslmode=disable user=pgha", nil)
 		c.dial, _ = fakeDial(serve)
-		if v := c.Probe(t.Context()); v.OK != (v.State == StateWritable || v.State == StateAuth) {
+		if v := c.Probe(t.Context()); v.OK != (v.State == StateWritable) || v.Answers != (v.OK || v.State == StateAuth) {
 			t.Errorf("%+v", v)
 		}
 	})
+}
+
+// TestNewConnectionsCount: a postmaster that is stopped, or has no connection left, serves the one that we keep. What a
+// client that connects now is told is the state.
+func TestNewConnectionsCount(t *testing.T) {
+	for name, c := range map[string]struct {
+		serve func(net.Conn) // the second connection and those after it
+		want  State
+	}{
+		"accepted":  {serveRow(writableRow), StateWritable},
+		"none left": {func(c net.Conn) { b, _ := accept(c); b.fail("FATAL", "53300", "too many clients") }, StateTooMany},
+		"rejected":  {func(c net.Conn) { b, _ := accept(c); b.fail("FATAL", "28000", "no pg_hba.conf entry") }, StateAuth},
+		"stopped":   {func(c net.Conn) { _, _ = accept(c); _, _ = io.Copy(io.Discard, c) }, StateTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n atomic.Int32
+				p, dials := fakeProber(t, func(conn net.Conn) {
+					if n.Add(1) == 1 {
+						serveRow(writableRow)(conn)
+					} else {
+						c.serve(conn)
+					}
+				})
+				wantState(t, p.Probe(t.Context()), StateWritable)
+				time.Sleep(defaultNewEvery - 1)
+				if wantState(t, p.Probe(t.Context()), StateWritable); dials.Load() != 1 {
+					t.Errorf("%d connections at once", dials.Load())
+				}
+				time.Sleep(time.Second)
+				h := p.Probe(t.Context())
+				wantState(t, h, c.want)
+				checkHealth(t, h)
+				if dials.Load() != 2 {
+					t.Errorf("%d connections", dials.Load())
+				}
+				p.Close()
+				time.Sleep(2 * maxHangLimit)
+			})
+		})
+	}
+}
+
+// TestHangingServerIsGivenUpMoreAndMoreRarely: each attempt that is given up may leave a backend that nothing ends.
+func TestHangingServerIsGivenUpMoreAndMoreRarely(t *testing.T) {
+	hang := func(c net.Conn) { _, _ = accept(c); _, _ = io.Copy(io.Discard, c) }
+	const length = 20 * time.Minute
+	const most = 7 // after 0.5, 1.5, 3.5, 7.5, 12.5 and 17.5 minutes
+	synctest.Test(t, func(t *testing.T) {
+		p, dials := fakeProber(t, hang)
+		for begin := time.Now(); time.Since(begin) < length; time.Sleep(time.Second) {
+			wantState(t, p.Probe(t.Context()), StateTimeout)
+		}
+		if n := dials.Load(); n < 2 || n > most {
+			t.Errorf("probe: %d connections", n)
+		}
+		p.Close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, "host=192.0.2.1 sslmode=disable user=pgha", nil)
+		var dials *atomic.Int32
+		c.dial, dials = fakeDial(hang)
+		for begin := time.Now(); time.Since(begin) < length; time.Sleep(time.Second) {
+			if v := c.Probe(t.Context()); v.State != StateTimeout || v.Answers {
+				t.Fatalf("%+v", v)
+			}
+		}
+		if n := dials.Load(); n < 2 || n > most {
+			t.Errorf("client: %d connections", n)
+		}
+		time.Sleep(2 * maxHangLimit)
+	})
+}
+
+// TestHungServerKeepsNoOtherFromBeingTried: after a failover the name leads elsewhere, at once.
+func TestHungServerKeepsNoOtherFromBeingTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serving := "192.0.2.1"
+		c := newClient(t, "host=db.pgha.internal sslmode=disable user=pgha",
+			func(context.Context, string) ([]string, error) { return []string{serving}, nil })
+		thaw := make(chan struct{})
+		good, _ := fakeDial(serveClient)
+		hung, dials := fakeDial(func(c net.Conn) { b, _ := accept(c); <-thaw; b.fail("FATAL", "57P01", "terminating") })
+		c.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasPrefix(addr, "192.0.2.1") && dials.Load() == 0 {
+				return hung(ctx, network, addr)
+			}
+			return good(ctx, network, addr)
+		}
+		view := func(want State) {
+			t.Helper()
+			if v := c.Probe(t.Context()); v.State != want {
+				t.Fatalf("%+v, want %s", v, want)
+			}
+		}
+		view(StateTimeout)
+		view(StateTimeout) // at once: the first has not ended
+		serving = "192.0.2.2"
+		view(StateWritable)
+		serving = "192.0.2.1"
+		view(StateTimeout)
+		close(thaw)
+		synctest.Wait()
+		view(StateWritable)
+	})
+}
+
+// serveClient answers what a Client asks.
+func serveClient(c net.Conn) {
+	b, ok := accept(c)
+	if !ok {
+		return
+	}
+	b.ready()
+	for {
+		if m, err := b.Receive(); err != nil {
+			return
+		} else if _, ok := m.(*pgproto3.Query); ok {
+			b.rows(8, []string{"f", "off", "192.0.2.2", "150010", "5000", "5000", "200000", "f"})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			_ = b.Flush()
+		}
+	}
 }

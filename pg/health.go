@@ -37,9 +37,14 @@ type Health struct {
 	Started  time.Time // pg_postmaster_start_time()
 	Version  int       // server_version_num
 	Timeline uint32
-	LSN      uint64    // current WAL position: insert position, or replay position in recovery
-	Replicas []Replica // pg_stat_replication; nil when there are none
-	Slots    []Slot    // pg_replication_slots; nil when there are none
+	LSN      uint64 // current WAL position: insert position, or replay position in recovery
+	// FlushStall is for how long WAL has been waiting for the disk in vain: commits hang. 0 when they do not, as far as
+	// can be seen without writing.
+	FlushStall time.Duration
+	// DataDirectory is where the data are; "" when the role may not know it (pg_monitor may).
+	DataDirectory string
+	Replicas      []Replica // pg_stat_replication; nil when there are none
+	Slots         []Slot    // pg_replication_slots; nil when there are none
 }
 
 // Replica is one row of pg_stat_replication.
@@ -60,9 +65,12 @@ type Slot struct {
 
 // ClientProbe is what a client that connects through the service name saw.
 type ClientProbe struct {
-	Begin, End time.Time  // of the attempt
-	OK         bool       // a server answered as a primary would: it accepts connections and writes
-	Answered   netip.Addr // the server that answered (inet_server_addr, else the address connected to)
-	State      State
-	Err        string
+	Begin, End time.Time // of the attempt
+	OK         bool      // a server answered as a primary would: it accepts connections and writes
+	// Answers says that clients are served as far as can be seen: OK, or the server rejects our role, which it does only
+	// once it accepts connections.
+	Answers  bool
+	Answered netip.Addr // the server that answered (inet_server_addr, else the address connected to)
+	State    State
+	Err      string
 }

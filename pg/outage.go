@@ -37,17 +37,20 @@ func (o *OutageTracker) Observe(v ClientProbe) (finished *Outage) {
 		return nil
 	}
 	o.end = v.End
-	if !v.OK {
+	if !v.Answers {
 		o.failures++
 		return nil
 	}
 	moved := v.Answered.IsValid() && o.last.Answered.IsValid() && v.Answered != o.last.Answered
-	if o.last.OK && (o.failures > 0 || moved) {
+	if o.last.Answers && (o.failures > 0 || moved) {
 		finished = &Outage{From: o.last.End, To: v.End, Before: o.last.Answered, After: v.Answered, Failures: o.failures}
 	}
 	o.last, o.failures = v, 0
 	return finished
 }
+
+// Last is the last success; it does not answer when there was none.
+func (o *OutageTracker) Last() ClientProbe { return o.last }
 
 // Resume begins with a success that was seen before, by an Outage of another process.
 func (o *OutageTracker) Resume(last ClientProbe) { o.last, o.end = last, last.End }

@@ -41,7 +41,7 @@ func TestOutageFindsGaps(t *testing.T) {
 			var o OutageTracker
 			for i, s := range c.steps {
 				end := at(i)
-				got := o.Observe(ClientProbe{Begin: end.Add(-time.Second / 2), End: end, OK: s.ok, Answered: s.who})
+				got := o.Observe(ClientProbe{Begin: end.Add(-time.Second / 2), End: end, Answers: s.ok, Answered: s.who})
 				if d := cmp.Diff(s.gap, got, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); d != "" {
 					t.Errorf("view %d: %s", i, d)
 				}
@@ -53,8 +53,8 @@ func TestOutageFindsGaps(t *testing.T) {
 func TestOutageIgnoresLateViews(t *testing.T) {
 	t0 := time.Unix(1_700_000_000, 0)
 	var o OutageTracker
-	o.Observe(ClientProbe{OK: true, End: t0})
-	o.Observe(ClientProbe{OK: true, End: t0.Add(2 * time.Second)})
+	o.Observe(ClientProbe{Answers: true, End: t0})
+	o.Observe(ClientProbe{Answers: true, End: t0.Add(2 * time.Second)})
 	if o.Observe(ClientProbe{End: t0.Add(time.Second)}); o.failures != 0 {
 		t.Error("a view older than the last counts")
 	}

@@ -3,7 +3,6 @@ package pg
 import (
 	"context"
 	"errors"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,14 +14,22 @@ import (
 const (
 	defaultTimeout          = 2 * time.Second
 	defaultReplicationEvery = 5 * time.Second
+	defaultNewEvery         = 5 * time.Second
 
 	// hangLimit is how long a server that does not answer keeps our one connection before it is given up for a
 	// new one. Each one given up may leave a backend behind that hangs in I/O (DRBD suspended), and those count
-	// against max_connections; so it is much longer than the time one probe waits.
-	hangLimit = 30 * time.Second
+	// against max_connections; so it is much longer than the time one probe waits, and doubles each time up to
+	// maxHangLimit.
+	hangLimit    = 30 * time.Second
+	maxHangLimit = 5 * time.Minute
 )
 
-// Prober asks one PostgreSQL server how it is, over one connection that it keeps. Its role needs no rights; with
+// hangTime is how long the next attempt may hang when so many have hung before it, one after the other.
+func hangTime(hung int) time.Duration { return min(hangLimit<<min(hung, 10), maxHangLimit) }
+
+// Prober asks one PostgreSQL server how it is, over one connection that it keeps. Beside it a new one is opened now and
+// then: a postmaster that is stopped, or has no connection left, still serves the kept one, and no client that connects
+// now. What the new one is told is the State then. The role needs no rights; with
 // pg_monitor it sees more of pg_stat_replication. A role or database with default_transaction_read_only set
 // for itself makes every server look read_only.
 //
@@ -30,6 +37,7 @@ const (
 type Prober struct {
 	Timeout          time.Duration // of one Probe; 0 is 2 s. Set before the first Probe, as the next
 	ReplicationEvery time.Duration // how old Replicas and Slots may be; 0 is 5 s
+	NewEvery         time.Duration // how long after a new connection the next is tried; 0 is 5 s
 
 	config  *pgconn.Config
 	secrets []string
@@ -42,7 +50,10 @@ type Prober struct {
 	// Of the running attempt, else of the holder of mu.
 	idle     *session
 	extras   extras
-	noExtras bool // our role may not read them: ask again only on the next connection
+	noExtras bool      // our role may not read them: ask again only on the next connection
+	opened   time.Time // when a new connection was last accepted
+	hung     int       // attempts that were given up, one after the other
+	flush    flushWatch
 }
 
 // attempt is one exchange with the server. It may outlive the probe that began it, never the next connection:
@@ -68,7 +79,7 @@ func NewProber(dsn string) (*Prober, error) {
 	}
 	ownParams(cfg)
 	cfg.RuntimeParams["search_path"] = "pg_catalog"
-	return &Prober{config: cfg, secrets: []string{cfg.Password}, dial: (&net.Dialer{}).DialContext}, nil
+	return &Prober{config: cfg, secrets: []string{cfg.Password}, dial: newDialer()}, nil
 }
 
 // Probe asks the server and returns within Timeout. It never fails: State carries the class of what went wrong,
@@ -139,13 +150,16 @@ func (p *Prober) failed(err error) Health {
 }
 
 func (p *Prober) start() {
-	ctx, cancel := context.WithTimeout(context.Background(), max(hangLimit, p.timeout()))
+	ctx, cancel := context.WithTimeout(context.Background(), max(hangTime(p.hung), p.timeout()))
 	a := &attempt{cancel: cancel, done: make(chan struct{})}
 	p.running = a
 	go func() {
 		defer close(a.done)
 		defer cancel()
 		a.health = p.attempt(ctx)
+		if p.hung++; !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			p.hung = 0
+		}
 	}()
 }
 
@@ -155,18 +169,13 @@ func (p *Prober) attempt(ctx context.Context) Health {
 	if p.idle != nil {
 		h, err := p.ask(ctx)
 		if err == nil {
-			return h
+			return p.tryNew(ctx, h)
 		}
 		if p.idle != nil || ctx.Err() != nil {
 			return p.failed(err)
 		}
 	}
-	cfg := p.config
-	if _, ok := cfg.RuntimeParams["statement_timeout"]; !ok {
-		cfg = cfg.Copy()
-		cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(max(1, p.timeout().Milliseconds()), 10)
-	}
-	s, _, err := connect(ctx, cfg, p.dial)
+	s, err := p.connect(ctx)
 	if err != nil {
 		return p.failed(err)
 	}
@@ -178,13 +187,46 @@ func (p *Prober) attempt(ctx context.Context) Health {
 	return h
 }
 
+func (p *Prober) connect(ctx context.Context) (*session, error) {
+	cfg := p.config
+	if _, ok := cfg.RuntimeParams["statement_timeout"]; !ok {
+		cfg = cfg.Copy()
+		cfg.RuntimeParams["statement_timeout"] = strconv.FormatInt(max(1, p.timeout().Milliseconds()), 10)
+	}
+	s, _, err := connect(ctx, cfg, p.dial)
+	if err == nil {
+		p.opened = time.Now()
+	}
+	return s, err
+}
+
+// tryNew opens a new connection when it is time to, and returns h, what the kept one said, or why there is no new one.
+func (p *Prober) tryNew(ctx context.Context, h Health) Health {
+	every := p.NewEvery
+	if every <= 0 {
+		every = defaultNewEvery
+	}
+	if time.Since(p.opened) < every {
+		return h
+	}
+	s, err := p.connect(ctx)
+	if err != nil {
+		failed := p.failed(err)
+		failed.Err = "a new connection: " + failed.Err
+		return failed
+	}
+	defer s.abort()
+	_ = s.Close(ctx) // it was accepted: that is all
+	return h
+}
+
 // ask queries over the idle connection and drops it when it broke.
 func (p *Prober) ask(ctx context.Context) (Health, error) {
 	var x *extras
 	if p.extrasDue() {
 		x = &extras{read: time.Now()}
 	}
-	h, extraErr, err := readHealth(ctx, p.idle, x)
+	h, wal, extraErr, err := readHealth(ctx, p.idle, x)
 	if err != nil {
 		var pgErr *pgconn.PgError
 		if p.idle.IsClosed() || !errors.As(err, &pgErr) {
@@ -203,7 +245,8 @@ func (p *Prober) ask(ctx context.Context) (Health, error) {
 	if h.Timeline == 0 {
 		h.Timeline = p.extras.timeline
 	}
-	h.Replicas, h.Slots = p.extras.replicas, p.extras.slots
+	h.Replicas, h.Slots, h.DataDirectory = p.extras.replicas, p.extras.slots, p.extras.directory
+	h.FlushStall = p.flush.observe(time.Now(), wal)
 	return h, nil
 }
 

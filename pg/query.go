@@ -21,7 +21,15 @@ const (
  (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint, current_setting('server_version_num'),
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
  pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-  ELSE pg_current_wal_insert_lsn() END, '0/0')`
+  ELSE pg_current_wal_insert_lsn() END, '0/0'),
+ CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0') END,
+ ` + walWriterSQL + `, ` + walWaitSQL
+
+	walWriterSQL = `(extract(epoch from current_setting('wal_writer_delay')::interval) * 1000000)::bigint`
+
+	// The words of PostgreSQL 13 to 16, 17, and 12. Without pg_monitor those of other roles are not seen.
+	walWaitSQL = `EXISTS (SELECT FROM pg_stat_activity
+  WHERE lower(wait_event) IN ('walsync', 'walwrite', 'walwritelock') AND pid <> pg_backend_pid())`
 
 	replicasSQL = `;SELECT application_name, host(client_addr), state, sync_state,
  pg_wal_lsn_diff(sent_lsn, '0/0'), pg_wal_lsn_diff(write_lsn, '0/0'),
@@ -36,20 +44,24 @@ const (
 
 	// In recovery the timeline is that of the last restart point: pg_walfile_name refuses to work there.
 	timelineSQL = `;SELECT timeline_id FROM pg_control_checkpoint()`
+
+	directorySQL = `;SELECT CASE WHEN pg_has_role('pg_read_all_settings', 'MEMBER') THEN current_setting('data_directory') END`
 )
 
 // extras is what is read only now and then and kept in between.
 type extras struct {
-	read     time.Time // zero: never on this connection
-	timeline uint32    // of the control file
-	replicas []Replica
-	slots    []Slot
+	read      time.Time // zero: never on this connection
+	timeline  uint32    // of the control file
+	directory string
+	replicas  []Replica
+	slots     []Slot
 }
 
 const (
 	coreStatement = iota
 	replicasStatement
 	slotsStatement
+	directoryStatement
 	timelineStatement
 )
 
@@ -83,21 +95,25 @@ func run(ctx context.Context, s *session, sql string, each func(statement int, r
 
 // readHealth asks the server once. With x not nil it reads the extras too; when only they fail, err is nil and
 // extraErr says why. A Health without an answer to the core statement is never returned without an error.
-func readHealth(ctx context.Context, s *session, x *extras) (h Health, extraErr, err error) {
+func readHealth(ctx context.Context, s *session, x *extras) (h Health, wal walPosition, extraErr, err error) {
 	sql := coreSQL
 	if x != nil {
-		sql += replicasSQL + slotsSQL + timelineSQL
+		sql += replicasSQL + slotsSQL + directorySQL + timelineSQL
 	}
 	answered := false
 	err = run(ctx, s, sql, func(statement int, r row) error {
 		switch statement {
 		case coreStatement:
 			answered = true
-			return readCore(r, &h)
+			return readCore(r, &h, &wal)
 		case replicasStatement:
 			return readReplica(r, h.LSN, x)
 		case slotsStatement:
 			return readSlot(r, h.LSN, x)
+		case directoryStatement:
+			f := fields{row: r}
+			x.directory = f.text(0)
+			return f.done(1)
 		case timelineStatement:
 			f := fields{row: r}
 			x.timeline = uint32(f.uint(0, 10, 32))
@@ -108,16 +124,16 @@ func readHealth(ctx context.Context, s *session, x *extras) (h Health, extraErr,
 	var pgErr *pgconn.PgError
 	switch {
 	case err == nil && !answered:
-		return Health{}, nil, errors.New("read answer: no row")
+		return Health{}, wal, nil, errors.New("read answer: no row")
 	case err != nil && answered && h.State != "" && x != nil && errors.As(err, &pgErr) && !s.IsClosed():
-		return h, err, nil
+		return h, wal, err, nil
 	case err != nil:
-		return Health{}, nil, err
+		return Health{}, wal, nil, err
 	}
-	return h, nil, nil
+	return h, wal, nil, nil
 }
 
-func readCore(r row, h *Health) error {
+func readCore(r row, h *Health, wal *walPosition) error {
 	f := fields{row: r}
 	recovery, readOnly := f.bool(0), f.bool(1)
 	started := f.int(2)
@@ -126,7 +142,9 @@ func readCore(r row, h *Health) error {
 		Timeline: uint32(f.uint(4, 16, 32)),
 		LSN:      f.uint(5, 10, 64),
 	}
-	if err := f.done(6); err != nil {
+	at := walPosition{inserted: got.LSN, flushed: f.uint(6, 10, 64),
+		writerDelay: time.Duration(f.int(7)) * time.Microsecond, waiting: f.bool(8)}
+	if err := f.done(9); err != nil {
 		return err
 	}
 	if started > 0 {
@@ -141,6 +159,9 @@ func readCore(r row, h *Health) error {
 		got.State = StateWritable
 	}
 	*h = got
+	if !recovery {
+		*wal = at
+	}
 	return nil
 }
 

@@ -417,7 +417,7 @@ func TestRealClientFailover(t *testing.T) {
 	view := func(want State) *Outage {
 		t.Helper()
 		v := c.Probe(t.Context())
-		if v.State != want || v.End.Before(v.Begin) || v.OK != (want == StateWritable) {
+		if v.State != want || v.End.Before(v.Begin) || v.OK != (want == StateWritable) || v.Answers != v.OK {
 			t.Fatalf("%+v, want %s", v, want)
 		}
 		return o.Observe(v)
@@ -458,8 +458,92 @@ func TestRealClientFailover(t *testing.T) {
 		t.Errorf("move without failure: %+v", gap)
 	}
 	noRole := newClient(t, a.TCP("")+" user=nosuchrole", nil)
-	if v := noRole.Probe(t.Context()); !v.OK || v.State != StateAuth || v.Answered != netip.MustParseAddr("127.0.0.1") {
+	if v := noRole.Probe(t.Context()); v.OK || !v.Answers || v.State != StateAuth || v.Answered != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("server that does not know us: %+v", v)
+	}
+}
+
+// TestRealHang: a postmaster that is stopped serves our kept connection, and nobody who connects now.
+func TestRealHang(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	p := newProber(t, s.DSN())
+	p.NewEvery, p.Timeout = time.Millisecond, 300*time.Millisecond
+	c := newClient(t, s.TCP(""), nil)
+	c.Timeout = 300 * time.Millisecond
+	wantState(t, p.Probe(t.Context()), StateWritable)
+	if err := s.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		wantState(t, p.Probe(t.Context()), StateTimeout)
+		if v := c.Probe(t.Context()); v.State != StateTimeout || v.OK {
+			t.Errorf("client: %+v", v)
+		}
+	}
+	if err := s.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, p, StateWritable)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if v := c.Probe(t.Context()); v.OK {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("client: %+v", v)
+		}
+	}
+}
+
+// TestRealWALPosition: what an open transaction has written may wait for long, and is no sign of a disk that hangs.
+func TestRealWALPosition(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	p := newProber(t, s.DSN())
+	mustQuery(t, s, "CREATE TABLE t (x int)")
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Query(context.WithoutCancel(t.Context()), "INSERT INTO t VALUES (1); SELECT pg_sleep(2)")
+		done <- err
+	}()
+	for begin := time.Now(); time.Since(begin) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
+		wantState(t, p.Probe(t.Context()), StateWritable)
+		if _, wal, _, err := readHealth(t.Context(), p.idle, nil); err != nil || wal.flushed == 0 || wal.waiting ||
+			wal.writerDelay != 200*time.Millisecond || wal.inserted >= wal.flushed+flushBlock {
+			t.Fatalf("%+v, %v", wal, err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRealWrite: with WriteEvery a Probe has a WAL record of its own on disk, as a role without rights, also where
+// transactions are read only by default.
+func TestRealWrite(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	mustQuery(t, s, "CREATE ROLE plain LOGIN")
+	c := newClient(t, s.TCP("")+" user=plain", nil)
+	// writes reports whether each of some probes wrote; the server now and then writes by itself.
+	writes := func() bool {
+		t.Helper()
+		for range 10 {
+			before := mustQuery(t, s, "SELECT pg_current_wal_flush_lsn()")
+			if v := c.Probe(t.Context()); !v.OK {
+				t.Fatalf("%+v", v)
+			}
+			if mustQuery(t, s, "SELECT pg_current_wal_flush_lsn()") == before {
+				return false
+			}
+		}
+		return true
+	}
+	mustQuery(t, s, "CHECKPOINT")
+	if writes() {
+		t.Error("writes without being told to")
+	}
+	if c.WriteEvery = 1; !writes() {
+		t.Error("does not write")
+	}
+	if c.WriteEvery = time.Hour; writes() {
+		t.Error("writes again within the hour")
 	}
 }
 

@@ -230,6 +230,10 @@ func TestForeignRecordsAreRefusedByName(t *testing.T) {
 			if rec != (route53.Record{}) {
 				t.Errorf("a record and an error: %+v", rec)
 			}
+			e, _ := errors.AsType[*route53.Error](err)
+			if named := !strings.HasPrefix(tt.set.Name, "_pgha."); e.Named != named {
+				t.Errorf("named %v, want %v", e.Named, named)
+			}
 			if !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v does not say %q", err, tt.says)
 			}

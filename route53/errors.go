@@ -52,6 +52,7 @@ type Error struct {
 	Reason  Reason
 	Sent    bool
 	Foreign bool
+	Named   bool // ReasonRefusedRecord: clients of the name are answered something all the same
 	Err     error
 }
 

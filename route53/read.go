@@ -41,9 +41,15 @@ func (c *Client) Read(ctx context.Context) (Record, error) {
 	}
 	rec, err := c.interpret(sets)
 	if err != nil {
-		return Record{}, &Error{Op: "read record", Reason: ReasonRefusedRecord, Sent: true, Err: err}
+		return Record{}, &Error{Op: "read record", Reason: ReasonRefusedRecord, Sent: true, Err: err,
+			Named: slices.ContainsFunc(sets, c.leadsClients)}
 	}
 	return rec, nil
+}
+
+// leadsClients reports a record set that a client of the name is answered, of whatever form.
+func (c *Client) leadsClients(s types.ResourceRecordSet) bool {
+	return setName(s) == c.name && (s.Type == types.RRTypeA || s.Type == types.RRTypeAaaa || s.Type == types.RRTypeCname)
 }
 
 func (c *Client) list(ctx context.Context, from string) (sets []types.ResourceRecordSet, truncated bool, err error) {

@@ -285,7 +285,7 @@ func judgeColocation(f *Facts) Finding {
 		return direct, next
 	})
 	return f.tied(loose, "not tied to the promoted DRBD",
-		slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool { return c.Sets }))
+		slices.ContainsFunc(f.CIB.Colocations, func(c crm.Colocation) bool { return len(c.Sets) > 0 }))
 }
 
 // judgeOrdering counts mandatory orders only: an optional one holds only when both actions happen in the same
