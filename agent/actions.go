@@ -12,6 +12,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
 )
 
@@ -127,12 +128,18 @@ func (a *Agent) rememberSplitBrain(d *fsm.Drbd, last fsm.Drbd) {
 func (a *Agent) probePostgres(ctx context.Context) message {
 	at := a.clock.Boot()
 	h := a.src.Postgres.Probe(ctx)
-	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == "writable"}
+	facts := fsm.Postgres{At: at, Accepting: accepting(h.State), Writable: h.State == pg.StateWritable}
+	if !h.Started.IsZero() {
+		facts.Server = h.Started.UnixMicro()
+	}
 	return message{fsm.PostgresProbed{Postgres: facts}, func(s *status.Snapshot) {
 		s.Postgres = h
+		if !h.Started.IsZero() {
+			s.LastStarted = h.Started
+		}
 		// No server is what a Secondary has: that is an answer. Up means that the probe found out.
 		var err error
-		if h.State == "timeout" || h.State == "error" || h.State == "auth" {
+		if h.State == pg.StateTimeout || h.State == pg.StateError || h.State == pg.StateAuth {
 			err = errors.New(h.Err)
 		}
 		s.Asked(status.SourcePostgres, a.clock.Boot(), err)
@@ -145,16 +152,20 @@ func (a *Agent) probeClient(ctx context.Context) message {
 	wall, boot := a.clock.Wall(), a.clock.Boot()
 	toBoot := func(t time.Time) fsm.Time { return boot - wall.Sub(t) }
 	gap := a.outage.Observe(v) // one view is in flight at a time
-	ev := fsm.ClientProbed{Down: !v.OK}
+	ev := fsm.ClientProbed{Down: !v.Answers}
+	if last := a.outage.Last(); ev.Down && last.Answers {
+		ev.Since = toBoot(last.End)
+	}
 	if gap != nil {
 		ev.Outage = fsm.Outage{From: toBoot(gap.From), To: toBoot(gap.To)}
 		if gap.After.IsValid() {
 			ev.Outage.Answered = gap.After.String()
 		}
+		a.metrics.ClientServedAgain(ev.Outage)
 	}
 	return message{ev, func(s *status.Snapshot) {
 		s.ClientProbe = v
-		if v.OK {
+		if v.Answers {
 			s.Served = state.ClientSeen{At: toBoot(v.End)}
 			if v.Answered.IsValid() {
 				s.Served.Addr = v.Answered.String()
@@ -204,6 +215,8 @@ func (a *Agent) readRecord(ctx context.Context) message {
 	} else {
 		reason := route53.ReasonOf(err)
 		ev.Reason, ev.Zone.Refused = string(reason), reason == route53.ReasonRefusedRecord
+		e, _ := errors.AsType[*route53.Error](err)
+		ev.Zone.Named = e != nil && e.Named
 	}
 	return message{ev, func(s *status.Snapshot) {
 		s.Asked(status.SourceRoute53, a.clock.Boot(), err)

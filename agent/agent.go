@@ -79,6 +79,9 @@ type Agent struct {
 	metrics    *metrics.Metrics
 	cloud      *cloud // nil: off
 	notify     notifier
+	observers  []*observer
+	events     aside[[]state.Event]
+	toldStart  bool                   // of saveEvents
 	onStep     func(*status.Snapshot) // nil but for PublishOnce
 	alerts     alertsock.AlertCounters
 }
@@ -142,6 +145,8 @@ func (a *Agent) begin() {
 		Snapshot: a.Snapshot, Now: a.clock.Boot, Rejected: a.alerts.Rejected.Load, Malformed: a.alerts.Malformed.Load,
 	})
 	a.cloud = newCloud(a)
+	a.observers = a.makeObservers()
+	a.events.do = a.saveEvents
 	a.publish(a.clock.Boot())
 }
 
@@ -194,6 +199,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	saving, loopEnded := context.WithCancel(context.WithoutCancel(ctx))
 	defer loopEnded()
 	group, ctx := errgroup.WithContext(ctx)
+	a.noteRun("agent " + a.opts.Version + " begins")
 	a.listen(ctx, group)
 	saved := make(chan error, 1)
 	go func() { saved <- a.journal.Run(saving, func(err error) { a.journalSaved(ctx, err) }) }()
@@ -206,11 +212,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { a.cloud.publish(ctx); return nil })
 	}
 	group.Go(func() error { a.diagnose(ctx); return nil })
+	for _, o := range a.observers {
+		group.Go(func() error { o.run(ctx); return nil })
+	}
 	if a.state.Config.Addr == "" {
 		group.Go(func() error { a.findAddress(ctx); return nil })
 	}
 	group.Go(func() error { return a.loop(ctx) })
 	err := group.Wait()
+	a.noteRun("agent ends")
 	a.effects.Wait()
 	a.pauses.end()
 	loopEnded() // only now: its last step may have had something to save
@@ -230,6 +240,7 @@ func (a *Agent) close() {
 	a.src.Postgres.Close()
 	a.src.Zone.Close()
 	a.journal.Close()
+	a.events.flush(logFlush)
 	if h, ok := a.log.Handler().(logAside); ok {
 		h.lines.flush(logFlush)
 	}
@@ -301,7 +312,9 @@ func (a *Agent) step(ctx context.Context, m message) {
 	}
 	var actions []fsm.Action
 	a.state, actions = a.state.Step(now, m.event)
+	last := a.snap.Load()
 	a.publish(now)
+	a.noteEvents(last, a.snap.Load())
 	a.logTransitions(&before)
 	a.metrics.Transitions(&before.Episode, &a.state.Episode)
 	for _, action := range actions {

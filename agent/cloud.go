@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/aws"
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
 	"github.com/pgha/pgha-agent/agent/status"
@@ -134,7 +135,7 @@ func (a *Agent) datapoints(s *status.Snapshot) []aws.Datapoint {
 		}
 	}
 	add("Writer", number(s.IsWriter(now) && s.State.Postgres.Writable), aws.None)
-	add("Ready", number(now-s.At < fsm.StallBound && len(s.Unready()) == 0), aws.None)
+	add("Ready", number(now-s.At < fsm.StallBound && explain.Of(s).Ready), aws.None)
 	add("CriticalFindings", float64(critical), aws.Count)
 	if s.IsWriter(now) {
 		res, _ := s.Resource()

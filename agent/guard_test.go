@@ -275,7 +275,7 @@ func TestClientOutageIsMeasuredOverARestart(t *testing.T) {
 	}
 	wall := clock.Wall()
 	for i, v := range []pg.ClientProbe{{End: wall},
-		{End: wall.Add(time.Second), OK: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
+		{End: wall.Add(time.Second), Answers: true, Answered: netip.MustParseAddr("10.0.2.10")}} {
 		if gap := b.outage.Observe(v); (gap != nil) != (i == 1) || gap != nil && gap.Duration() != 21*time.Second {
 			t.Errorf("view %d: gap %+v", i, gap)
 		}

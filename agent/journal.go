@@ -41,7 +41,7 @@ func (a *Agent) resumeView(c state.ClientSeen) {
 	if c == (state.ClientSeen{}) {
 		return
 	}
-	v := pg.ClientProbe{OK: true, End: a.clock.Wall().Add(c.At - a.clock.Boot())}
+	v := pg.ClientProbe{Answers: true, End: a.clock.Wall().Add(c.At - a.clock.Boot())}
 	v.Answered, _ = netip.ParseAddr(c.Addr) // not known stays not known
 	a.observed.Served = c
 	a.outage.Resume(v)

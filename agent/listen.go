@@ -84,7 +84,7 @@ func (a *Agent) servePublicOnce(ctx context.Context) error {
 
 func (a *Agent) webOptions() web.Options {
 	return web.Options{Snapshot: a.Snapshot, Now: a.clock.Boot, Metrics: a.metrics.Registry, StateDir: a.cfg.State.Dir,
-		Pause: a.pause, Log: a.log}
+		Pause: a.pause, Recheck: a.recheck, Log: a.log}
 }
 
 // mayAlert returns who may send alerts: Pacemaker's user, root, and the agent's own. The socket's mode already keeps

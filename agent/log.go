@@ -87,7 +87,7 @@ func (a *Agent) logTransitions(before *fsm.State) {
 // episodeEnds logs and counts the end of an episode. It may have been followed by another within the same step.
 func (a *Agent) episodeEnds(e *fsm.Episode) {
 	a.log.Info("episode ends", keyEpisode, a.journal.Number(e.ID), keyOutcome, e.Outcome, keyCause, e.Cause,
-		"client_outage", e.Outage.To-e.Outage.From)
+		"client_outage", e.Outage.Length())
 	a.metrics.EpisodeEnds(e, a.clock.Wall())
 	a.cloud.episodeEnds(a.Snapshot().EpisodeDoc(*e, a.journal.Number(e.ID)))
 }

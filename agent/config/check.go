@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -257,6 +258,13 @@ func checkOptionalPath(s string) (clean, what, remedy string) {
 		return "", "", ""
 	}
 	return checkPath(s)
+}
+
+func checkUsername(s string) (clean, what, remedy string) {
+	if strings.ContainsFunc(s, func(c rune) bool { return c == ':' || unicode.IsControl(c) }) || len(s) > 128 {
+		return "", "is not a user name", "write it as in http.web_config_file: at most 128 bytes, without a colon"
+	}
+	return s, "", ""
 }
 
 func checkSocket(s string) (clean, what, remedy string) {

@@ -38,5 +38,6 @@ func (c *Config) NameView() (*route53.Resolver, *pg.Client, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("postgres.client: %w", err)
 	}
+	client.WriteEvery = c.Postgres.WriteEvery
 	return resolver, client, nil
 }

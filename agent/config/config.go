@@ -13,6 +13,7 @@ type Config struct {
 	Postgres Postgres
 	Record   Record
 	HTTP     HTTP
+	Peer     Peer
 	State    State
 	Log      Log
 
@@ -51,6 +52,9 @@ type Postgres struct {
 	// Client is the connection string of the client's view, as keywords and without a host: the record's name is the host.
 	// "off" turns the client's view off.
 	Client string
+	// WriteEvery is how often the client's view writes a WAL record of its own and waits until it is on disk, whole
+	// seconds up to 1h. Default 0s: never. It shows commits that hang where nobody else commits, and costs WAL.
+	WriteEvery time.Duration
 }
 
 // Record is the Route 53 record.
@@ -89,6 +93,17 @@ type HTTP struct {
 	// WebConfig is the path of a file with TLS and basic auth, in the format of Prometheus exporters. Default: none, plain
 	// HTTP.
 	WebConfig string
+}
+
+// Peer says how the daemons of the other nodes are asked for their status. They serve it as this one does: on the port
+// of HTTP.Listen, and with TLS where HTTP.WebConfig has it.
+type Peer struct {
+	// CAFile is the certificate, in PEM, of who signed the other nodes' certificates. Default "": the system's.
+	CAFile string
+	// Username and PasswordFile are for basic authentication: HTTP.WebConfig holds passwords as hashes only. Default "":
+	// none.
+	Username     string
+	PasswordFile string
 }
 
 // State says where the agent keeps what must survive it.

@@ -44,6 +44,10 @@ var fields = []field{
 
 	{name: "postgres.dsn", of: func(c *Config) any { return &c.Postgres.DSN }, check: checkDSN, secret: true},
 	{name: "postgres.client", of: func(c *Config) any { return &c.Postgres.Client }, check: checkClientDSN, secret: true},
+	{
+		name: "postgres.write_every", of: func(c *Config) any { return &c.Postgres.WriteEvery },
+		most: time.Hour, seconds: true,
+	},
 
 	{
 		name: "record.zone_id", of: func(c *Config) any { return &c.Record.ZoneID }, check: checkZone,
@@ -80,6 +84,10 @@ var fields = []field{
 
 	{name: "http.listen", of: func(c *Config) any { return &c.HTTP.Listen }, check: checkListen},
 	{name: "http.web_config_file", of: func(c *Config) any { return &c.HTTP.WebConfig }, check: checkOptionalPath},
+
+	{name: "peer.ca_file", of: func(c *Config) any { return &c.Peer.CAFile }, check: checkOptionalPath},
+	{name: "peer.username", of: func(c *Config) any { return &c.Peer.Username }, check: checkUsername},
+	{name: "peer.password_file", of: func(c *Config) any { return &c.Peer.PasswordFile }, check: checkOptionalPath},
 
 	{name: "state.dir", of: func(c *Config) any { return &c.State.Dir }, check: checkPath},
 	{name: "state.alert_socket", of: func(c *Config) any { return &c.State.AlertSocket }, check: checkSocket},

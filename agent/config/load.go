@@ -319,6 +319,10 @@ func (r *reader) finish() {
 		r.complain(line, "cloudwatch.region",
 			"is required with namespace or topic_arn (got nothing); set it to this instance's region, like \"eu-central-1\"")
 	}
+	if p := r.cfg.Peer; (p.Username == "") != (p.PasswordFile == "") {
+		line := max(r.seen["peer.username"], r.seen["peer.password_file"])
+		r.complain(line, "peer.username", "and password_file need each other; set both, or none")
+	}
 	if s := r.cfg.State; s.AlertSocket == s.ControlSocket {
 		line := max(r.seen["state.alert_socket"], r.seen["state.control_socket"])
 		r.complain(line, "state.control_socket", "is the alert socket as well (got %q); give each its own path",

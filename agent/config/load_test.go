@@ -56,6 +56,7 @@ crm_mon = ["sudo", "crm_mon"] # a comment
 [postgres]
 dsn = "postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable"
 client = 'user=pgha dbname=app password=secret'
+write_every = "10s"
 [record]
 zone_id = "/hostedzone/Z1D633PJN98FT9"
 name = "DB.Example.Internal."
@@ -71,6 +72,10 @@ resolver = "[fd00::2]:53"
 [http]
 listen = "127.0.0.1:9668"
 web_config_file = "/etc/pgha-agent/web.yml"
+[peer]
+ca_file = "/etc/pgha-agent/ca.pem"
+username = "pgha"
+password_file = "/etc/pgha-agent/peer.password"
 [state]
 dir = "/srv/pgha/"
 alert_socket = "/run/a.sock"
@@ -94,12 +99,13 @@ sns_endpoint_url = "http://127.0.0.1:2"
 		Cluster: Cluster{"pg-clone", []string{"sudo", "crm_mon"}},
 		Drbd:    Drbd{"r0", []string{"/sbin/drbdsetup"}},
 		Postgres: Postgres{"postgres://pgha:secret@127.0.0.1:5433/postgres?sslmode=disable",
-			"user=pgha dbname=app password=secret"},
+			"user=pgha dbname=app password=secret", 10 * time.Second},
 		Record: Record{
 			"Z1D633PJN98FT9", "db.example.internal", time.Minute, PublishOnWritable, OwnershipNone, 30 * time.Second, false,
 			"http://127.0.0.1:4566", "us-gov-west-1", "http://[::1]:1338", "[fd00::2]:53",
 		},
 		HTTP:  HTTP{"127.0.0.1:9668", "/etc/pgha-agent/web.yml"},
+		Peer:  Peer{"/etc/pgha-agent/ca.pem", "pgha", "/etc/pgha-agent/peer.password"},
 		State: State{"/srv/pgha", "/run/a.sock", "/run/c.sock"},
 		Log:   Log{"debug", "json"},
 		CloudWatch: CloudWatch{
@@ -133,7 +139,7 @@ ownership = "none"
 `))
 	want := `c.toml:3: node.addr: unknown field (got addr); the fields of [node] are name, address
 c.toml:4: node.address: is not an IP address (got "10.0.0.256"); give this node's own IPv4 address, or "imds" to ask the instance metadata
-c.toml:5: [clutser]: unknown section (got [clutser]); the sections are node, cluster, drbd, postgres, record, http, state, log, cloudwatch
+c.toml:5: [clutser]: unknown section (got [clutser]); the sections are node, cluster, drbd, postgres, record, http, peer, state, log, cloudwatch
 c.toml:9: cluster.crm_mon: must be a list of strings (got 7); write a list of words, like ["/usr/sbin/crm_mon"]
 c.toml:11: record.zone_id: is not the id of a hosted zone (got "z123"); copy the id from Route 53: it starts with Z, in capital letters and digits
 c.toml:13: record.ttl: is out of range (got "90000s"); choose from 1s to 86400s

@@ -12,39 +12,35 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// Verdict is the whole explanation in a word.
-type Verdict string
+type (
+	// Verdict has its type where the documents are.
+	Verdict = status.Verdict
+	// Explanation has its type where the documents are.
+	Explanation = status.Judgment
+)
 
-// The verdicts. What goes on by itself hides what should be looked at some time: first it has to end.
+// The verdicts.
 const (
-	OK        Verdict = "ok"
-	Attention Verdict = "attention" // works, and somebody should look
-	Waiting   Verdict = "waiting"   // goes on by itself
-	Problem   Verdict = "problem"   // needs a person
+	OK        = status.VerdictOK
+	Attention = status.VerdictAttention
+	Waiting   = status.VerdictWaiting
+	Problem   = status.VerdictProblem
 )
 
 var verdictRank = map[Verdict]int{OK: 0, Attention: 1, Waiting: 2, Problem: 3}
 
-// Explanation is the JSON of `pgha-agent explain --json`. Fields are only ever added.
-type Explanation struct {
-	Verdict  Verdict          `json:"verdict"`
-	Record   string           `json:"record"` // why the record points where it points
-	Node     string           `json:"node"`   // why this node publishes or not
-	Holds    []status.HoldDoc `json:"holds"`  // what holds it back, what to fix first first
-	WaitsFor string           `json:"waits_for"`
-	Next     string           `json:"next"` // the one next step
-	Command  string           `json:"command,omitempty"`
-	Notes    []string         `json:"notes"`
-}
-
 // AddLeftover speaks of what a switchover left in the cluster's configuration, which the daemon does not read. undo is
 // the command that removes it.
-func (x *Explanation) AddLeftover(left, undo string, err error) {
+func AddLeftover(x *Explanation, left, undo string, err error) {
 	switch {
 	case err != nil:
 		x.Notes = append(x.Notes, fmt.Sprintf("Whether a switchover left its constraint behind is not known: %v.", err))
@@ -69,29 +65,153 @@ const OldAnswer = 10 * time.Second
 // explainer makes one explanation.
 type explainer struct {
 	*status.Doc
-	now time.Time
-	ttl time.Duration
-	out Explanation
+	judge *judge
+	now   time.Time
+	ttl   time.Duration
+	out   Explanation
 }
 
-// Status says what a status means at a time. The TTL is the configured one: the status does not have it.
+// Status says what a status means at a time, with nothing else known.
 func Status(d *status.Doc, now time.Time, ttl time.Duration) Explanation {
-	e := &explainer{Doc: d, now: now, ttl: ttl}
-	e.out = Explanation{Verdict: OK, Holds: []status.HoldDoc{}, Notes: []string{}, Next: "Nothing to do."}
-	if age := now.Sub(d.Time); age > OldAnswer {
+	return Judge(Facts{Now: now, Node: d.Node, Own: d, TTL: ttl})
+}
+
+// Of makes the document of a snapshot, with the judgment in it.
+func Of(s *status.Snapshot) *status.Doc {
+	d := s.Doc()
+	f := Facts{
+		Now: d.Time, Node: d.Node, Clone: s.Config.Cluster.Promotable, Resource: s.Config.Drbd.Resource, Own: d,
+		TTL: s.Config.Record.TTL, Config: s.Configuration, ConfigErr: s.ConfigurationErr,
+		Peers: map[string]*status.Doc{}, Errs: map[string]string{},
+	}
+	if s.Sources[status.SourceCrm].Up {
+		f.Cluster = s.Crm
+	}
+	for _, p := range s.Peers {
+		if p.Doc != nil {
+			f.Peers[p.Node] = p.Doc
+		} else {
+			f.Errs[p.Node] = p.Err
+		}
+	}
+	x := Judge(f)
+	d.Judgment = &x
+	d.Unready = append([]string{}, notReady(&x, d.Unready)...)
+	d.Ready = len(d.Unready) == 0
+	return d
+}
+
+// notReady lists why a load balancer or an operator should not rely on this node and the database now. It follows the
+// verdict; what goes on by itself counts only while clients are cut off. known is what the daemon says of itself.
+func notReady(x *Explanation, known []string) (why []string) {
+	if x.Verdict == Problem || x.Verdict == Waiting && x.Database.State == status.ClientsCutOff {
+		why = append(why, string(x.Verdict)+": "+x.Next)
+		if x.Database.State == status.ClientsCutOff || x.Database.State == status.ClientsPartly {
+			why[0] = x.Database.Text
+		}
+		for _, f := range x.Findings {
+			if f.Severity == status.Critical {
+				why = append(why, f.Code+": "+f.Text)
+			}
+		}
+	}
+	for _, w := range known {
+		if !slices.Contains(why, w) {
+			why = append(why, w)
+		}
+	}
+	return why
+}
+
+// Judge answers from facts. Own must be there.
+func Judge(f Facts) Explanation {
+	e := &explainer{Doc: f.Own, now: f.Now, ttl: f.TTL, judge: newJudge(f)}
+	e.out = Explanation{Verdict: OK, Holds: []status.HoldDoc{}, Findings: []status.Finding{}, Notes: []string{},
+		Next: "Nothing to do."}
+	if age := f.Now.Sub(f.Own.Time); age > OldAnswer {
 		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.",
 			"journalctl -u pgha-agent -n 50")
 		e.note("The daemon made its last step %s ago: everything here is as old as that.", status.Ago(age))
 	}
-	// The order decides the next step between equals. A record that somebody else changed comes first, because clients
-	// follow it now. What holds this node back is next. Everything else may be a reason for it, or has been there before.
+	// The order decides the next step between equals: the database and its clients, the record that they follow, what
+	// holds this node back, what forbids a failover, everything else.
+	e.explainDatabase()
 	e.explainRecord()
 	e.explainNode()
+	e.explainFailover()
 	e.explainRest()
 	if e.out.WaitsFor == "" {
 		e.out.WaitsFor = "nothing"
 	}
 	return e.out
+}
+
+// passesWhenYoung are findings that every failover goes through.
+var passesWhenYoung = []string{"fencing_under_way", "fencing_missing", "nobody_promoted", "postgres_down",
+	"postgres_stops",
+	"disconnected", "node_offline", "node_unclean", "disk", "no_instance", "promotion_score", "banned", "way_blocked",
+	"name_elsewhere", "resource_failed", "name_negative"}
+
+// blip is how long clients may be cut off before somebody is called: one attempt that fails is no outage yet.
+const blip = 5 * time.Second
+
+// explainDatabase says whether clients can write, and if not, why and what to do.
+func (e *explainer) explainDatabase() {
+	db, findings := e.judge.database()
+	e.out.Database = db
+	e.out.Findings = append(e.out.Findings, findings...)
+	for _, f := range findings {
+		passes := e.young() && slices.Contains(passesWhenYoung, f.Code) || f.Code == "postgres_recovers" ||
+			db.Since != nil && e.now.Sub(*db.Since) < blip
+		switch {
+		case f.Severity != status.Critical:
+			e.raiseFinding(Attention, f)
+		case passes:
+			e.wait(f.Text)
+		default:
+			e.raiseFinding(Problem, f)
+		}
+	}
+	if db.State == status.ClientsCutOff && len(findings) == 0 {
+		e.raise(Problem, "See why clients are cut off.", "pgha-agent status")
+	}
+}
+
+// raiseFinding makes a finding's remedy the next step, if nothing as bad came before.
+func (e *explainer) raiseFinding(v Verdict, f status.Finding) {
+	next := sentence(f.Text)
+	if f.Remedy != "" {
+		next += " " + sentence(f.Remedy)
+	}
+	command := ""
+	if len(f.Commands) > 0 {
+		command = f.Commands[0]
+	}
+	e.raise(v, next, command)
+}
+
+// sentence makes a text one.
+func sentence(text string) string {
+	text = strings.TrimRight(text, ".: ")
+	if text == "" {
+		return ""
+	}
+	r, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(r)) + text[n:] + "."
+}
+
+// explainFailover says whether the database could fail over now.
+func (e *explainer) explainFailover() {
+	f := e.judge.failover()
+	e.out.Failover = f
+	if e.young() { // one is going on
+		return
+	}
+	for _, r := range f.Reasons {
+		if r.Severity == status.Critical {
+			e.raiseFinding(Attention, r)
+		}
+	}
 }
 
 // raise makes the verdict at least v. The part that raised it highest first gives the next step.
@@ -115,8 +235,13 @@ func (e *explainer) note(format string, args ...any) {
 // goes on without the daemon.
 func Silence(err error) Explanation {
 	x := Explanation{
-		Verdict: Problem, Holds: []status.HoldDoc{}, Notes: []string{err.Error()}, WaitsFor: "an answer of the daemon",
-		Record: "Not known: the daemon does not answer. `history` works without it.",
+		Verdict: Problem, Holds: []status.HoldDoc{}, Findings: []status.Finding{}, Notes: []string{err.Error()},
+		Database: status.Database{State: status.ClientsUnknown, Text: "Whether clients can write is not known: the " +
+			"daemon does not answer."},
+		Failover: status.Failover{Reasons: []status.Finding{}, Text: "Whether the database could fail over is not known: " +
+			"the daemon does not answer."},
+		WaitsFor: "an answer of the daemon",
+		Record:   "Not known: the daemon does not answer. `history` works without it.",
 		Node: "The cluster works without the daemon, which never promotes, fences, starts or stops anything. A promotion " +
 			"is still published: the next alert makes systemd start the daemon. If that fails, the alert hook publishes " +
 			"by itself, under the same conditions. Metrics, health checks and retries after an API error wait for the " +

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
-	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -200,6 +199,10 @@ func (e *explainer) explainIdle() {
 		})
 	}
 	switch promoted := strings.Join(c.Promoted, ", "); {
+	case promoted == "" && e.judge.primary() != "":
+		e.out.Node = fmt.Sprintf("Pacemaker shows no node as promoted, and %s is DRBD's Primary: a cleanup or a refresh "+
+			"erases what "+
+			"Pacemaker knows. It finds the role again when it has asked DRBD's agent.", e.judge.primary())
 	case promoted == "" && e.young():
 		e.out.Node = "No node is promoted right now; Pacemaker is at work."
 		e.wait("Pacemaker to promote a node" + e.since())
@@ -231,8 +234,10 @@ func (e *explainer) explainIdle() {
 	}
 }
 
-// explained are findings that explainRecord and explainNode have spoken about.
-var explained = []string{"contested", "record_drift", "resolver_stale"}
+// explained are problems that another part has spoken about: the database's and the failover's, the record's, the
+// node's.
+var explained = []string{"contested", "record_drift", "resolver_stale", "drbd_disconnected", "postgres",
+	"fence_constraint"}
 
 // standing are findings that have been there before and are there after: never the next step in trouble.
 var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint"}
@@ -254,14 +259,9 @@ func (e *explainer) explainRest() {
 			e.note("%s: no answer for too long.", s.Name)
 		}
 	}
-	e.explainDrbd()
 	if !e.Ready && e.out.Verdict == OK {
 		e.raise(Attention, "See what makes this node not ready.", "pgha-agent status")
 		e.note("Not ready: %s.", strings.Join(e.Unready, "; "))
-	}
-	if c := e.Client; c != nil && !c.OK && c.Error != "" && e.Publication.State == status.PubObserved {
-		e.raise(Attention, "Try it as a client does.", "psql -h "+e.Record.Name)
-		e.note("From here, a client that uses the name reaches no server: %s.", c.Error)
 	}
 }
 
@@ -290,12 +290,17 @@ func (e *explainer) explainFinding(p status.Problem) {
 	if p.Remedy != "" {
 		words += " To do: " + p.Remedy + "."
 	}
-	if e.young() && (p.Code == "peer_unclean" || p.Code == "drbd_disconnected") {
+	if e.young() && p.Code == "peer_unclean" {
 		e.note("%s", words) // part of every failover: what it waits for has been said
 		return
 	}
+	if slices.Contains(standing, p.Code) {
+		e.raise(Attention, "Nothing to do now. The notes say what to look at some day.", "")
+		e.note("%s", words)
+		return
+	}
 	v := Attention
-	if p.Severity == status.Critical && !slices.Contains(standing, p.Code) {
+	if p.Severity == status.Critical {
 		v = Problem
 	}
 	next, command := words, ""
@@ -318,16 +323,6 @@ func (e *explainer) explainFinding(p status.Problem) {
 		return // said with the hold
 	case p.Code == "crm_slow":
 		next, command = slowCrmStep[0], slowCrmStep[1]
-	case p.Code == "postgres":
-		if heldBy("postgres_not_writable") {
-			return
-		}
-		next, command = "See the PostgreSQL log, and what failed.", "crm_mon -1rf"
-		if e.young() || e.recovering() {
-			e.note("%s", words)
-			e.wait("PostgreSQL to accept writes" + e.since())
-			return
-		}
 	}
 	e.raise(v, next, command)
 	e.note("%s", words)
@@ -335,36 +330,3 @@ func (e *explainer) explainFinding(p status.Problem) {
 
 // recovering reports a PostgreSQL on its way: crash recovery takes its time.
 func (e *explainer) recovering() bool { return e.Postgres.State == pg.StateStartingUp }
-
-// explainDrbd says what keeps the other side's copy from being one to take over with. It asks for attention and never
-// for more: the database runs, and the risk is the next failure.
-func (e *explainer) explainDrbd() {
-	if e.Drbd == nil {
-		return
-	}
-	const see = "drbdsetup status"
-	for _, v := range e.Drbd.Devices {
-		if v.Disk != drbd.DiskUpToDate {
-			e.raise(Attention, "See what DRBD says. This node cannot take over until its disk is UpToDate.", see)
-			e.note("The local disk of DRBD is %s.", v.Disk)
-		}
-	}
-	for _, c := range e.Drbd.Connections {
-		if c.Connection != drbd.ConnConnected {
-			e.raise(Attention, "Bring "+c.Name+" back, or the connection to it: now there is one copy of the data.", see)
-			words := fmt.Sprintf("DRBD is not connected to %s (%s): nothing is replicated.", c.Name, c.Connection)
-			if c.SplitBrain == drbd.SplitBrainSuspected.String() {
-				words += " It may be a split brain."
-			}
-			e.note("%s", words)
-			continue
-		}
-		for _, v := range c.PeerDevices {
-			if v.PeerDisk != drbd.DiskUpToDate {
-				e.raise(Attention, "Wait until both disks are UpToDate: until then there is one good copy.", see)
-				e.note("The disk of %s is %s, %s%s: it cannot take over until it is UpToDate.", c.Name, v.PeerDisk, v.Replication,
-					status.SyncNote(v.Done, v.ETASeconds, v.Stalled))
-			}
-		}
-	}
-}

@@ -44,12 +44,13 @@ func (s State) Shifted(d time.Duration) State {
 // times calls f for each field that is a reading of the clock. TestEveryTimeIsListed fails for a field that is missing.
 func (s *State) times(f func(*Time)) {
 	for _, t := range [...]*Time{
-		&s.Cluster.At, &s.Drbd.At, &s.Postgres.At, &s.Zone.At, &s.Resolved.At,
+		&s.ClientDownSince, &s.Cluster.At, &s.Drbd.At, &s.Postgres.At, &s.Zone.At, &s.Resolved.At,
 		&s.Record.readAt, &s.Write.endedAt, &s.Write.InFlight.Decided, &s.Write.InFlight.Base.At,
 		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledAt, &s.Wait.StalledUntil,
 		&s.Wait.PausedUntil,
 		&s.Poll.fastUntil, &s.saving.changedAt, &s.Peers.diskLostAt, &s.Record.awaited.due, &s.Write.resolversStaleUntil,
-		&s.Write.apiStaleUntil, &s.Repair.writtenAt, &s.Repair.suspectedAt,
+		&s.Write.apiStaleUntil, &s.Record.resolversStaleUntil,
+		&s.Record.mayBeNewUntil, &s.Record.recheckedAt, &s.Repair.writtenAt, &s.Repair.suspectedAt,
 	} {
 		f(t)
 	}
@@ -91,7 +92,8 @@ func (s State) Canonical(now Time) State {
 	s.forgetStory(now)
 	for _, t := range [...]*Time{
 		&s.Write.Retry.At, &s.Record.Retry.At, &s.Promotion.RaceUntil, &s.Wait.StalledUntil, &s.Wait.PausedUntil,
-		&s.Poll.fastUntil, &s.Episode.RaceUntil,
+		&s.Poll.fastUntil, &s.Episode.RaceUntil, &s.Record.resolversStaleUntil,
+		&s.Record.mayBeNewUntil,
 	} {
 		if *t <= now {
 			*t = 0
@@ -100,6 +102,7 @@ func (s State) Canonical(now Time) State {
 	forget(&s.Repair.writtenAt, now, repeatedEditWindow)
 	forget(&s.Episode.Memory.Repaired, now, repeatedEditWindow)
 	forget(&s.Repair.suspectedAt, now, suspectInterval<<maxSuspicions)
+	forget(&s.Record.recheckedAt, now, recheckInterval)
 	s.Repair.suspicions = min(s.Repair.suspicions, maxSuspicions)
 	for i := range s.Peers.fencing {
 		if p := &s.Peers.fencing[i]; p.earlyAt != 0 {
@@ -122,7 +125,7 @@ func (s State) Canonical(now Time) State {
 	s.Write.InFlight.Base.At = 0
 	s.Write.outcomeUnknown = s.Write.outcomeUnknown && !s.Config.Ownership // else the claim tells
 	clamp(&s.Write.InFlight.Decided, now, MaxDecisionAge)
-	s.Wait.StalledAt = 0 // only told
+	s.Wait.StalledAt, s.ClientDownSince, s.heard = 0, 0, [numSources]bool{} // only told
 	for _, t := range [...]*Time{&s.Write.resolversStaleUntil, &s.Episode.Memory.ResolversStaleUntil} {
 		if *t != 0 {
 			*t = max(*t, now) // that it was ever so counts as well
@@ -177,7 +180,7 @@ func (s *State) forgetStory(now Time) {
 		*e, s.saving.changedAt = Episode{}, 0
 		return
 	}
-	e.ID, e.Why, e.Cause, e.Writes = 1, "", "", 0
+	e.ID, e.Why, e.Cause, e.Writes, e.Late = 1, "", "", 0, [NumPhases]bool{}
 	if !e.Open() {
 		s.forgetEnded(now)
 		return
@@ -185,7 +188,7 @@ func (s *State) forgetStory(now Time) {
 	clamp(&e.Start, now, longAgo)
 	clamp(&s.saving.changedAt, now, longAgo)
 	if e.Outage != (Outage{}) {
-		e.Outage = Outage{From: now - (e.Outage.To - e.Outage.From), To: now} // only its length is compared
+		e.Outage = Outage{From: now - e.Outage.Length(), To: now} // only its length is compared
 	}
 	for p := range NumPhases {
 		t := &e.Stamps[p]
@@ -210,7 +213,10 @@ func (s *State) forgetEnded(now Time) {
 		return
 	}
 	accepted := e.Seen(DNSAccepted)
-	e.Start, e.Stamps, e.Peer, e.Outage, e.Lost = 0, [NumPhases]Time{}, "", Outage{}, LostPeer{}
+	if !e.Outage.GoesOn() {
+		e.Outage = Outage{}
+	}
+	e.Start, e.Stamps, e.Peer, e.Lost = 0, [NumPhases]Time{}, "", LostPeer{}
 	if accepted {
 		e.Stamps[DNSAccepted] = now - longAgo
 	}
@@ -261,6 +267,7 @@ func (s *State) forgetObservations(now Time) {
 func (s *State) forgetDue(now Time) {
 	for t := range numTasks {
 		due := &s.tasks[t].due
+		s.tasks[t].awaited = false // only told
 		*due = max(*due, now)
 		switch {
 		case t == taskWrite, t == taskPollChange && s.Write.ChangeID == "", t != taskPollChange && s.tasks[t].inFlight:

@@ -205,6 +205,17 @@ func (s *State) PeersConnected() bool {
 	return some
 }
 
+// ConnectedPeer returns the name of a peer of the cluster that DRBD is connected to, the Primary if it is one of several.
+// ok is false when there is none.
+func (s *State) ConnectedPeer() (name string, ok bool) {
+	for _, c := range s.Drbd.connections() {
+		if c.Connected && (c.Primary || !ok) && !s.outsideCluster(&s.Drbd, c.Name) {
+			name, ok = c.Name, true
+		}
+	}
+	return name, ok
+}
+
 // recordDemotion keeps when DRBD said over a live connection that the peer is not Primary, and whether it was until
 // then.
 func (s *State) recordDemotion(now Time, c Connection, was bool) {

@@ -67,6 +67,7 @@ type Episode struct {
 	Outcome   Outcome
 	Start     Time
 	Stamps    [NumPhases]Time // zero: not seen
+	Late      [NumPhases]bool // learned after the agent began or stood still: the phase is at most as late as its stamp
 	Peer      string          // the node that was promoted before, "" when not known
 	Why       string          // what the first sign was
 	Promotion string          // claim of the promotion, "" until it is known
@@ -160,7 +161,7 @@ func (s *State) markPhase(now Time, p Phase) bool {
 	if !s.Episode.Open() || s.Episode.Seen(p) {
 		return false
 	}
-	s.Episode.Stamps[p] = now
+	s.Episode.Stamps[p], s.Episode.Late[p] = now, !s.heard[toldBy[p]]
 	return true
 }
 
@@ -201,6 +202,7 @@ func (s *State) recordPhases(now Time) {
 	case e.Seen(Writable) && e.Seen(DNSObserved) && s.Write.ChangeID == "" &&
 		(!s.ClientDown || now-max(e.Stamps[Writable], e.Stamps[DNSObserved]) > outageGrace):
 		s.markPhase(now, Complete)
+		e.Late[Complete] = e.Late[e.last(Writable, DNSObserved)]
 		s.endEpisode(OutcomeComplete)
 	case s.Promotion.Claim == "" && c.OK && c.At-e.Start > avertAfter && c.PromotedPeer != "" && s.peersHealthy() &&
 		!s.Drbd.Primary:
@@ -208,6 +210,18 @@ func (s *State) recordPhases(now Time) {
 	case s.isQuiescent() && now-max(s.saving.changedAt, e.Start) > idleAfter:
 		s.endEpisode(OutcomeIncomplete)
 	}
+	since := s.ClientDownSince
+	if since != 0 && s.Promotion.Claim != "" && !e.Open() && now-since > e.Outage.Length() {
+		e.Outage = Outage{From: since} // goes on
+	}
+}
+
+// last returns the one of two phases that was stamped later.
+func (e *Episode) last(a, b Phase) Phase {
+	if e.Stamps[a] > e.Stamps[b] {
+		return a
+	}
+	return b
 }
 
 // isQuiescent reports whether an open episode waits for nothing that the agent or the cluster must still do: only for

@@ -43,6 +43,7 @@ type (
 	// ClientProbed ends ProbeClient. Outage is set when this attempt ended an outage.
 	ClientProbed struct {
 		Down   bool // an outage is going on
+		Since  Time // the last success before it; 0 when there was none
 		Outage Outage
 	}
 	// Stalled says that this process stalled, or that the clocks disagree about how long it ran.
@@ -53,6 +54,8 @@ type (
 	AddressKnown struct{ Addr string }
 	// Republish asks for a new write of a claim that was accepted before, by an operator's command.
 	Republish struct{}
+	// Recheck asks everything once more, at once: somebody wants to know how it is now.
+	Recheck struct{}
 )
 
 func (Tick) event() {}
@@ -82,6 +85,8 @@ func (Paused) event() {}
 func (AddressKnown) event() {}
 
 func (Republish) event() {}
+
+func (Recheck) event() {}
 
 // Action is something that the agent should do. The set is closed.
 type Action interface{ action() }
@@ -131,10 +136,3 @@ func (ProbeClient) action() {}
 func (Cancel) action() {}
 
 func (Save) action() {}
-
-// Postgres is what one probe of the local server says.
-type Postgres struct {
-	At        Time
-	Accepting bool // accepts connections
-	Writable  bool
-}

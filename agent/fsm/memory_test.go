@@ -424,7 +424,23 @@ func TestNameIsResolvedThoughItsMakerWasDemoted(t *testing.T) {
 		s, _ = s.Step(now, ev)
 		now += 20 * time.Second
 	}
-	if s.Promotion.Claim != "" || !s.nameExists() {
-		t.Errorf("promotion %q, the name exists: %v", s.Promotion.Claim, s.nameExists())
+	if s.Promotion.Claim != "" || !s.NameExists() {
+		t.Errorf("promotion %q, the name exists: %v", s.Promotion.Claim, s.NameExists())
+	}
+}
+
+// TestRecordNameThatWasWrong: this node has published its promotion under a wrong name. Corrected, and reloaded, it takes
+// the right record over from the node that was promoted before, whatever the epochs there are.
+func TestRecordNameThatWasWrong(t *testing.T) {
+	s, now := settled() // with "Z1 db txt", which was the wrong one
+	cfg := s.Config
+	cfg.Record = "Z1 right txt"
+	for _, epoch := range []uint64{1, 5, 99} {
+		n := New(cfg, 1, s.Episode, true)
+		theirs := Zone{At: now + time.Minute, OK: true, Addr: peerAddr, Epoch: epoch, Owner: peer, Claim: "theirs", Raw: "x"}
+		n, writes := drive(n, now+time.Minute, Read{Zone: theirs}, Tick{}, Tick{}, Tick{})
+		if n.Promotion.Contested || len(writes) != 1 || writes[0].Base.Claim != "theirs" || writes[0].NextEpoch != epoch+1 {
+			t.Errorf("epoch %d: contested %v, writes %+v", epoch, n.Promotion.Contested, writes)
+		}
 	}
 }

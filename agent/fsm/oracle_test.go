@@ -512,7 +512,7 @@ func (w *walk) run() {
 			6 * time.Second, 70 * time.Second}).Draw(w.t, "dt"); w.now >= w.st.Next(w.now) {
 			w.step(Tick{})
 		}
-		switch rapid.IntRange(0, 25).Draw(w.t, "what") {
+		switch rapid.IntRange(0, 26).Draw(w.t, "what") {
 		case 0:
 			w.step(Hint{Promotion: rapid.Bool().Draw(w.t, "promotion")})
 		case 1, 2, 3, 4:
@@ -536,6 +536,8 @@ func (w *walk) run() {
 			w.z.set(w.now, peerAddr, w.z.epoch+1, peer, fmt.Sprintf("foreign%d", w.z.epoch))
 		case 11:
 			w.z.alias = !w.z.alias
+		case 13:
+			w.step(Recheck{})
 		case 12:
 			w.z.addr, w.edited = rapid.SampledFrom([]string{"", "10.9.9.9"}).Draw(w.t, "edit"), true
 		default:

@@ -7,6 +7,7 @@ type Zone struct {
 	At       Time
 	OK       bool          // read, and of a form that this agent may write
 	Refused  bool          // of a form that must not be overwritten (alias, weighted, several values)
+	Named    bool          // refused, and an address record of whatever form stands there: the name leads somewhere
 	Addr     string        // "" when there is no address record
 	TTL      time.Duration // of the address record, 0 when not known
 	Epoch    uint64        // ownership record; zero fields when there is none
@@ -23,6 +24,10 @@ type RecordState struct {
 	newestEpoch   uint64       // the newest that the record has shown
 	throttleLevel uint8        // how often the interval of checks has been doubled
 	awaited       awaitedClaim // of the promoted peer
+	mayBeNewUntil Time         // until then the name servers may not have heard of a record that another node has made
+	recheckedAt   Time         // when it was last read because somebody asked
+	// Until then the resolvers may not all have heard of the change that the last reading showed.
+	resolversStaleUntil Time
 }
 
 // read takes in the authoritative record.
@@ -61,12 +66,22 @@ func (s *State) read(now Time, e Read) {
 		s.tasks[taskReadRecord].due = s.Record.Retry.At
 		return
 	}
+	if s.Zone.Addr == "" && !s.Zone.Named && e.Zone.Addr != "" && !s.Write.createdRecord && (s.Zone.At != 0 ||
+		e.Zone.Epoch == 1) {
+		s.Record.mayBeNewUntil = now + inSyncAfter
+	}
+	if s.Zone.At != 0 && e.Zone.Addr != s.Zone.Addr { // by whomever: the resolvers hear of it later
+		s.Record.resolversStaleUntil = now + inSyncAfter + max(s.Zone.TTL, e.Zone.TTL)
+	}
 	s.Zone, s.Record.readAt = e.Zone, now
 	if s.Write.ChangeID == "" {
 		s.Write.createdRecord = false // nobody asks about the change any more: its promotion ended while it was written
 	}
-	if s.Zone.Refused {
-		s.tasks[taskReadRecord].due = now + backoffMax
+	if !s.NameExists() {
+		s.Resolved = Resolved{} // nobody asks any more: what was answered before is no answer of now
+	}
+	if s.recordTroubled() {
+		s.tasks[taskReadRecord].due = now + (troubledCheck+s.jitter(troubledCheck/2))<<s.Record.throttleLevel
 	}
 }
 

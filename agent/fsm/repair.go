@@ -44,21 +44,35 @@ func (s *State) handleEdit(now Time) {
 	}
 }
 
-// suspectRecord reads the record soon, because the resolver or a client does not find this node under the name. It
-// waits until everybody must have heard of the last change, and gives way when the account is at its limit.
+// suspectRecord reads the record soon, because the resolver or a client sees something else than the zone held. It
+// waits until everybody must have heard of the last change, and gives way when the account is at its limit. A record
+// that is known to be wrong is read often anyway.
 func (s *State) suspectRecord(now Time) {
 	if s.Write.resolversStaleUntil == 0 { // what was written before the start is not known
 		s.expectStaleAnswers(now, 0)
 	}
 	idle := s.Write.InFlight.Claim == "" && s.Write.ChangeID == "" && s.Record.throttleLevel == 0 && s.Record.Retry.N == 0
 	wait := suspectInterval << min(s.Repair.suspicions, maxSuspicions)
-	if !s.owns() || s.Drift() || !idle || now < s.Write.resolversStaleUntil ||
+	if s.recordTroubled() || !idle || now < max(s.Write.resolversStaleUntil, s.Record.resolversStaleUntil) ||
 		s.Repair.suspectedAt != 0 && now-s.Repair.suspectedAt < wait {
 		return
 	}
 	s.Repair.suspectedAt = now
 	s.Repair.suspicions++
 	s.advance(taskReadRecord, now)
+}
+
+// recordTroubled reports a record that is known not to lead clients to the promoted node, so that somebody is about to
+// change it.
+func (s *State) recordTroubled() bool {
+	z, peer := &s.Zone, s.Cluster.PromotedPeer
+	switch {
+	case z.Refused, s.Drift():
+		return true
+	case !z.OK, !s.Cluster.OK, s.Cluster.PromotedHere == (peer != ""): // not known, or nobody or more than one is promoted
+		return false
+	}
+	return z.Addr == "" || peer != "" && s.Config.Ownership && z.Owner != peer
 }
 
 // Drift reports whether the published record does not say what this node wrote.

@@ -16,6 +16,7 @@ const (
 	postgresProbeBusy     = 250 * time.Millisecond
 	resolveIdle           = 30 * time.Second
 	resolveBusy           = 500 * time.Millisecond
+	resolveDown           = 5 * time.Second // a client of the name is not served: has the name changed?
 	clientProbeUp         = time.Second
 	clientProbeDown       = 250 * time.Millisecond
 	// peerClaimDelay is how long after a promotion of a peer its claim is read, so that this node's next write is based on
@@ -24,10 +25,12 @@ const (
 	peerClaimMaxInterval = time.Minute // at the most, from one read for a claim to the next
 	maxClaimReads        = 3           // for a promotion in place
 
-	staleReadRetry = 10 * time.Second // after a reading from before our own write
-	backoffFirst   = time.Second
-	backoffMax     = 30 * time.Second
-	guardRetry     = 100 * time.Millisecond
+	troubledCheck   = 20 * time.Second // of a record that is known to be wrong; up to half of that more
+	recheckInterval = 10 * time.Second // the least between two reads that somebody asks for
+	staleReadRetry  = 10 * time.Second // after a reading from before our own write
+	backoffFirst    = time.Second
+	backoffMax      = 30 * time.Second
+	guardRetry      = 100 * time.Millisecond
 
 	// throttled is the reason of a call that the account's limit refused: it is shared by all clusters of the account.
 	throttled = "throttled"
@@ -53,7 +56,7 @@ func (s *State) schedule(now Time, out []Action) []Action {
 	s.advance(taskProbePostgres, now+s.postgresProbeInterval())
 	s.advance(taskResolve, now+s.resolveInterval(now))
 	for t := range numTasks {
-		if !s.wanted(t) || s.tasks[t].inFlight || s.tasks[t].due > now {
+		if !s.wanted(t) || s.mayBeNew(t, now) || s.tasks[t].inFlight || s.tasks[t].due > now {
 			continue
 		}
 		s.tasks[t].inFlight = true
@@ -91,23 +94,31 @@ func (s *State) wanted(t task) bool {
 	case taskPollChange:
 		return s.Write.ChangeID != ""
 	case taskResolve:
-		return s.nameExists()
+		return s.NameExists()
 	case taskProbeClient:
-		return s.Config.ProbeClient && s.nameExists()
+		return s.Config.ProbeClient && s.NameExists()
 	default:
 		return true
 	}
+}
+
+// mayBeNew reports a task that asks for a name which another node may have made a moment ago: the API tells of it
+// before
+// the name servers do, and a resolver that is told "no such name" remembers that for minutes.
+func (s *State) mayBeNew(t task, now Time) bool {
+	return (t == taskResolve || t == taskProbeClient) && now < s.Record.mayBeNewUntil
 }
 
 // Next returns when a Tick is due.
 func (s *State) Next(now Time) Time {
 	next := now + clusterPollIdle
 	for t := range numTasks {
-		if s.wanted(t) && !s.tasks[t].inFlight {
+		if s.wanted(t) && !s.mayBeNew(t, now) && !s.tasks[t].inFlight {
 			next = min(next, s.tasks[t].due)
 		}
 	}
-	for _, at := range [...]Time{s.Write.Retry.At, s.Record.Retry.At, s.Wait.StalledUntil, s.Wait.PausedUntil,
+	for _, at := range [...]Time{s.Record.mayBeNewUntil, s.Write.Retry.At, s.Record.Retry.At, s.Wait.StalledUntil,
+		s.Wait.PausedUntil,
 		s.Promotion.RaceUntil} {
 		if at > now {
 			next = min(next, at)
@@ -145,6 +156,9 @@ func (s *State) resolveInterval(now Time) time.Duration {
 	if s.Promotion.Published && s.Episode.Open() && !s.Episode.Seen(DNSObserved) &&
 		now-s.Episode.Stamps[DNSAccepted] < busyFor {
 		return resolveBusy
+	}
+	if s.ClientDown {
+		return resolveDown
 	}
 	return resolveIdle
 }
@@ -196,6 +210,7 @@ type taskState struct {
 	due      Time // when the next one should start; zero is at once
 	inFlight bool
 	rerun    bool // something happened while it was in flight: start over at once
+	awaited  bool // by somebody who asked for a Recheck
 }
 
 // trigger makes the task start now, or once more when the one in flight has ended.
@@ -212,5 +227,32 @@ func (t *taskState) finished(now Time, next time.Duration) {
 	t.due = now + next
 	if t.rerun {
 		t.rerun, t.due = false, now
+		return
 	}
+	t.awaited = false
+}
+
+// recheck starts everything that tells how it is. The API is not asked more often than it may be.
+func (s *State) recheck(now Time) {
+	for _, t := range [...]task{taskPollCluster, taskProbePostgres, taskResolve, taskProbeClient} {
+		if s.wanted(t) && !s.mayBeNew(t, now) {
+			s.tasks[t].trigger(now)
+			s.tasks[t].awaited = true
+		}
+	}
+	if r := &s.Record; now >= r.Retry.At && (r.recheckedAt == 0 || now-r.recheckedAt >= recheckInterval) {
+		r.recheckedAt = now
+		s.advance(taskReadRecord, now)
+		s.tasks[taskReadRecord].awaited = true
+	}
+}
+
+// Rechecked reports whether everything that the last Recheck has started has ended.
+func (s *State) Rechecked() bool {
+	for t := range s.tasks {
+		if s.tasks[t].awaited {
+			return false
+		}
+	}
+	return true
 }

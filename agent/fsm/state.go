@@ -24,12 +24,14 @@ type State struct {
 	Config Config
 
 	// What was observed last.
-	Cluster    Cluster
-	Drbd       Drbd
-	Postgres   Postgres
-	Zone       Zone
-	Resolved   Resolved
-	ClientDown bool
+	Cluster  Cluster
+	Drbd     Drbd
+	Postgres Postgres
+	Zone     Zone
+	Resolved Resolved
+	// An outage that a client of the name sees is going on, and its last success before; 0 when it had none.
+	ClientDown      bool
+	ClientDownSince Time
 
 	// What follows from it, by concern.
 	Peers     Peers       // loss, fencing and demotion of the other nodes
@@ -41,6 +43,8 @@ type State struct {
 	Poll      ClusterPoll // of the cluster
 	Episode   Episode     // the open one, or the last
 	saving    saving      // of episodes
+	foreign   foreignServer
+	heard     [numSources]bool // since the start, or the last stall
 	tasks     [numTasks]taskState
 	rng       uint64
 }

@@ -18,8 +18,7 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	case DrbdChanged:
 		s.drbdChanged(now, e.Drbd)
 	case PostgresProbed:
-		s.Postgres = e.Postgres
-		s.tasks[taskProbePostgres].finished(now, s.postgresProbeInterval())
+		s.postgresProbed(now, e.Postgres)
 	case Read:
 		s.read(now, e)
 	case Wrote:
@@ -27,14 +26,7 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 	case ChangePolled:
 		s.changePolled(now, e)
 	case ResolvedName:
-		s.Resolved = e.Resolved
-		s.tasks[taskResolve].finished(now, s.resolveInterval(now))
-		switch {
-		case e.Resolved.OK && e.Resolved.Addr != s.Config.Addr:
-			s.suspectRecord(now)
-		case e.Resolved.OK && !s.ClientDown:
-			s.Repair.suspicions = 0
-		}
+		s.resolvedName(now, e.Resolved)
 	case ClientProbed:
 		s.clientProbed(now, e)
 	case Stalled:
@@ -55,12 +47,15 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 		s.Repair.Pending, s.Repair.attemptEpoch, s.Repair.writtenAt, s.Repair.GivenUp = false, 0, 0, false
 		s.tasks[taskReadRecord].trigger(now)
 		s.tasks[taskPollCluster].trigger(now)
+	case Recheck:
+		s.recheck(now)
 	}
 
 	s.identifyPromotion(now)
 	s.reconcileOwner(now)
 	s.recordPhases(now)
 	out = s.decide(now, out)
+	s.hear(ev)
 	s.memorize()
 	out = s.schedule(now, out)
 	if s.Episode != before {

@@ -91,7 +91,7 @@ func (z *zone) read(at Time) Read {
 	case z.fail != "":
 		return Read{Zone: Zone{At: at}, Reason: z.fail}
 	case z.alias:
-		return Read{Zone: Zone{At: at, Refused: true}, Reason: "refused_record"}
+		return Read{Zone: Zone{At: at, Refused: true, Named: true}, Reason: "refused_record"}
 	}
 	r := Read{Zone: Zone{At: at, OK: true, Addr: z.addr}}
 	if z.ownership {

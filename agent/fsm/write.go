@@ -153,7 +153,7 @@ func (s *State) changePolled(now Time, e ChangePolled) {
 	s.Write.Polls++
 	switch {
 	case e.InSync:
-		s.Write.createdRecord = false
+		s.Write.createdRecord, s.Record.mayBeNewUntil = false, 0
 		s.markPhase(now, DNSInSync)
 		s.Write.ChangeID = ""
 		s.tasks[taskReadRecord].trigger(now)

@@ -199,10 +199,10 @@ func (m *Metrics) Transitions(was, e *fsm.Episode) {
 			m.phases.WithLabelValues(p.String()).Observe((e.Stamps[p] - e.Start).Seconds())
 		}
 	}
-	if e.Outage != was.Outage {
-		m.outage.Observe((e.Outage.To - e.Outage.From).Seconds())
-	}
 }
+
+// ClientServedAgain counts an outage that has ended, with or without a promotion.
+func (m *Metrics) ClientServedAgain(o fsm.Outage) { m.outage.Observe(o.Length().Seconds()) }
 
 // EpisodeEnds counts an episode that is over.
 func (m *Metrics) EpisodeEnds(e *fsm.Episode, wall time.Time) {

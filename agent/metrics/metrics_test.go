@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/mounts"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -64,7 +65,10 @@ func fullSnapshot() *status.Snapshot {
 			Helpers: []drbd.HelperCall{{Helper: drbd.Helper{Name: "fence-peer", Duration: time.Second, ExitCode: 4}}},
 		}}}},
 		FenceBans: map[string]fsm.Time{"drbd-fence-by-handler-pg": now - time.Second},
-		Postgres: pg.Health{
+		MountsAt:  now, Mounts: []mounts.Filesystem{{Point: "/srv/pg", OnDrbd: true, Size: 1 << 40, Free: 1 << 39, FullIn: time.Hour}},
+		Peers:       []status.Peer{{Node: "pg-a", Err: "connection refused"}},
+		ClientProbe: pg.ClientProbe{OK: true, Answers: true, State: pg.StateWritable},
+		Postgres: pg.Health{LSN: 1 << 20, FlushStall: 9 * time.Second,
 			State: pg.StateWritable, Started: wall, Timeline: 3,
 			Replicas: []pg.Replica{{Name: "reporting", SentLagBytes: 1, WriteLagBytes: 2, FlushLagBytes: 3, ReplayLagBytes: 4}},
 			Slots:    []pg.Slot{{Name: "reporting", Active: true, RetainedBytes: 16 << 20}},

@@ -4,14 +4,13 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func collectNodes(s *status.Snapshot, emit func(float64, ...string)) {
+func collectNodes(s *view, emit func(float64, ...string)) {
 	if s.Crm == nil {
 		return
 	}
@@ -29,8 +28,8 @@ func collectNodes(s *status.Snapshot, emit func(float64, ...string)) {
 	}
 }
 
-func triState(read func(*crm.Status) crm.Tri) func(*status.Snapshot, func(float64, ...string)) {
-	return func(s *status.Snapshot, emit func(float64, ...string)) {
+func triState(read func(*crm.Status) crm.Tri) func(*view, func(float64, ...string)) {
+	return func(s *view, emit func(float64, ...string)) {
 		if !s.State.Cluster.OK {
 			return
 		}
@@ -40,15 +39,15 @@ func triState(read func(*crm.Status) crm.Tri) func(*status.Snapshot, func(float6
 	}
 }
 
-func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*status.Snapshot, func(float64, ...string)) {
-	return func(s *status.Snapshot, emit func(float64, ...string)) {
+func withDrbd(collect func(drbd.Resource, func(float64, ...string))) func(*view, func(float64, ...string)) {
+	return func(s *view, emit func(float64, ...string)) {
 		if r, ok := s.Resource(); ok && s.Drbd.Live {
 			collect(r, emit)
 		}
 	}
 }
 
-func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*status.Snapshot,
+func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...string))) func(*view,
 	func(float64, ...string)) {
 	return withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 		for _, c := range r.Connections {

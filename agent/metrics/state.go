@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
@@ -20,10 +21,24 @@ var (
 	nodeStates      = []string{"online", "offline", "unclean", "standby", "pending", "maintenance"}
 )
 
+// view is the snapshot of one scrape, with the document made of it, which several families read.
+type view struct {
+	*status.Snapshot
+	doc *status.Doc // nil until it is asked for
+}
+
+// judged returns the document of the snapshot, with the judgment in it.
+func (v *view) judged() *status.Doc {
+	if v.doc == nil {
+		v.doc = explain.Of(v.Snapshot)
+	}
+	return v.doc
+}
+
 // family is one metric that is read off a snapshot. collect emits its series.
 type family struct {
 	desc    *prometheus.Desc
-	collect func(s *status.Snapshot, emit func(v float64, labels ...string))
+	collect func(s *view, emit func(v float64, labels ...string))
 }
 
 // stateCollector reads the snapshot when Prometheus asks: it starts no process and waits for nothing.
@@ -45,7 +60,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	s := c.snapshot()
+	s := &view{Snapshot: c.snapshot()}
 	for _, f := range c.families {
 		seen := map[string]bool{}
 		f.collect(s, func(v float64, labels ...string) {
@@ -65,7 +80,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func gauge(name, help string, labels []string, collect func(s *status.Snapshot, emit func(float64, ...string))) family {
+func gauge(name, help string, labels []string, collect func(s *view, emit func(float64, ...string))) family {
 	return family{prometheus.NewDesc("pgha_"+name, help, labels, nil), collect}
 }
 
@@ -91,11 +106,11 @@ func number(b bool) float64 {
 func stateFamilies(now func() fsm.Time) []family {
 	return []family{
 		gauge("build_info", "The agent's version; always 1.", []string{"version"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				emit(1, s.Version)
 			}),
 		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				for src, st := range s.Sources {
 					if s.Enabled(status.Source(src)) {
 						emit(number(st.Up), status.Source(src).String())
@@ -103,7 +118,7 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			}),
 		gauge("source_last_success_timestamp_seconds", "When a source last answered, 0 when it never has.",
-			[]string{"source"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"source"}, func(s *view, emit func(float64, ...string)) {
 				for src, st := range s.Sources {
 					if st.LastSuccess == 0 {
 						emit(0, status.Source(src).String())
@@ -113,7 +128,7 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			}),
 		gauge("source_age_seconds", "Time since a source last answered; absent when it never has.", []string{"source"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				for src, st := range s.Sources {
 					if st.LastSuccess != 0 {
 						emit(max(0, (s.At-st.LastSuccess).Seconds()), status.Source(src).String())
@@ -121,72 +136,73 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			}),
 		gauge("child_stuck", "Whether a child process of a source cannot be reaped (it hangs in the kernel).",
-			[]string{"source"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"source"}, func(s *view, emit func(float64, ...string)) {
 				emit(number(s.Sources[status.SourceDrbd].Stuck), "drbd")
 				emit(number(s.Sources[status.SourceCrm].Stuck), "crm")
 			}),
 		gauge("local_writer",
 			"Whether this node claims to be the writer: promoted by Pacemaker and Primary by DRBD. The sum over a cluster "+
-				"must be 1.", nil, func(s *status.Snapshot, emit func(float64, ...string)) {
+				"must be 1.", nil, func(s *view, emit func(float64, ...string)) {
 				emit(number(s.IsWriter(now())))
 			}),
 		gauge("publication", "How far this node's promotion has come in DNS.", []string{"state"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				for _, p := range status.Publications {
 					emit(number(s.Publication() == p), string(p))
 				}
 			}),
 		gauge("publication_held",
 			"Conditions that hold publication of this node's promotion back now; all 0 unless it is promoted and not published.",
-			[]string{"condition"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"condition"}, func(s *view, emit func(float64, ...string)) {
 				held := s.Publication() == status.PubHeld
 				for _, h := range fsm.AllHolds() {
 					emit(number(held && s.Holds.Has(h)), h.String())
 				}
 			}),
 		gauge("publication_failed_attempts", "Failed writes in a row for the current promotion.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				emit(float64(s.State.Write.Retry.N))
 			}),
 		gauge("paused", "Whether an operator has paused publication.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				emit(number(s.State.Wait.PausedUntil > s.At))
 			}),
 		gauge("dns_contested", "Whether another node claimed the record after this node did.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				emit(number(s.State.Promotion.Contested))
 			}),
 		gauge("dns_record_matches", "Whether the zone holds this node's address; absent until it was read.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				if s.State.Zone.At != 0 {
 					emit(number(s.State.Zone.Addr == s.State.Config.Addr && s.State.Config.Addr != ""))
 				}
 			}),
 		gauge("dns_resolver_matches", "Whether the resolver answers this node's address; absent while it does not answer.",
-			nil, func(s *status.Snapshot, emit func(float64, ...string)) {
+			nil, func(s *view, emit func(float64, ...string)) {
 				if s.State.Resolved.OK {
 					emit(number(s.State.Resolved.Addr == s.State.Config.Addr && s.State.Config.Addr != ""))
 				}
 			}),
 		gauge("dns_drift", "Whether the record that this node published was changed by somebody else.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				emit(number(s.State.Drift()))
 			}),
 		gauge("dns_epoch", "Ownership epoch in the zone; absent until it was read.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				if s.State.Zone.At != 0 {
 					emit(float64(s.State.Zone.Epoch))
 				}
 			}),
 		gauge("episode_open", "Whether an episode is going on.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				emit(number(s.State.Episode.Open()))
 			}),
 		gauge("client_up",
-			"Whether a client of the service name reaches a server from this node; absent when the client's view is off.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
-				if s.Client {
-					emit(number(s.ClientProbe.OK))
+			"Whether a client of the service name can write from this node; absent when that is not known: the client's view "+
+				"is off, has not been tried, or the server rejects its role.", nil,
+			func(s *view, emit func(float64, ...string)) {
+				if p := s.ClientProbe; p.State != "" && p.State != pg.StateAuth {
+					emit(number(p.OK && s.State.NameExists()))
 				}
 			}),
 		gauge("cluster_node",
@@ -194,7 +210,7 @@ func stateFamilies(now func() fsm.Time) []family {
 			[]string{"node", "state"}, collectNodes),
 		gauge("cluster_promoted",
 			"Whether crm_mon shows the promotable clone as promoted on a node; absent while crm_mon does not answer.",
-			[]string{"node"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"node"}, func(s *view, emit func(float64, ...string)) {
 				if !s.State.Cluster.OK {
 					return
 				}
@@ -214,7 +230,7 @@ func stateFamilies(now func() fsm.Time) []family {
 		gauge("cluster_maintenance_mode", "Whether the cluster is in maintenance mode; absent when not known.", nil,
 			triState(func(c *crm.Status) crm.Tri { return c.MaintenanceMode })),
 		gauge("cluster_resource_failcount", "Fail count of a resource on a node; 1000000 is infinity.",
-			[]string{"node", "resource"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"node", "resource"}, func(s *view, emit func(float64, ...string)) {
 				if s.State.Cluster.OK {
 					for _, f := range s.Crm.FailCounts {
 						emit(float64(f.Count), f.Node, f.Resource)
@@ -222,7 +238,7 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			}),
 		gauge("fence_events", "Events in the cluster's fencing history, by target and status.", []string{"target", "status"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				if !s.State.Cluster.OK {
 					return
 				}
@@ -240,7 +256,7 @@ func stateFamilies(now func() fsm.Time) []family {
 			}),
 		gauge("fence_constraint_age_seconds",
 			"How long a constraint of the DRBD fence-peer handler has been seen; absent when there is none.",
-			[]string{"constraint"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"constraint"}, func(s *view, emit func(float64, ...string)) {
 				for id, since := range s.FenceBans {
 					emit((s.At - since).Seconds(), id)
 				}
@@ -271,7 +287,7 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			})),
 		gauge("drbd_split_brain", "What is known of a split brain with each DRBD peer; latched until the connection is back.",
-			[]string{"peer", "state"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"peer", "state"}, func(s *view, emit func(float64, ...string)) {
 				withDrbd(func(r drbd.Resource, emit func(float64, ...string)) {
 					for _, c := range r.Connections {
 						stateSet(splitBrainWords, splitBrainWords[min(int(c.SplitBrain), len(splitBrainWords)-1)], emit, c.Name)
@@ -336,7 +352,7 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			})),
 		gauge("postgres_state", "Answer of the local PostgreSQL server. On a DRBD Secondary, refused is healthy.",
-			[]string{"state"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"state"}, func(s *view, emit func(float64, ...string)) {
 				for _, state := range pg.States {
 					current := s.Postgres.State
 					if current == "" {
@@ -345,21 +361,87 @@ func stateFamilies(now func() fsm.Time) []family {
 					emit(number(state == current), string(state))
 				}
 			}),
+		gauge("filesystem_size_bytes", "Size of a filesystem of the database; absent when it is not mounted here.",
+			[]string{"mountpoint"}, func(s *view, emit func(float64, ...string)) {
+				for _, m := range s.judged().Mounts {
+					if m.Error == "" {
+						emit(float64(m.Size), m.Point)
+					}
+				}
+			}),
+		gauge("filesystem_free_bytes", "What is free of a filesystem of the database, for others than root.",
+			[]string{"mountpoint"}, func(s *view, emit func(float64, ...string)) {
+				for _, m := range s.judged().Mounts {
+					if m.Error == "" {
+						emit(float64(m.Free), m.Point)
+					}
+				}
+			}),
+		gauge("filesystem_full_in_seconds",
+			"When a filesystem of the database is full at the rate of the last ten minutes; absent when it does not fill.",
+			[]string{"mountpoint"}, func(s *view, emit func(float64, ...string)) {
+				for _, m := range s.judged().Mounts {
+					if m.FullIn > 0 {
+						emit(m.FullIn, m.Point)
+					}
+				}
+			}),
+		gauge("peer_up", "Whether the daemon of another node answered when it was last asked.", []string{"node"},
+			func(s *view, emit func(float64, ...string)) {
+				for _, p := range s.Peers {
+					emit(number(p.Doc != nil), p.Node)
+				}
+			}),
+		gauge("clients", "Whether clients can write through the name, as both nodes see it.", []string{"state"},
+			func(s *view, emit func(float64, ...string)) {
+				state := s.judged().Judgment.Database.State
+				for _, is := range status.ClientsStates {
+					emit(number(is == state), string(is))
+				}
+			}),
+		gauge("verdict", "The judgment of explain in a word.", []string{"verdict"},
+			func(s *view, emit func(float64, ...string)) {
+				verdict := s.judged().Judgment.Verdict
+				for _, is := range status.Verdicts {
+					emit(number(is == verdict), string(is))
+				}
+			}),
+		gauge("failover_possible", "Whether the database would fail over now if its node failed; absent when that is not "+
+			"known.", nil,
+			func(s *view, emit func(float64, ...string)) {
+				if p := s.judged().Judgment.Failover.Possible; p != nil {
+					emit(number(*p))
+				}
+			}),
+		gauge("failover_reason", "Whether this reason forbids a failover, or may.", []string{"reason"},
+			func(s *view, emit func(float64, ...string)) {
+				reasons := s.judged().Judgment.Failover.Reasons
+				for _, code := range explain.ReasonCodes {
+					emit(number(slices.ContainsFunc(reasons, func(f status.Finding) bool { return f.Code == code })), code)
+				}
+			}),
 		gauge("postgres_start_time_seconds", "When the local PostgreSQL server started; absent unless it answers.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				if !s.Postgres.Started.IsZero() {
 					emit(float64(s.Postgres.Started.UnixMilli()) / 1e3)
 				}
 			}),
+		gauge("postgres_flush_stall_seconds",
+			"For how long WAL of the local PostgreSQL server has not reached the disk, so that commits hang; 0 when it does, "+
+				"absent unless the server answers.", nil, func(s *view, emit func(float64, ...string)) {
+				if s.Postgres.LSN > 0 {
+					emit(s.Postgres.FlushStall.Seconds())
+				}
+			}),
 		gauge("postgres_timeline", "Timeline of the local PostgreSQL server; absent unless it answers.", nil,
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				if s.Postgres.Timeline > 0 {
 					emit(float64(s.Postgres.Timeline))
 				}
 			}),
 		gauge("postgres_replication_lag_bytes",
 			"How far an additional streaming standby is behind; absent when there are none.", []string{"replica", "position"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				for _, r := range s.Postgres.Replicas {
 					for position, lag := range map[string]int64{"sent": r.SentLagBytes, "write": r.WriteLagBytes,
 						"flush": r.FlushLagBytes, "replay": r.ReplayLagBytes} {
@@ -371,7 +453,7 @@ func stateFamilies(now func() fsm.Time) []family {
 			}),
 		gauge("postgres_replication_lag_seconds",
 			"Time lag of an additional streaming standby; absent when there are none or it is idle.",
-			[]string{"replica", "position"}, func(s *status.Snapshot, emit func(float64, ...string)) {
+			[]string{"replica", "position"}, func(s *view, emit func(float64, ...string)) {
 				for _, r := range s.Postgres.Replicas {
 					for position, lag := range map[string]float64{"write": r.WriteLag.Seconds(), "flush": r.FlushLag.Seconds(),
 						"replay": r.ReplayLag.Seconds()} {
@@ -382,13 +464,13 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			}),
 		gauge("postgres_slot_active", "Whether a replication slot is in use.", []string{"slot"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				for _, slot := range s.Postgres.Slots {
 					emit(number(slot.Active), slot.Name)
 				}
 			}),
 		gauge("postgres_slot_retained_bytes", "WAL that a replication slot keeps back.", []string{"slot"},
-			func(s *status.Snapshot, emit func(float64, ...string)) {
+			func(s *view, emit func(float64, ...string)) {
 				for _, slot := range s.Postgres.Slots {
 					if slot.RetainedBytes >= 0 {
 						emit(float64(slot.RetainedBytes), slot.Name)

@@ -23,7 +23,8 @@ import (
 //	{"boot":"5d3c...","saved":"2026-03-01T10:00:00.5Z","uptime":81234500000000,"node":"pg-1","addr":"10.0.1.10",
 //	 "client":{"at":81199000000000,"addr":"10.0.2.10"},
 //	 "episode":{"id":7,"cause":"node_lost","outcome":"complete","start":81200000000000,
-//	  "phases":{"peer_lost":81200000000000,"fenced":81209800000000,...},"peer":"pg-2","why":"DRBD: NetworkFailure",
+//	  "phases":{"peer_lost":81200000000000,"fenced":81209800000000,...},"late":["fenced"],"peer":"pg-2",
+//	  "why":"DRBD: NetworkFailure",
 //	  "promotion":"...","base_epoch":3,"attempted":true,"epoch":4,"gap":{"from":...,"to":...,"answered":"..."},
 //	  "writes":1,"lost":{"name":"pg-2","fenced":true},"memory":{"fences":"8f0c...","unfenced":["pg-2"]}}}
 //
@@ -83,6 +84,7 @@ type (
 		Outcome   fsm.Outcome `json:"outcome,omitempty"`
 		Start     fsm.Time    `json:"start,omitempty"`
 		Phases    phasesJSON  `json:"phases"`
+		Late      lateJSON    `json:"late,omitempty"`
 		Peer      string      `json:"peer,omitempty"`
 		Why       string      `json:"why,omitempty"`
 		Promotion string      `json:"promotion,omitempty"`
@@ -127,6 +129,7 @@ type (
 		Fights      bool     `json:"fights,omitempty"`
 	}
 	phasesJSON [fsm.NumPhases]fsm.Time
+	lateJSON   []string // names of phases
 )
 
 // MarshalJSON writes the phases that were seen, in their usual order.
@@ -155,6 +158,23 @@ func (p *phasesJSON) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+func lateOf(late [fsm.NumPhases]bool) (names lateJSON) {
+	for p, is := range late {
+		if is {
+			names = append(names, fsm.Phase(p).String())
+		}
+	}
+	return names
+}
+
+// phases reads the names; those of another version are skipped.
+func (l lateJSON) phases() (late [fsm.NumPhases]bool) {
+	for p := range fsm.NumPhases {
+		late[p] = slices.Contains(l, p.String())
+	}
+	return late
+}
+
 // MarshalJSON writes the JSON of the journal, the names of which stay.
 func (e Entry) MarshalJSON() ([]byte, error) {
 	ep := e.Episode
@@ -162,7 +182,8 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(entryJSON{e.Boot, e.Saved.UTC(), e.Uptime, e.Node, e.Addr, clientJSON(e.Client), episodeJSON{
-		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Peer: ep.Peer, Why: ep.Why,
+		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Phases: ep.Stamps, Late: lateOf(ep.Late),
+		Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch,
 		Gap:    gapJSON(ep.Outage),
 		Writes: ep.Writes, Lost: lostJSON(ep.Lost), Races: ep.Races, Raced: ep.RacesExhausted, RaceUntil: ep.RaceUntil,
@@ -191,7 +212,8 @@ func (e *Entry) UnmarshalJSON(doc []byte) error {
 		return err
 	}
 	*e = Entry{w.Boot, w.Saved.UTC(), w.Uptime, w.Node, w.Addr, ClientSeen(w.Client), fsm.Episode{
-		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Peer: ep.Peer, Why: ep.Why,
+		ID: ep.ID, Cause: ep.Cause, Outcome: ep.Outcome, Start: ep.Start, Stamps: ep.Phases, Late: ep.Late.phases(),
+		Peer: ep.Peer, Why: ep.Why,
 		Promotion: ep.Promotion, BaseEpoch: ep.BaseEpoch, BaseClaim: ep.BaseClaim, Attempted: ep.Attempted, Epoch: ep.Epoch,
 		Outage: fsm.Outage(ep.Gap),
 		Writes: ep.Writes, Lost: fsm.LostPeer(ep.Lost), Races: ep.Races, RacesExhausted: ep.Raced, RaceUntil: ep.RaceUntil,

@@ -21,24 +21,25 @@ func Fetch(ctx context.Context, socket string) (*Doc, error) {
 	return readStatus(body)
 }
 
+// Recheck asks the daemon to ask every source once more, and for its status then. A daemon of before 0.2 only gives its
+// status.
+func Recheck(ctx context.Context, socket string) (*Doc, error) {
+	body, err := control(ctx, socket, http.MethodPost, "/recheck", nil)
+	if _, refused := errors.AsType[refusal](err); refused {
+		return Fetch(ctx, socket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readStatus(body)
+}
+
 func readStatus(body []byte) (*Doc, error) {
 	var doc Doc
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("read status: %w", err)
 	}
 	return &doc, nil
-}
-
-// FetchOf asks another node's daemon for its status, where it serves metrics: address is host:port.
-func FetchOf(ctx context.Context, address string) (*Doc, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	// A transport of its own: no proxy between the nodes.
-	body, err := ask(ctx, &http.Transport{}, http.MethodGet, "http://"+address+"/status", nil)
-	if err != nil {
-		return nil, fmt.Errorf("ask the daemon at %s: %w", address, err)
-	}
-	return readStatus(body)
 }
 
 // maxAnswer bounds what is read of a daemon's answer, in bytes.
@@ -56,7 +57,7 @@ func Pause(ctx context.Context, socket string, length time.Duration) error {
 
 // control makes one request over the control socket.
 func control(ctx context.Context, socket, method, path string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
 	overSocket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer

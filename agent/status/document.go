@@ -1,8 +1,10 @@
 package status
 
 import (
+	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
@@ -65,6 +67,34 @@ type Doc struct {
 	Client      *ClientDoc         `json:"client"`
 	Episode     *EpisodeDoc        `json:"episode"` // the open one, or the last
 	Sources     []SourceDoc        `json:"sources"`
+	Config      *ConfigDoc         `json:"config"` // null: of a daemon that does not say
+	Mounts      []MountDoc         `json:"mounts"` // null when they are not known
+	Judgment    *Judgment          `json:"judgment,omitempty"`
+}
+
+// ConfigDoc is what must be equal on all nodes.
+type ConfigDoc struct {
+	Record     string `json:"record"`
+	Zone       string `json:"zone_id"`
+	Ownership  string `json:"ownership"`
+	PublishOn  string `json:"publish_on"`
+	TTL        string `json:"ttl"`
+	Repair     bool   `json:"repair"`
+	Promotable string `json:"promotable"`
+	Resource   string `json:"drbd_resource"`
+}
+
+// MountDoc is a filesystem that matters to the database.
+type MountDoc struct {
+	Point  string  `json:"point"`
+	Source string  `json:"source"`
+	OnDrbd bool    `json:"on_drbd"`
+	Wanted bool    `json:"wanted"` // the cluster mounts the database's filesystem there
+	Size   uint64  `json:"size_bytes"`
+	Free   uint64  `json:"free_bytes"`
+	Inodes *uint64 `json:"free_inodes,omitempty"` // absent where there is no fixed number
+	FullIn float64 `json:"full_in_seconds,omitempty"`
+	Error  string  `json:"error,omitempty"`
 }
 
 // PublicationDoc says whether this node publishes, and why not.
@@ -108,12 +138,16 @@ type NodeDoc struct {
 
 // PostgresDoc is the last probe of the local server.
 type PostgresDoc struct {
-	State    pg.State     `json:"state"`
-	Error    string       `json:"error,omitempty"`
-	Started  *time.Time   `json:"started,omitempty"`
-	Version  int          `json:"version,omitempty"`
-	Timeline uint32       `json:"timeline,omitempty"`
-	LSN      uint64       `json:"lsn,omitempty"`
+	State    pg.State   `json:"state"`
+	Error    string     `json:"error,omitempty"`
+	Started  *time.Time `json:"started,omitempty"`
+	Version  int        `json:"version,omitempty"`
+	Timeline uint32     `json:"timeline,omitempty"`
+	LSN      uint64     `json:"lsn,omitempty"`
+	// WAL has not reached the disk for so long: commits hang.
+	FlushStall float64 `json:"flush_stall_seconds,omitempty"`
+	// It answered while DRBD was Secondary here: its data are not the cluster's.
+	Foreign  bool         `json:"foreign,omitempty"`
 	Replicas []ReplicaDoc `json:"replicas,omitempty"` // of additional streaming standbys, if there are any
 	Slots    []SlotDoc    `json:"slots,omitempty"`
 }
@@ -153,11 +187,14 @@ type RecordDoc struct {
 
 // ClientDoc is what a client of the name sees from this node.
 type ClientDoc struct {
-	OK         bool     `json:"ok"`
-	State      pg.State `json:"state"`
-	Answered   string   `json:"answered,omitempty"`
-	Error      string   `json:"error,omitempty"`
-	LastOutage *float64 `json:"last_outage_seconds,omitempty"`
+	OK    bool `json:"ok"`
+	Asked bool `json:"asked"` // false: the name does not exist, so that no client can resolve it; the rest is from before
+	// The last success before the outage that goes on; absent when there is none, or no success was seen.
+	DownSince  *time.Time `json:"down_since,omitempty"`
+	State      pg.State   `json:"state"`
+	Answered   string     `json:"answered,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	LastOutage *float64   `json:"last_outage_seconds,omitempty"`
 }
 
 // SourceDoc says how fresh a source is.
@@ -185,6 +222,8 @@ type EpisodeDoc struct {
 	Writes    int        `json:"writes"`
 	Outage    *float64   `json:"client_outage_seconds,omitempty"` // last success to first success of a client of the name
 	Answered  string     `json:"client_answered_by,omitempty"`
+	// The last success of a client of the name, when it was still cut off at the end of the episode.
+	CutOffSince *time.Time `json:"client_cut_off_since,omitempty"`
 }
 
 // PhaseDoc is the time of one phase.
@@ -192,6 +231,8 @@ type PhaseDoc struct {
 	Phase string    `json:"phase"`
 	After float64   `json:"after_seconds"` // since the start of the episode
 	At    time.Time `json:"at"`
+	// The agent did not run, or stood still, when it happened: At is when it was learned.
+	Late bool `json:"late,omitempty"`
 }
 
 // NewEpisodeDoc makes the document of an episode. wall converts its times.
@@ -208,10 +249,13 @@ func NewEpisodeDoc(e *fsm.Episode, node string, wall func(fsm.Time) time.Time) *
 		d.Outcome = "open"
 	}
 	for _, p := range e.ByTime() {
-		d.Phases = append(d.Phases, PhaseDoc{p.String(), (e.Stamps[p] - e.Start).Seconds(), wall(e.Stamps[p])})
+		d.Phases = append(d.Phases, PhaseDoc{p.String(), (e.Stamps[p] - e.Start).Seconds(), wall(e.Stamps[p]), e.Late[p]})
 	}
-	if e.Outage != (fsm.Outage{}) {
-		d.Outage, d.Answered = new((e.Outage.To - e.Outage.From).Seconds()), e.Outage.Answered
+	switch o := e.Outage; {
+	case o.GoesOn():
+		d.CutOffSince = new(wall(o.From))
+	case o != fsm.Outage{}:
+		d.Outage, d.Answered = new(o.Length().Seconds()), o.Answered
 	}
 	return d
 }
@@ -241,7 +285,8 @@ func (s *Snapshot) Doc() *Doc {
 		Cluster:     s.clusterDoc(),
 		Postgres: PostgresDoc{
 			State: s.Postgres.State, Error: s.Postgres.Err, Version: s.Postgres.Version, Timeline: s.Postgres.Timeline,
-			LSN: s.Postgres.LSN, Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
+			LSN: s.Postgres.LSN, FlushStall: s.Postgres.FlushStall.Seconds(), Foreign: st.ForeignServer(),
+			Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
 		},
 		Record: RecordDoc{
 			Name: s.Config.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
@@ -265,14 +310,23 @@ func (s *Snapshot) Doc() *Doc {
 		d.Drbd = &drbd.NewDump(drbd.Status{Resources: []drbd.Resource{res}}).Resources[0]
 	}
 	if s.Client {
-		d.Client = &ClientDoc{OK: s.ClientProbe.OK, State: s.ClientProbe.State, Error: s.ClientProbe.Err}
+		asked := st.NameExists()
+		p := &s.ClientProbe
+		d.Client = &ClientDoc{OK: p.OK && asked, Asked: asked, State: p.State, Error: p.Err}
+		switch {
+		case st.ClientDownSince != 0:
+			d.Client.DownSince = new(s.WallOf(st.ClientDownSince))
+		case !asked && s.Served.At != 0:
+			d.Client.DownSince = new(s.WallOf(s.Served.At))
+		}
 		if s.ClientProbe.Answered.IsValid() {
 			d.Client.Answered = s.ClientProbe.Answered.String()
 		}
 		if s.ClientOutage != (fsm.Outage{}) {
-			d.Client.LastOutage = new((s.ClientOutage.To - s.ClientOutage.From).Seconds())
+			d.Client.LastOutage = new(s.ClientOutage.Length().Seconds())
 		}
 	}
+	d.Config, d.Mounts = configDoc(s.Config), s.mountDocs()
 	for src, source := range s.Sources {
 		if !s.Enabled(Source(src)) {
 			continue
@@ -285,6 +339,33 @@ func (s *Snapshot) Doc() *Doc {
 		d.Sources = append(d.Sources, doc)
 	}
 	return d
+}
+
+func configDoc(c *config.Config) *ConfigDoc {
+	return &ConfigDoc{
+		Record: c.Record.Name, Zone: strings.TrimPrefix(c.Record.ZoneID, "/hostedzone/"), Ownership: c.Record.Ownership,
+		PublishOn: c.Record.PublishOn, TTL: c.Record.TTL.String(), Repair: c.Record.Repair,
+		Promotable: c.Cluster.Promotable, Resource: c.Drbd.Resource,
+	}
+}
+
+// mountsTooOld is how old a look at the filesystems may be: one that hangs is not known.
+const mountsTooOld = time.Minute
+
+func (s *Snapshot) mountDocs() []MountDoc {
+	if s.MountsAt == 0 || s.MountsErr != "" || s.At-s.MountsAt > mountsTooOld {
+		return nil
+	}
+	docs := []MountDoc{}
+	for _, m := range s.Mounts {
+		d := MountDoc{Point: m.Point, Source: m.Source, OnDrbd: m.OnDrbd, Wanted: m.Wanted, Size: m.Size, Free: m.Free,
+			FullIn: m.FullIn.Seconds(), Error: m.Err}
+		if m.Inodes > 0 {
+			d.Inodes = new(m.FreeInodes)
+		}
+		docs = append(docs, d)
+	}
+	return docs
 }
 
 func (s *Snapshot) publicationDoc() PublicationDoc {

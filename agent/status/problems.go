@@ -80,8 +80,11 @@ func (s *Snapshot) Problems() []Problem {
 		HoldOf(fsm.HoldSplitBrain).Remedy)
 	const link = "is that node up? `drbdsetup status`; the network between the nodes, DRBD's port"
 	apart := st.Drbd.Live && !st.Drbd.Connected && !st.Drbd.SplitBrain && !st.Cluster.Standby
-	add(apart && !st.PeersConnected(), "drbd_disconnected", Warning,
+	peer, some := st.ConnectedPeer()
+	add(apart && !some, "drbd_disconnected", Warning,
 		"DRBD is not connected: the other node does not get the data", link)
+	add(apart && some && !st.PeersConnected(), "drbd_disconnected", Warning,
+		"DRBD is connected to "+peer+", and not to another node of the cluster", link)
 	add(apart && st.PeersConnected(), "drbd_disconnected", Warning,
 		"DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)
 	add(st.Promotion.Claim != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,

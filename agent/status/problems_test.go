@@ -31,6 +31,16 @@ func TestThirdNodeThatIsDown(t *testing.T) {
 	if text := say(); !s.IsStandby(now) || !strings.Contains(text, "outside the cluster") {
 		t.Errorf("standby %t, %q", s.IsStandby(now), text)
 	}
+	members := &s.State.Cluster
+	members.Peers[1], members.PeerCount = fsm.Peer{Name: "tiebreaker", Online: true}, 2
+	if text := say(); s.IsStandby(now) || !strings.Contains(text, "connected to pg-a, and not to another node") {
+		t.Errorf("nobody Primary: standby %t, %q", s.IsStandby(now), text)
+	}
+	s.State.Drbd.Connections[0].Primary = true
+	if !s.IsStandby(now) {
+		t.Error("the Primary's data come here, and it is no standby")
+	}
+	members.PeerCount, s.State.Drbd.Connections[0].Primary = 1, false
 	s.State.Drbd.Connections[0].Connected, s.State.Drbd.Connections[1].Connected = false, true
 	if text := say(); s.IsStandby(now) || !strings.Contains(text, "the other node does not get the data") {
 		t.Errorf("standby %t, %q", s.IsStandby(now), text)

@@ -25,5 +25,12 @@ func (s *Snapshot) IsWriter(now fsm.Time) bool {
 func (s *Snapshot) IsStandby(now fsm.Time) bool {
 	c, d := &s.State.Cluster, &s.State.Drbd
 	return s.fresh(now) && c.Online && !c.Unclean && !c.Standby && !c.PromotedHere && d.Live && !d.Primary && d.UpToDate &&
-		s.State.PeersConnected() && !s.State.SplitBrain()
+		s.followsPrimary() && !s.State.SplitBrain()
+}
+
+// followsPrimary reports whether the data come here: from the Primary, or from whichever peer becomes it. A third node
+// that only votes may be away.
+func (s *Snapshot) followsPrimary() bool {
+	name, _ := s.State.ConnectedPeer()
+	return s.State.PeersConnected() || s.State.Drbd.Connection(name).Primary
 }

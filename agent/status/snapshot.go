@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/mounts"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -30,6 +31,7 @@ type Snapshot struct {
 	LookTook     time.Duration // of the last look, good or bad
 	Drbd         drbd.Report
 	Postgres     pg.Health
+	LastStarted  time.Time // when the server began that answered last; zero when none has
 	Record       route53.Record
 	Refusal      string // why the record must not be overwritten, as of the last read that got an answer; "" when it may
 	ClientProbe  pg.ClientProbe
@@ -38,7 +40,17 @@ type Snapshot struct {
 	Number       uint64           // of State.Episode, in the journal
 	Earlier      state.Entry      // the last episode, when it is of another boot: what its times count from
 
-	Sources [NumSources]SourceState
+	// What only the judgment needs.
+	Peers            []Peer             // the other nodes' daemons; nil before they were asked
+	Configuration    *crm.Configuration // of the cluster, as it was last read; nil before
+	ConfigurationAt  fsm.Time           // when that reading began
+	ConfigurationErr string             // why the last reading failed, "" when it did not
+	Mounts           []mounts.Filesystem
+	MountsAt         fsm.Time // when they were last seen; they hang when this is old
+	MountsErr        string
+
+	Sources  [NumSources]SourceState
+	Rechecks uint64 // that were asked for
 
 	// Constraints of the DRBD fence-peer handler, and when each was first seen; never changed.
 	FenceBans map[string]fsm.Time
@@ -46,6 +58,14 @@ type Snapshot struct {
 	JournalErr string // why the last episode could not be saved, "" when it was
 	HTTPErr    string // why metrics and health checks are not served, "" when they are
 	ConfigErr  string // why the last reload was refused, "" when it was not
+}
+
+// Peer is what the daemon of another node said when it was last asked.
+type Peer struct {
+	Node string
+	At   fsm.Time
+	Doc  *Doc   // nil when it did not answer
+	Err  string // why not
 }
 
 // Source is one of the places that the agent learns from.

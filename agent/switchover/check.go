@@ -4,11 +4,13 @@
 package switchover
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -92,13 +94,9 @@ func MakePlan(f Facts) *Plan {
 	p := &Plan{Clone: f.Clone, Checks: []Check{}, Steps: []string{}}
 	j := judge{Facts: f, plan: p}
 	if j.daemon() && j.cluster() && j.roles() {
-		j.nodes()
-		j.maintenance()
-		j.paused()
-		j.failures()
-		j.fencing()
-		j.constraints()
-		j.replication()
+		j.blockers()
+		j.leftovers()
+		j.stickiness()
 		j.episodes()
 		j.record()
 		p.Steps = []string{
@@ -126,6 +124,7 @@ func orUnknown(s string) string {
 type judge struct {
 	Facts
 	plan *Plan
+	ours []string // ids of the database's resources
 }
 
 // check adds one check: it fails when a problem is named.
@@ -216,94 +215,165 @@ func (j *judge) roles() bool {
 	return j.check("one_promoted", fmt.Sprintf("%s is promoted, and no other", p.From), bad, "crm_mon -1 on both nodes")
 }
 
-func (j *judge) nodes() {
-	var bad list
-	for _, name := range []string{j.plan.To, j.plan.From} {
-		n, known := j.Cluster.Node(name)
-		bad.add(!known || n.Online != crm.Yes, "%s is not online", name)
-		bad.add(n.Unclean != crm.No, "%s is unclean: it may be fenced", name)
-		bad.add(n.Standby != crm.No || n.StandbyOnFail == crm.Yes, "%s is in standby", name)
-		bad.add(n.Pending != crm.No, "%s is still joining the cluster", name)
-		bad.add(n.Shutdown == crm.Yes, "%s is shutting down", name)
-		bad.add(n.Health == "red", "the health of %s is red", name)
-	}
-	j.check("nodes", "both nodes are online, clean and not in standby", bad,
-		"crm_mon -1; `pcs node unstandby NODE` ends a standby")
+// checkOf is the check that each reason against a failover belongs to. TestEveryReasonHasItsCheck holds it complete.
+var checkOf = map[string]string{
+	"node_offline": "nodes", "node_unclean": "nodes", "node_pending": "nodes", "node_shutdown": "nodes",
+	"node_standby": "nodes",
+	"node_health":  "nodes",
+	"maintenance":  "maintenance", "unmanaged": "maintenance",
+	"paused":           "pause",
+	"resource_blocked": "failures", "resource_failed": "failures", "fail_count": "failures", "no_instance": "failures",
+	"promotion_score": "failures",
+	"fencing_failed":  "fencing", "fencing_stopped": "fencing", "fencing_disabled": "fencing_disabled",
+	"banned": "constraints", "ticket": "constraints", "target_role": "constraints", "configuration_unread": "constraints",
+	"split_brain": "drbd", "disk": "drbd", "disconnected": "drbd", "drbd_quorum": "drbd", "out_of_sync": "drbd",
+	"resync":      "drbd",
+	"may_promote": "drbd", "path": "drbd_path",
+	"foreign_postgres": "target", "foreign_mount": "target",
+	"other_configuration": "configuration",
+	"peer_agent":          "peer_agent",
 }
 
-func (j *judge) maintenance() {
-	var bad list
-	bad.add(j.Cluster.MaintenanceMode != crm.No, "the cluster is in maintenance mode")
-	for _, name := range []string{j.plan.From, j.plan.To} {
-		n, _ := j.Cluster.Node(name)
-		bad.add(n.Maintenance == crm.Yes, "%s is in maintenance", name)
+// blockers asks what would keep the database from failing over to the target: that keeps it from being moved there too.
+func (j *judge) blockers() {
+	f := explain.Facts{
+		Now: j.Now, Node: j.Node, Clone: j.Clone, Own: j.Status, Cluster: j.Cluster, Config: j.Config,
+		Peers: map[string]*status.Doc{}, Errs: map[string]string{},
 	}
-	for _, r := range j.Cluster.Resources {
-		bad.add(!fenceDevice(r) && (r.Managed == crm.No || r.Maintenance == crm.Yes), "%s is unmanaged or in maintenance",
-			r.ID)
-		bad.add(r.Blocked == crm.Yes, "%s is blocked", r.ID)
+	other := j.plan.To
+	if other == j.Node {
+		other = j.plan.From
 	}
-	j.check("maintenance", "nothing is in maintenance, unmanaged or blocked", unique(bad), "end the maintenance first")
-}
-
-func (j *judge) paused() {
-	var bad list
-	for _, d := range []*status.Doc{j.Status, j.Peer} {
-		if d != nil && d.Publication.PausedUntil != nil {
-			bad.add(true, "the agent of %s is paused until %s: the record would not follow", d.Node,
-				d.Publication.PausedUntil.Format(time.RFC3339))
+	if j.Peer != nil {
+		f.Peers[other] = j.Peer
+	} else if j.PeerErr != nil {
+		f.Errs[other] = j.PeerErr.Error()
+	}
+	j.ours = explain.Database(f)
+	found := map[string][]status.Finding{}
+	for _, r := range explain.Blockers(f, j.plan.From, j.plan.To) {
+		found[checkOf[r.Code]] = append(found[checkOf[r.Code]], r)
+	}
+	for _, c := range []struct {
+		name, good string
+		more       func() list
+	}{
+		{"nodes", "both nodes are online, clean and not in standby", j.from},
+		{"maintenance", "nothing is in maintenance or unmanaged", nil},
+		{"pause", "no agent is paused", j.fromPaused},
+		{"failures", "nothing has failed on " + j.plan.To + ", and Pacemaker is idle", j.busy},
+		{"fencing", "fencing works, and none is under way", j.fencing},
+		{"constraints", "no constraint keeps the role from " + j.plan.To, j.preferences},
+		{"drbd", "DRBD is connected, both disks are UpToDate", j.ownDisk},
+		{"target", "nothing outside of Pacemaker is in the way on " + j.plan.To, nil},
+		{"configuration", "both agents are configured alike", nil},
+	} {
+		var bad list
+		remedy := ""
+		for _, r := range found[c.name] {
+			if r.Severity != status.Warning { // unknown is no pass
+				bad.add(true, "%s", r.Text)
+				remedy = cmp.Or(remedy, asRemedy(r))
+			} else {
+				j.warn(c.name, r.Text, asRemedy(r))
+			}
+		}
+		if c.more != nil {
+			more := c.more()
+			bad = append(bad, more...)
+			if remedy == "" && len(more) > 0 {
+				remedy = moreRemedies[c.name]
+			}
+		}
+		j.check(c.name, c.good, unique(bad), remedy)
+	}
+	for _, name := range []string{"fencing_disabled", "drbd_path"} {
+		for _, r := range found[name] {
+			j.warn(name, r.Text, asRemedy(r))
 		}
 	}
-	j.check("pause", "no agent is paused", bad, "pgha-agent resume, on that node")
 	if j.Peer == nil && j.Node != j.plan.To {
 		j.warn("peer_agent",
 			fmt.Sprintf(
-				"the agent of %s was not reached (%v): whether it is paused is not known, and the move is followed from this "+
+				"the agent of %s was not reached (%v): what is in the way there is not known, and the move is followed from this "+
 					"node only",
 				j.plan.To, j.PeerErr),
 			"run this on "+j.plan.To+" instead, or see that its http.listen can be reached from here")
 	}
-}
-
-func (j *judge) failures() {
-	var bad list
-	for _, f := range j.Cluster.Failures {
-		bad.add(f.Node == j.plan.To, "%s of %s failed on %s", f.Task, f.Resource, f.Node)
-	}
-	for _, c := range j.Cluster.FailCounts {
-		bad.add(c.Node == j.plan.To && c.Count > 0, "%s has a fail count of %d on %s", c.Resource, c.Count, c.Node)
-	}
-	for _, r := range j.Cluster.Resources {
-		bad.add(!fenceDevice(r) && r.Failed == crm.Yes, "%s has failed on %s", r.ID, r.Node)
-	}
-	for _, r := range j.Cluster.Resources {
-		bad.add(r.Role.InFlight() || crm.Role(r.Pending).InFlight(), "Pacemaker is at work on %s", r.ID)
-	}
-	j.check("failures", "nothing has failed on "+j.plan.To+", and Pacemaker is idle", unique(bad),
-		"crm_mon -1rf; when it is fixed: crm_resource --cleanup -N "+j.plan.To)
-	if slices.ContainsFunc(j.Cluster.Failures, func(f crm.Failure) bool { return f.Node == j.plan.From }) {
+	if slices.ContainsFunc(j.Cluster.Failures, func(f crm.Failure) bool {
+		return f.Node == j.plan.From && j.isOurs(f.Resource)
+	}) {
 		j.warn("failures_there",
 			"operations have failed on "+j.plan.From+": the episode may have the cause resource_failed", "")
 	}
 }
 
-func (j *judge) fencing() {
-	var bad list
+// asRemedy puts a remedy and its commands into one line.
+func asRemedy(f status.Finding) string {
+	if len(f.Commands) == 0 {
+		return f.Remedy
+	}
+	return strings.TrimSuffix(f.Remedy, ":") + ": `" + strings.Join(f.Commands, "`, `") + "`"
+}
+
+// moreRemedies are for what only a move minds.
+var moreRemedies = map[string]string{
+	"nodes":       "crm_mon -1",
+	"pause":       "pgha-agent resume, on that node",
+	"failures":    "wait until Pacemaker is idle: crm_mon -1",
+	"fencing":     "stonith_admin --history '*'",
+	"constraints": "remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md",
+	"drbd":        "drbdsetup status; wait for the end of a resync",
+}
+
+// isOurs reports a resource that the database is made of.
+func (j *judge) isOurs(resource string) bool {
+	id, _, _ := strings.Cut(resource, ":")
+	return slices.Contains(j.ours, id)
+}
+
+// from is about the node that the database leaves.
+func (j *judge) from() (bad list) {
+	name := j.plan.From
+	n, known := j.Cluster.Node(name)
+	bad.add(!known || n.Online != crm.Yes, "%s is not online", name)
+	bad.add(n.Unclean != crm.No, "%s is unclean: it may be fenced", name)
+	bad.add(n.Pending == crm.Yes, "%s is still joining the cluster", name)
+	bad.add(n.Shutdown == crm.Yes, "%s is shutting down", name)
+	return bad
+}
+
+func (j *judge) fromPaused() (bad list) {
+	for _, d := range []*status.Doc{j.Status, j.Peer} {
+		if d != nil && d.Node == j.plan.From && d.Publication.PausedUntil != nil {
+			bad.add(true, "the agent of %s is paused until %s", d.Node, d.Publication.PausedUntil.Format(time.RFC3339))
+		}
+	}
+	return bad
+}
+
+// busy is about operations that failed on the target and that no fail count tells of, and those under way.
+func (j *judge) busy() (bad list) {
+	for _, f := range j.Cluster.Failures {
+		bad.add(f.Node == j.plan.To && j.isOurs(f.Resource), "%s of %s failed on %s", f.Task, f.Resource, f.Node)
+	}
+	for _, r := range j.Cluster.Resources {
+		bad.add(j.isOurs(r.ID) && (r.Role.InFlight() || crm.Role(r.Pending).InFlight()), "Pacemaker is at work on %s", r.ID)
+	}
+	return bad
+}
+
+func (j *judge) fencing() (bad list) {
 	for _, n := range j.Cluster.Nodes {
 		_, pending := j.Cluster.PendingFence(n.Name)
 		bad.add(pending, "the fencing of %s is under way", n.Name)
 	}
-	j.check("fencing", "no fencing is under way", bad, "stonith_admin --history '*'")
-	if j.Cluster.FencingEnabled != crm.Yes {
-		j.warn("fencing_disabled",
-			"fencing is disabled: if an operation of the move fails, nothing keeps the data from two writers",
-			"configure a fence device")
-	}
+	return bad
 }
 
-// constraints looks for what would hold the role where it is, keep it from the other node, or take it back.
-func (j *judge) constraints() {
-	var left, bad list
+// leftovers looks for constraints of other switchovers.
+func (j *judge) leftovers() {
+	var left list
 	for _, l := range Leftovers(j.Config) {
 		if !l.Applies(j.Now) {
 			j.plan.Stale = append(j.plan.Stale, l.ID)
@@ -313,34 +383,31 @@ func (j *judge) constraints() {
 			l.Until.Format(time.RFC3339))
 	}
 	j.check("leftover", "no other switchover is under way", left, "if none is: "+Undo)
-	for _, b := range j.Cluster.Bans {
-		bad.add(b.Node == j.plan.To && !j.fences(b.Resource), "%s keeps %s from %s", b.ID, b.Resource, b.Node)
-	}
+}
+
+// preferences looks for what would hold the role where it is, or take it back.
+func (j *judge) preferences() (bad list) {
 	for _, l := range j.Config.Locations {
 		mine := strings.HasPrefix(l.ID, Prefix)
-		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && !j.fences(l.Resource),
-			"%s draws %s to %s: it would not move, or would move back", l.ID, l.Resource, l.Node)
+		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && l.About(j.ours),
+			"%s draws %s to %s: it would not move, or would move back", l.ID, cmp.Or(l.Resource, l.Pattern), l.Node)
 	}
-	j.check("constraints", "no constraint keeps the role from "+j.plan.To, bad,
-		"remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md")
+	return bad
+}
+
+func (j *judge) stickiness() {
 	if len(j.Config.InfiniteStickiness) > 0 {
 		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " +
 			strings.Join(j.Config.InfiniteStickiness, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
 	}
 }
 
-func (j *judge) fences(resource string) bool {
-	return slices.ContainsFunc(j.Cluster.Instances(resource), fenceDevice)
-}
-
-func fenceDevice(r crm.Resource) bool { return strings.HasPrefix(r.Agent, "stonith:") }
-
-func (j *judge) replication() {
-	var bad list
+// ownDisk is about DRBD as the promoted node sees it, or this one: what the target does not mind, and a move does.
+func (j *judge) ownDisk() (bad list) {
 	d := j.Status.Drbd
 	if d == nil {
-		j.check("drbd", "", list{"DRBD does not answer on this node"}, "drbdsetup status")
-		return
+		bad.add(true, "DRBD does not answer on this node")
+		return bad
 	}
 	bad.add(d.Suspended == nil || len(d.Suspended) > 0, "I/O is suspended")
 	for _, v := range d.Devices {
@@ -348,6 +415,9 @@ func (j *judge) replication() {
 	}
 	bad.add(len(d.Connections) == 0, "there is no connection")
 	for _, c := range d.Connections {
+		if !strings.EqualFold(c.Name, j.plan.From) && !strings.EqualFold(c.Name, j.plan.To) && len(d.Connections) > 1 {
+			continue // a third node changes nothing for the two
+		}
 		bad.add(c.Connection != drbd.ConnConnected, "the connection to %s is %s", c.Name, c.Connection)
 		bad.add(c.SplitBrain != drbd.SplitBrainNone.String(), "split brain: %s", c.SplitBrain)
 		for _, v := range c.PeerDevices {
@@ -356,7 +426,7 @@ func (j *judge) replication() {
 			bad.add(connected && v.Replication != drbd.ReplEstablished, "%s: %s", c.Name, v.Replication)
 		}
 	}
-	j.check("drbd", "DRBD is connected, both disks are UpToDate", bad, "drbdsetup status; wait for the end of a resync")
+	return bad
 }
 
 func (j *judge) episodes() {

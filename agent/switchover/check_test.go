@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -62,7 +63,13 @@ func cluster() *crm.Status {
 // healthy is seen from pg-b, the standby.
 func healthy() Facts {
 	return Facts{
-		Node: "pg-b", Clone: clone, Now: noon, Cluster: cluster(), Config: &crm.Configuration{},
+		Node: "pg-b", Clone: clone, Now: noon, Cluster: cluster(),
+		Config: &crm.Configuration{
+			Clones: []crm.Clone{{ID: clone, Promotable: true}}, Groups: []crm.Group{{ID: "g_pg"}},
+			Primitives: []crm.Primitive{{ID: "drbd_pg", Type: "drbd", Clone: clone}, {ID: "pgsql", Type: "pgsql", Group: "g_pg"},
+				{ID: "web", Type: "nginx"}},
+			Colocations: []crm.Colocation{{Resource: "g_pg", With: clone, WithRole: crm.RolePromoted, Score: crm.Infinity}},
+		},
 		Status: statusOf("pg-b", toAddr, status.PubIdle, drbd.RoleSecondary, drbd.RolePrimary),
 		Peer:   statusOf("pg-a", fromAddr, status.PubObserved, drbd.RolePrimary, drbd.RoleSecondary),
 	}
@@ -108,8 +115,26 @@ func TestChecks(t *testing.T) {
 			nil},
 		"database unmanaged": {func(f *Facts) { f.Cluster.Resources[2].Managed = crm.No }, []string{"maintenance"},
 			nil},
-		"blocked": {func(f *Facts) { f.Cluster.Resources[2].Blocked = crm.Yes }, []string{"maintenance"},
+		"blocked": {func(f *Facts) { f.Cluster.Resources[2].Blocked = crm.Yes }, []string{"failures"}, nil},
+		"another resource unmanaged, blocked and failed": {func(f *Facts) {
+			web := crm.Resource{ID: "web", Agent: "systemd:nginx", Node: "pg-b", Managed: crm.No, Blocked: crm.Yes, Failed: crm.Yes,
+				Pending: "Starting"}
+			f.Cluster.Resources = append(f.Cluster.Resources, web)
+			f.Cluster.Failures = []crm.Failure{{Node: "pg-b", Resource: "web", Task: "start"}}
+			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "web", Count: crm.Infinity, Threshold: 1}}
+		}, nil, nil},
+		"another resource drawn to the source": {location(crm.Location{ID: "web-prefers", Resource: "web", Node: "pg-a", Score: 100}), nil,
 			nil},
+		"resources by a pattern drawn to the source": {location(crm.Location{ID: "p", Pattern: "web_.*", Node: "pg-a", Score: 100}), nil, nil},
+		"the database by a pattern":                  {location(crm.Location{ID: "p", Pattern: "^drbd", Node: "pg-a", Score: 100}), []string{"constraints"}, nil},
+		"a PostgreSQL outside on the target":         {func(f *Facts) { f.Status.Postgres.State = "writable" }, []string{"target"}, nil},
+		"another record there": {func(f *Facts) {
+			f.Status.Config, f.Peer.Config = &status.ConfigDoc{Record: "a"}, &status.ConfigDoc{Record: "b"}
+		}, []string{"configuration"}, nil},
+		"blocks out of sync": {func(f *Facts) {
+			f.Peer.Drbd.Connections[0].Name = "pg-b"
+			f.Peer.Drbd.Connections[0].PeerDevices[0].OutOfSyncBytes = new(uint64(4096))
+		}, []string{"drbd"}, nil},
 		"target paused": {func(f *Facts) { f.Status.Publication.PausedUntil = new(noon.Add(time.Hour)) },
 			[]string{"pause"}, nil},
 		"source paused": {func(f *Facts) { f.Peer.Publication.PausedUntil = new(noon.Add(time.Hour)) },
@@ -125,8 +150,11 @@ func TestChecks(t *testing.T) {
 		}, nil, []string{"failures_there"}},
 		"fail count on the target": {func(f *Facts) {
 			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b",
-				Resource: "drbd_pg", Count: 1}}
+				Resource: "drbd_pg", Count: 3, Threshold: 3}}
 		}, []string{"failures"}, nil},
+		"a smaller fail count": {func(f *Facts) {
+			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "drbd_pg", Count: 1, Threshold: 3}}
+		}, nil, []string{"failures"}},
 		"Pacemaker at work": {func(f *Facts) { f.Cluster.Resources[1].Pending = "Stopping" }, []string{"failures"},
 			nil},
 		"a monitor is no work": {func(f *Facts) { f.Cluster.Resources[1].Pending = "Monitoring" }, nil, nil},
@@ -228,5 +256,14 @@ func TestAnExpiredConstraintIsRemovedFirst(t *testing.T) {
 	f.Config.Locations = []crm.Location{{ID: Prefix + clone, Node: "pg-a", Until: noon.Add(-time.Hour)}}
 	if p := MakePlan(f); !slices.Equal(p.Stale, []string{Prefix + clone}) {
 		t.Errorf("stale %v", p.Stale)
+	}
+}
+
+// TestEveryReasonHasItsCheck: what forbids a failover forbids a move.
+func TestEveryReasonHasItsCheck(t *testing.T) {
+	for _, code := range explain.ReasonCodes {
+		if checkOf[code] == "" {
+			t.Errorf("%s belongs to no check", code)
+		}
 	}
 }

@@ -3,13 +3,10 @@ package switchover
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/peer"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/pg"
@@ -24,12 +21,13 @@ type Live struct {
 	cib      crm.CIB
 	resolver *route53.Resolver
 	client   *pg.Client
+	peer     *peer.Client
 	hosts    []string // where another daemon may be, by what the local one says
 }
 
 // NewLive makes the World of a configuration. It makes no request yet.
 func NewLive(cfg *config.Config) (*Live, error) {
-	w := &Live{cfg: cfg, mon: crm.Mon{Command: cfg.Cluster.CrmMon}}
+	w := &Live{cfg: cfg, mon: crm.Mon{Command: cfg.Cluster.CrmMon}, peer: peer.New(cfg)}
 	var err error
 	w.resolver, w.client, err = cfg.NameView()
 	return w, err
@@ -73,59 +71,16 @@ func (w *Live) Withdraw(ctx context.Context, id string) error { return w.cib.Rem
 // Look implements World.
 func (w *Live) Look(ctx context.Context) (*crm.Status, error) { return w.mon.Look(ctx) }
 
-// Status implements World. Another node's daemon is looked for where DRBD's peer is (9 says so), under the node's name,
-// and where the name points, on the port of this node's http.listen. What answers must call itself by that node's name.
+// Status implements World.
 func (w *Live) Status(ctx context.Context, node string) (*status.Doc, error) {
-	if node == w.cfg.Node.Name {
-		d, err := status.Fetch(ctx, w.cfg.State.ControlSocket)
-		if err == nil {
-			w.hosts = peerHosts(d)
-		}
-		return d, err
+	if node != w.cfg.Node.Name {
+		return w.peer.Ask(ctx, node, w.hosts...)
 	}
-	if w.cfg.HTTP.Listen == config.Off || w.cfg.HTTP.WebConfig != "" {
-		return nil, errors.New("http.listen is off, or wants a certificate or password")
+	d, err := status.Fetch(ctx, w.cfg.State.ControlSocket)
+	if err == nil {
+		w.hosts = w.peer.Hosts(d)
 	}
-	_, port, err := net.SplitHostPort(w.cfg.HTTP.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("http.listen: %w", err)
-	}
-	for _, host := range append([]string{node}, w.hosts...) {
-		d, ferr := status.FetchOf(ctx, net.JoinHostPort(host, port))
-		if ferr == nil && d.Node == node {
-			return d, nil
-		}
-		if ferr == nil {
-			ferr = fmt.Errorf("the daemon at %s is that of %s", host, d.Node)
-		}
-		if err == nil {
-			err = ferr
-		}
-	}
-	return nil, err
-}
-
-// peerHosts are the addresses in a status that may be another node's.
-func peerHosts(d *status.Doc) (hosts []string) {
-	add := func(host string) {
-		if a, err := netip.ParseAddr(host); err == nil && host != d.Record.OwnAddr && !a.IsUnspecified() {
-			hosts = append(hosts, host)
-		}
-	}
-	if d.Drbd != nil {
-		for _, c := range d.Drbd.Connections {
-			for _, p := range c.Paths {
-				if host, _, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(p.Peer, "ipv4:"), "ipv6:")); err == nil {
-					add(host)
-				}
-			}
-		}
-	}
-	add(d.Record.Addr)
-	if d.Record.ResolverAddr != nil {
-		add(*d.Record.ResolverAddr)
-	}
-	return hosts
+	return d, err
 }
 
 // Resolve implements World.

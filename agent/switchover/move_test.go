@@ -133,7 +133,7 @@ func (w *fakeWorld) Connect(ctx context.Context) pg.ClientProbe {
 	wait.For(ctx, 20*time.Millisecond)
 	v.End = time.Now()
 	if name == fromAddr && at < time.Second || name == toAddr {
-		v.OK, v.State, v.Answered = true, pg.StateWritable, netip.MustParseAddr(name)
+		v.OK, v.Answers, v.State, v.Answered = true, true, pg.StateWritable, netip.MustParseAddr(name)
 	}
 	return v
 }

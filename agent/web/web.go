@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	exporter "github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/agent/status"
@@ -33,6 +34,7 @@ type Options struct {
 	Metrics  prometheus.Gatherer
 	StateDir string
 	Pause    func(ctx context.Context, length time.Duration) error // of Control
+	Recheck  func(ctx context.Context)                             // of Control; returns when the sources have answered
 	Log      *slog.Logger
 }
 
@@ -70,19 +72,19 @@ func Public(o Options) *http.ServeMux {
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("GET /history", newHistory(o.StateDir))
 	mux.Handle("GET /status", large.bounded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, o.Snapshot().Doc())
+		writeJSON(w, http.StatusOK, explain.Of(o.Snapshot()))
 	})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := o.Now() - o.Snapshot().At
 		answer(w, late < 2*fsm.StallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		why := o.Snapshot().Unready()
+		d := explain.Of(o.Snapshot())
 		code := http.StatusOK
-		if len(why) > 0 {
+		if !d.Ready {
 			code = http.StatusServiceUnavailable
 		}
-		writeJSON(w, code, map[string]any{"ready": len(why) == 0, "why": append([]string{}, why...)})
+		writeJSON(w, code, map[string]any{"ready": d.Ready, "why": d.Unready})
 	})
 	// As with Patroni: 200 from the wanted node, 503 from the other. HAProxy's httpchk needs no more.
 	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
@@ -91,7 +93,9 @@ func Public(o Options) *http.ServeMux {
 			answer(w, s.IsWriter(o.Now()) && s.State.Postgres.Writable, "primary")
 		})
 		mux.HandleFunc(method+"/replica", func(w http.ResponseWriter, _ *http.Request) {
-			answer(w, o.Snapshot().IsStandby(o.Now()), "replica: ready to take over")
+			s := o.Snapshot()
+			possible := explain.Of(s).Judgment.Failover.Possible
+			answer(w, s.IsStandby(o.Now()) && (possible == nil || *possible), "replica: ready to take over")
 		})
 	}
 	return mux
@@ -116,6 +120,10 @@ func Control(o Options) *http.ServeMux {
 		}
 		o.Log.Info("paused by operator", "for", left, "by", r.Context().Value(clientKey{}))
 		writeJSON(w, http.StatusOK, map[string]any{"paused_for_seconds": left.Seconds()})
+	})
+	mux.HandleFunc("POST /recheck", func(w http.ResponseWriter, r *http.Request) {
+		o.Recheck(r.Context())
+		writeJSON(w, http.StatusOK, explain.Of(o.Snapshot()))
 	})
 	return mux
 }

@@ -34,14 +34,17 @@ func newExplain(file *string) *cobra.Command {
 				return err
 			}
 			var x explain.Explanation
-			doc, fail := status.Fetch(cmd.Context(), cfg.State.ControlSocket)
+			doc, fail := status.Recheck(cmd.Context(), cfg.State.ControlSocket)
 			if fail != nil {
 				x = explain.Silence(fail)
 				fail = errors.New("the daemon does not answer")
 			} else {
 				x = explain.Status(doc, time.Now(), cfg.Record.TTL)
+				if doc.Judgment != nil && time.Since(doc.Time) <= explain.OldAnswer {
+					x = *doc.Judgment
+				}
 				left, err := leftover(cmd.Context())
-				x.AddLeftover(left, switchover.Undo, err)
+				explain.AddLeftover(&x, left, switchover.Undo, err)
 				switch {
 				case !doc.Ready:
 					fail = &exitError{2, fmt.Errorf("this node is not ready (verdict: %s)", x.Verdict)}
@@ -73,6 +76,8 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 		}
 	}
 	fmt.Fprintf(w, "%s\n\n", strings.ToUpper(string(x.Verdict)))
+	part("DATABASE", x.Database.Text)
+	part("FAILOVER", x.Failover.Text)
 	part("RECORD", x.Record)
 	part("NODE", x.Node)
 	if len(x.Holds) > 0 {

@@ -19,11 +19,19 @@ import (
 )
 
 func newHistory(file *string) *cobra.Command {
-	var asJSON bool
+	var asJSON, events bool
 	cmd := &cobra.Command{
 		Use:   "history [EPISODE]",
-		Short: "Show the episodes of this node, or one of them as a timeline",
-		Args:  cobra.MaximumNArgs(1),
+		Short: "Show the episodes of this node and what happened beside them, or one episode as a timeline",
+		Long: "history reads what the agent of this node has written down: the episodes, one for each promotion, and the " +
+			"events beside them:\n" +
+			"operations that failed, restarts, changes of the cluster's configuration and by whom, fencing, outages of " +
+			"clients, and " +
+			"when\n" +
+			"no agent was looking. With a number, or last, it shows one episode as a timeline, with the events of that " +
+			"time. It " +
+			"works without the daemon.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := config.Load(*file)
 			if err != nil {
@@ -33,6 +41,11 @@ func newHistory(file *string) *cobra.Command {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // before the first episode there is no journal
 				return err
 			}
+			read, err := state.ReadEvents(cfg.State.Dir)
+			if err != nil {
+				return err
+			}
+			told := append([]state.Event{}, read...)
 			docs := []*status.EpisodeDoc{}
 			for _, e := range entries {
 				docs = append(docs, status.EntryDoc(&e))
@@ -47,17 +60,56 @@ func newHistory(file *string) *cobra.Command {
 					return printJSON(out, doc)
 				}
 				printTimeline(out, doc)
+				printEvents(out, during(told, doc))
 				return nil
+			}
+			if events && asJSON {
+				return printJSON(out, told)
 			}
 			if asJSON {
 				return printJSON(out, docs)
 			}
+			if events {
+				printEvents(out, told)
+				return nil
+			}
 			printHistory(out, docs)
+			printEvents(out, told[len(told)-min(len(told), eventsShown):])
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&events, "events", false, "show all events, and no episodes")
 	return cmd
+}
+
+const (
+	eventsShown  = 15
+	eventsBefore = time.Minute     // of an episode: what led to it
+	eventsAfter  = 5 * time.Minute // what came of it
+)
+
+// during leaves the events of an episode's time.
+func during(events []state.Event, d *status.EpisodeDoc) []state.Event {
+	end := d.Start
+	for _, p := range d.Phases {
+		if p.At.After(end) {
+			end = p.At
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(events), func(e state.Event) bool {
+		return e.At.Before(d.Start.Add(-eventsBefore)) || e.At.After(end.Add(eventsAfter))
+	})
+}
+
+func printEvents(w io.Writer, events []state.Event) {
+	if len(events) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, e := range events {
+		fmt.Fprintf(w, "%s  %-9s  %s\n", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), e.Kind, printable(e.Text))
+	}
 }
 
 func find(docs []*status.EpisodeDoc, arg string) (*status.EpisodeDoc, error) {
@@ -91,6 +143,9 @@ func printHistory(w io.Writer, docs []*status.EpisodeDoc) {
 		if d.Outage != nil {
 			outage = fmt.Sprintf("%.1f s", *d.Outage)
 		}
+		if d.CutOffSince != nil {
+			outage = "goes on"
+		}
 		t.AppendRow(table.Row{
 			d.ID, d.Start.Format("2006-01-02 15:04:05"), d.Cause, d.Outcome, after(d, "promoted"), after(d, "writable"),
 			after(d, "dns_accepted"),
@@ -103,10 +158,18 @@ func printHistory(w io.Writer, docs []*status.EpisodeDoc) {
 func after(d *status.EpisodeDoc, phase string) string {
 	for _, p := range d.Phases {
 		if p.Phase == phase {
-			return fmt.Sprintf("+%.1f s", p.After)
+			return fmt.Sprintf("%s%.1f s", sign(p), p.After)
 		}
 	}
 	return "-"
+}
+
+// sign marks the time of a phase; one that was learned late came before it.
+func sign(p status.PhaseDoc) string {
+	if p.Late {
+		return "≤ +"
+	}
+	return "+"
 }
 
 const barWidth = 40
@@ -130,6 +193,9 @@ func printTimeline(w io.Writer, d *status.EpisodeDoc) {
 		case "dns_accepted":
 			note = fmt.Sprintf("epoch %d, %d write(s)", d.Epoch, d.Writes)
 		}
+		if p.Late {
+			note = strings.TrimPrefix(note+"; learned late", "; ")
+		}
 		n := int(p.After / total * barWidth)
 		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), status.PhaseText(p.Phase), barWidth,
 			strings.Repeat("─", n)+"●", note)
@@ -137,5 +203,13 @@ func printTimeline(w io.Writer, d *status.EpisodeDoc) {
 	if d.Outage != nil {
 		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage,
 			status.OrDash(d.Answered))
+	}
+	if d.CutOffSince != nil {
+		fmt.Fprintf(w, "\nA client of the name was last served at %s. It was still cut off at the end of the episode.\n",
+			d.CutOffSince.Format(time.RFC3339))
+	}
+	if slices.ContainsFunc(d.Phases, func(p status.PhaseDoc) bool { return p.Late }) {
+		fmt.Fprintln(w, "\nLearned late: the agent did not run, or stood still, when it happened. "+
+			"The time is when the agent learned it.")
 	}
 }

@@ -127,6 +127,7 @@ cat >/srv/pg/data/pg_hba.conf <<'EOF'
 local all      postgres             peer
 local postgres pgha                 peer
 host  app      app       10.0.0.0/8 scram-sha-256
+host  postgres pgha      10.0.0.0/8 scram-sha-256
 EOF
 chown postgres:postgres /srv/pg/data/*.conf
 sync
@@ -134,7 +135,7 @@ umount /srv/pg
 drbdadm secondary pg`
 
 const databaseSetup = `cd /; runuser -u postgres -- psql -qX <<'EOF'
-CREATE ROLE pgha LOGIN;
+CREATE ROLE pgha LOGIN PASSWORD 'lab';
 GRANT pg_monitor TO pgha;
 CREATE ROLE app LOGIN PASSWORD 'lab';
 CREATE DATABASE app OWNER app;
@@ -247,6 +248,7 @@ func (l *lab) installAgent(ctx context.Context) error {
 			return err
 		}
 		_, err := n.run(ctx, `set -e
+echo '*:*:postgres:pgha:lab' >/etc/pgha-agent/pgpass
 systemd-sysusers
 systemd-tmpfiles --create pgha-agent.conf
 systemctl daemon-reload

@@ -29,7 +29,7 @@ var scenarios []scenario
 func init() {
 	scenarios = slices.Concat(failoverScenarios, linkScenarios, agentScenarios, clusterScenarios, switchoverScenarios,
 		packageScenarios, doctorScenarios,
-		driftScenarios, clockScenarios)
+		driftScenarios, clockScenarios, answerScenarios)
 	slices.SortFunc(scenarios, func(a, b scenario) int { return a.number - b.number })
 }
 

@@ -19,7 +19,7 @@ func Entry(id uint64) state.Entry {
 			ID: id, Cause: fsm.CauseNodeLost, Outcome: fsm.OutcomeComplete, Start: 81200 * time.Second, Peer: "pg-2",
 			Why:       "DRBD: NetworkFailure",
 			Promotion: "claim", BaseEpoch: 3, Attempted: true, Epoch: 4,
-			Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
+			Late: [fsm.NumPhases]bool{fsm.Fenced: true}, Outage: fsm.Outage{From: 1, To: 2, Answered: "10.0.1.10"}, Writes: 1,
 			Lost: fsm.LostPeer{Name: "pg-2", Fenced: true}, Races: 2, RacesExhausted: true, RaceUntil: 9,
 			Memory: fsm.Memory{Kept: true, Fences: fsm.Fences("").With(7).With(1 << 63), Unfenced: [fsm.MaxPeers]string{"pg-3"}},
 		},

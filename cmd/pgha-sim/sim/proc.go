@@ -366,7 +366,7 @@ func (s client) Probe(context.Context) pg.ClientProbe {
 	d := 2 * time.Second
 	if to != nil && to.alive && !to.frozen {
 		if v.State = to.postgres(); v.State == pg.StateWritable {
-			v.OK, v.Answered, v.Err = true, to.addr, ""
+			v.OK, v.Answers, v.Answered, v.Err = true, true, to.addr, ""
 		}
 		d = w.between(ms(2), ms(50))
 	}

@@ -1,0 +1,576 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+)
+
+// ReasonCodes lists every reason for which the database could not run on another node. Each is a label of a metric.
+// Their order is that of what to fix first.
+var ReasonCodes = []string{
+	"split_brain", "node_unclean", "node_offline", "node_pending", "node_shutdown", "fencing_failed", "fencing_stopped",
+	"disk", "disconnected", "drbd_quorum", "out_of_sync", "resync", "may_promote", "foreign_postgres", "foreign_mount",
+	"resource_blocked", "resource_failed", "fail_count", "no_instance", "promotion_score", "banned", "ticket",
+	"target_role",
+	"node_health", "other_configuration", "node_standby", "maintenance", "unmanaged", "paused", "configuration_unread",
+	"peer_agent", "path", "fencing_disabled",
+}
+
+// target collects what keeps the database from running on one node.
+type target struct {
+	*judge
+	node string
+	list []status.Finding
+}
+
+// forbids notes a reason. Commands are complete: what stands in them is what is to be typed.
+func (t *target) forbids(code, text, remedy string, commands ...string) {
+	t.add(status.Critical, code, text, remedy, commands...)
+}
+
+// warns notes something that makes a failover worse, or may forbid it.
+func (t *target) warns(code, text, remedy string, commands ...string) {
+	t.add(status.Warning, code, text, remedy, commands...)
+}
+
+func (t *target) add(severity, code, text, remedy string, commands ...string) {
+	t.list = append(t.list, status.Finding{Code: code, Severity: severity, Node: t.node, Text: text, Remedy: remedy,
+		Commands: commands})
+}
+
+// look asks everything that is known of the node. from is the node that has the database, "" when none has.
+func (t *target) look(from string) []status.Finding {
+	if t.Cluster != nil {
+		t.nodeState()
+		t.maintenance()
+		t.resources()
+		t.bans()
+		t.tickets()
+		t.fencing(from)
+	}
+	t.replication(from)
+	t.daemon(from)
+	slices.SortStableFunc(t.list, func(a, b status.Finding) int {
+		return slices.Index(ReasonCodes, a.Code) - slices.Index(ReasonCodes, b.Code)
+	})
+	return t.list
+}
+
+// nodeState is about the node as a member of the cluster.
+func (t *target) nodeState() {
+	n, known := t.Cluster.Node(t.node)
+	if !known {
+		t.forbids("node_offline", "node "+t.node+" is no member of the cluster", "see which nodes the cluster has",
+			"crm_mon -1")
+		return
+	}
+	switch {
+	case n.Online == crm.Unknown || n.Unclean == crm.Unknown:
+		t.add(status.Unknown, "node_offline", fmt.Sprintf("crm_mon does not say whether node %s is online and clean", t.node),
+			"compare on both nodes", "crm_mon -1")
+	case n.Unclean == crm.Yes:
+		t.forbids("node_unclean", "node "+t.node+" is unclean: it may be fenced", "see the fencing history",
+			"stonith_admin --history '*'")
+	case n.Online == crm.No:
+		t.forbids("node_offline", "node "+t.node+" is not in the cluster", "start Pacemaker on "+t.node+", or that machine",
+			"systemctl start corosync pacemaker")
+	case n.Pending == crm.Yes:
+		t.forbids("node_pending", "node "+t.node+" is still joining the cluster", "wait; if it lasts, see its log",
+			"journalctl -u pacemaker -n 50")
+	}
+	if n.Shutdown == crm.Yes && n.Online != crm.No {
+		t.forbids("node_shutdown", "node "+t.node+" is leaving the cluster", "start Pacemaker there when it has stopped",
+			"systemctl start pacemaker")
+	}
+	switch {
+	case n.StandbyOnFail == crm.Yes:
+		t.forbids("node_standby", "node "+t.node+" is in standby because an operation failed there (on-fail=standby)",
+			"mend what failed, then clean up", "crm_resource --cleanup --node "+t.node)
+	case n.Standby == crm.Yes:
+		t.forbids("node_standby", "node "+t.node+" is in standby", "end it when the work is done", t.endStandby())
+	}
+	t.health(n)
+}
+
+// endStandby is the command that ends the standby of the node: a permanent one, or one until the next reboot.
+func (t *target) endStandby() string {
+	if t.Config != nil && t.Config.NodeAttributes[t.node]["standby"] == "" {
+		return "crm_standby --node " + t.node + " --lifetime reboot --delete"
+	}
+	return "crm_standby --node " + t.node + " --delete"
+}
+
+// health is about node health. Without a strategy Pacemaker looks away (pe_node_health in lib/pengine).
+func (t *target) health(n crm.Node) {
+	strategy := "migrate-on-red"
+	if t.Config != nil {
+		strategy = t.Config.Property("node-health-strategy")
+	}
+	bad := n.Health == "red" || n.Health == "yellow" && strategy == "only-green"
+	if !bad || strategy == "" || strategy == "none" {
+		return
+	}
+	var names, commands []string
+	for _, a := range t.Cluster.Attributes {
+		if a.Node == t.node && strings.HasPrefix(a.Name, "#health") && a.Value != "green" {
+			names = append(names, a.Name+" is "+a.Value)
+			commands = append(commands, fmt.Sprintf("attrd_updater --node %s --name '%s' --delete", t.node, a.Name))
+		}
+	}
+	text := fmt.Sprintf("the health of %s is %s", t.node, n.Health)
+	if len(names) > 0 {
+		text += " (" + strings.Join(names, ", ") + ")"
+	}
+	t.forbids("node_health", text, "mend what its health agent found; it turns green by itself, or is cleared by hand",
+		commands...)
+}
+
+// maintenance is about what Pacemaker is told not to touch.
+func (t *target) maintenance() {
+	if t.Cluster.MaintenanceMode == crm.Yes {
+		t.forbids("maintenance", "the cluster is in maintenance mode: Pacemaker does nothing",
+			"end it when the work is done", "crm_attribute --name maintenance-mode --delete")
+		return // everything in it is unmanaged then
+	}
+	held := false
+	for _, n := range t.Cluster.Nodes {
+		if n.Maintenance == crm.Yes && (n.Name == t.node || n.Name == t.promoted()) {
+			held = true
+			t.forbids("maintenance", "node "+n.Name+" is in maintenance: Pacemaker does nothing there",
+				"end it when the work is done", "crm_attribute --node "+n.Name+" --name maintenance --delete")
+		}
+	}
+	if held {
+		return
+	}
+	for _, id := range t.unmanaged() {
+		t.forbids("unmanaged", "resource "+id+" is unmanaged or in maintenance: Pacemaker neither stops nor starts it",
+			"let Pacemaker manage it again", t.manage(id)...)
+	}
+}
+
+// unmanaged lists what of the database is not managed: by the element that says so, where that is known.
+func (t *target) unmanaged() (ids []string) {
+	for _, r := range t.Cluster.Resources {
+		if !t.ours(r) || r.Managed != crm.No && r.Maintenance != crm.Yes {
+			continue
+		}
+		id := r.ID
+		for _, outer := range []string{r.Group, r.Clone} {
+			if m := t.meta(outer); m["is-managed"] != "" || m["maintenance"] != "" {
+				id = outer
+			}
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// manage returns the commands that let Pacemaker manage a resource again.
+func (t *target) manage(id string) (commands []string) {
+	m := t.meta(id)
+	for _, name := range []string{"is-managed", "maintenance"} {
+		if _, set := m[name]; set || t.Config == nil {
+			commands = append(commands, deleteMeta(id, name))
+		}
+	}
+	if len(commands) == 0 { // by a default
+		commands = []string{"crm_resource --resource " + id + " --meta --set-parameter is-managed --parameter-value true"}
+	}
+	return commands
+}
+
+func deleteMeta(id, name string) string {
+	return fmt.Sprintf("crm_resource --resource %s --meta --delete-parameter %s", id, name)
+}
+
+// meta returns the meta attributes that stand at a resource, nil when they are not known.
+func (t *target) meta(id string) map[string]string {
+	if t.Config == nil || id == "" {
+		return nil
+	}
+	if p := t.Config.Primitive(id); p != nil {
+		return p.Meta
+	}
+	for _, c := range t.Config.Clones {
+		if c.ID == id {
+			return c.Meta
+		}
+	}
+	for _, g := range t.Config.Groups {
+		if g.ID == id {
+			return g.Meta
+		}
+	}
+	return nil
+}
+
+// resources is about the database's resources: failed, stopped by somebody, or without a right to be promoted.
+func (t *target) resources() {
+	seen := map[string]bool{}
+	once := func(key string) bool {
+		was := seen[key]
+		seen[key] = true
+		return !was
+	}
+	for _, r := range t.Cluster.Resources {
+		if !t.ours(r) {
+			continue
+		}
+		where := r.Node
+		switch {
+		case r.Blocked == crm.Yes && once("blocked "+r.ID+where):
+			t.forbids("resource_blocked", fmt.Sprintf("resource %s has failed on %s and is blocked: Pacemaker does nothing "+
+				"more with it", r.ID,
+				status.OrDash(where)), "mend what failed there, then clean up", cleanup(r.ID, where))
+		case r.Failed == crm.Yes && once("failed "+r.ID+where):
+			t.forbids("resource_failed", fmt.Sprintf("resource %s has failed on %s", r.ID, status.OrDash(where)),
+				"see why, mend it, then clean up", "crm_mon --one-shot --failcounts --operations", cleanup(r.ID, where))
+		}
+		id, role := t.targetRole(r)
+		stopped := strings.EqualFold(role, "stopped")
+		kept := r.Promotable && (crm.Role(role) == crm.RoleUnpromoted || role == "Slave")
+		if (stopped || kept) && once("role "+id) {
+			word := "stopped"
+			if kept {
+				word = "kept unpromoted"
+			}
+			t.forbids("target_role", fmt.Sprintf("resource %s is %s by its target-role (%s)", id, word, role), "let it run",
+				deleteMeta(id, "target-role"))
+		}
+	}
+	for _, c := range t.Cluster.FailCounts {
+		if c.Node != t.node || !slices.Contains(t.ids, base(c.Resource)) || c.Count == 0 {
+			continue
+		}
+		text := fmt.Sprintf("resource %s has a fail count of %s on %s", c.Resource, score(c.Count), t.node)
+		if c.Threshold > 0 && c.Count >= c.Threshold {
+			t.forbids("fail_count", fmt.Sprintf("%s, and may not run there from %s on", text, score(c.Threshold)),
+				"mend what failed there, then clean up", cleanup(c.Resource, t.node))
+		} else {
+			t.warns("fail_count", text, "mend what failed there, then clean up", cleanup(c.Resource, t.node))
+		}
+	}
+	t.instance()
+}
+
+func cleanup(resource, node string) string {
+	command := "crm_resource --cleanup --resource " + base(resource)
+	if node != "" {
+		command += " --node " + node
+	}
+	return command
+}
+
+func base(id string) string {
+	id, _, _ = strings.Cut(id, ":")
+	return id
+}
+
+func score(n int) string {
+	if n >= crm.Infinity {
+		return "INFINITY"
+	}
+	return fmt.Sprint(n)
+}
+
+// targetRole returns the target-role that counts for an instance, and what it stands at.
+func (t *target) targetRole(r crm.Resource) (id, role string) {
+	for _, outer := range []string{r.Clone, r.Group} {
+		if role := t.meta(outer)["target-role"]; role != "" {
+			return outer, role
+		}
+	}
+	if r.TargetRole == "" {
+		return r.ID, t.meta(base(r.ID))["target-role"]
+	}
+	if t.Config == nil && r.Clone != "" { // mostly said of the clone
+		return r.Clone, r.TargetRole
+	}
+	return base(r.ID), r.TargetRole
+}
+
+// instance is about the node's own instance of the clone: it must run, and have the right to be promoted.
+func (t *target) instance() {
+	n, _ := t.Cluster.Node(t.node)
+	if n.Online != crm.Yes || n.Standby == crm.Yes || n.StandbyOnFail == crm.Yes {
+		return // says it all
+	}
+	var mine *crm.Resource
+	for _, r := range t.Cluster.Instances(t.Clone) {
+		if r.Node == t.node {
+			mine = &r
+		}
+	}
+	if mine == nil {
+		t.forbids("no_instance", fmt.Sprintf("node %s runs no instance of %s", t.node, t.Clone),
+			"see why Pacemaker does not start it there", "crm_simulate --live-check --show-scores")
+		return
+	}
+	if mine.Role != crm.RoleUnpromoted || t.Cluster.Attributes == nil {
+		return
+	}
+	name := "master-" + base(mine.ID)
+	for _, a := range t.Cluster.Attributes {
+		if a.Node == t.node && (a.Name == name || strings.HasPrefix(a.Name, name+":")) && !strings.HasPrefix(a.Value, "-") &&
+			a.Value != "0" {
+			return
+		}
+	}
+	t.forbids("promotion_score", fmt.Sprintf("node %s has no promotion score for %s: Pacemaker does not promote it there",
+		t.node, mine.ID),
+		"DRBD's agent sets it at its next monitor when the disk is good; on "+t.node+" at once:",
+		"crm_resource --resource "+base(mine.ID)+" --force-check")
+}
+
+// bans is about location constraints that forbid the node, also by rule, by role, on the group.
+func (t *target) bans() {
+	for _, b := range t.Cluster.Bans {
+		if b.Node != t.node || !slices.Contains(t.ids, base(b.Resource)) || b.Weight >= 0 {
+			continue
+		}
+		what := b.Resource
+		if b.PromotedOnly == crm.Yes {
+			what = "the promoted role of " + what
+		}
+		text := fmt.Sprintf("constraint %s keeps %s from %s", b.ID, what, t.node)
+		remedy, command := "remove it when it is not meant to be", "crm_resource --clear --resource "+base(b.Resource)+" "+
+			"--node "+t.node
+		switch {
+		case strings.HasPrefix(b.ID, crm.FenceBanPrefix):
+			text += ": DRBD's fence-peer handler set it, because that disk is behind"
+			remedy, command = "it goes when the disks are in sync again; see the connection and the resync",
+				"drbdadm status "+t.Resource
+		case !strings.HasPrefix(b.ID, "cli-"):
+			command = fmt.Sprintf("cibadmin --delete --xpath \"//rsc_location[@id='%s']\"", b.ID)
+		}
+		if b.Weight > -crm.Infinity {
+			t.warns("banned", fmt.Sprintf("%s (score %d)", text, b.Weight), remedy, command)
+		} else {
+			t.forbids("banned", text, remedy, command)
+		}
+	}
+}
+
+// tickets is about tickets of a cluster of clusters. Without the configuration nobody knows what one is for.
+func (t *target) tickets() {
+	for _, ticket := range t.Cluster.Tickets {
+		if ticket.Status == "granted" && ticket.Standby != crm.Yes {
+			continue
+		}
+		text := fmt.Sprintf("ticket %s is %s", ticket.ID, status.OrDash(ticket.Status))
+		if ticket.Standby == crm.Yes {
+			text = fmt.Sprintf("ticket %s is in standby", ticket.ID)
+		}
+		remedy := "grant it, where the database is to run: booth does that, or by hand"
+		command := "crm_ticket --ticket " + ticket.ID + " --grant"
+		if t.Config == nil {
+			t.warns("ticket", text, remedy, command)
+			continue
+		}
+		for _, c := range t.Config.Tickets {
+			if c.Ticket == ticket.ID && slices.Contains(t.ids, c.Resource) {
+				t.forbids("ticket", fmt.Sprintf("%s, and %s runs only with it", text, c.Resource), remedy, command)
+			}
+		}
+	}
+}
+
+// fencing is about whether the node that has the database could be fenced. The failover of a node that is lost waits
+// for that.
+func (t *target) fencing(from string) {
+	if t.Cluster.FencingEnabled == crm.No {
+		t.warns("fencing_disabled", "fencing is disabled: after a loss nothing keeps the data from two writers",
+			"configure a fence device, test it, and enable fencing", "crm_attribute --name stonith-enabled --update true")
+		return
+	}
+	var down []string
+	running := false
+	for _, r := range t.Cluster.Resources {
+		if !fenceDevice(r) {
+			continue
+		}
+		if r.Role == crm.RoleStarted && r.Failed != crm.Yes {
+			running = true
+		} else {
+			down = append(down, r.ID)
+		}
+	}
+	for _, id := range down {
+		text := fmt.Sprintf("fence device %s does not run", id)
+		if running {
+			t.warns("fencing_stopped", text, "see why, mend it, then clean up", cleanup(id, ""))
+		} else {
+			t.forbids("fencing_stopped", text+": a node that is lost cannot be fenced", "see why, mend it, then clean up",
+				cleanup(id, ""))
+		}
+	}
+	for _, name := range []string{from, t.node} {
+		if name == "" {
+			continue
+		}
+		if e, failed := t.fencingFailed(name); failed {
+			text := fmt.Sprintf("the last fencing of %s failed", name)
+			if e.ExitReason != "" {
+				text += ": " + e.ExitReason
+			}
+			t.forbids("fencing_failed", text, "mend the fence device; try it when the database can be away",
+				"stonith_admin --history "+name)
+		}
+	}
+}
+
+// fencingFailed returns the last fencing of a node if it failed. The history is newest first.
+func (t *target) fencingFailed(node string) (crm.FenceEvent, bool) {
+	for _, e := range t.Cluster.FenceEvents {
+		if !strings.EqualFold(e.Target, node) || e.Action != "off" && e.Action != "reboot" || e.Status == "pending" {
+			continue
+		}
+		return e, e.Status == "failed"
+	}
+	return crm.FenceEvent{}, false
+}
+
+func fenceDevice(r crm.Resource) bool { return strings.HasPrefix(r.Agent, "stonith:") }
+
+// replication is about DRBD between the node that has the database and this one.
+func (t *target) replication(from string) {
+	if d := t.docOf(t.node); d != nil && d.Drbd != nil {
+		for _, v := range d.Drbd.Devices {
+			if v.Quorum != nil && !*v.Quorum {
+				t.forbids("drbd_quorum", fmt.Sprintf("volume %d has no quorum on %s: DRBD does not let it be promoted", v.Volume,
+					t.node),
+					"connect the DRBD nodes that vote", "drbdsetup status --verbose "+t.Resource)
+			}
+			if v.Disk != drbd.DiskUpToDate {
+				t.disk(v.Disk)
+			}
+		}
+		for _, c := range d.Drbd.Connections { // a kernel that was slow to compare knows only that the other one hung up
+			if t.sameNode(c.Name, from) && c.SplitBrain == drbd.SplitBrainLatched.String() {
+				t.splitBrain()
+				return
+			}
+		}
+	}
+	d := t.docOf(from)
+	if d == nil || d.Drbd == nil {
+		return
+	}
+	for _, c := range d.Drbd.Connections {
+		if !t.sameNode(c.Name, t.node) {
+			continue
+		}
+		t.connection(from, c)
+	}
+}
+
+func (t *target) disk(state drbd.DiskState) {
+	if slices.ContainsFunc(t.list, func(f status.Finding) bool { return f.Code == "disk" }) {
+		return
+	}
+	t.forbids("disk", fmt.Sprintf("the disk of %s is %s", t.node, state),
+		"wait for the end of a resync; without one, see what DRBD says",
+		"drbdadm status "+t.Resource)
+}
+
+func (t *target) splitBrain() {
+	t.forbids("split_brain", "DRBD has detected a split brain with "+t.node,
+		"decide which side keeps its data: runbook, split brain; look first, on both nodes",
+		"drbdsetup status --verbose "+t.Resource)
+}
+
+// peerDisk says how far a resync of the node's disk is, or that none runs.
+func (t *target) peerDisk(v drbd.DumpPeerDevice) {
+	if v.Replication != drbd.ReplEstablished {
+		t.disk(v.PeerDisk)
+		if note := status.SyncNote(v.Done, v.ETASeconds, v.Stalled); note != "" {
+			last := &t.list[len(t.list)-1]
+			last.Text += ": " + string(v.Replication) + "," + note[1:]
+		}
+		return
+	}
+	t.forbids("disk", fmt.Sprintf("the disk of %s is %s, and no resync runs", t.node, v.PeerDisk),
+		"disconnect and connect: DRBD then compares the disks anew", "drbdadm disconnect "+t.Resource,
+		"drbdadm connect "+t.Resource)
+}
+
+func (t *target) connection(from string, c drbd.DumpConnection) {
+	see := "drbdadm status " + t.Resource
+	switch {
+	case c.SplitBrain == drbd.SplitBrainLatched.String():
+		t.splitBrain()
+		return
+	case c.Connection != drbd.ConnConnected:
+		maybe := ""
+		if c.SplitBrain == drbd.SplitBrainSuspected.String() {
+			maybe = "; it may be a split brain"
+		}
+		t.forbids("disconnected", fmt.Sprintf("DRBD is not connected to %s (%s): its data are behind%s", t.node,
+			c.Connection, maybe),
+			"bring that node back, or the network to it; after that, on both nodes:", "drbdadm adjust "+t.Resource)
+		return
+	}
+	for _, v := range c.PeerDevices {
+		if v.PeerDisk != drbd.DiskUpToDate {
+			t.peerDisk(v)
+			continue
+		}
+		if v.Replication == drbd.ReplEstablished && v.OutOfSyncBytes != nil && *v.OutOfSyncBytes > 0 {
+			t.forbids("out_of_sync", fmt.Sprintf("%d KiB differ between the disks of %s and %s, as a verify found: after a "+
+				"failover old blocks would be read",
+				*v.OutOfSyncBytes/1024, status.OrDash(from), t.node), "let DRBD copy them: disconnect and connect, on "+
+				""+status.OrDash(from),
+				"drbdadm disconnect "+t.Resource, "drbdadm connect "+t.Resource)
+		}
+	}
+	for _, p := range c.Paths {
+		if p.Established != nil && !*p.Established && len(c.Paths) > 1 {
+			t.warns("path", fmt.Sprintf("the path %s of DRBD to %s is down", p.Peer, t.node), "mend that network", see)
+		}
+	}
+}
+
+// daemon is about what only the node itself can tell.
+func (t *target) daemon(from string) {
+	d := t.docOf(t.node)
+	if d == nil {
+		if t.node != t.Node {
+			t.add(status.Unknown, "peer_agent", fmt.Sprintf("the agent of %s was not reached (%s)", t.node,
+				cmp.Or(t.Errs[t.node], "not asked yet")),
+				"see that it runs, and that its http.listen can be reached from "+t.Node, "systemctl status pgha-agent")
+		}
+		return
+	}
+	secondary := d.Drbd != nil && d.Drbd.Role == drbd.RoleSecondary
+	if secondary && serving(d.Postgres.State) || d.Postgres.Foreign {
+		t.forbids("foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker runs on %s: the database cannot "+
+			"start there", t.node),
+			"stop it, on "+t.node+", and see that systemd does not start it", "systemctl disable --now postgresql")
+	}
+	for _, m := range d.Mounts {
+		if secondary && m.Wanted && !m.OnDrbd {
+			t.forbids("foreign_mount", fmt.Sprintf("%s is mounted at %s on %s: the database's filesystem cannot be", m.Source,
+				m.Point, t.node),
+				"unmount it, on "+t.node, "umount "+m.Point)
+		}
+	}
+	if until := d.Publication.PausedUntil; until != nil {
+		t.forbids("paused", fmt.Sprintf("the agent of %s is paused until %s: the record would not follow", t.node,
+			until.Format("15:04:05 MST")), "end the pause, on "+t.node, "pgha-agent resume")
+	}
+	if other := t.docOf(from); other != nil && other != d {
+		for _, diff := range differences(other, d) {
+			t.forbids("other_configuration", diff, "make it equal on both nodes, then reload the one that you changed",
+				"systemctl reload pgha-agent")
+		}
+	}
+}

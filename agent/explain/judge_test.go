@@ -1,0 +1,329 @@
+package explain
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
+)
+
+const (
+	addrA = "10.0.1.10"
+	addrB = "10.0.2.10"
+)
+
+// testCIB is the configuration of the cluster of these tests.
+const testCIB = `<cib><configuration>
+<crm_config/><nodes><node id="1" uname="pg-a"/><node id="2" uname="pg-b"/></nodes><resources>
+ <clone id="drbd-clone"><meta_attributes id="m"><nvpair id="m1" name="promotable" value="true"/></meta_attributes>
+  <primitive id="drbd" class="ocf" provider="linbit" type="drbd"/></clone>
+ <group id="database"><primitive id="fs" class="ocf" provider="heartbeat" type="Filesystem"/>
+  <primitive id="pgsql" class="ocf" provider="heartbeat" type="pgsql"/></group>
+ <primitive id="web" class="systemd" type="nginx"/>
+ <primitive id="fence-a" class="stonith" type="fence_aws"/><primitive id="fence-b" class="stonith" type="fence_aws"/>
+</resources><constraints>
+ <rsc_colocation id="c" rsc="database" with-rsc="drbd-clone" with-rsc-role="Promoted" score="INFINITY"/>
+</constraints></configuration></cib>`
+
+// world is a healthy cluster: pg-a has the database. Both daemons are known, and the facts are those of pg-b unless a
+// case takes the other side.
+func world(t *testing.T) *Facts {
+	t.Helper()
+	conf, err := crm.ParseConfiguration([]byte(testCIB))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := func(name string) crm.Node {
+		return crm.Node{Name: name, Type: "member", Online: crm.Yes, Standby: crm.No, StandbyOnFail: crm.No,
+			Maintenance: crm.No, Pending: crm.No, Unclean: crm.No, Shutdown: crm.No, Health: "green"}
+	}
+	resource := func(id, clone, group, agent, node string, role crm.Role) crm.Resource {
+		return crm.Resource{ID: id, Clone: clone, Group: group, Agent: agent, Node: node, Role: role, Managed: crm.Yes,
+			Maintenance: crm.No, Blocked: crm.No, Failed: crm.No, Promotable: clone != ""}
+	}
+	a, b := docOf("pg-a", addrA), docOf("pg-b", addrB)
+	a.Drbd.Role, b.Drbd.Connections[0].PeerRole = drbd.RolePrimary, drbd.RolePrimary
+	a.Postgres.State = pg.StateWritable
+	a.Publication = status.PublicationDoc{State: status.PubObserved, Promotion: ownClaim, Epoch: 4}
+	b.Publication = status.PublicationDoc{State: status.PubIdle}
+	return &Facts{
+		Now: testNow, Node: "pg-b", Clone: "drbd-clone", Resource: "pg", TTL: testTTL, Own: b,
+		Peers: map[string]*status.Doc{"pg-a": a}, Errs: map[string]string{}, Config: conf,
+		Cluster: &crm.Status{
+			FencingEnabled: crm.Yes, MaintenanceMode: crm.No, DC: "pg-a", Nodes: []crm.Node{node("pg-a"), node("pg-b")},
+			Resources: []crm.Resource{
+				resource("drbd", "drbd-clone", "", "ocf:linbit:drbd", "pg-a", crm.RolePromoted),
+				resource("drbd", "drbd-clone", "", "ocf:linbit:drbd", "pg-b", crm.RoleUnpromoted),
+				resource("fs", "", "database", "ocf:heartbeat:Filesystem", "pg-a", crm.RoleStarted),
+				resource("pgsql", "", "database", "ocf:heartbeat:pgsql", "pg-a", crm.RoleStarted),
+				resource("web", "", "", "systemd:nginx", "pg-b", crm.RoleStarted),
+				resource("fence-a", "", "", "stonith:fence_aws", "pg-b", crm.RoleStarted),
+				resource("fence-b", "", "", "stonith:fence_aws", "pg-a", crm.RoleStarted),
+			},
+			Attributes: []crm.Attribute{{Node: "pg-a", Name: "master-drbd", Value: "10000"},
+				{Node: "pg-b", Name: "master-drbd", Value: "10000"}},
+		},
+	}
+}
+
+// docOf is the status of one of its daemons, as a standby's.
+func docOf(node, addr string) *status.Doc {
+	peer := map[string]string{"pg-a": "pg-b", "pg-b": "pg-a"}[node]
+	d := &status.Doc{
+		Node: node, Time: testNow, Ready: true,
+		Cluster: &status.ClusterDoc{Promoted: []string{"pg-a"}, Nodes: []status.NodeDoc{
+			{Name: "pg-a", Online: new(true), Unclean: new(false)}, {Name: "pg-b", Online: new(true), Unclean: new(false)},
+		}},
+		Drbd: &drbd.DumpResource{Name: "pg", Role: drbd.RoleSecondary, Suspended: []string{},
+			Devices: []drbd.DumpDevice{{Disk: drbd.DiskUpToDate, Quorum: new(true)}},
+			Connections: []drbd.DumpConnection{{Name: peer, Connection: drbd.ConnConnected, PeerRole: drbd.RoleSecondary,
+				SplitBrain: "none", PeerDevices: []drbd.DumpPeerDevice{{Replication: drbd.ReplEstablished,
+					PeerDisk: drbd.DiskUpToDate, OutOfSyncBytes: new(uint64(0))}}}}},
+		Postgres: status.PostgresDoc{State: pg.StateRefused},
+		Record: status.RecordDoc{Name: "db.pgha.internal", OwnAddr: addr, Addr: addrA, Owner: "pg-a", Epoch: 4, Claim: ownClaim,
+			Read: new(testNow), ResolverAddr: new(addrA)},
+		Client: &status.ClientDoc{OK: true, Asked: true, State: pg.StateWritable, Answered: addrA},
+		Config: &status.ConfigDoc{Record: "db.pgha.internal", Zone: "Z1", Promotable: "drbd-clone", Resource: "pg"},
+		Mounts: []status.MountDoc{},
+	}
+	for _, name := range []string{"drbd", "crm", "postgres", "route53", "resolver", "client"} {
+		d.Sources = append(d.Sources, status.SourceDoc{Name: name, Up: true, Age: new(1.0)})
+	}
+	return d
+}
+
+// cutOff makes the clients of both nodes fail for a while.
+func cutOff(f *Facts, state pg.State, why string) {
+	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+		d.Client = &status.ClientDoc{Asked: true, State: state, Error: why, DownSince: new(testNow.Add(-2 * time.Minute))}
+	}
+}
+
+// instance returns an instance of a resource of the cluster.
+func (f *Facts) instance(id, node string) *crm.Resource {
+	i := slices.IndexFunc(f.Cluster.Resources, func(r crm.Resource) bool { return r.ID == id && r.Node == node })
+	return &f.Cluster.Resources[i]
+}
+
+// stopped makes the group not run.
+func (f *Facts) stopped() {
+	for _, id := range []string{"fs", "pgsql"} {
+		r := f.instance(id, "pg-a")
+		r.Node, r.Role = "", crm.RoleStopped
+	}
+	f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateRefused}
+	cutOff(f, pg.StateRefused, "connection refused")
+}
+
+// nobodyPromoted makes the cluster one without a promoted node.
+func (f *Facts) nobodyPromoted() {
+	f.stopped()
+	f.instance("drbd", "pg-a").Role = crm.RoleUnpromoted
+	f.Peers["pg-a"].Drbd.Role, f.Own.Drbd.Connections[0].PeerRole = drbd.RoleSecondary, drbd.RoleSecondary
+	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+		d.Cluster.Promoted, d.Publication = nil, status.PublicationDoc{State: status.PubIdle}
+	}
+}
+
+// TestWhatNow plants what may go wrong, and asks on both nodes: can clients write, what is to be done, could the
+// database fail over.
+func TestWhatNow(t *testing.T) {
+	full := status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 1 << 20}
+	for name, c := range map[string]struct {
+		plant    func(*Facts)
+		verdict  Verdict
+		clients  status.ClientsState
+		next     string // in the next step or its command
+		failover string // the first reason against it, "" when it is possible, "?" when that is not known
+	}{
+		"healthy": {func(*Facts) {}, OK, status.ClientsServed, "Nothing to do", ""},
+		"PostgreSQL hangs": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateTimeout, Error: "no answer in time"}
+			cutOff(f, pg.StateTimeout, "no answer in time")
+		}, Problem, status.ClientsCutOff, "takes no new connection", ""},
+		"other record": {func(f *Facts) { f.Peers["pg-a"].Config.Record = "dbx.pgha.internal" }, Attention, status.ClientsServed,
+			"record.name", "other_configuration"},
+		"other record, and a failover": {func(f *Facts) {
+			a := f.Peers["pg-a"]
+			a.Config.Record, a.Record.Name = "dbx.pgha.internal", "dbx.pgha.internal"
+			f.Own.Record.Addr, f.Own.Record.ResolverAddr = addrB, new(addrB)
+			cutOff(f, pg.StateRefused, "connection refused")
+			a.Client.OK, a.Client.State, a.Client.DownSince = true, pg.StateWritable, nil
+		}, Problem, status.ClientsPartly, "record.name", "other_configuration"},
+		"filesystem full": {func(f *Facts) { f.Peers["pg-a"].Mounts = []status.MountDoc{full} }, Problem, status.ClientsPartly,
+			"/srv/pg is full on pg-a", ""},
+		"filesystem fills": {func(f *Facts) {
+			fills := full
+			fills.Free, fills.FullIn = 30<<30, 3600
+			f.Peers["pg-a"].Mounts = []status.MountDoc{fills}
+		}, Attention, status.ClientsServed, "full in 1 h 0 min", ""},
+		"commits hang": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres.FlushStall = 40
+			cutOff(f, pg.StateTimeout, "commits hang: WAL has not reached the disk for 40 s")
+		}, Problem, status.ClientsCutOff, "commits hang on pg-a", ""},
+		"I/O suspended": {func(f *Facts) {
+			f.Peers["pg-a"].Drbd.Suspended = []string{"fencing"}
+			cutOff(f, pg.StateTimeout, "no answer in time")
+		}, Problem, status.ClientsCutOff, "DRBD has suspended I/O on pg-a", ""},
+		"blocks out of sync": {func(f *Facts) {
+			f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].OutOfSyncBytes = new(uint64(8192))
+		}, Attention, status.ClientsServed, "8 KiB differ", "out_of_sync"},
+		"ban of the role": {func(f *Facts) {
+			f.Cluster.Bans = []crm.Ban{{ID: "cli-ban-x", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity, PromotedOnly: crm.Yes}}
+		}, Attention, status.ClientsServed, "crm_resource --clear --resource drbd-clone --node pg-b", "banned"},
+		"ban of the role, nobody promoted": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.Cluster.Bans = []crm.Ban{{ID: "by-rule", Resource: "drbd", Node: "pg-a", Weight: -crm.Infinity},
+				{ID: "cli-ban-x", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity}}
+		}, Problem, status.ClientsCutOff, "rsc_location[@id='by-rule']", "banned"},
+		"fail count": {func(f *Facts) {
+			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "pgsql", Count: crm.Infinity, Threshold: 3}}
+		}, Attention, status.ClientsServed, "crm_resource --cleanup --resource pgsql --node pg-b", "fail_count"},
+		"fail count of another": {func(f *Facts) {
+			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "web", Count: crm.Infinity, Threshold: 3}}
+			f.instance("web", "pg-b").Managed = crm.No
+		}, OK, status.ClientsServed, "Nothing to do", ""},
+		"standby": {func(f *Facts) { f.Cluster.Nodes[1].Standby = crm.Yes }, Attention, status.ClientsServed,
+			"crm_standby --node pg-b", "node_standby"},
+		"node in maintenance": {func(f *Facts) { f.Cluster.Nodes[1].Maintenance = crm.Yes }, Attention, status.ClientsServed,
+			"--name maintenance --delete", "maintenance"},
+		"group unmanaged": {func(f *Facts) {
+			f.Config.Groups[0].Meta["is-managed"] = "false"
+			f.instance("fs", "pg-a").Managed, f.instance("pgsql", "pg-a").Managed = crm.No, crm.No
+		}, Attention, status.ClientsServed, "crm_resource --resource database --meta --delete-parameter is-managed", "unmanaged"},
+		"promotion score gone": {func(f *Facts) { f.Cluster.Attributes = f.Cluster.Attributes[:1] }, Attention, status.ClientsServed,
+			"--force-check", "promotion_score"},
+		"target-role of PostgreSQL": {func(f *Facts) {
+			f.stopped()
+			f.instance("pgsql", "").TargetRole = "Stopped"
+		}, Problem, status.ClientsCutOff, "crm_resource --resource pgsql --meta --delete-parameter target-role", "target_role"},
+		"target-role of the clone": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.instance("drbd", "pg-a").TargetRole, f.instance("drbd", "pg-b").TargetRole = "Slave", "Slave"
+			f.Config.Clones[0].Meta["target-role"] = "Slave"
+		}, Problem, status.ClientsCutOff, "--resource drbd-clone --meta --delete-parameter target-role", "target_role"},
+		"health is red": {func(f *Facts) {
+			f.Cluster.Nodes[1].Health = "red"
+			f.Config.Properties["node-health-strategy"] = "migrate-on-red"
+		}, Attention, status.ClientsServed, "the health of pg-b is red", "node_health"},
+		"health is red and nobody minds": {func(f *Facts) { f.Cluster.Nodes[1].Health = "red" }, OK, status.ClientsServed, "Nothing", ""},
+		"ticket revoked": {func(f *Facts) {
+			f.Cluster.Tickets = []crm.Ticket{{ID: "T", Status: "revoked"}}
+			f.Config.Tickets = []crm.TicketConstraint{{ID: "t", Resource: "drbd-clone", Ticket: "T"}}
+		}, Attention, status.ClientsServed, "crm_ticket --ticket T --grant", "ticket"},
+		"failed and blocked": {func(f *Facts) {
+			r := f.instance("drbd", "pg-a")
+			r.Failed, r.Blocked = crm.Yes, crm.Yes
+		}, Attention, status.ClientsServed, "drbd has failed on pg-a and is blocked", "resource_blocked"},
+		"no fence device runs": {func(f *Facts) {
+			for _, r := range []*crm.Resource{f.instance("fence-a", "pg-b"), f.instance("fence-b", "pg-a")} {
+				r.Node, r.Role = "", crm.RoleStopped
+			}
+		}, Attention, status.ClientsServed, "fence device fence-a does not run", "fencing_stopped"},
+		"fencing failed": {func(f *Facts) {
+			f.Cluster.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "failed", ExitReason: "no credentials"}}
+		}, Attention, status.ClientsServed, "the last fencing of pg-a failed: no credentials", "fencing_failed"},
+		"secondary without quorum": {func(f *Facts) { f.Own.Drbd.Devices[0].Quorum = new(false) }, Attention, status.ClientsServed,
+			"no quorum on pg-b", "drbd_quorum"},
+		"disk behind": {func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskInconsistent }, Attention,
+			status.ClientsServed, "the disk of pg-b is Inconsistent", "disk"},
+		"disconnected": {func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnStandAlone }, Attention,
+			status.ClientsServed, "drbdadm adjust pg", "disconnected"},
+		"split brain that one kernel has found": {func(f *Facts) {
+			f.Own.Drbd.Connections[0].Connection, f.Own.Drbd.Connections[0].SplitBrain = drbd.ConnStandAlone, "latched"
+			f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnConnecting
+		}, Attention, status.ClientsServed, "decide which side keeps its data", "split_brain"},
+		"PostgreSQL outside of Pacemaker": {func(f *Facts) { f.Own.Postgres.State = pg.StateWritable }, Attention, status.ClientsServed,
+			"systemctl disable --now postgresql", "foreign_postgres"},
+		"something else is mounted": {func(f *Facts) {
+			f.Own.Mounts = []status.MountDoc{{Point: "/srv/pg", Source: "tmpfs", Wanted: true}}
+		}, Attention, status.ClientsServed, "umount /srv/pg", "foreign_mount"},
+		"paused there": {func(f *Facts) { f.Own.Publication.PausedUntil = new(testNow.Add(time.Hour)) }, Attention, status.ClientsServed,
+			"", "paused"},
+		"A deleted": {func(f *Facts) {
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Record.Addr, d.Record.ResolverAddr = "", nil
+				d.Client = &status.ClientDoc{State: pg.StateWritable, DownSince: new(testNow.Add(-time.Minute))}
+			}
+		}, Problem, status.ClientsCutOff, "the zone holds no address", ""},
+		"record edited": {func(f *Facts) {
+			cutOff(f, pg.StateTimeout, "timeout")
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Record.Addr, d.Record.ResolverAddr = "10.9.9.9", new("10.9.9.9")
+			}
+		}, Problem, status.ClientsCutOff, "leads to 10.9.9.9, and the database is on pg-a", ""},
+		"resolver down": {func(f *Facts) {
+			cutOff(f, pg.StateError, "SERVFAIL")
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Record.ResolverAddr = nil
+				d.Sources[4] = status.SourceDoc{Name: "resolver", Error: "the resolver answers SERVFAIL", Age: new(120.0)}
+			}
+		}, Problem, status.ClientsCutOff, "the resolver does not answer", ""},
+		"role rejected": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateAuth, Error: "no pg_hba.conf entry"}
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: "no pg_hba.conf entry"}
+			}
+		}, Attention, status.ClientsUnknown, "rejects the agent's role", ""},
+		"too many connections": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateTooMany}
+			cutOff(f, pg.StateTooMany, "too many clients")
+		}, Problem, status.ClientsCutOff, "no connection left", ""},
+		"cleaned up on the promoted node": {func(f *Facts) {
+			f.instance("drbd", "pg-a").Role = crm.RoleUnpromoted // what crm_mon shows until the next probe
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Cluster.Promoted = nil
+			}
+		}, Attention, status.ClientsServed, "clean up or move nothing", ""},
+		"nobody promoted, and nothing forbids it": {func(f *Facts) { f.nobodyPromoted() }, Problem, status.ClientsCutOff,
+			"crm_simulate --live-check", ""},
+		"one view fails": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, Error: "timeout", DownSince: new(testNow.Add(-time.Minute))}
+		}, Problem, status.ClientsPartly, "a client on pg-b does not reach it", ""},
+		"a blip": {func(f *Facts) {
+			cutOff(f, pg.StateRefused, "connection refused")
+			f.Own.Client.DownSince, f.Peers["pg-a"].Client.DownSince = new(testNow.Add(-2*time.Second)), new(testNow.Add(-2*time.Second))
+		}, Waiting, status.ClientsCutOff, "Wait", ""},
+		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} }, OK,
+			status.ClientsServed, "Nothing to do", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, side := range []string{"pg-b", "pg-a"} {
+				f := world(t)
+				c.plant(f)
+				if side == "pg-a" {
+					if f.Peers == nil {
+						continue
+					}
+					f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+				}
+				x := Judge(*f)
+				check(t, x)
+				if x.Verdict != c.verdict || x.Database.State != c.clients || !strings.Contains(strings.ToLower(x.Next+" "+x.Command), strings.ToLower(c.next)) {
+					t.Errorf("%s: %s, clients %s, next %q %q; want %s, %s, %q\n%s", side, x.Verdict, x.Database.State, x.Next, x.Command,
+						c.verdict, c.clients, c.next, x.Database.Text)
+				}
+				got := ""
+				switch p := x.Failover.Possible; {
+				case p == nil:
+					got = "?"
+				case !*p:
+					got = x.Failover.Reasons[0].Code
+				}
+				if got != c.failover {
+					t.Errorf("%s: failover %q, want %q: %s", side, got, c.failover, x.Failover.Text)
+				}
+				for _, r := range x.Failover.Reasons {
+					if !slices.Contains(ReasonCodes, r.Code) || r.Text == "" || r.Remedy == "" {
+						t.Errorf("%s: %+v", side, r)
+					}
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,38 @@
+package fsm
+
+// Postgres is what one probe of the local server says.
+type Postgres struct {
+	At        Time
+	Accepting bool // accepts connections
+	Writable  bool
+	Server    int64 // names the server: when it started, by its own clock; 0 when it did not say
+}
+
+// foreignServer is a server that answers while DRBD is Secondary here: its data are not the cluster's.
+type foreignServer struct {
+	server int64
+	probes uint8 // in a row that saw it so: one alone may have been on its way while DRBD was demoted
+}
+
+// ForeignServer reports a local PostgreSQL that does not run on the data under DRBD: it answered while DRBD was
+// Secondary here. After a promotion it still holds the port.
+func (s *State) ForeignServer() bool { return s.foreign.probes == 2 }
+
+// postgresProbed takes in a probe. What a foreign server says is nothing about the database.
+func (s *State) postgresProbed(now Time, p Postgres) {
+	f := &s.foreign
+	switch {
+	case !p.Accepting:
+		*f = foreignServer{}
+	case s.Drbd.Live && !s.Drbd.Primary:
+		*f = foreignServer{p.Server, min(f.probes+1, 2)}
+	case f.probes < 2 || p.Server != 0 && p.Server != f.server:
+		*f = foreignServer{}
+	}
+	if s.ForeignServer() {
+		p.Accepting, p.Writable = false, false
+	}
+	p.Server = 0
+	s.Postgres = p
+	s.tasks[taskProbePostgres].finished(now, s.postgresProbeInterval())
+}

@@ -1,0 +1,102 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/crm"
+)
+
+// daemonClients are Pacemaker's own daemons: what they change in the configuration is nobody's action.
+var daemonClients = []string{"", "crmd", "attrd", "pacemaker-controld", "pacemaker-attrd", "pacemaker-execd",
+	"stonith-ng",
+	"pacemaker-fenced"}
+
+// Events tells what has happened between two snapshots of one process that no episode tells: what failed, what was
+// restarted, what people did, and when clients were cut off. It changes neither.
+func Events(before, after *Snapshot) (list []state.Event) {
+	add := func(kind state.EventKind, at time.Time, format string, args ...any) {
+		if at.IsZero() || at.After(after.Wall) {
+			at = after.Wall
+		}
+		list = append(list, state.Event{At: at, Kind: kind, Text: fmt.Sprintf(format, args...)})
+	}
+	if before.Crm != nil && after.Crm != nil && before.Crm != after.Crm {
+		clusterEvents(before.Crm, after.Crm, add)
+	}
+	b, a := &before.State, &after.State
+	switch {
+	case a.ClientDown && !b.ClientDown && a.ClientDownSince != 0:
+		add(state.EventCutOff, after.WallOf(a.ClientDownSince), "a client of the name is cut off: %s", after.ClientProbe.Err)
+	case !a.ClientDown && b.ClientDown && after.ClientOutage != before.ClientOutage:
+		add(state.EventServed, after.WallOf(after.ClientOutage.To), "a client of the name is served again after %s",
+			Ago(after.ClientOutage.Length()))
+	}
+	if !after.Postgres.Started.IsZero() && !before.LastStarted.IsZero() &&
+		!after.Postgres.Started.Equal(before.LastStarted) {
+		add(state.EventRestarted, after.Postgres.Started, "PostgreSQL was started anew (before: %s)",
+			before.LastStarted.UTC().Format(time.DateTime))
+	}
+	switch {
+	case a.Wait.PausedUntil > after.At && b.Wait.PausedUntil != a.Wait.PausedUntil:
+		add(state.EventPaused, time.Time{}, "publication is paused until %s",
+			after.WallOf(a.Wait.PausedUntil).UTC().Format(time.DateTime))
+	case b.Wait.PausedUntil > after.At && a.Wait.PausedUntil <= after.At:
+		add(state.EventPaused, time.Time{}, "the pause was ended")
+	}
+	if a.Wait.StalledAt != b.Wait.StalledAt {
+		add(state.EventGap, time.Time{}, "the agent stood still; what happened meanwhile it learned late")
+	}
+	return list
+}
+
+// clusterEvents tells what two looks at the cluster show.
+func clusterEvents(before, after *crm.Status, add func(state.EventKind, time.Time, string, ...any)) {
+	for _, f := range after.Failures {
+		if !slices.Contains(before.Failures, f) {
+			why := f.ExitReason
+			if why == "" {
+				why = f.ExitStatus
+			}
+			add(state.EventFailed, f.At, "%s of %s failed on %s: %s", f.Task, f.Resource, f.Node, OrDash(why))
+		}
+	}
+	for _, e := range after.FenceEvents {
+		if e.Status != "pending" && !slices.Contains(before.FenceEvents, e) && len(before.FenceEvents) > 0 {
+			add(state.EventFenced, e.Completed, "fencing (%s) of %s: %s, by %s for %s", e.Action, e.Target, OrDash(e.Status),
+				OrDash(e.Delegate),
+				OrDash(e.Client))
+		}
+	}
+	if c := after.ChangedBy; !after.LastChange.Equal(before.LastChange) && !slices.Contains(daemonClients, c.Client) {
+		add(state.EventChanged, after.LastChange, "the cluster's configuration was changed by %s with %s on %s",
+			OrDash(c.User), c.Client, OrDash(c.Origin))
+	}
+	if before.MaintenanceMode != after.MaintenanceMode && after.MaintenanceMode != crm.Unknown {
+		add(state.EventCluster, time.Time{}, "maintenance mode of the cluster is %s", onOff(after.MaintenanceMode))
+	}
+	for _, n := range after.Nodes {
+		was, known := before.Node(n.Name)
+		if !known {
+			continue
+		}
+		for _, flag := range []struct {
+			name     string
+			was, now crm.Tri
+		}{{"in the cluster", was.Online, n.Online}, {"in standby", was.Standby, n.Standby}, {"in maintenance",
+			was.Maintenance,
+			n.Maintenance}, {"unclean", was.Unclean, n.Unclean}} {
+			if flag.was != flag.now && flag.now != crm.Unknown && flag.was != crm.Unknown {
+				word := "is"
+				if flag.now == crm.No {
+					word = "is not"
+				}
+				add(state.EventCluster, time.Time{}, "%s %s %s", n.Name, word, flag.name)
+			}
+		}
+	}
+}
+
+func onOff(t crm.Tri) string { return map[crm.Tri]string{crm.Yes: "on", crm.No: "off"}[t] }

@@ -1,0 +1,89 @@
+package status
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/state"
+	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/pg"
+)
+
+func TestEvents(t *testing.T) {
+	wall := time.Date(2026, 11, 23, 5, 50, 0, 0, time.UTC)
+	const at = time.Hour
+	look := func(change func(*crm.Status)) *crm.Status {
+		st := &crm.Status{LastChange: wall.Add(-time.Hour), MaintenanceMode: crm.No,
+			Nodes:       []crm.Node{{Name: "pg-a", Online: crm.Yes, Standby: crm.No}},
+			FenceEvents: []crm.FenceEvent{{Target: "pg-b", Action: "off", Status: "success", Completed: wall.Add(-time.Hour)}}}
+		if change != nil {
+			change(st)
+		}
+		return st
+	}
+	for name, c := range map[string]struct {
+		before, after func(*Snapshot)
+		kind          state.EventKind // "" for none
+		text          string
+		at            time.Time
+	}{
+		"nothing": {nil, nil, "", "", time.Time{}},
+		"an operation fails": {nil, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) {
+				st.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql", Task: "monitor", ExitReason: "not running", At: wall.Add(-time.Minute)}}
+			})
+		}, state.EventFailed, "monitor of pgsql failed on pg-a: not running", wall.Add(-time.Minute)},
+		"it has failed before": {func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql"}} })
+		}, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql"}} })
+		}, "", "", time.Time{}},
+		"a fencing": {nil, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) {
+				st.FenceEvents = append([]crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "failed", Delegate: "pg-b"}}, st.FenceEvents...)
+			})
+		}, state.EventFenced, "fencing (off) of pg-a: failed, by pg-b", wall},
+		"somebody bans": {nil, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) {
+				st.LastChange, st.ChangedBy = wall.Add(-time.Second), crm.Change{User: "root", Client: "crm_resource", Origin: "pg-a"}
+			})
+		}, state.EventChanged, "by root with crm_resource on pg-a", wall.Add(-time.Second)},
+		"Pacemaker itself": {nil, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.LastChange, st.ChangedBy = wall, crm.Change{Client: "crmd"} })
+		}, "", "", time.Time{}},
+		"standby": {nil, func(s *Snapshot) { s.Crm = look(func(st *crm.Status) { st.Nodes[0].Standby = crm.Yes }) }, state.EventCluster,
+			"pg-a is in standby", wall},
+		"maintenance": {nil, func(s *Snapshot) { s.Crm = look(func(st *crm.Status) { st.MaintenanceMode = crm.Yes }) },
+			state.EventCluster, "maintenance mode of the cluster is on", wall},
+		"clients cut off": {nil, func(s *Snapshot) {
+			s.State.ClientDown, s.State.ClientDownSince, s.ClientProbe.Err = true, at-2*time.Second, "refused"
+		}, state.EventCutOff, "cut off: refused", wall.Add(-2 * time.Second)},
+		"and served": {func(s *Snapshot) { s.State.ClientDown = true },
+			func(s *Snapshot) { s.ClientOutage = fsm.Outage{From: at - 100*time.Second, To: at} },
+			state.EventServed, "served again after 1 min 40 s", wall},
+		"PostgreSQL restarted": {func(s *Snapshot) { s.LastStarted = wall.Add(-time.Hour) },
+			func(s *Snapshot) { s.Postgres = pg.Health{Started: wall.Add(-time.Second)} }, state.EventRestarted, "started anew", wall.Add(-time.Second)},
+		"the first answer": {nil, func(s *Snapshot) { s.Postgres = pg.Health{Started: wall} }, "", "", time.Time{}},
+		"paused":           {nil, func(s *Snapshot) { s.State.Wait.PausedUntil = at + time.Hour }, state.EventPaused, "paused until", wall},
+		"resumed":          {func(s *Snapshot) { s.State.Wait.PausedUntil = at + time.Hour }, nil, state.EventPaused, "ended", wall},
+		"stood still":      {nil, func(s *Snapshot) { s.State.Wait.StalledAt = at }, state.EventGap, "stood still", wall},
+	} {
+		before := &Snapshot{At: at - time.Second, Wall: wall.Add(-time.Second), Crm: look(nil)}
+		after := &Snapshot{At: at, Wall: wall, Crm: look(nil)}
+		if c.before != nil {
+			c.before(before)
+		}
+		if c.after != nil {
+			c.after(after)
+		}
+		list := Events(before, after)
+		switch {
+		case c.kind == "" && len(list) != 0, c.kind != "" && len(list) != 1:
+			t.Errorf("%s: %+v", name, list)
+		case c.kind != "" && (list[0].Kind != c.kind || !strings.Contains(list[0].Text, c.text) || !list[0].At.Equal(c.at)):
+			t.Errorf("%s: %+v", name, list[0])
+		}
+	}
+}
