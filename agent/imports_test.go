@@ -35,7 +35,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"agent/web":                {"agent/alertsock", "agent/explain", "agent/fsm", "agent/state", "agent/status"},
 		"agent/state":              {"agent/fsm", "agent/internal/text", "agent/internal/wait"},
 		"agent/status":             {"agent/config", "agent/fsm", "agent/mounts", "agent/state", "crm", "drbd", "pg", "route53"},
-		"agent/switchover": {"agent/config", "agent/explain", "agent/internal/wait", "agent/peer", "agent/status", "crm", "drbd", "pg",
+		"agent/switchover": {"agent/config", "agent/explain", "agent/fsm", "agent/internal/wait", "agent/peer", "agent/status", "crm", "drbd", "pg",
 			"route53"},
 		"crm":                   {},
 		"crm/corosync":          {},

@@ -136,10 +136,7 @@ func (j *judge) server(node string) (list []status.Finding) {
 	if r := d.Drbd; r != nil && r.Role == drbd.RolePrimary {
 		for _, v := range r.Devices {
 			if v.Disk != drbd.DiskUpToDate {
-				add(status.Warning, "disk_lost", fmt.Sprintf("the disk of DRBD is %s on %s: the database is served by the "+
-					"other node's disk", v.Disk,
-					node), "move the database, then mend that disk: runbook PghaWriterDiskBad", "pgha-agent switchover",
-					"drbdadm status "+j.Resource)
+				list = append(list, j.writerDisk(node, r, v.Disk))
 			}
 			if v.Quorum != nil && !*v.Quorum {
 				add(status.Critical, "drbd_quorum", fmt.Sprintf("volume %d of DRBD has lost its quorum on %s: writes fail or wait",
@@ -188,6 +185,25 @@ func (j *judge) resume(reasons []string) (remedy string, commands []string) {
 		return "connect the DRBD nodes that vote", []string{see, "drbdadm adjust " + j.Resource}
 	}
 	return "somebody suspended it by hand: let it go on when that work is done", []string{"drbdadm resume-io " + j.Resource}
+}
+
+// writerDisk judges a disk under the database that is not good. While the other node has a good copy, DRBD serves the
+// database from there.
+func (j *judge) writerDisk(node string, r *drbd.DumpResource, state drbd.DiskState) status.Finding {
+	text := fmt.Sprintf("the disk of DRBD is %s on %s", state, node)
+	copied := slices.ContainsFunc(r.Connections, hasCopy)
+	see := "drbdadm status " + j.Resource
+	switch {
+	case !slices.Contains(lostDisks, state):
+		return report(status.Warning, "disk_lost", node, text+": the database is served by the other node's disk",
+			"wait for the end of the resync, and do not move meanwhile; without one, see what DRBD says", see)
+	case !copied:
+		return report(status.Critical, "disk_lost", node, text+", and no good copy is connected: reads and writes fail",
+			"bring back the disk, or the node that has a good copy: runbook PghaWriterDiskBad", see)
+	default:
+		return report(status.Warning, "disk_lost", node, text+": the database is served by the other node's disk",
+			"move the database, then mend that disk: runbook PghaWriterDiskBad", Rescue, see)
+	}
 }
 
 // full is how little may be free for writes to fail: PostgreSQL takes WAL segments of 16 MiB.
@@ -269,7 +285,7 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 	if j.Cluster != nil {
 		t.maintenance()
 		t.resources()
-		t.bans()
+		t.bans("")
 	}
 	for _, f := range t.list {
 		if f.Severity == status.Critical && f.Code != "promotion_score" && f.Code != "no_instance" {

@@ -163,8 +163,8 @@ func TestOrder(t *testing.T) {
 
 // TestEveryHold: each hold of the core, alone or in pairs, gives a whole explanation; after an hour it is a problem.
 func TestEveryHold(t *testing.T) {
-	passesByClock := func(h fsm.Hold) bool {
-		return h == fsm.HoldStalled || h == fsm.HoldLostRace || h == fsm.HoldBackoff
+	passesByClock := func(h fsm.Hold) bool { // crm_unknown while crm_mon answers: the next look ends it
+		return h == fsm.HoldStalled || h == fsm.HoldLostRace || h == fsm.HoldBackoff || h == fsm.HoldCrmUnknown
 	}
 	for _, h := range fsm.AllHolds() {
 		for _, other := range fsm.AllHolds() {
@@ -175,6 +175,23 @@ func TestEveryHold(t *testing.T) {
 					t.Errorf("%s and %s for an hour: %s", h, other, x.Verdict)
 				}
 			}
+		}
+	}
+}
+
+// TestCrmUnknown: a picture of the cluster that is between two looks needs nobody; one that no look follows does.
+func TestCrmUnknown(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit func(*status.SourceDoc)
+		want Verdict
+	}{
+		"between two looks": {func(*status.SourceDoc) {}, Waiting},
+		"down":              {func(s *status.SourceDoc) { s.Up, s.Error, s.Failures = false, "no answer", 3 }, Problem},
+		"hangs":             {func(s *status.SourceDoc) { s.Stale = true }, Problem},
+	} {
+		x := Status(promoted(held("crm_unknown"), func(d *status.Doc) { c.edit(&d.Sources[1]) }), testNow, testTTL)
+		if check(t, x); x.Verdict != c.want {
+			t.Errorf("%s: %s, %q", name, x.Verdict, x.Next)
 		}
 	}
 }

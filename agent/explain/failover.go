@@ -50,7 +50,7 @@ func (t *target) look(from string) []status.Finding {
 		t.nodeState()
 		t.maintenance()
 		t.resources()
-		t.bans()
+		t.bans(from)
 		t.tickets()
 		t.fencing(from)
 	}
@@ -332,7 +332,7 @@ func (t *target) instance() {
 }
 
 // bans is about location constraints that forbid the node, also by rule, by role, on the group.
-func (t *target) bans() {
+func (t *target) bans(from string) {
 	for _, b := range t.Cluster.Bans {
 		if b.Node != t.node || !slices.Contains(t.ids, base(b.Resource)) || b.Weight >= 0 {
 			continue
@@ -345,12 +345,15 @@ func (t *target) bans() {
 		remedy, command := "remove it when it is not meant to be", "crm_resource --clear --resource "+base(b.Resource)+" "+
 			"--node "+t.node
 		switch {
+		case strings.HasPrefix(b.ID, crm.FenceBanPrefix) && t.inSync(from):
+			text += ": DRBD's fence-peer handler set it, and left it although the disks are in sync again"
+			remedy, command = "remove it; see that the unfence-peer handler is configured", RemoveConstraint(b.ID)
 		case strings.HasPrefix(b.ID, crm.FenceBanPrefix):
 			text += ": DRBD's fence-peer handler set it, because that disk is behind"
 			remedy, command = "it goes when the disks are in sync again; see the connection and the resync",
 				"drbdadm status "+t.Resource
 		case !strings.HasPrefix(b.ID, "cli-"):
-			command = fmt.Sprintf("cibadmin --delete --xpath \"//rsc_location[@id='%s']\"", b.ID)
+			command = RemoveConstraint(b.ID)
 		}
 		if b.Weight > -crm.Infinity {
 			t.warns("banned", fmt.Sprintf("%s (score %d)", text, b.Weight), remedy, command)
@@ -358,6 +361,33 @@ func (t *target) bans() {
 			t.forbids("banned", text, remedy, command)
 		}
 	}
+}
+
+// RemoveConstraint is the command that removes a location constraint. crm_mon names one that has a rule by its rule.
+func RemoveConstraint(id string) string {
+	return fmt.Sprintf("cibadmin --delete --xpath \"//rsc_location[@id='%[1]s' or rule/@id='%[1]s']\"", id)
+}
+
+// inSync reports that the node is known to have what another one has: connected, and both disks good.
+func (t *target) inSync(from string) bool {
+	d := t.docOf(from)
+	if d == nil || d.Drbd == nil {
+		return false
+	}
+	for _, c := range d.Drbd.Connections {
+		if t.sameNode(c.Name, t.node) {
+			return hasCopy(c)
+		}
+	}
+	return false
+}
+
+// hasCopy reports a peer that is known to have a good copy of all.
+func hasCopy(c drbd.DumpConnection) bool {
+	return c.Connection == drbd.ConnConnected && len(c.PeerDevices) > 0 &&
+		!slices.ContainsFunc(c.PeerDevices, func(v drbd.DumpPeerDevice) bool {
+			return v.PeerDisk != drbd.DiskUpToDate || v.Replication != drbd.ReplEstablished
+		})
 }
 
 // tickets is about tickets of a cluster of clusters. Without the configuration nobody knows what one is for.
@@ -370,8 +400,11 @@ func (t *target) tickets() {
 		if ticket.Standby == crm.Yes {
 			text = fmt.Sprintf("ticket %s is in standby", ticket.ID)
 		}
-		remedy := "grant it, where the database is to run: booth does that, or by hand"
-		command := "crm_ticket --ticket " + ticket.ID + " --grant"
+		remedy := "grant it, where the database is to run: booth does that, or by hand when no other site has it"
+		command := "crm_ticket --ticket " + ticket.ID + " --grant --force"
+		if ticket.Status == "granted" {
+			remedy, command = "activate it when the work is done", "crm_ticket --ticket "+ticket.ID+" --activate"
+		}
 		if t.Config == nil {
 			t.warns("ticket", text, remedy, command)
 			continue
@@ -389,7 +422,7 @@ func (t *target) tickets() {
 func (t *target) fencing(from string) {
 	if t.Cluster.FencingEnabled == crm.No {
 		t.warns("fencing_disabled", "fencing is disabled: after a loss nothing keeps the data from two writers",
-			"configure a fence device, test it, and enable fencing", "crm_attribute --name stonith-enabled --update true")
+			"configure a fence device, test it, and enable fencing", t.enableFencing())
 		return
 	}
 	var down []string
@@ -422,10 +455,19 @@ func (t *target) fencing(from string) {
 			if e.ExitReason != "" {
 				text += ": " + e.ExitReason
 			}
-			t.forbids("fencing_failed", text, "mend the fence device; try it when the database can be away",
-				"stonith_admin --history "+name)
+			t.forbids("fencing_failed", text, "mend the fence device; then clear the failure from the history",
+				"stonith_admin --history "+name+" --verbose", "stonith_admin --cleanup --history "+name)
 		}
 	}
+}
+
+// enableFencing is the command that enables fencing. Pacemaker 3.0.2 and later look at the newer name first.
+func (t *target) enableFencing() string {
+	name := "stonith-enabled"
+	if t.Config != nil && t.Config.Property("fencing-enabled") != "" {
+		name = "fencing-enabled"
+	}
+	return "crm_attribute --name " + name + " --update true"
 }
 
 // fencingFailed returns the last fencing of a node if it failed. The history is newest first.
@@ -473,13 +515,19 @@ func (t *target) replication(from string) {
 	}
 }
 
+// lostDisks are the states of a disk that does not come back by itself.
+var lostDisks = []drbd.DiskState{drbd.DiskDiskless, drbd.DiskFailed}
+
 func (t *target) disk(state drbd.DiskState) {
 	if slices.ContainsFunc(t.list, func(f status.Finding) bool { return f.Code == "disk" }) {
 		return
 	}
-	t.forbids("disk", fmt.Sprintf("the disk of %s is %s", t.node, state),
-		"wait for the end of a resync; without one, see what DRBD says",
-		"drbdadm status "+t.Resource)
+	text := fmt.Sprintf("the disk of %s is %s", t.node, state)
+	if slices.Contains(lostDisks, state) {
+		t.forbids("disk", text, "mend that disk, then attach it, on "+t.node, "drbdadm attach "+t.Resource)
+		return
+	}
+	t.forbids("disk", text, "wait for the end of a resync; without one, see what DRBD says", "drbdadm status "+t.Resource)
 }
 
 func (t *target) splitBrain() {
@@ -490,7 +538,7 @@ func (t *target) splitBrain() {
 
 // peerDisk says how far a resync of the node's disk is, or that none runs.
 func (t *target) peerDisk(v drbd.DumpPeerDevice) {
-	if v.Replication != drbd.ReplEstablished {
+	if v.Replication != drbd.ReplEstablished || slices.Contains(lostDisks, v.PeerDisk) {
 		t.disk(v.PeerDisk)
 		if note := status.SyncNote(v.Done, v.ETASeconds, v.Stalled); note != "" {
 			last := &t.list[len(t.list)-1]

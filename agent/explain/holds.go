@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,7 +29,15 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 	case a.Is == fsm.HoldMaintenance && e.Cluster != nil && isTrue(e.Cluster.Maintenance):
 		a.Next, a.Command = "End maintenance when the work is done.", "pcs property set maintenance-mode=false"
 	case a.Is == fsm.HoldNodeStandby:
-		a.Command += " " + e.Node
+		a.Command = (&target{judge: e.judge, node: e.Node}).endStandby()
+	case a.Is == fsm.HoldIdentityUnknown:
+		a.Next, a.Command = e.promoteAnew()
+	case a.Is == fsm.HoldDrbdNotUpToDate:
+		for _, f := range e.judge.server(e.Node) {
+			if f.Code == "disk_lost" {
+				a.Next, a.Command = sentence(f.Text)+" "+sentence(f.Remedy), f.Commands[0]
+			}
+		}
 	case a.Is == fsm.HoldCrmUnknown && e.slowCrm():
 		a.WaitsFor, a.Next, a.Command = "a faster answer of crm_mon", slowCrmStep[0], slowCrmStep[1]
 	case a.Is == fsm.HoldPeerUnfenced && e.found("fence_history", status.Warning):
@@ -36,6 +45,37 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 		a.Command = "sudo -u pgha stonith_admin --history '*'"
 	}
 	return i, a
+}
+
+// Rescue is the command that moves the database away from what is wrong where it is: a planned move is refused there.
+const Rescue = "pgha-agent switchover --rescue"
+
+// promoteAnew tells how a promotion whose record was lost to another claim, or whose identity is not known, is followed
+// by a new one. The other node takes the database, if it can. What forbids that forbids the command too, so it comes
+// first.
+func (e *explainer) promoteAnew() (next, command string) {
+	const move = "move the database once: `" + Rescue + "`"
+	f := e.judge.failover()
+	forbids := slices.IndexFunc(f.Reasons, critical)
+	switch {
+	case e.Cluster == nil || !slices.Equal(e.Cluster.Promoted, []string{e.Node}):
+		return "Compare on both nodes which one is promoted. If it is the other, all is well. If it is this one alone, " +
+			move + ".", "crm_mon -1"
+	case forbids < 0:
+		return "If the other node does not show itself as promoted, move the database once: that is a new promotion, which " +
+			"claims the record anew.", Rescue
+	}
+	r := f.Reasons[forbids]
+	next = fmt.Sprintf("The database has to move once, and %s cannot take it now: %s %s After that %s.", f.To,
+		sentence(r.Text), sentence(r.Remedy), move)
+	if r.Code == "node_offline" && len(e.judge.others()) == 1 {
+		next += fmt.Sprintf(" If %s stays away: `crm_resource --restart --resource %s` stops the database and promotes it "+
+			"anew here.", f.To, e.judge.cloneID())
+	}
+	if len(r.Commands) > 0 {
+		command = r.Commands[0]
+	}
+	return next, command
 }
 
 // apiNeedsPerson are reasons of the API that no retry fixes.
@@ -57,7 +97,9 @@ func (e *explainer) passing(a advice) bool {
 	case fsm.HoldPostgres:
 		return e.recovering() || e.young()
 	case fsm.HoldCrmUnknown:
-		return (e.neverAsked("crm") || e.young()) && !e.slowCrm()
+		// A look that succeeded counts for less time than there is between two looks.
+		crm := e.source("crm")
+		return (e.neverAsked("crm") || e.young() || crm.Up && !crm.Stale) && !e.slowCrm()
 	case fsm.HoldDrbdUnknown:
 		return e.neverAsked("drbd") || e.young()
 	case fsm.HoldRecordUnknown:

@@ -60,6 +60,18 @@ func looksOurs(r crm.Resource, clone string) bool {
 	return kind == "Filesystem" || strings.HasPrefix(kind, "pgsql") || strings.HasPrefix(kind, "postgresql")
 }
 
+// cloneID is the id of the clone, which may be configured by its primitive.
+func (j *judge) cloneID() string {
+	if j.Cluster != nil {
+		for _, r := range j.Cluster.Instances(j.Clone) {
+			if r.Clone != "" {
+				return r.Clone
+			}
+		}
+	}
+	return j.Clone
+}
+
 // ours reports an instance of a resource of the database.
 func (j *judge) ours(r crm.Resource) bool { return slices.Contains(j.ids, base(r.ID)) }
 

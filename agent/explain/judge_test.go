@@ -180,7 +180,7 @@ func TestWhatNow(t *testing.T) {
 			f.nobodyPromoted()
 			f.Cluster.Bans = []crm.Ban{{ID: "by-rule", Resource: "drbd", Node: "pg-a", Weight: -crm.Infinity},
 				{ID: "cli-ban-x", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity}}
-		}, Problem, status.ClientsCutOff, "rsc_location[@id='by-rule']", "banned"},
+		}, Problem, status.ClientsCutOff, "rsc_location[@id='by-rule' or rule/@id='by-rule']", "banned"},
 		"fail count": {func(f *Facts) {
 			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "pgsql", Count: crm.Infinity, Threshold: 3}}
 		}, Attention, status.ClientsServed, "crm_resource --cleanup --resource pgsql --node pg-b", "fail_count"},

@@ -157,11 +157,9 @@ func (e *explainer) explainNode() {
 		e.out.Node =
 			"This node published, and another one claimed the record later. It does not take the record back: it waits until " +
 				"it is demoted, or promoted anew."
-		next :=
-			"Compare on both nodes which one is promoted. If it is the other, all is well. If it is this one alone, move the " +
-				"database once."
 		e.out.WaitsFor = "a new promotion, of this node or of the other"
-		e.raise(Problem, next, "crm_mon -1")
+		next, command := e.promoteAnew()
+		e.raise(Problem, next, command)
 	default: // held, unknown
 		holds, first := e.holdsInOrder()
 		e.out.Holds = holds
@@ -210,8 +208,8 @@ func (e *explainer) explainIdle() {
 		e.out.Node =
 			"No node is promoted: the database is down. Pacemaker has to promote one; this agent only publishes it then."
 		e.out.WaitsFor = "Pacemaker to promote a node" + e.since()
-		e.raise(Problem, "See why Pacemaker promotes no node: failures, fencing, constraints, promotion scores.",
-			"crm_mon -1rfA")
+		e.raise(Problem, "See why Pacemaker promotes no node: failures, fail counts, promotion scores (master-...), bans.",
+			"crm_mon -1rfAL")
 	case lost(c.Promoted[0]):
 		e.out.Node = fmt.Sprintf(
 			"%s is not promoted. %s was, and is lost; Pacemaker promotes this node when %s has been fenced.", e.Node, promoted,

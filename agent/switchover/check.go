@@ -26,6 +26,7 @@ const Undo = "pgha-agent switchover --undo"
 type Facts struct {
 	Node, Clone string // this node, and the promotable clone or its primitive
 	To          string // where to, "" for the only other node
+	Rescue      bool   // the operator wants to go on where the move itself mends what is wrong
 	Now         time.Time
 
 	Status     *status.Doc // of this node's daemon
@@ -54,6 +55,9 @@ type Check struct {
 	Verdict Verdict `json:"verdict"`
 	Text    string  `json:"text"`
 	Remedy  string  `json:"remedy,omitempty"`
+	// How the move itself mends all that is wrong, and at what risk: a rescue goes on then, and the check is a warning.
+	// "" when it does not: then nothing overrides the check.
+	Rescue string `json:"rescue,omitempty"`
 }
 
 // Plan is what a switchover would do, and whether it may.
@@ -75,6 +79,11 @@ type Plan struct {
 // Refused lists the checks that failed.
 func (p *Plan) Refused() []Check {
 	return slices.DeleteFunc(slices.Clone(p.Checks), func(c Check) bool { return c.Verdict != Fail })
+}
+
+// Overridden lists the checks that failed, and do not refuse the rescue.
+func (p *Plan) Overridden() []Check {
+	return slices.DeleteFunc(slices.Clone(p.Checks), func(c Check) bool { return c.Verdict != Warn || c.Rescue == "" })
 }
 
 // ID is the id of the constraint.
@@ -105,12 +114,20 @@ func MakePlan(f Facts) *Plan {
 			fmt.Sprintf(
 				"Pacemaker stops PostgreSQL on %s, demotes DRBD there, promotes %s and starts PostgreSQL: clients are cut off "+
 					"meanwhile", p.From, p.To),
-			fmt.Sprintf("the agent of %s moves %s from %s to %s", p.To, p.Record, orUnknown(p.Address), orUnknown(p.Next)),
+			p.publication(),
 			"when the database works there, the constraint is removed; then the name is resolved, and PostgreSQL " +
 				"tried through it",
 		}
 	}
 	return p
+}
+
+// publication says what the agent of the target does with the record.
+func (p *Plan) publication() string {
+	if p.Address != "" && p.Address == p.Next {
+		return fmt.Sprintf("the agent of %s claims %s anew: it stays at %s", p.To, p.Record, p.Next)
+	}
+	return fmt.Sprintf("the agent of %s moves %s from %s to %s", p.To, p.Record, orUnknown(p.Address), orUnknown(p.Next))
 }
 
 func orUnknown(s string) string {
@@ -127,26 +144,62 @@ type judge struct {
 	ours []string // ids of the database's resources
 }
 
-// check adds one check: it fails when a problem is named.
-func (j *judge) check(name, good string, problems []string, remedy string) bool {
+// problem is one thing that forbids a move. Without a remedy of its own it has that of its check. rescue says how the
+// move itself mends it, and at what risk; "" when it does not.
+type problem struct{ text, remedy, rescue string }
+
+// check adds one check: it fails when there is a problem.
+func (j *judge) check(name, good string, problems list) bool {
 	c := Check{Name: name, Verdict: OK, Text: good}
 	if len(problems) > 0 {
-		c.Verdict, c.Text, c.Remedy = Fail, strings.Join(problems, "; "), remedy
+		var texts, rescues []string
+		mended := true
+		for _, p := range problems {
+			c.Remedy = cmp.Or(c.Remedy, p.remedy, remedies[name])
+			texts, rescues = append(texts, p.text), append(rescues, p.rescue)
+			mended = mended && p.rescue != ""
+		}
+		c.Verdict, c.Text = Fail, strings.Join(unique(texts), "; ")
+		switch {
+		case mended && j.there() == nil: // whether the record would follow there is not known
+			c.Remedy = fmt.Sprintf("run this on %s: its agent was not reached from here, and a rescue needs its word that "+
+				"the record can follow", j.plan.To)
+		case mended:
+			c.Rescue = strings.Join(unique(rescues), "; ")
+			if j.Rescue {
+				c.Verdict = Warn
+			}
+		}
 	}
 	j.plan.Checks = append(j.plan.Checks, c)
 	return len(problems) == 0
 }
 
 func (j *judge) warn(name, text, remedy string) {
-	j.plan.Checks = append(j.plan.Checks, Check{name, Warn, text, remedy})
+	j.plan.Checks = append(j.plan.Checks, Check{Name: name, Verdict: Warn, Text: text, Remedy: remedy})
+}
+
+// remedies are those of checks whose problems have no more exact one.
+var remedies = map[string]string{
+	"daemon":       "`systemctl status pgha-agent`; are you root or in group haclient?",
+	"pacemaker":    "`systemctl status pacemaker`; are you root or in group haclient?",
+	"one_promoted": "`pgha-agent explain` says what is promoted, and what is in the way",
+	"nodes":        "`crm_mon -1r`",
+	"pause":        "`pgha-agent resume`, on that node",
+	"failures":     "see it, mend it, and wait until Pacemaker is idle: `crm_mon -1rf`",
+	"fencing":      "wait for its end: `stonith_admin --history '*'`",
+	"leftover":     "if none is: `" + Undo + "`",
+	"drbd":         "`drbdsetup status --verbose`; wait for the end of a resync",
+	"episode":      "`pgha-agent watch`; an episode that only waits for the resolver ends by itself",
+	"record":       "`pgha-agent explain`, on that node",
 }
 
 // list collects problems.
-type list []string
+type list []problem
 
 func (l *list) add(bad bool, format string, args ...any) {
 	if bad {
-		*l = append(*l, fmt.Sprintf(format, args...))
+		*l = append(*l, problem{text: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -159,16 +212,14 @@ func (j *judge) daemon() bool {
 		bad.add(age > staleAfter, "it hangs: its last step was %.0f s ago", age.Seconds())
 		bad.add(j.Status.Node != j.Node, "it calls itself %q, the configuration says %q", j.Status.Node, j.Node)
 	}
-	return j.check("daemon", "the daemon of this node answers", bad,
-		"systemctl status pgha-agent; are you root or in group haclient?")
+	return j.check("daemon", "the daemon of this node answers", bad)
 }
 
 func (j *judge) cluster() bool {
 	var bad list
 	bad.add(j.Cluster == nil, "%v", j.ClusterErr)
 	bad.add(j.Config == nil, "%v", j.ConfigErr)
-	return j.check("pacemaker", "Pacemaker answers, and its configuration can be read", bad,
-		"systemctl status pacemaker; are you root or in group haclient?")
+	return j.check("pacemaker", "Pacemaker answers, and its configuration can be read", bad)
 }
 
 // roles finds out from where to where. Nothing else can be judged without it.
@@ -212,7 +263,7 @@ func (j *judge) roles() bool {
 			}
 		}
 	}
-	return j.check("one_promoted", fmt.Sprintf("%s is promoted, and no other", p.From), bad, "crm_mon -1 on both nodes")
+	return j.check("one_promoted", fmt.Sprintf("%s is promoted, and no other", p.From), bad)
 }
 
 // checkOf is the check that each reason against a failover belongs to. TestEveryReasonHasItsCheck holds it complete.
@@ -240,14 +291,10 @@ func (j *judge) blockers() {
 		Now: j.Now, Node: j.Node, Clone: j.Clone, Own: j.Status, Cluster: j.Cluster, Config: j.Config,
 		Peers: map[string]*status.Doc{}, Errs: map[string]string{},
 	}
-	other := j.plan.To
-	if other == j.Node {
-		other = j.plan.From
-	}
 	if j.Peer != nil {
-		f.Peers[other] = j.Peer
+		f.Peers[j.other()] = j.Peer
 	} else if j.PeerErr != nil {
-		f.Errs[other] = j.PeerErr.Error()
+		f.Errs[j.other()] = j.PeerErr.Error()
 	}
 	j.ours = explain.Database(f)
 	found := map[string][]status.Finding{}
@@ -264,28 +311,22 @@ func (j *judge) blockers() {
 		{"failures", "nothing has failed on " + j.plan.To + ", and Pacemaker is idle", j.busy},
 		{"fencing", "fencing works, and none is under way", j.fencing},
 		{"constraints", "no constraint keeps the role from " + j.plan.To, j.preferences},
-		{"drbd", "DRBD is connected, both disks are UpToDate", j.ownDisk},
+		{"drbd", "DRBD is connected, both disks are UpToDate", j.disks},
 		{"target", "nothing outside of Pacemaker is in the way on " + j.plan.To, nil},
 		{"configuration", "both agents are configured alike", nil},
 	} {
 		var bad list
-		remedy := ""
 		for _, r := range found[c.name] {
 			if r.Severity != status.Warning { // unknown is no pass
-				bad.add(true, "%s", r.Text)
-				remedy = cmp.Or(remedy, asRemedy(r))
+				bad = append(bad, problem{text: r.Text, remedy: asRemedy(r)})
 			} else {
 				j.warn(c.name, r.Text, asRemedy(r))
 			}
 		}
 		if c.more != nil {
-			more := c.more()
-			bad = append(bad, more...)
-			if remedy == "" && len(more) > 0 {
-				remedy = moreRemedies[c.name]
-			}
+			bad = append(bad, c.more()...)
 		}
-		j.check(c.name, c.good, unique(bad), remedy)
+		j.check(c.name, c.good, bad)
 	}
 	for _, name := range []string{"fencing_disabled", "drbd_path"} {
 		for _, r := range found[name] {
@@ -314,16 +355,6 @@ func asRemedy(f status.Finding) string {
 		return f.Remedy
 	}
 	return strings.TrimSuffix(f.Remedy, ":") + ": `" + strings.Join(f.Commands, "`, `") + "`"
-}
-
-// moreRemedies are for what only a move minds.
-var moreRemedies = map[string]string{
-	"nodes":       "crm_mon -1",
-	"pause":       "pgha-agent resume, on that node",
-	"failures":    "wait until Pacemaker is idle: crm_mon -1",
-	"fencing":     "stonith_admin --history '*'",
-	"constraints": "remove what an earlier move left: crm_resource --clear -r RESOURCE; of DRBD's own: docs/operate.md",
-	"drbd":        "drbdsetup status; wait for the end of a resync",
 }
 
 // isOurs reports a resource that the database is made of.
@@ -382,62 +413,107 @@ func (j *judge) leftovers() {
 		left.add(true, "%s prefers %s until %s: another switchover is under way, or was killed", l.ID, l.Node,
 			l.Until.Format(time.RFC3339))
 	}
-	j.check("leftover", "no other switchover is under way", left, "if none is: "+Undo)
+	j.check("leftover", "no other switchover is under way", left)
 }
 
 // preferences looks for what would hold the role where it is, or take it back.
 func (j *judge) preferences() (bad list) {
 	for _, l := range j.Config.Locations {
 		mine := strings.HasPrefix(l.ID, Prefix)
-		bad.add(!mine && l.Node == j.plan.From && l.Score > 0 && l.Applies(j.Now) && l.About(j.ours),
-			"%s draws %s to %s: it would not move, or would move back", l.ID, cmp.Or(l.Resource, l.Pattern), l.Node)
+		if mine || l.Node != j.plan.From || l.Score <= 0 || !l.Applies(j.Now) || !l.About(j.ours) {
+			continue
+		}
+		remove := explain.RemoveConstraint(l.ID)
+		if strings.HasPrefix(l.ID, "cli-prefer-") {
+			remove = "crm_resource --clear --resource " + l.Resource
+		}
+		bad = append(bad, problem{
+			text: fmt.Sprintf("%s draws %s to %s: it would not move, or would move back", l.ID,
+				cmp.Or(l.Resource, l.Pattern), l.Node),
+			remedy: "remove it, unless the database belongs there: `" + remove + "`",
+		})
 	}
 	return bad
 }
 
 func (j *judge) stickiness() {
-	if len(j.Config.InfiniteStickiness) > 0 {
-		j.check("stickiness", "", list{"resource-stickiness is INFINITY in " +
-			strings.Join(j.Config.InfiniteStickiness, ", ") + ": no preference moves that"}, "use a finite one, like 1000")
+	sets := j.Config.InfiniteStickiness
+	if len(sets) == 0 {
+		return
 	}
+	j.check("stickiness", "", list{{
+		text: "resource-stickiness is INFINITY in " + strings.Join(sets, ", ") + ": no preference moves that",
+		remedy: fmt.Sprintf("use a finite one: `cibadmin --delete --xpath "+
+			"\"//*[@id='%s']/nvpair[@name='resource-stickiness']\"`, then `crm_attribute --type rsc_defaults "+
+			"--name resource-stickiness --update 1000`", sets[0]),
+	}})
 }
 
-// ownDisk is about DRBD as the promoted node sees it, or this one: what the target does not mind, and a move does.
-func (j *judge) ownDisk() (bad list) {
+// disks is about DRBD as this node sees it: what a failover does not mind, and a move does.
+func (j *judge) disks() (bad list) {
 	d := j.Status.Drbd
 	if d == nil {
 		bad.add(true, "DRBD does not answer on this node")
 		return bad
 	}
 	bad.add(d.Suspended == nil || len(d.Suspended) > 0, "I/O is suspended")
+	bad.add(len(d.Devices) == 0, "the disk here is not known")
 	for _, v := range d.Devices {
-		bad.add(v.Disk != drbd.DiskUpToDate, "the disk here is %s", v.Disk)
+		j.disk(&bad, j.Node, "here", v.Disk)
 	}
 	bad.add(len(d.Connections) == 0, "there is no connection")
 	for _, c := range d.Connections {
 		if !strings.EqualFold(c.Name, j.plan.From) && !strings.EqualFold(c.Name, j.plan.To) && len(d.Connections) > 1 {
 			continue // a third node changes nothing for the two
 		}
-		bad.add(c.Connection != drbd.ConnConnected, "the connection to %s is %s", c.Name, c.Connection)
+		connected := c.Connection == drbd.ConnConnected
+		bad.add(!connected, "the connection to %s is %s", c.Name, c.Connection)
 		bad.add(c.SplitBrain != drbd.SplitBrainNone.String(), "split brain: %s", c.SplitBrain)
+		bad.add(connected && len(c.PeerDevices) == 0, "the disk of %s is not known", c.Name)
 		for _, v := range c.PeerDevices {
-			connected := c.Connection == drbd.ConnConnected
-			bad.add(connected && v.PeerDisk != drbd.DiskUpToDate, "the disk of %s is %s", c.Name, v.PeerDisk)
+			if connected {
+				j.disk(&bad, j.other(), "of "+c.Name, v.PeerDisk)
+			}
 			bad.add(connected && v.Replication != drbd.ReplEstablished, "%s: %s", c.Name, v.Replication)
 		}
 	}
 	return bad
 }
 
+// disk wants the disk of a node UpToDate.
+func (j *judge) disk(bad *list, node, words string, state drbd.DiskState) {
+	if state != drbd.DiskUpToDate {
+		*bad = append(*bad, problem{text: fmt.Sprintf("the disk %s is %s", words, state), rescue: j.diskRescue(node, state)})
+	}
+}
+
+// other is the one of the two nodes of the plan that this is not.
+func (j *judge) other() string {
+	if j.Node == j.plan.To {
+		return j.plan.From
+	}
+	return j.plan.To
+}
+
+// there returns what the agent of the target says, nil when it was not reached.
+func (j *judge) there() *status.Doc {
+	for _, d := range []*status.Doc{j.Status, j.Peer} {
+		if d != nil && d.Node == j.plan.To && j.plan.To != "" {
+			return d
+		}
+	}
+	return nil
+}
+
 func (j *judge) episodes() {
 	var bad list
 	for _, d := range []*status.Doc{j.Status, j.Peer} {
-		if d != nil && d.Episode != nil {
-			bad.add(d.Episode.Outcome == "open", "episode %d of %s is not over", d.Episode.ID, d.Node)
+		if d != nil && d.Episode != nil && d.Episode.Outcome == "open" {
+			bad = append(bad, problem{text: fmt.Sprintf("episode %d of %s is not over", d.Episode.ID, d.Node),
+				rescue: j.episodeRescue(d)})
 		}
 	}
-	j.check("episode", "no episode is open", bad,
-		"pgha-agent watch; an episode that only waits for the resolver ends by itself")
+	j.check("episode", "no episode is open", bad)
 }
 
 // record wants that the record will follow: it names the promoted node now, and no agent reports what would hold it up.
@@ -449,16 +525,22 @@ func (j *judge) record() {
 		}
 		for _, f := range d.Problems {
 			known := f.Code == "fencing_disabled" || f.Code == "paused" || f.Code == "maintenance"
-			bad.add(!known && (f.Severity == status.Critical || f.Code == "source_route53"), "%s: %s", d.Node, f.Text)
+			if !known && (f.Severity == status.Critical || f.Code == "source_route53") {
+				bad = append(bad, problem{text: d.Node + ": " + f.Text, rescue: j.problemRescue(d, f.Code)})
+			}
 		}
-		bad.add(d.Node == j.plan.From && d.Publication.State != status.PubObserved,
-			"the record does not name %s now: publication is %s", d.Node, d.Publication.State)
+		if d.Node == j.plan.From && d.Publication.State != status.PubObserved {
+			bad = append(bad, problem{
+				text:   fmt.Sprintf("the record does not name %s now: publication is %s", d.Node, d.Publication.State),
+				rescue: j.publicationRescue(d),
+			})
+		}
+		bad.add(d.Node == j.plan.To && d.Record.OwnAddr == "", "the agent of %s does not know its own address", d.Node)
 	}
-	j.check("record", "the record names "+j.plan.From+", and the agents have no problem", unique(bad),
-		"pgha-agent explain, on that node")
+	j.check("record", "the record names "+j.plan.From+", and the agents have no problem", bad)
 }
 
-func unique(l list) list {
+func unique(l []string) []string {
 	slices.Sort(l)
 	return slices.Compact(l)
 }

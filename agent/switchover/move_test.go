@@ -1,6 +1,7 @@
 package switchover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -28,6 +29,7 @@ type fakeWorld struct {
 	here     string // the node that the command runs on
 	hidden   bool   // the target's daemon cannot be reached
 	noClient bool
+	named    string // the address that the name has before the move, "" for pg-a's
 
 	stuck      bool // Pacemaker does nothing
 	failsStart bool // PostgreSQL fails to start on pg-b, and Pacemaker goes back
@@ -121,7 +123,7 @@ func (w *fakeWorld) name() string {
 	if w.at() > 10*time.Second && !w.deadAPI && !w.failsStart {
 		return toAddr
 	}
-	return fromAddr
+	return cmp.Or(w.named, fromAddr)
 }
 
 func (w *fakeWorld) Resolve(context.Context) (string, error) { return w.name(), nil }
@@ -132,7 +134,7 @@ func (w *fakeWorld) Connect(ctx context.Context) pg.ClientProbe {
 	v := pg.ClientProbe{Begin: time.Now()}
 	wait.For(ctx, 20*time.Millisecond)
 	v.End = time.Now()
-	if name == fromAddr && at < time.Second || name == toAddr {
+	if name == fromAddr && at < time.Second || name == toAddr && at > 8*time.Second {
 		v.OK, v.Answers, v.State, v.Answered = true, true, pg.StateWritable, netip.MustParseAddr(name)
 	}
 	return v

@@ -61,14 +61,12 @@ func (t *tracker) observe(s seen) (news []string) {
 	if s.there != nil {
 		t.watchTarget(s.there, say)
 	}
-	if s.resolver != "" && s.resolver != p.Address && (t.addr == "" || s.resolver == t.addr) {
+	if s.resolver != "" && t.leadsThere(s.resolver) {
 		t.named = true
 		say("named", "%s answers %s", p.Record, s.resolver)
 	}
 	if v := s.view; v != nil {
-		answered := v.Answered.IsValid() && v.Answered.String() != p.Address &&
-			(t.addr == "" || v.Answered.String() == t.addr)
-		if t.connected = v.OK && answered; t.connected {
+		if t.connected = v.OK && v.Answered.IsValid() && t.leadsThere(v.Answered.String()); t.connected {
 			what := "accepts writes"
 			if v.State != pg.StateWritable {
 				what = "answers (" + string(v.State) + ")"
@@ -78,6 +76,15 @@ func (t *tracker) observe(s seen) (news []string) {
 		}
 	}
 	return news
+}
+
+// leadsThere reports an address that is the target's. A record that another claim made point at the target before the
+// move, as in a rescue, says nothing until the role is there.
+func (t *tracker) leadsThere(addr string) bool {
+	if t.addr == "" {
+		return addr != t.plan.Address
+	}
+	return addr == t.addr && (addr != t.plan.Address || t.promoted)
 }
 
 // roles are DRBD's, as the local daemon sees them, of the two nodes of the plan.
@@ -159,12 +166,17 @@ func (t *tracker) verified() bool { return t.settled() && t.named && (t.connecte
 
 // missing says what verified still waits for.
 func (t *tracker) missing() string {
-	var l list
-	l.add(!t.promoted, "%s is not promoted", t.plan.To)
-	l.add(t.promoted && !t.settled(), "PostgreSQL was not seen to accept writes on %s", t.plan.To)
-	l.add(!t.named, "%s does not answer the new address", t.plan.Record)
-	l.add(t.client && !t.connected, "no client reaches %s through the name", t.plan.To)
-	return strings.Join(l, "; ")
+	var why []string
+	add := func(missing bool, format, of string) {
+		if missing {
+			why = append(why, fmt.Sprintf(format, of))
+		}
+	}
+	add(!t.promoted, "%s is not promoted", t.plan.To)
+	add(t.promoted && !t.settled(), "PostgreSQL was not seen to accept writes on %s", t.plan.To)
+	add(!t.named, "%s does not answer the new address", t.plan.Record)
+	add(t.client && !t.connected, "no client reaches %s through the name", t.plan.To)
+	return strings.Join(why, "; ")
 }
 
 // outage is what a client saw, the longer of what was measured here and what the target's agent has in its episode.

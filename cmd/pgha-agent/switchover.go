@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/crm"
@@ -30,9 +31,9 @@ const (
 )
 
 type switchoverFlags struct {
-	to                      string
-	yes, dryRun, json, undo bool
-	timeout                 time.Duration
+	to                              string
+	yes, dryRun, json, undo, rescue bool
+	timeout                         time.Duration
 }
 
 func newSwitchover(file *string) *cobra.Command {
@@ -50,6 +51,12 @@ func newSwitchover(file *string) *cobra.Command {
 			"terminal, SIGTERM) it removes the constraint, and Pacemaker decides; killed with -9 it leaves the constraint " +
 			"until its time is over, and\n" +
 			"--undo removes it.\n\n" +
+			"--rescue moves the database away from what is wrong where it is: a record that is contested or held, a disk that " +
+			"is lost under the database.\n" +
+			"A planned move is refused because of just that. A rescue goes on where the move itself mends it, says the risk, " +
+			"and wants the word rescue.\n" +
+			"A split brain, a disk of the target that is not UpToDate, and a target that is not online and clean are always " +
+			"refused.\n\n" +
 			"Exit status: 0 moved and verified (with --dry-run: it would be safe); 1 an error before anything was changed; 2 " +
 			"refused, nothing was changed;\n" +
 			"3 not moved, the constraint is removed; 4 moved, but not all was verified, the constraint is removed; 5 the " +
@@ -92,6 +99,8 @@ func newSwitchover(file *string) *cobra.Command {
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 5*time.Minute,
 		"give up, and remove the constraint, when the move is not verified by then")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the plan and the result as JSON; progress goes to stderr")
+	cmd.Flags().BoolVar(&f.rescue, "rescue", false,
+		"go on where the move itself mends what is wrong: a contested or held record, a lost disk of the present node")
 	cmd.Flags().BoolVar(&f.undo, "undo", false,
 		"remove the constraint of a switchover that was killed, and do nothing else")
 	return cmd
@@ -109,7 +118,7 @@ func (f *switchoverFlags) run(ctx context.Context, cmd *cobra.Command, cfg *conf
 	if f.json {
 		progress = cmd.ErrOrStderr()
 	}
-	doc := switchoverDoc{Plan: switchover.MakePlan(world.Gather(ctx, f.to))}
+	doc := switchoverDoc{Plan: f.plan(ctx, world, f.to)}
 	var err error
 	if !f.json {
 		printPlan(out, doc.Plan)
@@ -127,15 +136,28 @@ func (f *switchoverFlags) run(ctx context.Context, cmd *cobra.Command, cfg *conf
 	return err
 }
 
-func refusal(refused []switchover.Check) error {
-	var names []string
-	for _, c := range refused {
-		names = append(names, c.Name)
-	}
-	return &exitError{exitRefused, fmt.Errorf("refused, nothing was changed: %s", strings.Join(names, ", "))}
+// plan looks at everything once, and judges it.
+func (f *switchoverFlags) plan(ctx context.Context, world *switchover.Live, to string) *switchover.Plan {
+	facts := world.Gather(ctx, to)
+	facts.Rescue = f.rescue
+	return switchover.MakePlan(facts)
 }
 
-// ask wants a word of consent.
+// refusal names what refuses, and whether a rescue would go on.
+func refusal(refused []switchover.Check) error {
+	var names []string
+	mended := true
+	for _, c := range refused {
+		names, mended = append(names, c.Name), mended && c.Rescue != ""
+	}
+	hint := ""
+	if mended {
+		hint = "; the move itself mends that: see the risk, then `" + explain.Rescue + "`"
+	}
+	return &exitError{exitRefused, fmt.Errorf("refused, nothing was changed: %s%s", strings.Join(names, ", "), hint)}
+}
+
+// ask wants a word of consent: another one when checks are overridden.
 func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switchover.Plan) error {
 	if f.yes {
 		return nil
@@ -143,7 +165,11 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 	if in, ok := cmd.InOrStdin().(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
 		return errors.New("there is no terminal to ask on: say --yes")
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "\nMove the database from %s to %s now? Type yes: ", p.From, p.To)
+	verb, want := "Move", "yes"
+	if len(p.Overridden()) > 0 {
+		verb, want = "Rescue", "rescue"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "\n%s the database from %s to %s now? Type %s: ", verb, p.From, p.To, want)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
@@ -153,7 +179,7 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 	case <-ctx.Done():
 		return fmt.Errorf("nothing was changed: %w", context.Cause(ctx))
 	case word := <-answer:
-		if word != "yes" {
+		if word != want {
 			return errors.New("nothing was changed: not confirmed")
 		}
 		return nil
@@ -164,7 +190,9 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 func (f *switchoverFlags) move(ctx context.Context, progress io.Writer, cfg *config.Config, world *switchover.Live,
 	doc *switchoverDoc) error {
 	if !f.yes {
-		doc.Plan = switchover.MakePlan(world.Gather(ctx, doc.Plan.To))
+		confirmed := doc.Plan
+		doc.Plan = f.plan(ctx, world, confirmed.To)
+		doc.Plan.Confirm(confirmed)
 		if refused := doc.Plan.Refused(); len(refused) > 0 {
 			printChecks(progress, refused)
 			return refusal(refused)
@@ -214,8 +242,16 @@ func printChecks(w io.Writer, checks []switchover.Check) {
 	words := map[switchover.Verdict]string{switchover.OK: "ok", switchover.Warn: "WARN", switchover.Fail: "FAIL"}
 	for _, c := range checks {
 		fmt.Fprintf(w, "%-4s  %-16s  %s\n", words[c.Verdict], c.Name, printable(c.Text))
-		if c.Remedy != "" {
-			fmt.Fprintf(w, "%-4s  %-16s  -> %s\n", "", "", c.Remedy)
+		follow := func(format, text string) { fmt.Fprintf(w, "%-4s  %-16s  -> "+format+"\n", "", "", printable(text)) }
+		switch {
+		case c.Verdict != switchover.Fail && c.Rescue != "":
+			follow("overridden by --rescue: %s", c.Rescue)
+			continue
+		case c.Remedy != "":
+			follow("%s", c.Remedy)
+		}
+		if c.Rescue != "" {
+			follow("would be overridden by --rescue: %s", c.Rescue)
 		}
 	}
 }
