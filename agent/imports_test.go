@@ -26,6 +26,7 @@ func TestImportsPointOneWay(t *testing.T) {
 			"route53"},
 		"agent/explain":            {"agent/fsm", "agent/status", "crm", "drbd", "pg"},
 		"agent/fsm":                {},
+		"agent/internal/codetest":  {},
 		"agent/internal/statetest": {"agent/fsm", "agent/state"},
 		"agent/internal/text":      {},
 		"agent/internal/wait":      {},

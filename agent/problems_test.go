@@ -67,7 +67,7 @@ func TestHelpIsExact(t *testing.T) {
 				lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "success", Completed: testWall}) // of an earlier loss
 			},
 			"held_peer_unfenced", status.Critical,
-			"no fencing has succeeded since; the one that the history shows may be from before", "--confirm <node>",
+			"no fencing has succeeded since; the one that the history shows may be from before", "--confirm pg-a",
 		},
 		"not in the history": {
 			func(a *Agent, _ *testClock) { lose(a, crm.FenceEvent{Target: "pg-a", Action: "off", Status: "failed"}) },

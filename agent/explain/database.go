@@ -191,7 +191,9 @@ func (j *judge) resume(reasons []string) (remedy string, commands []string) {
 // database from there.
 func (j *judge) writerDisk(node string, r *drbd.DumpResource, state drbd.DiskState) status.Finding {
 	text := fmt.Sprintf("the disk of DRBD is %s on %s", state, node)
-	copied := slices.ContainsFunc(r.Connections, hasCopy)
+	copied := slices.ContainsFunc(r.Connections, func(c drbd.DumpConnection) bool {
+		return hasCopy(c) && j.member(c.Name, node)
+	})
 	see := "drbdadm status " + j.Resource
 	switch {
 	case !slices.Contains(lostDisks, state):
@@ -204,6 +206,13 @@ func (j *judge) writerDisk(node string, r *drbd.DumpResource, state drbd.DiskSta
 		return report(status.Warning, "disk_lost", node, text+": the database is served by the other node's disk",
 			"move the database, then mend that disk: runbook PghaWriterDiskBad", Rescue, see)
 	}
+}
+
+// member reports a DRBD peer of a node that is a node of the cluster, as far as these are known: a copy elsewhere takes
+// no database.
+func (j *judge) member(peer, node string) bool {
+	members := slices.DeleteFunc(append(j.others(), j.Node), func(n string) bool { return n == node })
+	return len(members) == 0 || slices.ContainsFunc(members, func(n string) bool { return j.sameNode(peer, n) })
 }
 
 // full is how little may be free for writes to fail: PostgreSQL takes WAL segments of 16 MiB.

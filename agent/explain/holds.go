@@ -27,7 +27,7 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 	a := advice{h.Name, status.Holds[i]}
 	switch {
 	case a.Is == fsm.HoldMaintenance && e.Cluster != nil && isTrue(e.Cluster.Maintenance):
-		a.Next, a.Command = "End maintenance when the work is done.", "pcs property set maintenance-mode=false"
+		a.Next, a.Command = "End maintenance when the work is done.", "crm_attribute --name maintenance-mode --delete"
 	case a.Is == fsm.HoldNodeStandby:
 		a.Command = (&target{judge: e.judge, node: e.Node}).endStandby()
 	case a.Is == fsm.HoldIdentityUnknown:
@@ -54,24 +54,23 @@ const Rescue = "pgha-agent switchover --rescue"
 // by a new one. The other node takes the database, if it can. What forbids that forbids the command too, so it comes
 // first.
 func (e *explainer) promoteAnew() (next, command string) {
-	const move = "move the database once: `" + Rescue + "`"
 	f := e.judge.failover()
 	forbids := slices.IndexFunc(f.Reasons, critical)
 	switch {
 	case e.Cluster == nil || !slices.Equal(e.Cluster.Promoted, []string{e.Node}):
 		return "Compare on both nodes which one is promoted. If it is the other, all is well. If it is this one alone, " +
-			move + ".", "crm_mon -1"
+			"move the database once: `" + Rescue + "`.", "crm_mon -1"
 	case forbids < 0:
 		return "If the other node does not show itself as promoted, move the database once: that is a new promotion, which " +
 			"claims the record anew.", Rescue
 	}
 	r := f.Reasons[forbids]
-	next = fmt.Sprintf("The database has to move once, and %s cannot take it now: %s %s After that %s.", f.To,
-		sentence(r.Text), sentence(r.Remedy), move)
+	next = fmt.Sprintf("The database has to move once, by `%s`, and %s cannot take it now: %s.", Rescue, f.To, r.Text)
 	if r.Code == "node_offline" && len(e.judge.others()) == 1 {
 		next += fmt.Sprintf(" If %s stays away: `crm_resource --restart --resource %s` stops the database and promotes it "+
 			"anew here.", f.To, e.judge.cloneID())
 	}
+	next += " " + sentence(r.Remedy)
 	if len(r.Commands) > 0 {
 		command = r.Commands[0]
 	}

@@ -62,14 +62,14 @@ var Holds = []Hold{
 	},
 	{
 		Is: fsm.HoldPeerUnclean, Text: "the other node is lost and not fenced yet",
-		Remedy: "see the fence device: `stonith_admin --history '*'`, then `crm_resource --cleanup -r <fence device>`",
+		Remedy: "see the fence device: `stonith_admin --history '*'`; clean up its resource when it is mended",
 		More:   "Fencing gives up after `stonith-max-attempts`: clean up when the device is fixed.",
 		Passes: true, WaitsFor: "the fencing of the other node",
 		Next: "Find out why the other node is not fenced, and fix the fence device.", Command: "stonith_admin --history '*'",
 	},
 	{
 		Is: fsm.HoldPeerUnfenced, Text: "the other node was lost while it was promoted, and no fencing has succeeded since",
-		Remedy: "see the fence device; `stonith_admin --confirm <node>` only when that node is off for certain",
+		Remedy: "see the fence device: `stonith_admin --history '*'`; confirm a fencing only when that node is off for certain",
 		More: "A fencing that may be from before the node's last return does not count. If the history cannot be read " +
 			"(finding " +
 			"`fence_history`), a fencing and `--confirm` are not seen: `sudo -u pgha stonith_admin --history '*'` says why. " +
@@ -97,7 +97,8 @@ var Holds = []Hold{
 	},
 	{
 		Is: fsm.HoldDrbdNotUpToDate, Text: "the local disk is not UpToDate",
-		Remedy:   "see `drbdsetup status`; the peer may have newer data",
+		Remedy: "see `drbdsetup status`; the peer may have newer data. A disk that is lost while the peer has a good copy: " +
+			"`pgha-agent switchover --rescue`",
 		WaitsFor: "the local disk to be UpToDate",
 		Next:     "See what DRBD says. The other node may have newer data.", Command: "drbdsetup status",
 	},
@@ -118,7 +119,7 @@ var Holds = []Hold{
 		Is: fsm.HoldPostgres, Text: "PostgreSQL does not accept writes here yet (publish_on is writable)",
 		Remedy: "see the PostgreSQL log; crash recovery takes its time",
 		Passes: true, WaitsFor: "PostgreSQL to accept writes",
-		Next: "See the PostgreSQL log, and what failed.", Command: "crm_mon -1rf",
+		Next: "See what failed, then the log of PostgreSQL.", Command: "crm_mon -1rf",
 	},
 	{
 		Is: fsm.HoldAddressUnknown, Text: "this node's own address is not known",
@@ -133,7 +134,7 @@ var Holds = []Hold{
 		Remedy:   "remove that record in Route 53 by hand, or choose another name",
 		More:     "An alias, weighted, multi-value or foreign record; the text of the hold says which.",
 		WaitsFor: "the foreign record under the name to go",
-		Next:     "Remove that record from the zone by hand. What it is:", Command: "journalctl -u pgha-agent -n 50",
+		Next:     "Remove that record from the zone by hand. What it is:", Command: "pgha-agent status",
 	},
 	{
 		Is: fsm.HoldRecordUnknown, Text: "the record has not been read yet",
@@ -141,21 +142,21 @@ var Holds = []Hold{
 		More:   "Or it must be read again, after a conflict or a lost reply.",
 		Passes: true, WaitsFor: "the first good read of the zone",
 		Next:    "See why the zone cannot be read: network, credentials, permissions.",
-		Command: "journalctl -u pgha-agent -n 50",
+		Command: "pgha-agent status",
 	},
 	{
 		Is:       fsm.HoldIdentityUnknown,
 		Text:     "Pacemaker's history does not show which promotion this is, and the record is another node's",
-		Remedy:   "after a cleanup or refresh with the agent down: a planned move makes a new promotion",
-		More:     "Or the record was not read. [Move](maintenance.md#planned-move) the database once.",
+		Remedy:   "after a cleanup or refresh with the agent down: a move makes a new promotion, `pgha-agent switchover --rescue`",
+		More:     "Or the record was not read. [Rescue](#rescue) the database once.",
 		WaitsFor: "a new promotion",
-		Next: "If this shows the same promoted node on both nodes, move the database once, as planned work: that is a new " +
-			"promotion.",
-		Command: "crm_mon -1",
+		Next:     "Move the database once: that is a new promotion, which claims the record anew.",
+		Command:  "pgha-agent switchover --rescue",
 	},
 	{
 		Is: fsm.HoldContested, Text: "another node claimed the record after this one did",
-		Remedy:   "only one node may be promoted: compare `crm_mon -1` on both nodes",
+		Remedy: "only one node may be promoted: compare `crm_mon -1` on both nodes. This one alone: " +
+			"`pgha-agent switchover --rescue`",
 		More:     "[Contested, and drift](#contested-and-drift).",
 		WaitsFor: "a new promotion",
 		Next:     "Compare on both nodes which one is promoted:", Command: "crm_mon -1",
@@ -168,9 +169,9 @@ var Holds = []Hold{
 	},
 	{
 		Is: fsm.HoldNodeStandby, Text: "this node is in standby",
-		Remedy:   "`pcs node unstandby` when it should take part again",
+		Remedy:   "`crm_standby --delete` on this node when it should take part again",
 		WaitsFor: "the end of this node's standby",
-		Next:     "End standby when this node should take part again.", Command: "pcs node unstandby",
+		Next:     "End standby when this node should take part again.", Command: "crm_standby --delete",
 	},
 	{
 		Is: fsm.HoldPaused, Text: "publication is paused by an operator", Remedy: "`pgha-agent resume`",

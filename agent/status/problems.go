@@ -45,7 +45,8 @@ func (s *Snapshot) Problems() []Problem {
 		if critical {
 			severity = Critical
 		}
-		add(true, "source_"+Source(src).String(), severity, fmt.Sprintf("%s does not answer: %s", Source(src), state.Err), "")
+		add(true, "source_"+Source(src).String(), severity, fmt.Sprintf("%s does not answer: %s", Source(src), state.Err),
+			sourceRemedies[src])
 		add(state.Stuck, "child_stuck", Critical,
 			fmt.Sprintf("a child process of %s cannot be killed (D state)", Source(src)),
 			"the kernel or its storage hangs; a reboot may be the only way out")
@@ -88,11 +89,12 @@ func (s *Snapshot) Problems() []Problem {
 	add(apart && st.PeersConnected(), "drbd_disconnected", Warning,
 		"DRBD is not connected to a node outside the cluster: a tiebreaker, or a copy for recovery", link)
 	add(st.Promotion.Claim != "" && s.Postgres.State != "writable" && s.Postgres.State != "", "postgres", Critical,
-		fmt.Sprintf("PostgreSQL on the promoted node: %s %s", s.Postgres.State, s.Postgres.Err), "")
+		fmt.Sprintf("PostgreSQL on the promoted node: %s %s", s.Postgres.State, s.Postgres.Err),
+		"`pgha-agent explain` says what keeps it; `crm_mon -1rf`, and its log")
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
 		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which "+
 			"one is right",
-		"configure fence_aws and set stonith-enabled=true")
+		"configure fence_aws, test it, and enable fencing: `crm_attribute --name stonith-enabled --update true`")
 	if unread := s.unreadHistory(); st.Cluster.FencingEnabled && unread != "" {
 		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+
 			unread, unreadHistoryRemedy)
@@ -107,14 +109,16 @@ func (s *Snapshot) Problems() []Problem {
 		for _, n := range s.Crm.Nodes {
 			add(n.Name != s.Config.Node.Name && n.Unclean == crm.Yes, "peer_unclean", Critical,
 				fmt.Sprintf("%s is lost and not fenced yet: Pacemaker promotes nothing before it is", n.Name),
-				HoldOf(fsm.HoldPeerUnclean).Remedy)
+				s.uncleanRemedy())
 		}
 		for _, b := range s.Crm.FenceBans() {
 			add(st.Drbd.Live && st.PeersConnected() && s.At-s.FenceBans[b.ID] > banIsOld, "fence_constraint", Warning,
 				fmt.Sprintf("constraint %s of the DRBD fence-peer handler is still there: the other node cannot be promoted", b.ID),
-				"it goes when the peer is UpToDate again; see docs/operate.md if it stays")
+				"it goes when the peer is UpToDate again, `drbdsetup status`; if it stays then, see docs/operate.md, A leftover "+
+					"fencing constraint")
 		}
-		add(s.Crm.MaintenanceMode == crm.Yes, "maintenance", Warning, "the cluster is in maintenance mode", "")
+		add(s.Crm.MaintenanceMode == crm.Yes, "maintenance", Warning, "the cluster is in maintenance mode",
+			"end it when the work is done: `crm_attribute --name maintenance-mode --delete`")
 	}
 	add(st.Wait.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+
 		s.WallOf(st.Wait.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
@@ -126,9 +130,19 @@ func (s *Snapshot) Problems() []Problem {
 		"fix what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the "+
 			"configuration")
 	for _, w := range s.Config.Warnings() {
-		add(true, "config_warning", Warning, w, "")
+		add(true, "config_warning", Warning, w, "change it in the configuration, then `systemctl reload pgha-agent`")
 	}
 	return list
+}
+
+// sourceRemedies say where to look when a source does not answer.
+var sourceRemedies = [NumSources]string{
+	SourceDrbd: "is the DRBD module loaded, and the resource up? `drbdsetup status`",
+	SourceCrm:  "`systemctl status pacemaker`; is user pgha in group haclient?",
+	SourcePostgres: "on the promoted node see PostgreSQL and its log; the agent's role and access: " +
+		"`pgha-agent doctor --only postgres-role`",
+	SourceRoute53:  "network, credentials, permissions: `pgha-agent doctor --only aws`",
+	SourceResolver: "see the resolver that clients use: the VPC's, or the one of record.resolver",
 }
 
 // driftProblem says what somebody else has done to the record, and who does what about it.

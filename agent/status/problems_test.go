@@ -1,12 +1,17 @@
 package status
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/codetest"
+	"github.com/pgha/pgha-agent/crm"
 )
 
 // TestThirdNodeThatIsDown is a tiebreaker, or a copy elsewhere: the other node of the cluster gets the data, and can
@@ -67,5 +72,75 @@ func TestDriftProblemSaysWhoDoesWhat(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		})
+	}
+}
+
+// TestEveryProblemHasARemedy reads the source: each problem says what to do about it, whatever state shows it.
+func TestEveryProblemHasARemedy(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "problems.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes, sites := []string{}, 0
+	site := func(args []ast.Expr, code, remedy int) {
+		sites++
+		if lit, ok := args[code].(*ast.BasicLit); ok {
+			codes = append(codes, lit.Value)
+		}
+		if lit, ok := args[remedy].(*ast.BasicLit); ok && lit.Value == `""` {
+			t.Errorf("problem %s has no remedy", codes[len(codes)-1])
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "add" {
+				site(n.Args, 1, 4)
+			}
+		case *ast.CompositeLit:
+			if name, ok := n.Type.(*ast.Ident); ok && name.Name == "Problem" {
+				site(n.Elts, 0, 3)
+			}
+		}
+		return true
+	})
+	if sites < 25 || len(codes) < 20 {
+		t.Errorf("%d places, codes %v: is that all?", sites, codes)
+	}
+	for src, remedy := range sourceRemedies {
+		if remedy == "" && Source(src) != SourceClient {
+			t.Errorf("source_%s has no remedy", Source(src))
+		}
+	}
+}
+
+// TestRemediesNameWhatIsThere: a node and a fence device that are known are filled in.
+func TestRemediesNameWhatIsThere(t *testing.T) {
+	node := func(name string, online, unclean crm.Tri) crm.Node {
+		return crm.Node{Name: name, Online: online, Unclean: unclean}
+	}
+	s := &Snapshot{Config: &config.Config{}, Crm: &crm.Status{DC: "pg-a", Nodes: []crm.Node{node("pg-a", crm.Yes, crm.No),
+		node("pg-b", crm.No, crm.Yes)}, Resources: []crm.Resource{{ID: "fence-b", Agent: "stonith:fence_aws"}, {ID: "pgsql"}}}}
+	s.State.Peers.Lost[0].Name = "pg-b"
+	want := func(h fsm.Hold, words string) {
+		t.Helper()
+		if d := s.HoldDoc(h); !strings.Contains(d.Remedy, words) {
+			t.Errorf("%s: %q, want %q", h, d.Remedy, words)
+		}
+	}
+	want(fsm.HoldPeerUnclean, "`crm_resource --cleanup --resource fence-b`")
+	want(fsm.HoldPeerUnfenced, "`stonith_admin --confirm pg-b`")
+	s.Crm.FenceEvents = []crm.FenceEvent{{Target: "pg-b", Action: "off", Status: "pending"}}
+	want(fsm.HoldPeerUnclean, "wait for the fencing that is under way")
+	s.Crm.FenceEvents[0].Status = "success"
+	want(fsm.HoldPeerUnfenced, "`stonith_admin --confirm pg-b`")
+	s.Crm = nil
+	for _, h := range fsm.AllHolds() {
+		d := s.HoldDoc(h)
+		for _, c := range append(codetest.Quoted(d.Remedy), HoldOf(h).Command) {
+			if codetest.Vague(c) {
+				t.Errorf("%s: %q is not complete", h, c)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,8 @@ func (s *Snapshot) HoldDoc(h fsm.Hold) HoldDoc {
 		if left := s.State.Wait.StalledUntil - s.At; left > 0 {
 			d.Text = fmt.Sprintf("%s: nothing is written for %.0f s more", d.Text, max(1, left.Seconds()))
 		}
+	case fsm.HoldPeerUnclean:
+		d.Remedy = s.uncleanRemedy()
 	case fsm.HoldPeerUnfenced:
 		s.unfencedDoc(&d)
 	case fsm.HoldRecordRefused:
@@ -56,6 +59,31 @@ func (s *Snapshot) HoldDoc(h fsm.Hold) HoldDoc {
 		}
 	}
 	return d
+}
+
+// uncleanRemedy is for a node that is lost and not fenced yet. Pacemaker gives up after some failures, and goes on
+// when the resource of the fence device is cleaned up.
+func (s *Snapshot) uncleanRemedy() string {
+	remedy := HoldOf(fsm.HoldPeerUnclean).Remedy
+	if s.Crm == nil {
+		return remedy
+	}
+	var cleanups []string
+	for _, n := range s.Crm.Nodes {
+		if _, pending := s.Crm.PendingFence(n.Name); pending {
+			return "wait for the fencing that is under way; if it fails, " + remedy
+		}
+	}
+	for _, r := range s.Crm.Resources {
+		if command := "`crm_resource --cleanup --resource " + r.ID + "`"; strings.HasPrefix(r.Agent, "stonith:") &&
+			!slices.Contains(cleanups, command) {
+			cleanups = append(cleanups, command)
+		}
+	}
+	if len(cleanups) == 0 {
+		return remedy
+	}
+	return "see the fence device: `stonith_admin --history '*'`; when it is mended: " + strings.Join(cleanups, ", ")
 }
 
 // unfencedDoc tells apart why no fencing is known: it cannot be seen, it is not in the history, or it may be from
@@ -74,6 +102,9 @@ func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 	shown := false
 	for _, l := range s.State.Peers.Lost {
 		n, known := s.Crm.Node(l.Name)
+		if known && n.Online != crm.Yes && !l.Fenced {
+			d.Remedy = fmt.Sprintf("%s: `stonith_admin --confirm %s`", HoldOf(fsm.HoldPeerUnfenced).Remedy, l.Name)
+		}
 		if _, fenced := s.Crm.LastFence(l.Name); known && n.Online != crm.Yes && !fenced {
 			bare = append(bare, l.Name)
 		} else if known && n.Online != crm.Yes && !l.Fenced {
@@ -84,10 +115,10 @@ func (s *Snapshot) unfencedDoc(d *HoldDoc) {
 		d.Text += "; the one that the history shows may be from before its last return"
 	}
 	if len(bare) > 0 {
-		name := strings.Join(bare, ", ")
-		d.Text = fmt.Sprintf("%s was lost while it was promoted, and the fencing history shows no fencing of it", name)
+		d.Text = fmt.Sprintf("%s was lost while it was promoted, and the fencing history shows no fencing of it",
+			strings.Join(bare, ", "))
 		d.Remedy = fmt.Sprintf("see the fence device. A history that was cleaned up, or lost in a restart of Pacemaker, "+
-			"does not come back: only when %s is off for certain (EC2 says stopped), `stonith_admin --confirm %[1]s`", name)
+			"does not come back: only when %s is off for certain (EC2 says stopped), `stonith_admin --confirm %[1]s`", bare[0])
 	}
 }
 

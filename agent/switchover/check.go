@@ -456,7 +456,14 @@ func (j *judge) disks() (bad list) {
 		bad.add(true, "DRBD does not answer on this node")
 		return bad
 	}
-	bad.add(d.Suspended == nil || len(d.Suspended) > 0, "I/O is suspended")
+	add := func(is bool, text, remedy string) {
+		if is {
+			bad = append(bad, problem{text: text, remedy: remedy})
+		}
+	}
+	const see = "`drbdsetup status --verbose`"
+	add(d.Suspended == nil || len(d.Suspended) > 0, "I/O is suspended",
+		"see which handler runs, and whether the other node is being fenced: runbook PghaDrbdSuspended; "+see)
 	bad.add(len(d.Devices) == 0, "the disk here is not known")
 	for _, v := range d.Devices {
 		j.disk(&bad, j.Node, "here", v.Disk)
@@ -467,8 +474,10 @@ func (j *judge) disks() (bad list) {
 			continue // a third node changes nothing for the two
 		}
 		connected := c.Connection == drbd.ConnConnected
-		bad.add(!connected, "the connection to %s is %s", c.Name, c.Connection)
-		bad.add(c.SplitBrain != drbd.SplitBrainNone.String(), "split brain: %s", c.SplitBrain)
+		add(c.SplitBrain != drbd.SplitBrainNone.String(), "split brain: "+c.SplitBrain,
+			"decide which side keeps its data: docs/operate.md, Split brain; look first, on both nodes: "+see)
+		add(!connected, fmt.Sprintf("the connection to %s is %s", c.Name, c.Connection),
+			"bring that node back, or the network to it; after that, on both nodes: `drbdadm adjust "+d.Name+"`")
 		bad.add(connected && len(c.PeerDevices) == 0, "the disk of %s is not known", c.Name)
 		for _, v := range c.PeerDevices {
 			if connected {

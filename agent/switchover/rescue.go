@@ -36,8 +36,8 @@ func (j *judge) publicationRescue(d *status.Doc) string {
 	if d.Node != j.plan.From || !held && d.Publication.State != status.PubContested {
 		return ""
 	}
-	return fmt.Sprintf("the promotion of %[1]s is a new one, and claims the record anew. Risk: if the agent of %[1]s cannot "+
-		"publish either, clients do not find the database there", j.plan.To)
+	return fmt.Sprintf("the promotion of %[1]s is a new one, and claims the record anew. Risk: if the agent of %[1]s "+
+		"cannot publish either, clients do not find the database there", j.plan.To)
 }
 
 // mended reports a hold, by its name, that a promotion of the other node ends.
@@ -76,8 +76,9 @@ func (j *judge) diskRescue(node string, state drbd.DiskState) string {
 
 // Confirm refuses what would be overridden now at a risk that was not in the plan to which the operator agreed.
 func (p *Plan) Confirm(agreed *Plan) {
+	said := agreed.Overridden()
 	for i, c := range p.Checks {
-		known := slices.ContainsFunc(agreed.Overridden(), func(o Check) bool { return o.Name == c.Name && o.Rescue == c.Rescue })
+		known := slices.ContainsFunc(said, func(o Check) bool { return o.Name == c.Name && o.Rescue == c.Rescue })
 		if c.Verdict == Warn && c.Rescue != "" && !known {
 			p.Checks[i].Verdict = Fail
 		}

@@ -95,7 +95,15 @@ func TestRescue(t *testing.T) {
 		"an episode of the target":      {both(contested, func(f *Facts) { f.Status.Episode.Outcome = "open" }), []string{"record"}, []string{"episode"}},
 		"an episode of a healthy one":   {func(f *Facts) { f.Peer.Episode.Outcome = "open" }, nil, []string{"episode"}},
 		"diskless, and the copy is old": {both(disk(drbd.DiskDiskless), func(f *Facts) { f.Status.Drbd.Devices[0].Disk = drbd.DiskOutdated }), nil, []string{"drbd"}},
-		"diskless, and apart":           {both(disk(drbd.DiskDiskless), noPeer), nil, []string{"drbd"}},
+		"held by what has no problem beside it": {both(hold("identity_unknown"), func(f *Facts) {
+			f.Peer.Publication.Holds = append(f.Peer.Publication.Holds, status.HoldDoc{Name: "moon_phase"})
+		}), nil, []string{"record"}},
+		"the target says that it is contested": {func(f *Facts) {
+			f.Status.Publication.State = status.PubContested
+			f.Status.Problems = []status.Problem{{Code: "contested", Severity: status.Critical, Text: "contested"}}
+		}, nil, []string{"record"}},
+		"the target is diskless": {func(f *Facts) { f.Status.Drbd.Devices[0].Disk = drbd.DiskDiskless }, nil, []string{"drbd"}},
+		"diskless, and apart":    {both(disk(drbd.DiskDiskless), noPeer), nil, []string{"drbd"}},
 		"diskless, and nothing is known of the peer": {both(disk(drbd.DiskDiskless), func(f *Facts) {
 			f.Status.Drbd.Connections[0].PeerDevices = nil
 		}), nil, []string{"drbd"}},

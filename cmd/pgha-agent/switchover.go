@@ -165,11 +165,8 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 	if in, ok := cmd.InOrStdin().(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
 		return errors.New("there is no terminal to ask on: say --yes")
 	}
-	verb, want := "Move", "yes"
-	if len(p.Overridden()) > 0 {
-		verb, want = "Rescue", "rescue"
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "\n%s the database from %s to %s now? Type %s: ", verb, p.From, p.To, want)
+	question, want := consent(p)
+	fmt.Fprint(cmd.OutOrStdout(), question)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
@@ -184,6 +181,15 @@ func (f *switchoverFlags) ask(ctx context.Context, cmd *cobra.Command, p *switch
 		}
 		return nil
 	}
+}
+
+// consent is the question, and the word that is a yes to it. One who is used to type yes does not rescue by it.
+func consent(p *switchover.Plan) (question, word string) {
+	verb, word := "Move", "yes"
+	if len(p.Overridden()) > 0 {
+		verb, word = "Rescue", "rescue"
+	}
+	return fmt.Sprintf("\n%s the database from %s to %s now? Type %s: ", verb, p.From, p.To, word), word
 }
 
 // move looks once more, since the question may have stood for long, and moves.
