@@ -226,7 +226,7 @@ func lostWriter(f *Facts) {
 // programs are those whose options TestCommandsOfRemediesExist in cmd/pgha-agent knows.
 var programs = []string{"pgha-agent", "crm_mon", "crm_resource", "crm_attribute", "crm_standby", "crm_ticket", "crm_simulate",
 	"cibadmin", "attrd_updater", "stonith_admin", "drbdadm", "drbdsetup", "systemctl", "journalctl", "psql", "dig", "df", "du",
-	"umount", "iostat", "ps"}
+	"umount", "iostat", "ps", "pkill", "runuser"}
 
 // TestDiskUnderTheDatabase: the database moves to a good copy that can take it, and nowhere else.
 func TestDiskUnderTheDatabase(t *testing.T) {

@@ -39,6 +39,7 @@ var options = map[string]string{
 	"umount":        "",
 	"iostat":        "",
 	"ps":            "",
+	"pkill":         "",
 }
 
 // verbs are the first words after the program, where it has such.
@@ -56,6 +57,8 @@ func program(command string) []string {
 		switch {
 		case words[0] == "sudo" && len(words) > 2 && words[1] == "-u":
 			words = words[3:]
+		case words[0] == "runuser" && len(words) > 4 && words[1] == "-u" && words[3] == "--":
+			words = words[4:]
 		case words[0] == "sudo" || words[0] == "time":
 			words = words[1:]
 		default:
