@@ -79,19 +79,15 @@ func (a *Agent) askPeers(c *peer.Client) func(context.Context) {
 			return
 		}
 		hosts := c.Hosts(s.Doc())
-		peers := []status.Peer{}
+		var nodes []string
 		for _, n := range s.Crm.Nodes {
-			if n.Name == s.Config.Node.Name || n.Type != "" && n.Type != "member" || len(peers) == fsm.MaxPeers {
-				continue
+			if n.Name != s.Config.Node.Name && (n.Type == "" || n.Type == "member") && len(nodes) < fsm.MaxPeers {
+				nodes = append(nodes, n.Name)
 			}
-			p := status.Peer{Node: n.Name}
-			doc, err := c.Ask(ctx, n.Name, hosts...)
-			if p.At = a.clock.Boot(); err != nil {
-				p.Err = err.Error()
-			} else {
-				p.Doc = doc
-			}
-			peers = append(peers, p)
+		}
+		peers := c.AskEach(ctx, nodes, hosts...)
+		for i := range peers {
+			peers[i].At = a.clock.Boot()
 		}
 		if ctx.Err() == nil {
 			a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.Peers = peers }})

@@ -221,31 +221,40 @@ const full = 16 << 20
 // space judges how full the filesystems of the database are.
 func (j *judge) space(d *status.Doc) (list []status.Finding) {
 	for _, m := range d.Mounts {
-		if !m.OnDrbd && !m.Wanted || m.Error != "" || m.Size == 0 {
-			continue
-		}
-		see := []string{"df -h " + m.Point, "du -xhd1 " + m.Point + " | sort -h"}
-		const remedy = "free space there, and never in pg_wal by hand: see what keeps WAL back (slots, archiving), or " +
-			"make the volume larger"
-		in := time.Duration(m.FullIn * float64(time.Second))
-		switch percent := 100 * float64(m.Free) / float64(m.Size); {
-		case m.Free < full:
-			list = append(list, report(status.Critical, "filesystem_full", d.Node,
-				fmt.Sprintf("%s is full on %s (%d MiB left): writes fail",
-					m.Point, d.Node, m.Free>>20), remedy, see...))
-		case m.Inodes != nil && *m.Inodes == 0:
-			list = append(list, report(status.Critical, "filesystem_full", d.Node,
-				fmt.Sprintf("%s has no inode left on %s: writes fail", m.Point,
-					d.Node), remedy, "df -i "+m.Point))
-		case percent < 10, in > 0 && in < 4*time.Hour && percent < 50:
-			text := fmt.Sprintf("%s on %s has %.0f %% left", m.Point, d.Node, percent)
-			if in > 0 {
-				text += ", and is full in " + status.Ago(in) + " at this rate"
-			}
-			list = append(list, report(status.Warning, "filesystem_fills", d.Node, text, remedy, see...))
+		if m.OnDrbd || m.Wanted {
+			list = append(list, Space(d.Node, m)...)
 		}
 	}
 	return list
+}
+
+// Space judges how full a filesystem of a node is. What could not be looked at gives nothing: that is the caller's.
+func Space(node string, m status.MountDoc) []status.Finding {
+	if m.Error != "" || m.Size == 0 {
+		return nil
+	}
+	see := []string{"df -h " + m.Point, "du -xhd1 " + m.Point + " | sort -h"}
+	const remedy = "free space there, and never in pg_wal by hand: see what keeps WAL back (slots, archiving), or " +
+		"make the volume larger"
+	one := func(severity, code, text string, commands ...string) []status.Finding {
+		return []status.Finding{report(severity, code, node, text, remedy, commands...)}
+	}
+	in := time.Duration(m.FullIn * float64(time.Second))
+	switch percent := 100 * float64(m.Free) / float64(m.Size); {
+	case m.Free < full:
+		return one(status.Critical, "filesystem_full",
+			fmt.Sprintf("%s is full on %s (%d MiB left): writes fail", m.Point, node, m.Free>>20), see...)
+	case m.Inodes != nil && *m.Inodes == 0:
+		return one(status.Critical, "filesystem_full",
+			fmt.Sprintf("%s has no inode left on %s: writes fail", m.Point, node), "df -i "+m.Point)
+	case percent < 10, in > 0 && in < 4*time.Hour && percent < 50:
+		text := fmt.Sprintf("%s on %s has %.0f %% left", m.Point, node, percent)
+		if in > 0 {
+			text += ", and is full in " + status.Ago(in) + " at this rate"
+		}
+		return one(status.Warning, "filesystem_fills", text, see...)
+	}
+	return nil
 }
 
 // postgres judges the server's answer.

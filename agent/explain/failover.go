@@ -503,15 +503,49 @@ func (t *target) replication(from string) {
 			}
 		}
 	}
-	d := t.docOf(from)
-	if d == nil || d.Drbd == nil {
+	if d := t.docOf(from); d != nil && d.Drbd != nil {
+		if len(d.Drbd.Connections) == 0 {
+			t.forbids("disconnected", fmt.Sprintf("DRBD on %s has no connection to %s: its data are behind", from, t.node),
+				"bring DRBD up on both nodes", "drbdadm up "+t.Resource, "drbdadm adjust "+t.Resource)
+		}
+		for _, c := range d.Drbd.Connections {
+			if t.sameNode(c.Name, t.node) {
+				t.connection(from, c)
+			}
+		}
 		return
 	}
-	for _, c := range d.Drbd.Connections {
-		if !t.sameNode(c.Name, t.node) {
-			continue
+	t.otherEnd(from)
+}
+
+// otherEnd is about DRBD as only the node itself sees it: nothing is known from the node that has the database.
+func (t *target) otherEnd(from string) {
+	if from == "" {
+		return
+	}
+	seen := false
+	if d := t.docOf(t.node); d != nil && d.Drbd != nil {
+		for _, c := range d.Drbd.Connections {
+			if !t.sameNode(c.Name, from) {
+				continue
+			}
+			seen = true
+			if c.Connection != drbd.ConnConnected && c.SplitBrain != drbd.SplitBrainLatched.String() {
+				t.forbids("disconnected", fmt.Sprintf("DRBD on %s is not connected to %s (%s): its data may be behind", t.node,
+					from, c.Connection), "bring "+from+" back, or the network to it; after that, on both nodes:",
+					"drbdadm adjust "+t.Resource)
+				continue
+			}
+			c.PeerDevices = slices.Clone(c.PeerDevices)
+			for i := range c.PeerDevices { // this end's disk has been judged, and the other's is not the target's
+				c.PeerDevices[i].PeerDisk = drbd.DiskUpToDate
+			}
+			t.connection(from, c)
 		}
-		t.connection(from, c)
+	}
+	if !seen {
+		t.add(status.Unknown, "disconnected", fmt.Sprintf("the state of DRBD between %s and %s is not known here", from,
+			t.node), "look on both nodes", "drbdsetup status --verbose "+t.Resource)
 	}
 }
 
@@ -594,7 +628,8 @@ func (t *target) daemon(from string) {
 		if t.node != t.Node {
 			t.add(status.Unknown, "peer_agent", fmt.Sprintf("the agent of %s was not reached (%s)", t.node,
 				cmp.Or(t.Errs[t.node], "not asked yet")),
-				"see that it runs, and that its http.listen can be reached from "+t.Node, "systemctl status pgha-agent")
+				"see that it runs on "+t.node+", and that its http.listen can be reached from "+t.Node,
+				"systemctl status pgha-agent")
 		}
 		return
 	}
@@ -616,7 +651,7 @@ func (t *target) daemon(from string) {
 			until.Format("15:04:05 MST")), "end the pause, on "+t.node, "pgha-agent resume")
 	}
 	if other := t.docOf(from); other != nil && other != d {
-		for _, diff := range differences(other, d) {
+		for _, diff := range Differences(other, d) {
 			t.forbids("other_configuration", diff, "make it equal on both nodes, then reload the one that you changed",
 				"systemctl reload pgha-agent")
 		}

@@ -201,8 +201,9 @@ func serving(s pg.State) bool {
 	}
 }
 
-// differences tells what two daemons are configured with differently and must have alike.
-func differences(a, b *status.Doc) (texts []string) {
+// Differences tells what two nodes are configured with differently and must have alike. Nothing is said of a node that
+// does not tell its settings.
+func Differences(a, b *status.Doc) (texts []string) {
 	if a.Config == nil || b.Config == nil {
 		return nil // one is of a version that does not say
 	}
@@ -249,6 +250,27 @@ func (j *judge) failover() status.Failover {
 func Blockers(f Facts, from, to string) []status.Finding {
 	t := &target{judge: newJudge(f), node: to}
 	return t.look(from)
+}
+
+// Partners lists the other nodes of the cluster that have a copy of the data, sorted.
+func Partners(f Facts) []string {
+	j := newJudge(f)
+	return slices.DeleteFunc(j.targets(""), func(node string) bool { return node == f.Node })
+}
+
+// PartnerConnections returns the connections of this node's DRBD to the nodes of the cluster that have a copy of the
+// data: those to nodes that only vote, or are of no cluster, are not among them. Where no name matches it returns all.
+// Own must be there, with its DRBD.
+func PartnerConnections(f Facts) []drbd.DumpConnection {
+	j, partners := newJudge(f), Partners(f)
+	all := f.Own.Drbd.Connections
+	list := slices.DeleteFunc(slices.Clone(all), func(c drbd.DumpConnection) bool {
+		return !slices.ContainsFunc(partners, func(node string) bool { return j.sameNode(c.Name, node) })
+	})
+	if len(list) == 0 {
+		return all
+	}
+	return list
 }
 
 // Database lists the ids of the resources that the database is made of.

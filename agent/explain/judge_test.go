@@ -289,6 +289,28 @@ func TestWhatNow(t *testing.T) {
 			cutOff(f, pg.StateRefused, "connection refused")
 			f.Own.Client.DownSince, f.Peers["pg-a"].Client.DownSince = new(testNow.Add(-2*time.Second)), new(testNow.Add(-2*time.Second))
 		}, Waiting, status.ClientsCutOff, "Wait", ""},
+		"DRBD has no connection": {func(f *Facts) { f.Peers["pg-a"].Drbd.Connections = nil }, Attention, status.ClientsServed,
+			"drbdadm up pg", "disconnected"},
+		"fence constraint left behind": {func(f *Facts) {
+			f.Cluster.Bans = []crm.Ban{{ID: crm.FenceBanPrefix + "pg-drbd-clone", Resource: "drbd-clone", Node: "pg-b",
+				Weight: -crm.Infinity, PromotedOnly: crm.Yes}}
+		}, Attention, status.ClientsServed, "cibadmin --delete --xpath", "banned"},
+		"peer's agent is away, DRBD not connected": {func(f *Facts) {
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+			f.Own.Drbd.Connections[0].Connection = drbd.ConnStandAlone
+		}, Attention, status.ClientsServed, "DRBD on pg-b is not connected to pg-a (StandAlone)", "disconnected"},
+		"peer's agent is away, blocks out of sync": {func(f *Facts) {
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+			f.Own.Drbd.Connections[0].PeerDevices[0].OutOfSyncBytes = new(uint64(8192))
+		}, Attention, status.ClientsServed, "8 KiB differ", "out_of_sync"},
+		"peer's agent is away, its disk too": {func(f *Facts) { // what the target does not need
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+			f.Own.Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskDiskless
+		}, OK, status.ClientsServed, "Nothing to do", ""},
+		"peer's agent is away, DRBD unknown": {func(f *Facts) {
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+			f.Own.Drbd = nil
+		}, OK, status.ClientsServed, "Nothing to do", "?"},
 		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} }, OK,
 			status.ClientsServed, "Nothing to do", ""},
 	} {
@@ -325,5 +347,39 @@ func TestWhatNow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFenceConstraintStaysWhileTheDiskIsBehind: it is right then, and removing it by hand would lose commits.
+func TestFenceConstraintStaysWhileTheDiskIsBehind(t *testing.T) {
+	f := world(t)
+	f.Cluster.Bans = []crm.Ban{{ID: crm.FenceBanPrefix + "pg-drbd-clone", Resource: "drbd-clone", Node: "pg-b",
+		Weight: -crm.Infinity, PromotedOnly: crm.Yes}}
+	f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskOutdated
+	for _, r := range Blockers(*f, "pg-a", "pg-b") {
+		if advice := r.Advice(); r.Code == "banned" && (strings.Contains(advice, "delete") || !strings.Contains(advice, "drbdadm")) {
+			t.Errorf("%s", advice)
+		}
+	}
+}
+
+// TestPartners: a node that only votes has no copy of the data, whether it is of the cluster or not.
+func TestPartners(t *testing.T) {
+	f := world(t)
+	f.Cluster.Nodes = append(f.Cluster.Nodes, crm.Node{Name: "pg-c", Type: "member", Online: crm.Yes})
+	data := f.Own.Drbd.Connections[0]
+	vote := drbd.DumpConnection{Name: "pg-c", Connection: drbd.ConnConnected,
+		PeerDevices: []drbd.DumpPeerDevice{{PeerClient: new(true)}}}
+	elsewhere := drbd.DumpConnection{Name: "far", Connection: drbd.ConnConnected, PeerDevices: data.PeerDevices}
+	f.Own.Drbd.Connections = []drbd.DumpConnection{vote, elsewhere, data}
+	if got := Partners(*f); !slices.Equal(got, []string{"pg-a"}) {
+		t.Errorf("%v", got)
+	}
+	if got := PartnerConnections(*f); len(got) != 1 || got[0].Name != "pg-a" {
+		t.Errorf("%+v", got)
+	}
+	f.Own.Drbd.Connections = []drbd.DumpConnection{elsewhere} // and the cluster has other names
+	if got := PartnerConnections(*f); len(got) != 1 {
+		t.Errorf("without a name that matches: %+v", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -44,6 +45,25 @@ func New(c *config.Config) *Client { return &Client{c.HTTP, c.Peer} }
 // once. The error is that at its name.
 func (c *Client) Ask(ctx context.Context, node string, hosts ...string) (*status.Doc, error) {
 	return c.ask(ctx, node, append([]string{node}, hosts...)...)
+}
+
+// AskEach asks several nodes at once, which may be at any of the hosts. The answers are in the order of the nodes.
+func (c *Client) AskEach(ctx context.Context, nodes []string, hosts ...string) []status.Peer {
+	peers := make([]status.Peer, len(nodes))
+	var all sync.WaitGroup
+	for i, node := range nodes {
+		all.Go(func() {
+			peers[i].Node = node
+			doc, err := c.Ask(ctx, node, hosts...)
+			if err != nil {
+				peers[i].Err = err.Error()
+				return
+			}
+			peers[i].Doc = doc
+		})
+	}
+	all.Wait()
+	return peers
 }
 
 func (c *Client) ask(ctx context.Context, node string, hosts ...string) (*status.Doc, error) {

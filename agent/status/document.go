@@ -6,6 +6,7 @@ import (
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/mounts"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
@@ -326,7 +327,7 @@ func (s *Snapshot) Doc() *Doc {
 			d.Client.LastOutage = new(s.ClientOutage.Length().Seconds())
 		}
 	}
-	d.Config, d.Mounts = configDoc(s.Config), s.mountDocs()
+	d.Config, d.Mounts = NewConfigDoc(s.Config), s.mountDocs()
 	for src, source := range s.Sources {
 		if !s.Enabled(Source(src)) {
 			continue
@@ -341,7 +342,8 @@ func (s *Snapshot) Doc() *Doc {
 	return d
 }
 
-func configDoc(c *config.Config) *ConfigDoc {
+// NewConfigDoc makes the document of what a configuration must have alike with that of the other nodes.
+func NewConfigDoc(c *config.Config) *ConfigDoc {
 	return &ConfigDoc{
 		Record: c.Record.Name, Zone: strings.TrimPrefix(c.Record.ZoneID, "/hostedzone/"), Ownership: c.Record.Ownership,
 		PublishOn: c.Record.PublishOn, TTL: c.Record.TTL.String(), Repair: c.Record.Repair,
@@ -358,14 +360,19 @@ func (s *Snapshot) mountDocs() []MountDoc {
 	}
 	docs := []MountDoc{}
 	for _, m := range s.Mounts {
-		d := MountDoc{Point: m.Point, Source: m.Source, OnDrbd: m.OnDrbd, Wanted: m.Wanted, Size: m.Size, Free: m.Free,
-			FullIn: m.FullIn.Seconds(), Error: m.Err}
-		if m.Inodes > 0 {
-			d.Inodes = new(m.FreeInodes)
-		}
-		docs = append(docs, d)
+		docs = append(docs, NewMountDoc(m))
 	}
 	return docs
+}
+
+// NewMountDoc makes the document of a filesystem.
+func NewMountDoc(m mounts.Filesystem) MountDoc {
+	d := MountDoc{Point: m.Point, Source: m.Source, OnDrbd: m.OnDrbd, Wanted: m.Wanted, Size: m.Size, Free: m.Free,
+		FullIn: m.FullIn.Seconds(), Error: m.Err}
+	if m.Inodes > 0 {
+		d.Inodes = new(m.FreeInodes)
+	}
+	return d
 }
 
 func (s *Snapshot) publicationDoc() PublicationDoc {

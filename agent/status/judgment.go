@@ -1,6 +1,9 @@
 package status
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Verdict is a judgment in a word.
 type Verdict string
@@ -70,6 +73,14 @@ type Finding struct {
 	Text     string   `json:"text"`
 	Remedy   string   `json:"remedy,omitempty"`   // in words
 	Commands []string `json:"commands,omitempty"` // in this order, with everything filled in
+}
+
+// Advice is the remedy and its commands in one line.
+func (f *Finding) Advice() string {
+	if len(f.Commands) == 0 {
+		return f.Remedy
+	}
+	return strings.TrimSuffix(f.Remedy, ":") + ": `" + strings.Join(f.Commands, "`, `") + "`"
 }
 
 // Unknown is the severity of a Finding about what could not be told: it is no pass.

@@ -318,9 +318,9 @@ func (j *judge) blockers() {
 		var bad list
 		for _, r := range found[c.name] {
 			if r.Severity != status.Warning { // unknown is no pass
-				bad = append(bad, problem{text: r.Text, remedy: asRemedy(r)})
+				bad = append(bad, problem{text: r.Text, remedy: r.Advice()})
 			} else {
-				j.warn(c.name, r.Text, asRemedy(r))
+				j.warn(c.name, r.Text, r.Advice())
 			}
 		}
 		if c.more != nil {
@@ -330,7 +330,7 @@ func (j *judge) blockers() {
 	}
 	for _, name := range []string{"fencing_disabled", "drbd_path"} {
 		for _, r := range found[name] {
-			j.warn(name, r.Text, asRemedy(r))
+			j.warn(name, r.Text, r.Advice())
 		}
 	}
 	if j.Peer == nil && j.Node != j.plan.To {
@@ -347,14 +347,6 @@ func (j *judge) blockers() {
 		j.warn("failures_there",
 			"operations have failed on "+j.plan.From+": the episode may have the cause resource_failed", "")
 	}
-}
-
-// asRemedy puts a remedy and its commands into one line.
-func asRemedy(f status.Finding) string {
-	if len(f.Commands) == 0 {
-		return f.Remedy
-	}
-	return strings.TrimSuffix(f.Remedy, ":") + ": `" + strings.Join(f.Commands, "`, `") + "`"
 }
 
 // isOurs reports a resource that the database is made of.
