@@ -8,14 +8,19 @@ import (
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
 	"github.com/pgha/pgha-agent/agent/internal/wait"
+	"github.com/pgha/pgha-agent/agent/peer"
+	"github.com/pgha/pgha-agent/agent/status"
 )
 
-// DoctorOptions tells the doctor what this configuration, read from file, is about.
-func DoctorOptions(c *config.Config, file string) doctor.Options {
+// DoctorOptions tells the doctor what this configuration, read from file, is about. version is that of the program that
+// asks.
+func DoctorOptions(c *config.Config, file, version string) doctor.Options {
 	return doctor.Options{
 		Node: c.Node.Name, Clone: c.Cluster.Promotable, Resource: c.Drbd.Resource, Address: c.Node.Address,
 		CrmMon: c.Cluster.CrmMon, Drbdsetup: c.Drbd.Drbdsetup, PostgresDSN: c.Postgres.DSN,
 		Record: c.Route53(), IMDS: c.Record.IMDS, Resolver: c.Record.Resolver, ConfigFile: file,
+		Version: version, Settings: status.NewConfigDoc(c), Client: c.Postgres.Client != config.Off,
+		ControlSocket: c.State.ControlSocket, Peer: peer.New(c),
 	}
 }
 
@@ -36,7 +41,9 @@ func (a *Agent) diagnose(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		results := doctor.Run(ctx, DoctorOptions(a.cfg, a.opts.File), doctor.FreeChecks())
+		o := DoctorOptions(a.cfg, a.opts.File, a.opts.Version)
+		o.ControlSocket = "" // it would ask itself
+		results := doctor.Run(ctx, o, doctor.FreeChecks())
 		if ctx.Err() != nil {
 			return // answers of children that were ended
 		}

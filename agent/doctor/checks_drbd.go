@@ -6,13 +6,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
 var drbdChecks = []Check{
 	{
-		Name: "drbd-state", Area: Drbd, Needs: []Source{fromState},
-		Want:   "DRBD is connected, and both disks are UpToDate",
+		Name: "drbd-state", Area: Drbd, Needs: []Source{fromState}, Also: []Source{fromCrm},
+		Want:   "DRBD is connected, both disks are UpToDate, and no block is out of sync",
 		Why:    "Until then there is no second copy of the data, and no failover that keeps it.",
 		Remedy: "see `drbdadm status {resource}`; a StandAlone connection: docs/operate.md, split brain",
 		Judge:  judgeState,
@@ -148,20 +149,40 @@ var drbdChecks = []Check{
 
 func drbdConnected(c drbd.DumpConnection) bool { return c.Connection == drbd.ConnConnected }
 
-// inSync says whether all peers are connected and all disks are UpToDate. No peer, or a peer without a volume, is not
+// partners are the connections to the nodes that have a copy of the data: a third DRBD node, with a disk or without,
+// changes nothing for the two. It needs DRBD's state.
+func (f *Facts) partners() []drbd.DumpConnection {
+	x := f.facts()
+	x.Own.Drbd = f.State
+	return explain.PartnerConnections(x)
+}
+
+// inSync says whether the peers are connected and all disks are UpToDate. No peer, or a peer without a volume, is not
 // in sync: "all of none" would be.
-func inSync(r *drbd.DumpResource) bool {
-	ok := len(r.Connections) > 0 && len(r.Devices) > 0
-	for _, d := range r.Devices {
+func (f *Facts) inSync() bool {
+	partners := f.partners()
+	ok := len(partners) > 0 && len(f.State.Devices) > 0
+	for _, d := range f.State.Devices {
 		ok = ok && d.Disk == drbd.DiskUpToDate
 	}
-	for _, c := range r.Connections {
+	for _, c := range partners {
 		ok = ok && drbdConnected(c) && len(c.PeerDevices) > 0
 		for _, v := range c.PeerDevices {
 			ok = ok && v.PeerDisk == drbd.DiskUpToDate
 		}
 	}
 	return ok
+}
+
+// differing returns how many bytes a verify found to differ on a connection on which no resync runs: nothing copies
+// them.
+func differing(c drbd.DumpConnection) (bytes uint64) {
+	for _, v := range c.PeerDevices {
+		if drbdConnected(c) && v.Replication == drbd.ReplEstablished && v.OutOfSyncBytes != nil {
+			bytes += *v.OutOfSyncBytes
+		}
+	}
+	return bytes
 }
 
 // judgeState warns of a resync and does not fail for it: it ends by itself. Everything else that is not "connected and
@@ -173,8 +194,10 @@ func judgeState(f *Facts) Finding {
 	for _, d := range r.Devices {
 		fmt.Fprintf(&text, ", disk %s", d.Disk)
 	}
-	for _, c := range r.Connections {
+	var differ uint64
+	for _, c := range f.partners() {
 		fmt.Fprintf(&text, ", %s %s", c.Name, c.Connection)
+		differ += differing(c)
 		for _, v := range c.PeerDevices {
 			fmt.Fprintf(&text, " with disk %s", v.PeerDisk)
 			if v.Done != nil {
@@ -182,8 +205,11 @@ func judgeState(f *Facts) Finding {
 			}
 		}
 	}
-	if !inSync(r) {
-		return fail("%s", &text)
+	if differ > 0 {
+		fmt.Fprintf(&text, ": %d KiB are out of sync, and nothing copies them", differ/1024)
+	}
+	if differ > 0 || !f.inSync() {
+		return fail("%s", &text).remedy("%s", f.told("", "disk_lost", "split_brain", "disk", "disconnected", "out_of_sync"))
 	}
 	return pass("%s", &text)
 }

@@ -33,7 +33,7 @@ var fencingChecks = []Check{
 		Want: "a device for one node is kept off that node, and all devices run",
 		Why: "A device that runs on its own target fails with it, and its monitor says nothing about the connection " +
 			"from the survivor to the power API.",
-		Remedy: "pcs constraint location DEVICE avoids TARGET=INFINITY; pcs stonith cleanup DEVICE",
+		Remedy: "pcs constraint location DEVICE avoids TARGET=INFINITY",
 		Judge:  judgeFencePlace,
 	},
 	{
@@ -141,7 +141,7 @@ func judgeFenceDevice(f *Facts) Finding {
 // judgeFencePlace looks at devices for one node only. One that fences both nodes has to run on one of its targets, and
 // any node may use it wherever it runs.
 func judgeFencePlace(f *Facts) Finding {
-	var bad, loose []string
+	var bad, away, cleanups, loose []string
 	for _, d := range activeDevices(f.CIB) {
 		var at []string
 		for _, r := range f.Crm.Instances(d.ID) {
@@ -150,7 +150,8 @@ func judgeFencePlace(f *Facts) Finding {
 			}
 		}
 		if len(at) == 0 {
-			bad = append(bad, d.ID+" does not run")
+			away = append(away, d.ID+" does not run")
+			cleanups = append(cleanups, "crm_resource --cleanup --resource "+d.ID)
 		}
 		targets, known := fenceTargets(d)
 		if !known || len(targets) != 1 {
@@ -164,7 +165,10 @@ func judgeFencePlace(f *Facts) Finding {
 	}
 	switch {
 	case len(bad) > 0:
-		return fail("%s", strings.Join(bad, "; "))
+		return fail("%s", strings.Join(append(bad, away...), "; "))
+	case len(away) > 0:
+		return fail("%s", strings.Join(away, "; ")).remedy("%s",
+			f.told(strings.Join(cleanups, "; "), "fencing_stopped"))
 	case len(loose) > 0:
 		return warn("%s", strings.Join(loose, "; "))
 	}

@@ -7,16 +7,18 @@ import (
 	"github.com/pgha/pgha-agent/crm"
 )
 
+const openCorosync = "allow UDP 5404-5405 between the nodes in the security group; see `journalctl -u corosync`"
+
 var networkChecks = []Check{
 	{
 		Name: "corosync-membership", Area: Network, Needs: []Source{fromCrm},
 		Want:   "all nodes are members (UDP 5404 and 5405 are open both ways)",
 		Why:    "A node that is no member takes no part: it cannot take over.",
-		Remedy: "allow UDP 5404-5405 between the nodes in the security group; see `journalctl -u corosync`",
+		Remedy: openCorosync,
 		Judge: func(f *Facts) Finding {
 			var away []string
 			for _, n := range f.Crm.Nodes {
-				if n.Online != crm.Yes {
+				if n.Online != crm.Yes && (n.Type == "" || n.Type == "member") {
 					away = append(away, n.Name)
 				}
 			}
@@ -24,7 +26,11 @@ var networkChecks = []Check{
 			case len(f.Crm.Nodes) == 0:
 				return unknown("crm_mon lists no node")
 			case len(away) > 0:
-				return fail("not online: %s", strings.Join(away, ", "))
+				bad := fail("not online: %s", strings.Join(away, ", "))
+				if told := f.told("", "node_offline", "node_unclean"); told != "" {
+					return bad.remedy("%s; where Pacemaker runs there: %s", told, openCorosync)
+				}
+				return bad
 			}
 			return pass("%d nodes online", len(f.Crm.Nodes))
 		},

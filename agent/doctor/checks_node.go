@@ -4,6 +4,16 @@ import "time"
 
 var nodeChecks = []Check{
 	{
+		Name: "peer-settings", Area: Node, Needs: []Source{fromPeers}, Also: []Source{fromDaemon},
+		Want: "the agents of both nodes have the same record, zone, ownership, publish_on, TTL, repair, clone and DRBD " +
+			"resource, and are of one version",
+		Why: "With another record.name on the other node, the record does not follow a failover to it: every client is cut " +
+			"off, and each agent by itself finds nothing wrong.",
+		Remedy: "make them equal in /etc/pgha-agent/config.toml of both nodes; then `systemctl reload pgha-agent` on the one " +
+			"that you changed",
+		Judge: judgePeerSettings,
+	},
+	{
 		Name: "clock", Area: Node, Needs: []Source{fromClock},
 		Want: "the clock is synchronized",
 		Why: "A clock that is off by minutes makes AWS refuse every signature: no fencing by API, no record. Logs of " +

@@ -9,12 +9,22 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
 
 var pacemakerChecks = []Check{
+	{
+		Name: "failover", Area: Pacemaker, Needs: []Source{fromCIB, fromCrm},
+		Also: []Source{fromState, fromDaemon, fromPeers},
+		Want: "the database could fail over to the other node now",
+		Why: "What forbids it shows when the node that has the database fails: then the database stays down until a person " +
+			"comes.",
+		Remedy: "`pgha-agent explain`",
+		Judge:  judgeFailover,
+	},
 	{
 		Name: "quorum-policy", Area: Pacemaker, Needs: []Source{fromCIB},
 		Want: "no-quorum-policy is not ignore",
@@ -31,11 +41,12 @@ var pacemakerChecks = []Check{
 		},
 	},
 	{
-		Name: "maintenance", Area: Pacemaker, Needs: []Source{fromCrm},
-		Want:   "neither the cluster nor a node is in maintenance or standby",
+		Name: "maintenance", Area: Pacemaker, Needs: []Source{fromCrm}, Also: []Source{fromState},
+		Want:   "neither the cluster nor a node with a copy of the data is in maintenance or standby",
 		Why:    "Pacemaker does not fail over then, and the agent publishes nothing in maintenance. It is easily forgotten.",
 		Remedy: "pcs property set maintenance-mode=false; pcs node unmaintenance --all; pcs node unstandby --all",
 		Judge: func(f *Facts) Finding {
+			ours := append(explain.Partners(f.facts()), f.Options.Node)
 			var found []string
 			if f.Crm.MaintenanceMode == crm.Unknown {
 				return unknown("crm_mon does not say")
@@ -44,6 +55,9 @@ var pacemakerChecks = []Check{
 				found = append(found, "the cluster is in maintenance")
 			}
 			for _, n := range f.Crm.Nodes {
+				if !slices.Contains(ours, n.Name) {
+					continue
+				}
 				if n.Maintenance == crm.Yes {
 					found = append(found, n.Name+" is in maintenance")
 				}
@@ -52,7 +66,7 @@ var pacemakerChecks = []Check{
 				}
 			}
 			if len(found) > 0 {
-				return warn("%s", strings.Join(found, "; "))
+				return warn("%s", strings.Join(found, "; ")).remedy("%s", f.told("", "maintenance", "node_standby"))
 			}
 			return pass("none")
 		},
@@ -108,7 +122,7 @@ var pacemakerChecks = []Check{
 		Judge:  judgeDNS,
 	},
 	{
-		Name: "fence-constraint", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromState},
+		Name: "fence-constraint", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromCrm, fromState},
 		Want: "no constraint of DRBD's fence-peer handler is left behind",
 		Why: "It forbids the promotion of the peer. While the peer is out of sync that is right; left behind it blocks " +
 			"the next failover.",
@@ -116,23 +130,12 @@ var pacemakerChecks = []Check{
 		Judge:  judgeFenceConstraint,
 	},
 	{
-		Name: "move-constraint", Area: Pacemaker, Needs: []Source{fromCIB},
+		Name: "move-constraint", Area: Pacemaker, Needs: []Source{fromCIB}, Also: []Source{fromCrm},
 		Want: "no constraint of an earlier move by hand is left",
 		Why: "`pcs resource move`, `ban` and `crm_resource --move` leave one behind: the database cannot go to that " +
 			"node, or goes back to it.",
 		Remedy: "pcs resource clear {clone}; pcs resource clear {group}",
-		Judge: func(f *Facts) Finding {
-			var left []string
-			for _, l := range f.CIB.Locations { // the ids are those of Pacemaker's tools/crm_resource_ban.c
-				if strings.HasPrefix(l.ID, "cli-ban-") || strings.HasPrefix(l.ID, "cli-prefer-") {
-					left = append(left, l.ID)
-				}
-			}
-			if len(left) > 0 {
-				return warn("%s", strings.Join(left, ", "))
-			}
-			return pass("none")
-		},
+		Judge:  judgeMoveConstraint,
 	},
 	{
 		Name: "promotion-score", Area: Pacemaker, Needs: []Source{fromCrm, fromState},
@@ -408,15 +411,42 @@ func judgeDNS(f *Facts) Finding {
 // judgeFenceConstraint needs DRBD's state to tell right from left behind: the handler places the constraint when the
 // peer is lost, and it has to stay until the peer has the data again.
 func judgeFenceConstraint(f *Facts) Finding {
+	ids := explain.Database(f.facts())
 	for _, l := range f.CIB.Locations {
-		if !strings.HasPrefix(l.ID, crm.FenceBanPrefix) {
+		if !strings.HasPrefix(l.ID, crm.FenceBanPrefix) || !l.About(ids) {
 			continue
 		}
-		if f.State != nil && inSync(f.State) {
-			return fail("%s is there although the peer is UpToDate",
-				l.ID).remedy("pcs constraint delete %s; is an unfence-peer handler configured?", l.ID)
+		if f.State != nil && f.inSync() {
+			return fail("%s is there although the peer is UpToDate", l.ID).remedy("%s; is an unfence-peer handler configured?",
+				f.told("pcs constraint delete "+l.ID, "banned"))
 		}
-		return warn("%s is there, as it should be until the peer is UpToDate", l.ID)
+		return warn("%s is there, as it should be until the peer is UpToDate", l.ID).remedy("%s",
+			f.told("leave it; it goes with the resync", "banned"))
+	}
+	return pass("none")
+}
+
+// judgeMoveConstraint looks for what Pacemaker's tools leave at the database's resources: the ids are those of its
+// tools/crm_resource_ban.c. What keeps the database from the node that it could fail over to is the failover's.
+func judgeMoveConstraint(f *Facts) Finding {
+	ids := explain.Database(f.facts())
+	var left, remedies []string
+	for _, l := range f.CIB.Locations {
+		ban := strings.HasPrefix(l.ID, "cli-ban-")
+		if !ban && !strings.HasPrefix(l.ID, "cli-prefer-") || !l.About(ids) {
+			continue
+		}
+		left = append(left, l.ID)
+		remedy := "crm_resource --clear --resource " + l.Resource
+		if ban && f.Crm != nil && !slices.Contains(f.Crm.Promoted(f.Options.Clone), l.Node) {
+			remedy = f.told(remedy, "banned")
+		}
+		if !slices.Contains(remedies, remedy) {
+			remedies = append(remedies, remedy)
+		}
+	}
+	if len(left) > 0 {
+		return warn("%s", strings.Join(left, ", ")).remedy("%s", strings.Join(remedies, "; "))
 	}
 	return pass("none")
 }
@@ -439,7 +469,8 @@ func judgeScore(f *Facts) Finding {
 				return pass("%s is %s", a.Name, a.Value)
 			}
 		}
-		return fail("%s is UpToDate here, and %s has no promotion score", f.Options.Resource, r.ID)
+		return fail("%s is UpToDate here, and %s has no promotion score", f.Options.Resource, r.ID).remedy("%s",
+			f.told("", "promotion_score"))
 	}
 	return pass("Pacemaker does not run DRBD here")
 }

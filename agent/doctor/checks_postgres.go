@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/explain"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -72,7 +74,24 @@ var postgresChecks = []Check{
 		},
 	},
 	{
-		Name: "postgres-role", Area: Postgres, Needs: []Source{fromPostgres},
+		Name: "filesystem-space", Area: Postgres, Needs: []Source{fromSpace},
+		Want: "the filesystems of the data and of the WAL have space and inodes left, and can be looked at",
+		Why: "PostgreSQL stops accepting writes, or stops altogether, when it cannot write WAL. A failover takes the full " +
+			"filesystem along.",
+		Remedy: "free space, and never in pg_wal by hand: see what keeps WAL back (slots, archiving), or make the volume " +
+			"larger",
+		Judge: judgeSpace,
+	},
+	{
+		Name: "clients", Area: Postgres, Needs: []Source{fromCrm},
+		Also:   []Source{fromCIB, fromState, fromDaemon, fromPeers},
+		Want:   "clients can write through the name, as the daemons on the nodes see it",
+		Why:    "This is what the cluster is for.",
+		Remedy: "`pgha-agent explain`",
+		Judge:  judgeClients,
+	},
+	{
+		Name: "postgres-role", Area: Postgres, Needs: []Source{fromLogin}, Also: []Source{fromPostgres},
 		Want: "the agent's role can log in, is in pg_monitor, and is not read-only by default",
 		Why: "Without the role the agent cannot tell whether PostgreSQL accepts writes. A role with " +
 			"default_transaction_read_only=on makes a healthy primary look read-only.",
@@ -104,7 +123,7 @@ func setting(name, key, want string, otherwise func(string, ...any) Finding, why
 	}
 }
 
-// judgeDataDirectory asks the server first: pgdata of the resource may be a link, or be overruled by the configuration.
+// judgeDataDirectory wants the data below the mount point of a file system on DRBD's device.
 func judgeDataDirectory(f *Facts) Finding {
 	var mounts []string
 	for _, p := range f.database() {
@@ -115,15 +134,7 @@ func judgeDataDirectory(f *Facts) Finding {
 	if len(mounts) == 0 {
 		return fail("no Filesystem resource is on DRBD's device")
 	}
-	dir := ""
-	for _, p := range f.database() {
-		if isPostgres(p) {
-			dir = p.Params["pgdata"]
-		}
-	}
-	if f.Postgres != nil { // the server knows best
-		dir = cmp.Or(f.Postgres.Settings["data_directory"], dir)
-	}
+	dir := f.dataDirectory()
 	if dir == "" {
 		return unknown("the PostgreSQL resource does not say where its data is").remedy("run it as root on the promoted node")
 	}
@@ -208,14 +219,73 @@ func loopback(r pg.HBARule) bool {
 	return r.Address == "samehost" || r.Address == "localhost" || err == nil && addr.IsLoopback() && narrow
 }
 
+// judgeSpace judges what it could look at, and passes only when it saw all.
+func judgeSpace(f *Facts) Finding {
+	var bad, blind, fine []string
+	var found []status.Finding
+	worst := warn
+	for _, m := range f.Space.Mounts {
+		list := explain.Space(f.Options.Node, m)
+		found = append(found, list...)
+		for _, r := range list {
+			bad = append(bad, r.Text)
+			if r.Severity == status.Critical {
+				worst = fail
+			}
+		}
+		switch {
+		case m.Error != "" || m.Size == 0:
+			blind = append(blind, m.Point+": "+cmp.Or(m.Error, "it does not tell its size"))
+		case len(list) == 0:
+			fine = append(fine, fmt.Sprintf("%s has %.0f %% left", m.Point, 100*float64(m.Free)/float64(m.Size)))
+		}
+	}
+	if len(f.Space.Mounts) == 0 {
+		blind = append(blind, "no filesystem of the database is mounted here")
+	}
+	if f.Space.WAL != "" {
+		blind = append(blind, f.Space.WAL)
+	}
+	switch {
+	case len(bad) > 0:
+		var advice []string
+		for _, r := range found {
+			advice = append(advice, r.Advice())
+		}
+		return worst("%s", strings.Join(append(bad, blind...), "; ")).remedy("%s", strings.Join(advice, "; then "))
+	case len(blind) > 0:
+		return unknown("%s", strings.Join(append(blind, fine...), "; ")).remedy("run the doctor as root; `df -h`, `df -i`")
+	}
+	return pass("%s", strings.Join(fine, ", "))
+}
+
 // judgeRole looks for a read-only default first: the agent asks the server whether it accepts writes as this role, so
-// such a default looks like a server that does not.
+// such a default looks like a server that does not. What the catalog says is more exact than a refusal.
 func judgeRole(f *Facts) Finding {
 	_, _, role, err := pg.Endpoint(f.Options.PostgresDSN)
 	if err != nil {
 		return unknown("postgres.dsn: %v", err)
 	}
-	a := f.Postgres
+	if f.Postgres != nil {
+		if bad := judgeCatalog(f.Postgres, role); bad.Verdict == Fail {
+			return bad
+		}
+	}
+	switch {
+	case f.Login.Rejected != "":
+		return fail("the server does not let role %s in: %s", role, f.Login.Rejected).remedy(
+			"create the role if it is missing; in pg_hba.conf, above the other lines of type local: `local all %s peer`; then "+
+				"psql -c 'SELECT pg_reload_conf()'", role)
+	case f.Postgres == nil:
+		silent := f.absent[fromPostgres]
+		return unknown("role %s is let in, and what it may do is not known: %s", role, silent.Evidence).remedy("%s",
+			silent.Remedy)
+	}
+	return judgeCatalog(f.Postgres, role)
+}
+
+// judgeCatalog is about the role as the server's catalog has it.
+func judgeCatalog(a *pg.Audit, role string) Finding {
 	for _, who := range a.ReadOnlyFor {
 		if who == "" || who == role || strings.HasPrefix(who, role+" in ") {
 			return fail("default_transaction_read_only is on for %s",

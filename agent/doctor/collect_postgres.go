@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"os"
 	"strings"
 
 	"github.com/pgha/pgha-agent/pg"
@@ -27,11 +28,56 @@ func collectHBA(ctx context.Context, f *Facts) error {
 	return err
 }
 
+// loginFacts say whether the server lets the agent's role in.
+type loginFacts struct {
+	Rejected string // what the server said, "" when it let the role in
+}
+
+var promotedOnly = skip("PostgreSQL runs on the promoted node only: run the doctor there")
+
+// collectLogin finds out whether the server lets the agent's role in. The daemon knows; without it only the agent's
+// user can try, and over TCP everybody.
+func collectLogin(ctx context.Context, f *Facts) error {
+	if f.Crm != nil && !f.promotedHere() {
+		return absent(promotedOnly)
+	}
+	if f.Daemon != nil {
+		switch p := f.Daemon.Postgres; p.State {
+		case pg.StateAuth:
+			f.Login = &loginFacts{Rejected: oneLine(p.Error)}
+			return nil
+		case pg.StateWritable, pg.StateReadOnly, pg.StateInRecovery:
+			f.Login = &loginFacts{}
+			return nil
+		}
+	}
+	host, _, role, err := pg.Endpoint(f.Options.PostgresDSN)
+	if err != nil {
+		return err
+	}
+	uid, _, err := identity("pgha")
+	if strings.HasPrefix(host, "/") && (err != nil || uid != uint32(os.Geteuid())) {
+		return absent(unknown("whether the server lets role %s in is not known: the daemon does not tell, and this user is "+
+			"another one", role).remedy("`runuser -u pgha -- pgha-agent doctor --only postgres-role`"))
+	}
+	_, state, err := pg.Ask(ctx, f.Options.PostgresDSN, "SELECT 1")
+	switch {
+	case err == nil:
+		f.Login = &loginFacts{}
+	case state == pg.StateAuth:
+		f.Login = &loginFacts{Rejected: oneLine(err.Error())}
+	default:
+		return absent(unknown("PostgreSQL: %s: %s", state, oneLine(err.Error())).remedy(
+			"see the check clients, and the PostgreSQL log"))
+	}
+	return nil
+}
+
 // ask puts one question to the local server. Root has no role there, so it becomes the user that owns the server, and
 // asks with psql; anybody else asks as the agent does.
 func (f *Facts) ask(ctx context.Context, sql string) ([]byte, error) {
 	if f.Crm != nil && !f.promotedHere() {
-		return nil, absent(skip("PostgreSQL runs on the promoted node only: run the doctor there"))
+		return nil, absent(promotedOnly)
 	}
 	host, port, _, err := pg.Endpoint(f.Options.PostgresDSN)
 	if err != nil {

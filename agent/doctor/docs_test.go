@@ -45,7 +45,8 @@ const docHead = `# The doctor
 Made from the checks by ` + "`make docs`" + `: do not edit.
 
 ` + "`pgha-agent doctor`" + ` looks at a node and its cluster for what makes a failover slow, unsafe or impossible, and says how to fix it. Run it as root on both nodes:
-before you rely on the cluster, after each change, and after each upgrade of Pacemaker, DRBD or PostgreSQL. It needs no running daemon.
+before you rely on the cluster, after each change, and after each upgrade of Pacemaker, DRBD or PostgreSQL. It needs no running daemon. Where the daemons of the nodes
+answer, it asks them too: what clients see, what the other node is configured with and what runs there is unknown without them.
 
 ` + "```" + `
 pgha-agent doctor                        # problems first, a line for each check
@@ -67,6 +68,8 @@ it is what the zone holds already. ` + "`port-drbd`" + ` connects to the peer's 
 
 The daemon runs the checks marked with * a few minutes after its start and every hour, as user pgha, and exports ` + "`pgha_doctor_check{check,verdict}`" + `. They cost no request to AWS and no
 connection to another machine.
+
+` + "`failover`" + ` and ` + "`clients`" + ` judge as ` + "`pgha-agent explain`" + ` does, with its words and commands. A fact that such a check tells has its remedy there; other checks that see it refer to it.
 
 Words in capitals stand for your names. ` + "`pcs`" + ` commands are for one node, everything else for both. Measured times are of the [lab](lab.md)'s emulated machines.
 `

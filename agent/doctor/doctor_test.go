@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
@@ -43,13 +44,15 @@ func healthy(t *testing.T, edit ...string) *Facts {
 			PostgresDSN: "host=/var/run/postgresql user=pgha dbname=postgres",
 			Record:      route53.Options{ZoneID: "Z1", Name: "db.pgha.internal", TTL: 10 * time.Second},
 			ConfigFile:  "/etc/pgha-agent/config.toml",
+			Version:     "0.1.0", Client: true, Settings: settings(),
 		},
 		CIB: cib,
 		Crm: &crm.Status{
-			MaintenanceMode: crm.No,
-			Nodes:           []crm.Node{{Name: "pg-1", Online: yes}, {Name: "pg-2", Online: yes}},
+			MaintenanceMode: crm.No, FencingEnabled: yes,
+			Nodes: []crm.Node{{Name: "pg-1", Online: yes, Unclean: crm.No}, {Name: "pg-2", Online: yes, Unclean: crm.No}},
 			Resources: []crm.Resource{
-				{ID: "fence_1", Node: "pg-2", Role: crm.RoleStarted}, {ID: "fence_2", Node: "pg-1", Role: crm.RoleStarted},
+				{ID: "fence_1", Agent: "stonith:fence_aws", Node: "pg-2", Role: crm.RoleStarted},
+				{ID: "fence_2", Agent: "stonith:fence_aws", Node: "pg-1", Role: crm.RoleStarted},
 				{ID: "drbd", Clone: "drbd-clone", Node: "pg-1", Role: crm.RolePromoted},
 				{ID: "drbd", Clone: "drbd-clone", Node: "pg-2", Role: crm.RoleUnpromoted},
 			},
@@ -67,10 +70,16 @@ func healthy(t *testing.T, edit ...string) *Facts {
 			"fence-peer": "/usr/lib/drbd/crm-fence-peer.9.sh --timeout 5", "unfence-peer": "/usr/lib/drbd/crm-unfence-peer.9.sh",
 		}},
 		Versions: drbdVersions{Module: "9.2.18", Utils: "9.22.0"},
-		State: &drbd.DumpResource{Role: "Primary", Devices: []drbd.DumpDevice{{Disk: "UpToDate"}},
-			Connections: []drbd.DumpConnection{
-				{Name: "pg-2", Connection: "Connected", PeerDevices: []drbd.DumpPeerDevice{{PeerDisk: "UpToDate"}}},
-			}},
+		State:    connectedTo("pg-2", drbd.RolePrimary),
+		Daemon: &status.Doc{Node: "pg-1", Version: "0.1.0", Config: settings(), Record: status.RecordDoc{Name: "db.pgha.internal"},
+			Client:   &status.ClientDoc{OK: true, Asked: true, State: pg.StateWritable},
+			Postgres: status.PostgresDoc{State: pg.StateWritable}},
+		Peers: []status.Peer{{Node: "pg-2", Doc: &status.Doc{Node: "pg-2", Version: "0.1.0", Config: settings(),
+			Drbd: connectedTo("pg-1", drbd.RoleSecondary), Client: &status.ClientDoc{OK: true, Asked: true, State: pg.StateWritable},
+			Postgres: status.PostgresDoc{State: pg.StateRefused}}}},
+		Space: &spaceFacts{Mounts: []status.MountDoc{
+			{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 60 << 30, Inodes: new(uint64(1000))}}},
+		Login: &loginFacts{},
 		Host: &hostFacts{
 			DrbdAgent: true, Ephemeral: [2]int{32768, 60999}, Programs: map[string]string{"/usr/bin/pgha-alert": ""},
 			DumpAge: -1,
@@ -100,6 +109,22 @@ func healthy(t *testing.T, edit ...string) *Facts {
 		absent:   map[Source]Finding{},
 	}
 	return f
+}
+
+// settings are those that both agents of the healthy cluster have.
+func settings() *status.ConfigDoc {
+	return &status.ConfigDoc{Record: "db.pgha.internal", Zone: "Z1", Ownership: "txt", PublishOn: "promoted", TTL: "10s",
+		Repair: true, Promotable: "drbd-clone", Resource: "r0"}
+}
+
+// connectedTo is DRBD on a node that is connected to a peer, with both disks good.
+func connectedTo(peer string, role drbd.Role) *drbd.DumpResource {
+	return &drbd.DumpResource{Name: "r0", Role: role, Suspended: []string{},
+		Devices: []drbd.DumpDevice{{Disk: drbd.DiskUpToDate, Quorum: new(true)}},
+		Connections: []drbd.DumpConnection{{Name: peer, Connection: drbd.ConnConnected, SplitBrain: "none",
+			PeerDevices: []drbd.DumpPeerDevice{{PeerDisk: drbd.DiskUpToDate, Replication: drbd.ReplEstablished,
+				OutOfSyncBytes: new(uint64(0))}}}},
+	}
 }
 
 func judge(t *testing.T, f *Facts, name string) Result {
@@ -170,6 +195,8 @@ func TestChecksReadWhatTheyNeed(t *testing.T) {
 		fromTryWrite: func(f *Facts) { f.TryWrite = nil }, fromZone: func(f *Facts) { f.Zone = nil },
 		fromPower: func(f *Facts) { f.Power = nil }, fromResolver: func(f *Facts) { f.Resolved = nil },
 		fromPorts: func(f *Facts) { f.Ports = nil }, fromClock: func(f *Facts) { f.Clock = nil },
+		fromDaemon: func(f *Facts) { f.Daemon = nil }, fromPeers: func(f *Facts) { f.Peers = nil },
+		fromSpace: func(f *Facts) { f.Space = nil }, fromLogin: func(f *Facts) { f.Login = nil },
 	}
 	for _, c := range All() {
 		t.Run(c.Name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/peer"
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/crm/corosync"
 	"github.com/pgha/pgha-agent/drbd"
@@ -25,6 +27,12 @@ type Options struct {
 	IMDS                  string // endpoint of the metadata service, "" for the usual one
 	Resolver              string // host:port, "" for the system's
 	ConfigFile            string // of the agent: the hook must be able to read it
+
+	Version       string            // of this program
+	Settings      *status.ConfigDoc // what the other nodes must have alike
+	Client        bool              // whether there is a client's view
+	ControlSocket string            // of the daemon; "" when it is not to be asked
+	Peer          *peer.Client
 
 	root string // prefix of every file that is looked at; "" but in tests
 }
@@ -52,6 +60,10 @@ type Facts struct {
 	Resolved []netip.Addr
 	Ports    *portFacts
 	Clock    *clockFacts
+	Daemon   *status.Doc   // what the daemon here says
+	Peers    []status.Peer // what those of the other nodes say
+	Space    *spaceFacts
+	Login    *loginFacts
 	Now      time.Time
 
 	route53Client func() (*route53.Client, error) // one for all that ask AWS: they share its connection and credentials

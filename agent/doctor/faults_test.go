@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
+	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
 	"github.com/pgha/pgha-agent/route53"
 )
 
@@ -237,6 +240,142 @@ var faults = []planted{
 			netip.MustParseAddr("10.0.2.10"))
 	}},
 	{"clock", Warn, "not synchronized", nil, func(f *Facts) { f.Clock.Synchronized = false }},
+
+	// What the shared judgment knows.
+	{"failover", Fail, "crm_resource --clear --resource drbd-clone --node pg-2", nil, func(f *Facts) {
+		f.Crm.Bans = []crm.Ban{{ID: "cli-ban-drbd-clone-on-pg-2", Resource: "drbd-clone", Node: "pg-2", Weight: -crm.Infinity}}
+	}},
+	{"failover", Fail, "8 KiB differ between the disks of pg-1 and pg-2", nil, outOfSync},
+	{"failover", Fail, "crm_standby --node pg-2", nil, func(f *Facts) { f.Crm.Nodes[1].Standby = crm.Yes }},
+	{"failover", Fail, "in standby; resource fs has a fail count", nil, func(f *Facts) {
+		f.Crm.Nodes[1].Standby = crm.Yes
+		f.Crm.FailCounts = []crm.FailCount{{Node: "pg-2", Resource: "fs", Count: 1}}
+	}},
+	{"failover", Fail, "--only peer-settings", nil, func(f *Facts) { f.Peers[0].Doc.Config.Record = "dbx.pgha.internal" }},
+	{"failover", Fail, "--only clients", nil, func(f *Facts) {
+		f.Crm.Resources[2].Role, f.State.Role = crm.RoleUnpromoted, drbd.RoleSecondary
+	}},
+	{"failover", Warn, "fail count of 1", nil, func(f *Facts) {
+		f.Crm.FailCounts = []crm.FailCount{{Node: "pg-2", Resource: "fs", Count: 1, Threshold: 3}}
+	}},
+	{"failover", Unknown, "the agent of pg-2 was not reached (connection refused)", nil, peerAway},
+	{"failover", Unknown, "the state of DRBD between pg-1 and pg-2 is not known", nil,
+		func(f *Facts) { f.State, f.Peers[0].Doc.Drbd = nil, nil }},
+	{"failover", Unknown, "systemctl status pgha-agent", nil, func(f *Facts) {
+		asStandby(f)
+		daemonAway(f)
+	}},
+	{"failover", Fail, "DRBD on pg-2 is not connected to pg-1 (StandAlone)", nil, func(f *Facts) {
+		asStandby(f)
+		f.Peers[0] = status.Peer{Node: "pg-1", Err: "connection refused"}
+		f.State.Connections[0].Connection = drbd.ConnStandAlone
+	}},
+	{"clients", Fail, "CLIENTS ARE CUT OFF: nobody can write through db.pgha.internal", nil, func(f *Facts) {
+		for _, d := range []*status.Doc{f.Daemon, f.Peers[0].Doc} {
+			d.Client = &status.ClientDoc{Asked: true, State: pg.StateRefused, Error: "connection refused"}
+			d.Postgres = status.PostgresDoc{State: pg.StateRefused, Error: "connection refused"}
+		}
+	}},
+	{"clients", Fail, "from pg-2, and not from pg-1", nil, func(f *Facts) {
+		f.Daemon.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, Error: "no answer in time"}
+	}},
+	{"clients", Fail, "no node is promoted: node pg-1 is in standby", nil, func(f *Facts) {
+		f.Crm.Resources[2].Role, f.State.Role = crm.RoleUnpromoted, drbd.RoleSecondary
+		f.Crm.Nodes[0].Standby = crm.Yes
+		f.Daemon.Client, f.Peers[0].Doc.Client = nil, nil
+	}},
+	{"clients", Fail, "--only filesystem-space", nil, func(f *Facts) {
+		f.Daemon.Mounts = []status.MountDoc{{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 1 << 20}}
+	}},
+	{"clients", Warn, "pgha-agent switchover", nil, func(f *Facts) { f.State.Devices[0].Disk = drbd.DiskDiskless }},
+	{"clients", Unknown, "--only postgres-role", nil, func(f *Facts) {
+		for _, d := range []*status.Doc{f.Daemon, f.Peers[0].Doc} {
+			d.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: "no pg_hba.conf entry"}
+		}
+		f.Daemon.Postgres = status.PostgresDoc{State: pg.StateAuth}
+	}},
+	{"clients", Unknown, "the daemon does not answer", nil, func(f *Facts) {
+		daemonAway(f)
+		peerAway(f)
+	}},
+	{"peer-settings", Fail, `the setting record.name is "db.pgha.internal" on pg-1 and "dbx.pgha.internal" on pg-2`, nil,
+		func(f *Facts) { f.Peers[0].Doc.Config.Record = "dbx.pgha.internal" }},
+	{"peer-settings", Fail, "record.repair", nil, func(f *Facts) { f.Peers[0].Doc.Config.Repair = false }},
+	{"peer-settings", Unknown, "the agent of pg-2 was not reached: connection refused", nil, peerAway},
+	{"peer-settings", Unknown, "grep -v '^ *#' /etc/pgha-agent/config.toml", nil, peerAway},
+	{"peer-settings", Unknown, "does not tell its settings", nil, func(f *Facts) { f.Peers[0].Doc.Config = nil }},
+	{"peer-settings", Warn, "version 0.1.0 on pg-1 and 0.2.0 on pg-2", nil,
+		func(f *Facts) { f.Peers[0].Doc.Version = "0.2.0" }},
+	{"peer-settings", Warn, "version 0.1.0, and 0.2.0 is installed", nil, func(f *Facts) { f.Options.Version = "0.2.0" }},
+	{"peer-settings", Warn, "other settings than its file", nil, func(f *Facts) { f.Daemon.Config.TTL = "30s" }},
+	{"filesystem-space", Fail, "/srv/pg is full on pg-1 (1 MiB left)", nil,
+		func(f *Facts) { f.Space.Mounts[0].Free = 1 << 20 }},
+	{"filesystem-space", Fail, "no inode left", nil, func(f *Facts) { f.Space.Mounts[0].Inodes = new(uint64(0)) }},
+	{"filesystem-space", Warn, "4 % left", nil, func(f *Facts) { f.Space.Mounts[0].Free = 4 << 30 }},
+	{"filesystem-space", Unknown, "/srv/pg: statfs", nil, func(f *Facts) {
+		f.Space.Mounts[0] = status.MountDoc{Point: "/srv/pg", Error: "statfs: permission denied"}
+	}},
+	{"filesystem-space", Unknown, "where pg_wal leads", nil, func(f *Facts) { f.Space.WAL = "where pg_wal leads" }},
+	{"filesystem-space", Fail, "where pg_wal leads", nil, func(f *Facts) {
+		f.Space.Mounts[0].Free, f.Space.WAL = 0, "where pg_wal leads"
+	}},
+	{"filesystem-space", Unknown, "no filesystem", nil, func(f *Facts) { f.Space.Mounts = nil }},
+	{"postgres-role", Fail, "local all pgha peer", nil, func(f *Facts) { f.Login.Rejected = "no pg_hba.conf entry" }},
+	{"postgres-role", Fail, "there is no role pgha", nil, func(f *Facts) {
+		f.Login.Rejected, f.Postgres.RoleExists = "role does not exist", false
+	}},
+	{"postgres-role", Unknown, "what it may do is not known", nil, func(f *Facts) { f.Postgres = nil }},
+	{"drbd-state", Fail, "8 KiB are out of sync", nil, outOfSync},
+	{"drbd-state", Fail, "Consistent", nil,
+		func(f *Facts) { f.State.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskConsistent }},
+	{"drbd-state", Warn, "40.0 % done", nil, func(f *Facts) {
+		v := &f.State.Connections[0].PeerDevices[0]
+		v.PeerDisk, v.Replication, v.Done, v.OutOfSyncBytes = drbd.DiskInconsistent, "SyncSource", new(40.0), new(uint64(8192))
+	}},
+	{"move-constraint", Warn, "--only failover", []string{`<constraints>`,
+		`<constraints><rsc_location id="cli-ban-g-on-pg-2" rsc="g" node="pg-2" score="-INFINITY"/>`}, func(f *Facts) {
+		f.Crm.Bans = []crm.Ban{{ID: "cli-ban-g-on-pg-2", Resource: "g", Node: "pg-2", Weight: -crm.Infinity}}
+	}},
+	{"move-constraint", Warn, "crm_resource --clear --resource g", []string{`<constraints>`,
+		`<constraints><rsc_location id="cli-prefer-g" rsc="g" node="pg-2" score="INFINITY"/>`}, nil},
+	{"fence-constraint", Fail, "--only failover", []string{`<constraints>`, fenceBan}, func(f *Facts) {
+		f.Crm.Bans = []crm.Ban{{ID: "drbd-fence-by-handler-r0-drbd-clone", Resource: "drbd-clone", Node: "pg-2",
+			Weight: -crm.Infinity, PromotedOnly: crm.Yes}}
+	}},
+	{"maintenance", Warn, "--only failover", nil, func(f *Facts) { f.Crm.Nodes[1].Standby = crm.Yes }},
+	{"maintenance", Warn, "pcs node unstandby --all", nil, func(f *Facts) { f.Crm.Nodes[0].Standby = crm.Yes }},
+	{"fence-device-place", Fail, "--only failover", nil, func(f *Facts) {
+		f.Crm.Resources[1].Node, f.Crm.Resources[1].Role = "", crm.RoleStopped
+	}},
+	{"fence-device-place", Fail, "crm_resource --cleanup --resource fence_2", nil, func(f *Facts) {
+		f.Crm.Resources = slices.Delete(f.Crm.Resources, 1, 2)
+	}},
+	{"corosync-membership", Fail, "--only failover", nil, func(f *Facts) { f.Crm.Nodes[1].Online = crm.No }},
+	{"corosync-membership", Fail, "UDP 5404", nil, func(f *Facts) { f.Crm.Nodes[1].Online = crm.No }},
+	{"drbd-state", Fail, "--only clients", nil, func(f *Facts) { f.State.Devices[0].Disk = drbd.DiskDiskless }},
+	{"drbd-state", Fail, "--only failover", nil, outOfSync},
+	{"promotion-score", Fail, "attrd_updater --refresh", nil, func(f *Facts) { f.Crm.Attributes = f.Crm.Attributes[1:] }},
+	{"promotion-score", Fail, "--only failover", nil, func(f *Facts) {
+		asStandby(f)
+		f.Crm.Attributes = f.Crm.Attributes[:1]
+	}},
+}
+
+func outOfSync(f *Facts) { f.State.Connections[0].PeerDevices[0].OutOfSyncBytes = new(uint64(8192)) }
+
+func peerAway(f *Facts) { f.Peers[0] = status.Peer{Node: f.Peers[0].Node, Err: "connection refused"} }
+
+func daemonAway(f *Facts) {
+	f.Daemon = nil
+	f.absent[fromDaemon] = unknown("the daemon does not answer").remedy("systemctl status pgha-agent")
+}
+
+// asStandby makes the facts those of the other node.
+func asStandby(f *Facts) {
+	a, b := f.Daemon, f.Peers[0].Doc
+	a.Drbd = f.State
+	f.Options.Node, f.Daemon, f.State, f.Peers[0] = "pg-2", b, b.Drbd, status.Peer{Node: "pg-1", Doc: a}
+	b.Drbd = nil
 }
 
 // noFencing disables it in the CIB.
@@ -306,6 +445,26 @@ func TestEachFaultIsFound(t *testing.T) {
 	}
 }
 
+// unrelated adds a failed resource, a third node in standby, and a third DRBD node that only votes and is away.
+func unrelated(f *Facts) {
+	f.Crm.Nodes = append(f.Crm.Nodes, crm.Node{Name: "pg-3", Online: crm.Yes, Unclean: crm.No, Standby: crm.Yes})
+	f.Crm.Resources = append(f.Crm.Resources, crm.Resource{ID: "web", Agent: "systemd:nginx", Node: "pg-2",
+		Managed: crm.No, Failed: crm.Yes, Blocked: crm.Yes})
+	f.Crm.FailCounts = []crm.FailCount{{Node: "pg-2", Resource: "web", Count: crm.Infinity, Threshold: 1}}
+	f.Crm.Bans = []crm.Ban{{ID: "cli-ban-web-on-pg-2", Resource: "web", Node: "pg-2", Weight: -crm.Infinity}}
+	f.State.Connections = append(f.State.Connections, drbd.DumpConnection{Name: "vote.pgha.internal", Connection: "Connecting",
+		PeerDevices: []drbd.DumpPeerDevice{{PeerDisk: "DUnknown", Replication: "Off"}}})
+}
+
+// TestNoViewIsWanted: whoever turned the client's view off is told that nobody looks, and not that all is well.
+func TestNoViewIsWanted(t *testing.T) {
+	f := healthy(t)
+	f.Options.Client, f.Daemon.Client, f.Peers[0].Doc.Client = false, nil, nil
+	if r := judge(t, f, "clients"); r.Verdict != Skip || !strings.Contains(r.Evidence, "postgres.client") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestOtherHealthyShapes are clusters that are right in another way.
 func TestOtherHealthyShapes(t *testing.T) {
 	for _, x := range []struct {
@@ -348,6 +507,20 @@ func TestOtherHealthyShapes(t *testing.T) {
 			tokenOf(30 * time.Second)(f) // as AWS and SUSE recommend on EC2
 			f.Host = nil
 		}},
+		{"failover", nil, asStandby},
+		{"clients", nil, asStandby},
+		{"peer-settings", nil, asStandby},
+		{"peer-settings", nil, daemonAway},
+		{"failover", nil, daemonAway}, // the other node's daemon tells all that matters there
+		{"clients", nil, daemonAway},
+		{"postgres-role", nil, daemonAway},
+		{"clients", nil, peerAway},
+		// What else is in the cluster neither counts nor stops anything.
+		{"failover", nil, unrelated}, {"clients", nil, unrelated}, {"maintenance", nil, unrelated},
+		{"drbd-state", nil, unrelated}, {"peer-settings", nil, unrelated},
+		{"move-constraint", []string{`<constraints>`,
+			`<constraints><rsc_location id="cli-ban-web-on-pg-2" rsc="web" node="pg-2" score="-INFINITY"/>`}, nil},
+		{"fence-constraint", []string{`<constraints>`, strings.ReplaceAll(fenceBan, "drbd-clone", "other-clone")}, nil},
 		{"corosync-token", noFencing, tokenOf(30 * time.Second)},
 		{"corosync-token", noFencing, tokenOf(2 * time.Second)},
 	} {

@@ -36,13 +36,17 @@ const (
 	fromResolver
 	fromPorts
 	fromClock
+	fromDaemon
+	fromPeers
+	fromSpace
+	fromLogin
 	numSources
 )
 
 // source is how a Source is asked. It writes its own fields of Facts and reads those of the sources in after, which may
 // be missing.
 type source struct {
-	free    bool // costs nothing, and is asked by the daemon too
+	free    bool // costs nothing, and is asked by the daemon too, but for what its own judgment knows
 	after   []Source
 	collect func(context.Context, *Facts) error
 }
@@ -70,6 +74,10 @@ func init() {
 		fromResolver: {collect: collectResolver},
 		fromPorts:    {collect: collectPorts, after: []Source{fromShow, fromHost, fromState}},
 		fromClock:    {collect: collectClock},
+		fromDaemon:   {free: true, collect: collectDaemon},
+		fromPeers:    {collect: collectPeers, after: []Source{fromCrm, fromShow, fromState, fromDaemon}},
+		fromSpace:    {collect: collectMounts, after: []Source{fromCIB, fromCrm, fromState, fromPostgres}},
+		fromLogin:    {free: true, collect: collectLogin, after: []Source{fromCrm, fromDaemon}},
 	}
 }
 

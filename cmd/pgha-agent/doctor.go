@@ -20,11 +20,11 @@ func newDoctor(file *string) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this node and the cluster for what makes a failover slow, unsafe or impossible",
 		Long: "doctor looks at Pacemaker, Corosync, DRBD, PostgreSQL, AWS and this machine, and judges what it sees, " +
-			"check by check. It needs no running\n" +
-			"daemon and changes nothing: permissions are tried with requests that AWS must refuse. Run it as root on each " +
-			"node: as another user, or on\n" +
-			"the standby, some facts cannot be had, and the verdict is unknown or skip, never pass. docs/doctor.md lists the " +
-			"checks.\n\n" +
+			"check by check. It changes nothing:\n" +
+			"permissions are tried with requests that AWS must refuse. It needs no running daemon, and asks those of the " +
+			"nodes where they answer. Run it as root on\n" +
+			"each node: as another user, or on the standby, some facts cannot be had, and the verdict is unknown or skip, " +
+			"never pass. docs/doctor.md lists the checks.\n\n" +
 			"Exit status by the worst verdict: 0 pass or skip, 2 fail, 3 warn, 4 unknown; 1 when doctor itself cannot run.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +40,7 @@ func newDoctor(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			results := doctor.Run(cmd.Context(), agent.DoctorOptions(cfg, *file), checks)
+			results := doctor.Run(cmd.Context(), agent.DoctorOptions(cfg, *file, version), checks)
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), results)
 			} else {

@@ -202,6 +202,7 @@ var plantedFaults = []fault{
 	{check: "promotable-clone", want: doctor.Fail, what: "no clone", conf: `s/^promotable = .*/promotable = "other"/`},
 	{check: "drbd-state", want: doctor.Unknown, what: "not up here", conf: `s/^resource = .*/resource = "other"/`},
 	{check: "record-ttl", want: doctor.Warn, what: "5m0s", conf: `s/^ttl = .*/ttl = "5m"/`},
+	{check: "peer-settings", want: doctor.Fail, what: "record.ttl", conf: `s/^ttl = .*/ttl = "5m"/`},
 	{check: "resolver", want: doctor.Fail, what: "resolver", conf: `/^ttl/a resolver = "10.0.0.2:54"`},
 }
 
