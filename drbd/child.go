@@ -26,6 +26,7 @@ type child struct {
 	stdin  *os.File
 	stdout *os.File
 	stderr tail
+	pid    int
 	done   chan struct{} // closed when the process is reaped
 	err    error         // how it ended; read after done
 }
@@ -59,6 +60,7 @@ func startChild(
 		closeAll(inW, outR)
 		return nil, fmt.Errorf("start drbdsetup: %w", err)
 	}
+	c.pid = cmd.Process.Pid
 	go func() {
 		c.err = wait(cmd)
 		close(c.done)
@@ -70,6 +72,13 @@ func closeAll(files ...*os.File) {
 	for _, f := range files {
 		_ = f.Close() // nothing was written that a failed close could lose
 	}
+}
+
+// stopped reports a process that somebody stopped (SIGSTOP): the state after the name in /proc/PID/stat is T. A name
+// may hold anything, so the last parenthesis counts.
+func (c *child) stopped() bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.pid))
+	return err == nil && bytes.HasPrefix(data[bytes.LastIndexByte(data, ')')+1:], []byte(" T"))
 }
 
 // reaped waits for the end of a killed process, at most d.

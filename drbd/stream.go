@@ -46,6 +46,7 @@ type Stream struct {
 //
 // A child that owes a sign for answerWithin is killed, and the stream is lost: with the default intervals about 15 s
 // after its last sign. It owes one when its heartbeat is not read, or when the second drbdsetup tells what it does not.
+// One that is stopped (SIGSTOP) is killed when the next sign is due.
 type Report struct {
 	Live       bool // the stream runs and its dump is complete
 	Generation int  // counts the complete dumps
@@ -54,8 +55,10 @@ type Report struct {
 	Counters   Counters
 	Err        error // why not live
 	Restarts   int
-	Stuck      bool   // a killed child was not reaped: no new one is started until it is
-	Dialect    string // "9", or "8.4" for a drbdsetup that has neither --full nor --poll
+	Hangs      int       // children that were ended because they gave no sign of life
+	Hung       time.Time // when the last of them was ended; zero when none was
+	Stuck      bool      // a killed child was not reaped: no new one is started until it is
+	Dialect    string    // "9", or "8.4" for a drbdsetup that has neither --full nor --poll
 }
 
 // Backoff between two children, and how long one must live for the next backoff to start over.
@@ -79,6 +82,7 @@ var (
 	errDump   = errors.New("no complete dump in time")
 	errHung   = errors.New("drbdsetup does not read its input")
 	errSilent = errors.New("drbdsetup does not tell what a second one tells")
+	errPaused = errors.New("drbdsetup was stopped by a signal")
 	errTorn   = errors.New("the dump of a second drbdsetup has no end")
 )
 
@@ -123,6 +127,9 @@ func (s *Stream) Run(ctx context.Context, report func(Report)) error {
 			r.folder.counters = before // the usage text is no stream
 			continue
 		}
+		if hung(err) {
+			r.last.Hangs, r.last.Hung = r.last.Hangs+1, time.Now()
+		}
 		r.lost(err)
 		if time.Since(started) >= healthyAfter {
 			delay = orDefault(s.backoff, firstBackoff)
@@ -135,6 +142,11 @@ func (s *Stream) Run(ctx context.Context, report func(Report)) error {
 		delay = min(2*delay, maxBackoff)
 		r.last.Restarts++
 	}
+}
+
+// hung reports the loss of a child that gave no sign of life.
+func hung(err error) bool {
+	return errors.Is(err, errHung) || errors.Is(err, errSilent) || errors.Is(err, errPaused) || errors.Is(err, errDump)
 }
 
 func orDefault(d, def time.Duration) time.Duration {
@@ -373,6 +385,8 @@ func (r *run) ask(ctx context.Context, c *child) (time.Duration, error) {
 	switch {
 	case !r.folder.Complete():
 		return r.interval(), nil
+	case c.stopped(): // without --poll nothing else tells, as long as the resource is quiet
+		return 0, errPaused
 	case r.noPoll:
 		r.startPoll(ctx)
 		return r.interval(), nil

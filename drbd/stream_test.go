@@ -94,6 +94,8 @@ func fake(play, dir string, args []string) int {
 	case play == "skipped" && call == 1:
 		awaitLive(dir, call)
 		fmt.Println("- skipped 3")
+	case strings.HasPrefix(play, "stopped") && awaitLive(dir, 1) && call <= strings.Count(play, "no--poll")+1:
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case play == "deaf":
 		time.Sleep(time.Hour)
 	case play == "halfway": // the kernel does not answer: it has the n, and does not come back for the newline
@@ -134,10 +136,10 @@ func tellLive(t *testing.T, dir string, r Report) {
 	}
 }
 
-func awaitLive(dir string, generation int) {
+func awaitLive(dir string, generation int) bool {
 	for {
 		if _, err := os.Stat(filepath.Join(dir, fmt.Sprint("live", generation))); err == nil {
-			return
+			return true
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -479,10 +481,11 @@ func TestStreamStepsDownToWhatDrbdsetupKnows(t *testing.T) {
 }
 
 func TestStreamRestartsAChildThatHangs(t *testing.T) {
-	for play, want := range map[string]error{"hang": errDump, "deaf": errHung, "halfway": errHung, "skipped": errResync} {
+	for play, want := range map[string]error{"hang": errDump, "deaf": errHung, "halfway": errHung, "skipped": errResync,
+		"stopped": errPaused, "stopped,no--poll": errPaused} {
 		t.Run(play, func(t *testing.T) {
 			var err error
-			follow(t, play, func(s *Stream) {
+			reports, _ := follow(t, play, func(s *Stream) {
 				switch play {
 				case "hang":
 					s.DumpTimeout = 300 * time.Millisecond
@@ -497,6 +500,13 @@ func TestStreamRestartsAChildThatHangs(t *testing.T) {
 			})
 			if !errors.Is(err, want) {
 				t.Errorf("lost for %v", err)
+			}
+			hangs := 1
+			if play == "skipped" {
+				hangs = 0
+			}
+			if last := reports[len(reports)-1]; last.Hangs != hangs || last.Hung.IsZero() != (hangs == 0) {
+				t.Errorf("%d hangs, the last at %v", last.Hangs, last.Hung)
 			}
 		})
 	}
