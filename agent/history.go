@@ -35,8 +35,17 @@ func (a *Agent) saveEvents(list []state.Event) {
 	if first := &list[0]; first.Kind == state.EventAgent && !a.toldStart {
 		a.toldStart = true
 		if old, err := state.ReadEvents(dir); err == nil && len(old) > 0 {
-			last := slices.MaxFunc(old, func(x, y state.Event) int { return x.At.Compare(y.At) })
-			if first.At.Sub(last.At) > gapFrom {
+			begun := 0
+			for i, e := range old {
+				if e.Kind == state.EventAgent { // by one clock from there on, unless it was set under way
+					begun = i
+				}
+			}
+			last := slices.MaxFunc(old[begun:], func(x, y state.Event) int { return x.At.Compare(y.At) })
+			if first.At.Before(last.At) {
+				first.Text += fmt.Sprintf("; by the clock that was before the last event, of %s: the clock was set back",
+					last.At.UTC().Format(time.DateTime))
+			} else if first.At.Sub(last.At) > gapFrom {
 				first.Text += fmt.Sprintf("; the one before told something last at %s: what happened meanwhile is learned late",
 					last.At.UTC().Format(time.DateTime))
 			}

@@ -29,11 +29,12 @@ const (
 	EventChanged   EventKind = "changed" // somebody changed the cluster's configuration
 	EventCluster   EventKind = "cluster" // a node, or maintenance
 	EventPaused    EventKind = "paused"  // or resumed
+	EventClock     EventKind = "clock"   // somebody set the clock of this machine: times before and after do not compare
 )
 
 // EventKinds lists every EventKind.
 var EventKinds = []EventKind{EventAgent, EventGap, EventCutOff, EventServed, EventFailed, EventRestarted, EventFenced,
-	EventChanged, EventCluster, EventPaused}
+	EventChanged, EventCluster, EventPaused, EventClock}
 
 // Event is something that happened and that no episode tells. In the file it is a line of JSON.
 type Event struct {

@@ -46,10 +46,29 @@ func Events(before, after *Snapshot) (list []state.Event) {
 	case b.Wait.PausedUntil > after.At && a.Wait.PausedUntil <= after.At:
 		add(state.EventPaused, time.Time{}, "the pause was ended")
 	}
+	if n := after.Drbd.Hangs; n > before.Drbd.Hangs {
+		add(state.EventGap, after.Drbd.Hung, "drbdsetup gave no sign of life and was replaced: news of DRBD came late")
+	}
+	// A wall clock that time.Now has read also holds the monotonic one, which a step leaves alone.
+	step := after.Wall.Round(0).Sub(before.Wall.Round(0)) - (after.At - before.At)
+	if step.Abs() > clockStep && before.At != 0 {
+		add(state.EventClock, time.Time{}, "the clock was set %s by %s", direction(step), Ago(step.Abs()))
+	}
 	if a.Wait.StalledAt != b.Wait.StalledAt {
 		add(state.EventGap, time.Time{}, "the agent stood still; what happened meanwhile it learned late")
 	}
 	return list
+}
+
+// clockStep is how far the wall clock may move against the one that counts from boot between two snapshots, which are
+// a second apart: time servers turn a clock slowly.
+const clockStep = 2 * time.Second
+
+func direction(step time.Duration) string {
+	if step < 0 {
+		return "back"
+	}
+	return "forward"
 }
 
 // clusterEvents tells what two looks at the cluster show.
@@ -62,6 +81,17 @@ func clusterEvents(before, after *crm.Status, add func(state.EventKind, time.Tim
 			}
 			add(state.EventFailed, f.At, "%s of %s failed on %s: %s", f.Task, f.Resource, f.Node, OrDash(why))
 		}
+	}
+	for _, f := range before.Failures {
+		same := func(g crm.Failure) bool { return g.Node == f.Node && g.Resource == f.Resource }
+		if f.Resource != "" && inCluster(after, f.Node) && !slices.ContainsFunc(after.Failures, same) {
+			add(state.EventCluster, time.Time{}, "the failed %s of %s on %s was cleaned up, or has expired", f.Task, f.Resource,
+				f.Node)
+		}
+	}
+	for _, h := range erased(before, after) {
+		add(state.EventCluster, time.Time{}, "Pacemaker's history of %s on %s was erased by a cleanup or a refresh",
+			h.resource, h.node)
 	}
 	for _, e := range after.FenceEvents {
 		if e.Status != "pending" && !slices.Contains(before.FenceEvents, e) && len(before.FenceEvents) > 0 {
@@ -97,6 +127,34 @@ func clusterEvents(before, after *crm.Status, add func(state.EventKind, time.Tim
 			}
 		}
 	}
+}
+
+func inCluster(st *crm.Status, node string) bool {
+	n, known := st.Node(node)
+	return known && n.Online == crm.Yes
+}
+
+type historyOf struct{ node, resource string }
+
+// erased lists the histories that a cleanup has erased: of what was done before nothing is left, or a probe alone.
+func erased(before, after *crm.Status) (list []historyOf) {
+	if after.Operations == nil {
+		return nil
+	}
+	left := map[historyOf]bool{}
+	for _, op := range after.Operations {
+		if op.Task != "monitor" || op.Interval != 0 {
+			left[historyOf{op.Node, op.Resource}] = true
+		}
+	}
+	for _, op := range before.Operations {
+		h := historyOf{op.Node, op.Resource}
+		did := op.Task != "monitor" || op.Interval != 0
+		if did && !left[h] && inCluster(before, h.node) && inCluster(after, h.node) && !slices.Contains(list, h) {
+			list = append(list, h)
+		}
+	}
+	return list
 }
 
 func onOff(t crm.Tri) string { return map[crm.Tri]string{crm.Yes: "on", crm.No: "off"}[t] }

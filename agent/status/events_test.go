@@ -23,6 +23,21 @@ func TestEvents(t *testing.T) {
 		}
 		return st
 	}
+	did := func(tasks ...string) func(*crm.Status) {
+		return func(st *crm.Status) {
+			st.Operations = []crm.Operation{}
+			for _, task := range tasks {
+				op := crm.Operation{Node: "pg-a", Resource: "drbd", Task: task, Interval: 10 * time.Second}
+				if task == "probe" {
+					op.Task = "monitor"
+				}
+				if task != "monitor" {
+					op.Interval = 0
+				}
+				st.Operations = append(st.Operations, op)
+			}
+		}
+	}
 	for name, c := range map[string]struct {
 		before, after func(*Snapshot)
 		kind          state.EventKind // "" for none
@@ -68,7 +83,28 @@ func TestEvents(t *testing.T) {
 		"the first answer": {nil, func(s *Snapshot) { s.Postgres = pg.Health{Started: wall} }, "", "", time.Time{}},
 		"paused":           {nil, func(s *Snapshot) { s.State.Wait.PausedUntil = at + time.Hour }, state.EventPaused, "paused until", wall},
 		"resumed":          {func(s *Snapshot) { s.State.Wait.PausedUntil = at + time.Hour }, nil, state.EventPaused, "ended", wall},
-		"stood still":      {nil, func(s *Snapshot) { s.State.Wait.StalledAt = at }, state.EventGap, "stood still", wall},
+		"cleaned up": {func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql", Task: "monitor"}} })
+		}, nil, state.EventCluster, "the failed monitor of pgsql on pg-a was cleaned up", wall},
+		"it fails in another way": {func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql", Task: "monitor"}} })
+		}, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql", Task: "start"}} })
+		}, state.EventFailed, "start of pgsql failed on pg-a", wall},
+		"history erased": {func(s *Snapshot) { s.Crm = look(did("promote", "monitor")) },
+			func(s *Snapshot) { s.Crm = look(did("probe")) }, state.EventCluster, "history of drbd on pg-a was erased", wall},
+		"history of a restart": {func(s *Snapshot) { s.Crm = look(did("start", "monitor")) },
+			func(s *Snapshot) { s.Crm = look(did("stop")) }, "", "", time.Time{}},
+		"history of a node that left": {func(s *Snapshot) { s.Crm = look(did("promote")) }, func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Operations, st.Nodes[0].Online = []crm.Operation{}, crm.No })
+		}, state.EventCluster, "pg-a is not in the cluster", wall},
+		"drbdsetup hung": {nil, func(s *Snapshot) { s.Drbd.Hangs, s.Drbd.Hung = 1, wall.Add(-time.Second) }, state.EventGap,
+			"drbdsetup gave no sign of life", wall.Add(-time.Second)},
+		"clock set back": {func(s *Snapshot) { s.Wall = wall.Add(time.Hour) }, nil, state.EventClock,
+			"set back by 1 h 0 min", wall},
+		"clock set forward": {func(s *Snapshot) { s.Wall = wall.Add(-time.Minute) }, nil, state.EventClock, "set forward by 59 s",
+			wall},
+		"stood still": {nil, func(s *Snapshot) { s.State.Wait.StalledAt = at }, state.EventGap, "stood still", wall},
 	} {
 		before := &Snapshot{At: at - time.Second, Wall: wall.Add(-time.Second), Crm: look(nil)}
 		after := &Snapshot{At: at, Wall: wall, Crm: look(nil)}
