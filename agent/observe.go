@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
@@ -61,6 +62,7 @@ const (
 	readConfigurationEvery = 2 * time.Second  // whether it has changed is known without reading it
 	configurationTooOld    = 30 * time.Second // a change within the same second as the one before is not seen
 	lookAtMountsEvery      = 10 * time.Second
+	lookAtProgramEvery     = time.Minute
 )
 
 func (a *Agent) makeObservers() []*observer {
@@ -68,6 +70,7 @@ func (a *Agent) makeObservers() []*observer {
 		newObserver(askPeersEvery, a.askPeers(peer.New(a.cfg))),
 		newObserver(readConfigurationEvery, a.readConfiguration(new(crm.CIB))),
 		newObserver(lookAtMountsEvery, a.lookAtMounts(new(mounts.Watch))),
+		newObserver(lookAtProgramEvery, a.lookAtProgram),
 	}
 }
 
@@ -117,6 +120,25 @@ func (a *Agent) readConfiguration(cib *crm.CIB) func(context.Context) {
 			s.Configuration, s.ConfigurationAt = c, now
 		}})
 	}
+}
+
+// lookAtProgram sees whether the program on disk is still the one that runs.
+func (a *Agent) lookAtProgram(ctx context.Context) {
+	path, err := os.Executable() // as it was at the start
+	if replaced := err == nil && replacedAt(path); replaced != a.Snapshot().Replaced {
+		a.send(ctx, message{fsm.Tick{}, func(s *status.Snapshot) { s.Replaced = replaced }})
+	}
+}
+
+// replacedAt reports whether another program than the running one is at a path. A path with nothing there is none: the
+// update is under way, or the package was removed, and a restart would fail.
+func replacedAt(path string) bool {
+	running, err := os.Stat("/proc/self/exe") // the file itself, also after its name was given to another one
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && !os.SameFile(running, there)
 }
 
 // lookAtMounts sees how full the database's filesystems are, and what is mounted where the cluster mounts them.

@@ -87,6 +87,12 @@ func (j *judge) database() (status.Database, []status.Finding) {
 			out.Text += fmt.Sprintf(" since %s (%s)", out.Since.Format("15:04:05 MST"), status.Ago(j.Now.Sub(*out.Since)))
 		}
 		out.Text += "."
+		switch {
+		case out.Node != "":
+			out.Text += fmt.Sprintf(" The database is on %s.", out.Node)
+		case j.Cluster != nil:
+			out.Text += " No node has the database."
+		}
 		if out.Node == "" {
 			findings = append(findings, j.nobody()...)
 		} else if !slices.ContainsFunc(server, critical) {
@@ -356,7 +362,7 @@ func (j *judge) nobody() []status.Finding {
 		if pending {
 			return []status.Finding{report(status.Critical, "fencing_under_way", promoted[0], fmt.Sprintf(
 				"%s had the database and is lost; it is being fenced by %s", promoted[0], status.OrDash(e.Delegate)),
-				"wait for the fencing: then the other node is promoted", "pgha-agent watch")}
+				"wait for the fencing: then the other node is promoted", "stonith_admin --history "+promoted[0])}
 		}
 		return []status.Finding{report(status.Critical, "fencing_missing", promoted[0], fmt.Sprintf(
 			"%s had the database and is lost; until it is fenced no other node is promoted", promoted[0]),
@@ -415,9 +421,11 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 			"resolver").Error),
 			"see the resolver that clients use: the VPC's, or the one of record.resolver", dig)
 	case resolver != nil && *resolver == "":
-		return one("name_negative", fmt.Sprintf("the resolver of %s answers that %s does not exist, and the zone holds %s",
-			d.Node, name,
-			status.OrDash(d.Record.Addr)), "it remembers that for the zone's negative TTL, up to 15 minutes; see the zone's "+
+		text := fmt.Sprintf("the resolver of %s answers that %s does not exist", d.Node, name)
+		if d.Record.Read != nil {
+			text += ", and the zone holds " + status.OrDash(d.Record.Addr)
+		}
+		return one("name_negative", text, "it remembers that for the zone's negative TTL, up to 15 minutes; see the zone's "+
 			"association with this VPC", dig)
 	case resolver != nil && has != "" && *resolver != has:
 		return one("name_elsewhere", fmt.Sprintf("%s leads to %s, and the database is on %s (%s)", name, *resolver, node,

@@ -45,11 +45,14 @@ func AddLeftover(x *Explanation, left, undo string, err error) {
 	case err != nil:
 		x.Notes = append(x.Notes, fmt.Sprintf("Whether a switchover left its constraint behind is not known: %v.", err))
 	case left != "":
-		x.Notes = append(x.Notes, left+".")
+		f := status.Finding{Code: "switchover", Severity: status.Warning, Text: left}
+		const next = "if no switchover is under way, remove what one that was killed left"
 		if verdictRank[x.Verdict] < verdictRank[Attention] {
-			x.Verdict, x.Next, x.Command = Attention, "If no switchover is under way, remove what one that was killed left.",
-				undo
+			x.Verdict, x.Next, x.Command = Attention, Sentence(next), undo
+		} else {
+			f.Remedy, f.Commands = next, []string{undo}
 		}
+		x.Findings = append(x.Findings, f)
 	}
 }
 
@@ -65,10 +68,11 @@ const OldAnswer = 10 * time.Second
 // explainer makes one explanation.
 type explainer struct {
 	*status.Doc
-	judge *judge
-	now   time.Time
-	ttl   time.Duration
-	out   Explanation
+	judge  *judge
+	now    time.Time
+	ttl    time.Duration
+	out    Explanation
+	judged []status.Finding // of the database and the failover
 }
 
 // Status says what a status means at a time, with nothing else known.
@@ -128,14 +132,14 @@ func Judge(f Facts) Explanation {
 	e := &explainer{Doc: f.Own, now: f.Now, ttl: f.TTL, judge: newJudge(f)}
 	e.out = Explanation{Verdict: OK, Holds: []status.HoldDoc{}, Findings: []status.Finding{}, Notes: []string{},
 		Next: "Nothing to do."}
-	if age := f.Now.Sub(f.Own.Time); age > OldAnswer {
-		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.",
-			"journalctl -u pgha-agent -n 50")
-		e.note("The daemon made its last step %s ago: everything here is as old as that.", status.Ago(age))
-	}
 	// The order decides the next step between equals: the database and its clients, the record that they follow, what
 	// holds this node back, what forbids a failover, everything else.
 	e.explainDatabase()
+	if age := f.Now.Sub(f.Own.Time); age > OldAnswer {
+		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.",
+			"journalctl -u pgha-agent -n 50")
+		e.note("The daemon made its last step %s ago: what it says here is as old as that.", status.Ago(age))
+	}
 	e.explainRecord()
 	e.explainNode()
 	e.explainFailover()
@@ -179,9 +183,9 @@ func (e *explainer) explainDatabase() {
 
 // raiseFinding makes a finding's remedy the next step, if nothing as bad came before.
 func (e *explainer) raiseFinding(v Verdict, f status.Finding) {
-	next := sentence(f.Text)
+	next := Sentence(f.Text)
 	if f.Remedy != "" {
-		next += " " + sentence(f.Remedy)
+		next += " " + Sentence(f.Remedy)
 	}
 	command := ""
 	if len(f.Commands) > 0 {
@@ -190,8 +194,8 @@ func (e *explainer) raiseFinding(v Verdict, f status.Finding) {
 	e.raise(v, next, command)
 }
 
-// sentence makes a text one.
-func sentence(text string) string {
+// Sentence makes a text one.
+func Sentence(text string) string {
 	text = strings.TrimRight(text, ".: ")
 	if text == "" {
 		return ""
@@ -231,11 +235,53 @@ func (e *explainer) note(format string, args ...any) {
 	e.out.Notes = append(e.out.Notes, fmt.Sprintf(format, args...))
 }
 
-// Silence is for a daemon that does not answer. The person who reads it fears for the database first: so it says what
-// goes on without the daemon.
-func Silence(err error) Explanation {
-	x := Explanation{
-		Verdict: Problem, Holds: []status.HoldDoc{}, Findings: []status.Finding{}, Notes: []string{err.Error()},
+// Given returns the judgment in a daemon's document. A daemon of before 0.2 gives none, and one that hangs gives an old
+// one: then the document is judged here.
+func Given(d *status.Doc, now time.Time, ttl time.Duration) Explanation {
+	if d.Judgment != nil && now.Sub(d.Time) <= OldAnswer {
+		return *d.Judgment
+	}
+	return Status(d, now, ttl)
+}
+
+// Untold lists the findings that the sentences about database, failover, waiting and the next step do not tell, what to
+// fix first first, and each once.
+func Untold(x *Explanation) (list []status.Finding) {
+	var told []string
+	for _, said := range []string{x.Database.Text, x.Failover.Text, x.WaitsFor, x.Next} {
+		told = append(told, strings.ToLower(said))
+	}
+	for _, f := range slices.Concat(x.Findings, x.Failover.Reasons) {
+		text := strings.ToLower(strings.TrimRight(f.Text, ".: "))
+		if !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, text) }) {
+			list, told = append(list, f), append(told, text)
+		}
+	}
+	return list
+}
+
+// Step is the next step for somebody who has read the sentences about database and failover: without what they say.
+func Step(x *Explanation) string {
+	for _, f := range slices.Concat(x.Findings, x.Failover.Reasons) {
+		rest, ok := strings.CutPrefix(x.Next, Sentence(f.Text)+" ")
+		text := strings.ToLower(strings.TrimRight(f.Text, ".: "))
+		if ok && strings.Contains(strings.ToLower(x.Database.Text+x.Failover.Text), text) {
+			return rest
+		}
+	}
+	return x.Next
+}
+
+// MayNotAsk reports that a daemon did not answer because of who asked.
+func MayNotAsk(err error) bool { return errors.Is(err, fs.ErrPermission) }
+
+// Silence is for a daemon that does not answer, and err says why. f is what could be seen without it; without f.Own
+// nothing was looked at. The person who reads it fears for the database first: when that is down, it gives the next
+// step.
+func Silence(err error, f Facts) Explanation {
+	e := &explainer{Doc: &status.Doc{}, now: f.Now, judge: newJudge(f)}
+	e.out = Explanation{
+		Verdict: OK, Holds: []status.HoldDoc{}, Findings: []status.Finding{}, Notes: []string{err.Error()},
 		Database: status.Database{State: status.ClientsUnknown, Text: "Whether clients can write is not known: the " +
 			"daemon does not answer."},
 		Failover: status.Failover{Reasons: []status.Finding{}, Text: "Whether the database could fail over is not known: " +
@@ -246,12 +292,21 @@ func Silence(err error) Explanation {
 			"is still published: the next alert makes systemd start the daemon. If that fails, the alert hook publishes " +
 			"by itself, under the same conditions. Metrics, health checks and retries after an API error wait for the " +
 			"daemon.",
-		Next: "See why it does not run, then `journalctl -u pgha-agent -n 50`.", Command: "systemctl status pgha-agent",
 	}
-	if errors.Is(err, fs.ErrPermission) {
-		x.Record, x.Node = "Not known: you may not ask the daemon.",
+	if MayNotAsk(err) {
+		e.out.Record, e.out.Node = "Not known: you may not ask the daemon.",
 			"Only root and group haclient may open its control socket."
-		x.Next, x.Command = "Ask again as root.", "sudo pgha-agent explain"
+		e.raise(Problem, "Ask again as root.", "sudo pgha-agent explain")
+		return e.out
 	}
-	return x
+	if f.Own != nil {
+		e.explainDatabase()
+		e.out.WaitsFor = "an answer of the daemon"
+	}
+	e.raise(Problem, "See why the daemon does not run, then `journalctl -u pgha-agent -n 50`.",
+		"systemctl status pgha-agent")
+	if f.Own != nil {
+		e.explainFailover()
+	}
+	return e.out
 }

@@ -112,11 +112,11 @@ func TestVerdict(t *testing.T) {
 		"a hold outside of a failover": {promoted(held("peer_unclean")), Problem,
 			"Find out why the other node is not fenced", "does not publish"},
 		"a hold and a finding": {promoted(held("paused"), finding("http", status.Critical)), Problem,
-			"End the pause", "Text of http"},
+			"End the pause", "text of http"},
 		"what stands is no next step": {promoted(finding("fencing_disabled", status.Critical),
-			finding("clone_missing", status.Critical)), Problem, "Text of clone_missing", "Text of fencing_disabled"},
+			finding("clone_missing", status.Critical)), Problem, "Text of clone_missing", "text of fencing_disabled"},
 		"what stands, alone": {promoted(finding("config_warning", status.Warning)), Attention, "Nothing to do now",
-			"Text of config_warning"},
+			"text of config_warning"},
 		"denied needs a person at once": {promoted(held("api_backoff"), failover(time.Second), func(d *status.Doc) {
 			d.Publication.Attempts, d.Publication.LastFailure = 1, "denied"
 		}), Problem, "See why the API", "Failed writes in a row: 1"},
@@ -140,6 +140,9 @@ func TestVerdict(t *testing.T) {
 		x := Status(c.doc, testNow, testTTL)
 		check(t, x)
 		all := strings.Join(append(x.Notes, x.Record, x.Node), "\n")
+		for _, f := range x.Findings {
+			all += "\n" + f.Text
+		}
 		if x.Verdict != c.want || !strings.HasPrefix(x.Next, c.next) || !strings.Contains(all, c.in) {
 			t.Errorf("%s: %s, next %q; want %s, %q and %q in\n%s", name, x.Verdict, x.Next, c.want, c.next, c.in, all)
 		}
@@ -203,14 +206,93 @@ func TestNeedsNothing(t *testing.T) {
 	}
 }
 
+// TestSilence: without the daemon the database is judged by what is seen without it, and gives the next step when it is
+// down. What is not seen is not known.
 func TestSilence(t *testing.T) {
-	for err, want := range map[error]string{errors.New("no socket"): "systemctl status pgha-agent",
-		fs.ErrPermission: "sudo pgha-agent explain"} {
-		x := Silence(err)
-		check(t, x)
-		if x.Verdict != Problem || x.Command != want {
-			t.Errorf("%v: %s, %q", err, x.Verdict, x.Command)
+	silent := errors.New("no socket")
+	for name, c := range map[string]struct {
+		plant         func(*Facts)
+		clients       status.ClientsState
+		next, command string
+		possible      string
+	}{
+		"nothing was looked at": {nil, status.ClientsUnknown, "See why the daemon", "systemctl status pgha-agent", "?"},
+		"all is well":           {func(*Facts) {}, status.ClientsServed, "See why the daemon", "systemctl status pgha-agent", "yes"},
+		"nothing could be seen": {func(f *Facts) {
+			f.Own, f.Cluster, f.Config, f.Peers = &status.Doc{Node: "pg-b"}, nil, nil, nil
+		}, status.ClientsUnknown, "See why the daemon", "systemctl status pgha-agent", "?"},
+		"PostgreSQL hangs": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateTimeout, Error: "no answer in time"}
+			cutOff(f, pg.StateTimeout, "no answer in time")
+		}, status.ClientsCutOff, "PostgreSQL on pg-a takes no new connection", "ps -o pid,stat,wchan:20,cmd -C postgres", "yes"},
+		"nobody promoted": {func(f *Facts) { f.nobodyPromoted() }, status.ClientsCutOff, "No node is promoted",
+			"crm_simulate --live-check --show-scores", "yes"},
+		"the other agent is away too, and DRBD is not connected": {func(f *Facts) {
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+			f.Own.Drbd.Connections[0].Connection = drbd.ConnConnecting
+		}, status.ClientsServed, "See why the daemon", "systemctl status pgha-agent", "no"},
+	} {
+		f := world(t)
+		if c.plant == nil {
+			*f = Facts{}
+		} else {
+			c.plant(f)
 		}
+		x := Silence(silent, *f)
+		check(t, x)
+		possible := "?"
+		if p := x.Failover.Possible; p != nil {
+			possible = map[bool]string{true: "yes", false: "no"}[*p]
+		}
+		if x.Verdict != Problem || x.Database.State != c.clients || !strings.HasPrefix(x.Next, c.next) ||
+			x.Command != c.command || possible != c.possible {
+			t.Errorf("%s: %s, clients %s, failover %s, next %q %q", name, x.Verdict, x.Database.State, possible, x.Next, x.Command)
+		}
+	}
+	if x := Silence(fs.ErrPermission, Facts{}); x.Verdict != Problem || x.Command != "sudo pgha-agent explain" {
+		t.Errorf("%s, %q", x.Verdict, x.Command)
+	}
+}
+
+// TestGiven: a daemon that hangs, or says no judgment, is judged here.
+func TestGiven(t *testing.T) {
+	given := Explanation{Verdict: Waiting}
+	d := promoted(func(d *status.Doc) { d.Judgment = &given })
+	if x := Given(d, testNow, testTTL); x.Verdict != Waiting {
+		t.Errorf("%s", x.Verdict)
+	}
+	if x := Given(d, testNow.Add(time.Minute), testTTL); x.Verdict != Problem {
+		t.Errorf("hangs: %s", x.Verdict)
+	}
+	if x := Given(promoted(), testNow, testTTL); x.Verdict != OK {
+		t.Errorf("says none: %s", x.Verdict)
+	}
+}
+
+// TestEachThingIsTold: what somebody has read in the sentences and the next step is not among the rest, and all else is.
+func TestEachThingIsTold(t *testing.T) {
+	banned := status.Finding{Code: "banned", Text: "constraint x keeps drbd from pg-b", Remedy: "remove it"}
+	score := status.Finding{Code: "promotion_score", Text: "no score"}
+	x := Explanation{
+		Database: status.Database{Text: "Clients can write."},
+		Failover: status.Failover{Text: "It could NOT fail over: constraint x keeps drbd from pg-b.",
+			Reasons: []status.Finding{banned, score}},
+		Findings: []status.Finding{{Code: "filesystem_fills", Text: "/srv fills"}, {Code: "again", Text: "/srv fills"}},
+		Next:     "Constraint x keeps drbd from pg-b. Remove it.",
+	}
+	var codes []string
+	for _, f := range Untold(&x) {
+		codes = append(codes, f.Code)
+	}
+	if got := strings.Join(codes, " "); got != "filesystem_fills promotion_score" {
+		t.Errorf("untold: %s", got)
+	}
+	if got := Step(&x); got != "Remove it." {
+		t.Errorf("step %q", got)
+	}
+	x.Failover.Text = "It could fail over."
+	if got := Step(&x); got != x.Next {
+		t.Errorf("step %q", got)
 	}
 }
 
@@ -224,7 +306,8 @@ func TestAddLeftover(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	x = Status(promoted(held("paused")), testNow, testTTL)
-	if AddLeftover(&x, "It is there", "undo", nil); x.Verdict != Problem || x.Command == "undo" || len(x.Notes) != 1 {
+	if AddLeftover(&x, "It is there", "undo", nil); x.Verdict != Problem || x.Command == "undo" || len(x.Findings) != 1 ||
+		x.Findings[0].Commands[0] != "undo" {
 		t.Errorf("%+v", x)
 	}
 }

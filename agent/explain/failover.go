@@ -485,6 +485,11 @@ func fenceDevice(r crm.Resource) bool { return strings.HasPrefix(r.Agent, "stoni
 
 // replication is about DRBD between the node that has the database and this one.
 func (t *target) replication(from string) {
+	own, other := t.docOf(t.node), t.docOf(from)
+	if (own == nil || own.Drbd == nil) && (other == nil || other.Drbd == nil) {
+		t.add(status.Unknown, "disk", fmt.Sprintf("the disk of %s is not known: DRBD was not seen", t.node),
+			"see, on "+t.node+", what DRBD says", strings.TrimSpace("drbdadm status "+t.Resource))
+	}
 	if d := t.docOf(t.node); d != nil && d.Drbd != nil {
 		for _, v := range d.Drbd.Devices {
 			if v.Quorum != nil && !*v.Quorum {

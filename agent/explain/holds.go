@@ -35,7 +35,7 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 	case a.Is == fsm.HoldDrbdNotUpToDate:
 		for _, f := range e.judge.server(e.Node) {
 			if f.Code == "disk_lost" {
-				a.Next, a.Command = sentence(f.Text)+" "+sentence(f.Remedy), f.Commands[0]
+				a.Next, a.Command = Sentence(f.Text)+" "+Sentence(f.Remedy), f.Commands[0]
 			}
 		}
 	case a.Is == fsm.HoldCrmUnknown && e.slowCrm():
@@ -70,7 +70,7 @@ func (e *explainer) promoteAnew() (next, command string) {
 		next += fmt.Sprintf(" If %s stays away: `crm_resource --restart --resource %s` stops the database and promotes it "+
 			"anew here.", f.To, e.judge.cloneID())
 	}
-	next += " " + sentence(r.Remedy)
+	next += " " + Sentence(r.Remedy)
 	if len(r.Commands) > 0 {
 		command = r.Commands[0]
 	}

@@ -37,6 +37,9 @@ func newJudge(f Facts) *judge {
 	if j.Resource == "" && f.Own != nil && f.Own.Drbd != nil {
 		j.Resource = f.Own.Drbd.Name
 	}
+	if j.Resource == "" && f.Own != nil && f.Own.Config != nil {
+		j.Resource = f.Own.Config.Resource
+	}
 	switch {
 	case f.Config != nil:
 		j.ids = f.Config.Database(f.Clone)
@@ -340,6 +343,9 @@ func (j *judge) failoverTo(from, node string) status.Failover {
 	case forbids >= 0:
 		f.Possible, f.Text = new(false), fmt.Sprintf("The database could NOT fail over to %s: %s.", node,
 			f.Reasons[forbids].Text)
+	case j.Cluster == nil && j.Own != nil && j.Own.Cluster != nil && sourceOf(j.Own, "crm").Error == "":
+		f.Possible, f.Text = nil, "Whether the database could fail over is not known: this daemon does not tell all that "+
+			"Pacemaker says."
 	case j.Cluster == nil:
 		f.Possible, f.Text = nil, "Whether the database could fail over is not known: Pacemaker does not answer."
 	case unknown >= 0:

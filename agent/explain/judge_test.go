@@ -311,6 +311,33 @@ func TestWhatNow(t *testing.T) {
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
 			f.Own.Drbd = nil
 		}, OK, status.ClientsServed, "Nothing to do", "?"},
+		"other versions": {func(f *Facts) { f.Own.Version, f.Peers["pg-a"].Version = "0.2.0", "0.1.0" }, Attention,
+			status.ClientsServed, "the agents run different versions", ""},
+		"updated on disk": {func(f *Facts) {
+			f.Own.Version, f.Peers["pg-a"].Version, f.Own.Replaced = "0.1.0", "0.2.0", true
+		}, Attention, status.ClientsServed, "restart it, on pg-b: that is safe at any time. systemctl restart pgha-agent", ""},
+		"drbdsetup hung": {func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-9 * time.Minute)) }, Attention,
+			status.ClientsServed, "drbdsetup gave no sign of life on pg-b and was replaced 9 min 0 s ago", ""},
+		"drbdsetup hung long ago": {func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-11 * time.Minute)) }, OK,
+			status.ClientsServed, "Nothing to do", ""},
+		"updated on disk, and a ban": {func(f *Facts) {
+			f.Own.Replaced = true
+			f.Cluster.Bans = []crm.Ban{{ID: "cli-ban-x", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity}}
+		}, Attention, status.ClientsServed, "crm_resource --clear", "banned"},
+		"updated on disk, and PostgreSQL hangs": {func(f *Facts) {
+			f.Own.Replaced = true
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateTimeout, Error: "no answer in time"}
+			cutOff(f, pg.StateTimeout, "no answer in time")
+		}, Problem, status.ClientsCutOff, "takes no new connection", ""},
+		"updated on disk, and a warning that stands": {func(f *Facts) {
+			f.Own.Replaced = true
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Problems = []status.Problem{{Code: "config_warning", Severity: status.Warning, Text: "x"}}
+			}
+		}, Attention, status.ClientsServed, "systemctl restart pgha-agent", ""},
+		"DRBD does not answer": {func(f *Facts) {
+			f.Own.Drbd, f.Peers["pg-a"].Drbd = nil, nil
+		}, OK, status.ClientsServed, "Nothing to do", "?"},
 		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} }, OK,
 			status.ClientsServed, "Nothing to do", ""},
 	} {

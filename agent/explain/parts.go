@@ -232,24 +232,31 @@ func (e *explainer) explainIdle() {
 	}
 }
 
-// explained are problems that another part has spoken about: the database's and the failover's, the record's, the
-// node's.
-var explained = []string{"contested", "record_drift", "resolver_stale", "drbd_disconnected", "postgres",
-	"fence_constraint"}
+// saidAs lists the findings that say the same as a problem of the daemon, under a name of their own: one of the two is
+// told.
+var saidAs = map[string][]string{
+	"drbd_disconnected": {"disconnected", "split_brain"},
+	"fence_constraint":  {"banned"},
+	"peer_unclean":      {"node_unclean", "fencing_under_way", "fencing_missing"},
+	"resolver_stale":    {"name_elsewhere"},
+	"source_resolver":   {"resolver_down"},
+	"source_crm":        {"cluster_unknown"},
+}
 
 // standing are findings that have been there before and are there after: never the next step in trouble.
 var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint"}
 
-// explainRest has a line for each of the other things that matter. Each finding is said once: those that the record's
-// or the node's part has spoken about are left out, and those that every failover causes are notes while it is young.
+// explainRest has a finding for each of the other things that matter. Each is told once: not what the database's or the
+// failover's part has found. What stands comes last, so that it hides nothing.
 func (e *explainer) explainRest() {
-	if until := e.Publication.PausedUntil; until != nil {
+	e.judged = slices.Concat(e.out.Findings, e.out.Failover.Reasons)
+	if e.Publication.PausedUntil != nil {
 		e.raise(Attention, "End the pause when the record may move.", "pgha-agent resume")
-		e.note("Paused until %s (%s more): a promotion of this node would not be published.", until.Format(time.RFC3339),
-			status.Ago(until.Sub(e.now)))
 	}
 	for _, p := range e.Problems {
-		e.explainFinding(p)
+		if !slices.Contains(standing, p.Code) {
+			e.explainProblem(p)
+		}
 	}
 	for _, s := range e.Sources {
 		if s.Stale && s.Error == "" && !e.neverAsked(s.Name) {
@@ -257,10 +264,31 @@ func (e *explainer) explainRest() {
 			e.note("%s: no answer for too long.", s.Name)
 		}
 	}
+	for _, f := range e.judge.agents() {
+		e.raiseFinding(Attention, f)
+		e.out.Findings = append(e.out.Findings, f)
+	}
+	for _, p := range e.Problems {
+		if slices.Contains(standing, p.Code) {
+			e.raise(Attention, "Nothing to do now. The findings say what to look at some day.", "")
+			e.tell(p)
+		}
+	}
 	if !e.Ready && e.out.Verdict == OK {
 		e.raise(Attention, "See what makes this node not ready.", "pgha-agent status")
 		e.note("Not ready: %s.", strings.Join(e.Unready, "; "))
 	}
+}
+
+// tell makes a finding of a problem, unless one says it.
+func (e *explainer) tell(p status.Problem) {
+	if slices.ContainsFunc(e.judged, func(f status.Finding) bool {
+		return f.Code == p.Code || slices.Contains(saidAs[p.Code], f.Code)
+	}) {
+		return
+	}
+	e.out.Findings = append(e.out.Findings, status.Finding{Code: p.Code, Severity: p.Severity, Node: e.Node, Text: p.Text,
+		Remedy: p.Remedy})
 }
 
 // slowCrmStep is the next step when crm_mon is slow.
@@ -273,58 +301,48 @@ var sourceStep = map[string]string{
 	"resolver": "journalctl -u pgha-agent -n 50",
 }
 
-func (e *explainer) explainFinding(p status.Problem) {
+// explainProblem judges a problem that the daemon has found. Holds have been told, and what PostgreSQL says is the
+// database's part.
+func (e *explainer) explainProblem(p status.Problem) {
 	name, isSource := strings.CutPrefix(p.Code, "source_")
-	if strings.HasPrefix(p.Code, "held_") || slices.Contains(explained, p.Code) || p.Code == "paused" {
+	if strings.HasPrefix(p.Code, "held_") || p.Code == "postgres" {
 		return
 	}
 	heldBy := func(name string) bool {
 		return slices.ContainsFunc(e.out.Holds, func(h status.HoldDoc) bool { return h.Name == name })
 	}
-	words := p.Text + "."
-	if !isSource {
-		words = strings.ToUpper(p.Text[:min(1, len(p.Text))]) + p.Text[min(1, len(p.Text)):] + "."
+	if heldBy(p.Code) || p.Code == "crm_slow" && heldBy("crm_unknown") ||
+		p.Code == "fence_history" && heldBy("peer_unfenced") {
+		return // told with the hold
 	}
-	if p.Remedy != "" {
-		words += " To do: " + p.Remedy + "."
-	}
-	if e.young() && p.Code == "peer_unclean" {
-		e.note("%s", words) // part of every failover: what it waits for has been said
-		return
-	}
-	if slices.Contains(standing, p.Code) {
-		e.raise(Attention, "Nothing to do now. The notes say what to look at some day.", "")
-		e.note("%s", words)
-		return
+	e.tell(p)
+	if age := e.source(name).Age; isSource && age != nil {
+		e.note("%s last answered %s ago.", name, status.Ago(time.Duration(*age*float64(time.Second))))
 	}
 	v := Attention
 	if p.Severity == status.Critical {
 		v = Problem
 	}
-	next, command := words, ""
+	next, command := strings.TrimSpace(Sentence(p.Text)+" "+Sentence(p.Remedy)), ""
 	switch {
+	case slices.Contains(explained, p.Code), e.young() && p.Code == "peer_unclean":
+		return // another part has judged it; the latter is part of every failover
 	case isSource:
-		if age := e.source(name).Age; age != nil {
-			words += fmt.Sprintf(" It last answered %s ago.", status.Ago(time.Duration(*age*float64(time.Second))))
-		}
 		next, command = "See why "+name+" does not answer.", sourceStep[name]
 		if e.young() {
 			v = Attention
 		}
 	case p.Code == "split_brain" || p.Code == "maintenance":
-		if heldBy(p.Code) {
-			return
-		}
 		_, a := e.adviceFor(status.HoldDoc{Name: p.Code})
 		next, command = a.Next, a.Command
-	case p.Code == "crm_slow" && heldBy("crm_unknown"), p.Code == "fence_history" && heldBy("peer_unfenced"):
-		return // said with the hold
 	case p.Code == "crm_slow":
 		next, command = slowCrmStep[0], slowCrmStep[1]
 	}
 	e.raise(v, next, command)
-	e.note("%s", words)
 }
+
+// explained are problems that the part about the database, the failover or the record has judged.
+var explained = []string{"contested", "record_drift", "resolver_stale", "drbd_disconnected", "paused"}
 
 // recovering reports a PostgreSQL on its way: crash recovery takes its time.
 func (e *explainer) recovering() bool { return e.Postgres.State == pg.StateStartingUp }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -70,7 +71,9 @@ type Doc struct {
 	Sources     []SourceDoc        `json:"sources"`
 	Config      *ConfigDoc         `json:"config"` // null: of a daemon that does not say
 	Mounts      []MountDoc         `json:"mounts"` // null when they are not known
-	Judgment    *Judgment          `json:"judgment,omitempty"`
+	// The program on disk is another one than the one that runs: it was updated, and takes effect at a restart.
+	Replaced bool      `json:"program_replaced,omitempty"`
+	Judgment *Judgment `json:"judgment,omitempty"`
 }
 
 // ConfigDoc is what must be equal on all nodes.
@@ -198,6 +201,15 @@ type ClientDoc struct {
 	LastOutage *float64   `json:"last_outage_seconds,omitempty"`
 }
 
+// UnmarshalJSON reads also what a daemon of before 0.2 says, which asks in any case and does not tell that.
+func (c *ClientDoc) UnmarshalJSON(data []byte) error {
+	type plain ClientDoc
+	p := plain{Asked: true}
+	err := json.Unmarshal(data, &p)
+	*c = ClientDoc(p)
+	return err
+}
+
 // SourceDoc says how fresh a source is.
 type SourceDoc struct {
 	Name     string   `json:"name"`
@@ -206,6 +218,9 @@ type SourceDoc struct {
 	Failures uint64   `json:"failures"`
 	Error    string   `json:"error,omitempty"`
 	Stale    bool     `json:"stale"` // no answer for too long: the node is not ready
+	// Of drbd: children of its stream that gave no sign of life and were replaced, and when the last one was.
+	Hangs int        `json:"hangs,omitempty"`
+	Hung  *time.Time `json:"last_hang,omitempty"`
 }
 
 // EpisodeDoc is the story of one promotion.
@@ -327,7 +342,7 @@ func (s *Snapshot) Doc() *Doc {
 			d.Client.LastOutage = new(s.ClientOutage.Length().Seconds())
 		}
 	}
-	d.Config, d.Mounts = NewConfigDoc(s.Config), s.mountDocs()
+	d.Config, d.Mounts, d.Replaced = NewConfigDoc(s.Config), s.mountDocs(), s.Replaced
 	for src, source := range s.Sources {
 		if !s.Enabled(Source(src)) {
 			continue
@@ -336,6 +351,9 @@ func (s *Snapshot) Doc() *Doc {
 			Stale: s.stale(Source(src))}
 		if source.LastSuccess != 0 {
 			doc.Age = new(max(0, (s.At - source.LastSuccess).Seconds()))
+		}
+		if Source(src) == SourceDrbd && s.Drbd.Hangs > 0 {
+			doc.Hangs, doc.Hung = s.Drbd.Hangs, new(s.Drbd.Hung.UTC().Round(0))
 		}
 		d.Sources = append(d.Sources, doc)
 	}
@@ -401,16 +419,17 @@ func (s *Snapshot) clusterDoc() *ClusterDoc {
 	if s.Crm == nil {
 		return nil
 	}
+	return NewClusterDoc(s.Crm, s.Config.Cluster.Promotable, s.WallOf(s.State.Cluster.At), s.LookTook)
+}
+
+// NewClusterDoc makes the document of a look at the cluster, which ended at a time and took so long.
+func NewClusterDoc(st *crm.Status, clone string, seen time.Time, took time.Duration) *ClusterDoc {
 	d := &ClusterDoc{
-		Seen: s.WallOf(s.State.Cluster.At), LookSeconds: s.LookTook.Seconds(), DC: s.Crm.DC, Quorum: known(s.Crm.Quorum),
-		FencingEnabled: known(s.Crm.FencingEnabled),
-		Maintenance:    known(s.Crm.MaintenanceMode), Promoted: s.Crm.Promoted(s.Config.Cluster.Promotable),
+		Seen: seen, LookSeconds: took.Seconds(), DC: st.DC, Quorum: known(st.Quorum),
+		FencingEnabled: known(st.FencingEnabled), Maintenance: known(st.MaintenanceMode), Promoted: st.Promoted(clone),
 		Nodes: []NodeDoc{},
 	}
-	if d.Promoted == nil {
-		d.Promoted = []string{}
-	}
-	for _, n := range s.Crm.Nodes {
+	for _, n := range st.Nodes {
 		d.Nodes = append(d.Nodes, NodeDoc{n.Name, known(n.Online), known(n.Unclean), known(n.Standby), known(n.Pending)})
 	}
 	return d

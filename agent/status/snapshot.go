@@ -48,6 +48,7 @@ type Snapshot struct {
 	Mounts           []mounts.Filesystem
 	MountsAt         fsm.Time // when they were last seen; they hang when this is old
 	MountsErr        string
+	Replaced         bool // the program on disk is another one than the one that runs
 
 	Sources  [NumSources]SourceState
 	Rechecks uint64 // that were asked for
