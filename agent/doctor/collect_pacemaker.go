@@ -15,7 +15,7 @@ func collectCIB(ctx context.Context, f *Facts) error {
 	var err error
 	if f.CIB, err = cib.Configuration(ctx); err == nil && len(f.CIB.Properties) == 0 {
 		// Otherwise many settings would look like their defaults.
-		f.CIB, err = nil, errors.New("it has no cluster properties; does an ACL hide them from this user?")
+		f.CIB, err = nil, errors.New("it has no cluster properties; an ACL may hide them from this user")
 	}
 	if err != nil {
 		return absent(unknown("no CIB: %s", oneLine(err.Error())).remedy(inCluster))

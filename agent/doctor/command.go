@@ -30,7 +30,11 @@ func run(ctx context.Context, as *syscall.Credential, argv ...string) ([]byte, e
 	if _, stuck := unreaped.Load(argv[0]); stuck {
 		return nil, absent(unknown("an earlier %s was killed and has not ended", argv[0]))
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	within := commandTimeout
+	if end, bounded := ctx.Deadline(); bounded {
+		within = min(within, time.Until(end).Round(time.Second/10))
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program(argv[0]), argv[1:]...)
 	var stdout, stderr bounded
@@ -48,12 +52,12 @@ func run(ctx context.Context, as *syscall.Credential, argv ...string) ([]byte, e
 	case err := <-ended:
 		switch {
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("run %s: no answer within %s", argv[0], commandTimeout)
+			return nil, fmt.Errorf("run %s: no answer within %s", argv[0], within)
 		case err != nil:
 			return stdout.Bytes(), fmt.Errorf("run %s: %w: %s", argv[0], err, lastLine(stderr.String()))
 		}
 		return stdout.Bytes(), nil
-	case <-time.After(commandTimeout + 3*time.Second):
+	case <-time.After(within + 3*time.Second):
 		unreaped.Store(argv[0], struct{}{})
 		go func() {
 			<-ended //nolint:errcheck // it was killed

@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
-	"github.com/pgha/pgha-agent/agent/switchover"
 )
 
 func newExplain(file *string) *cobra.Command {
@@ -23,7 +20,9 @@ func newExplain(file *string) *cobra.Command {
 		Short: "Say in plain words why the record points where it points, and the one next step",
 		Long: "explain asks the daemon over its control socket, as status does, and says in words why the record points " +
 			"where it points, why this node\n" +
-			"publishes or not, what it waits for, and what to do next. It changes nothing.\n\n" +
+			"publishes or not, what it waits for, and what to do next. When the daemon does not answer, it looks at the " +
+			"cluster, DRBD, PostgreSQL\n" +
+			"and the name itself. It changes nothing.\n\n" +
 			"The verdict is ok, waiting (it goes on by itself), attention (it works, and somebody should look) or problem. " +
 			"Exit status: 0 ready and no\n" +
 			"problem, 2 not ready or a problem, 1 the daemon does not answer.",
@@ -33,24 +32,12 @@ func newExplain(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var x explain.Explanation
 			doc, fail := status.Recheck(cmd.Context(), cfg.State.ControlSocket)
+			x := judgmentOf(cmd.Context(), cfg, *file, doc, fail)
 			if fail != nil {
-				x = explain.Silence(fail)
 				fail = errors.New("the daemon does not answer")
 			} else {
-				x = explain.Status(doc, time.Now(), cfg.Record.TTL)
-				if doc.Judgment != nil && time.Since(doc.Time) <= explain.OldAnswer {
-					x = *doc.Judgment
-				}
-				left, err := leftover(cmd.Context())
-				explain.AddLeftover(&x, left, switchover.Undo, err)
-				switch {
-				case !doc.Ready:
-					fail = &exitError{2, fmt.Errorf("this node is not ready (verdict: %s)", x.Verdict)}
-				case x.Verdict == explain.Problem:
-					fail = &exitError{2, errors.New("there is a problem")}
-				}
+				fail = judgedExit(doc, &x)
 			}
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), x)
@@ -64,42 +51,41 @@ func newExplain(file *string) *cobra.Command {
 	return cmd
 }
 
+// explainSays are problems that explain says in its own words: in the part about the record.
+var explainSays = []string{"contested", "record_drift", "resolver_stale"}
+
 // printExplanation prints the next step last: that is where the eye is when a command ends.
 func printExplanation(w io.Writer, x explain.Explanation) {
-	const width = 96
-	part := func(name, words string) {
-		for i, line := range strings.Split(text.WrapSoft(printable(words), width), "\n") {
-			if i > 0 {
-				name = ""
-			}
-			fmt.Fprintf(w, "%-8s  %s\n", name, strings.TrimRight(line, " "))
-		}
-	}
-	fmt.Fprintf(w, "%s\n\n", strings.ToUpper(string(x.Verdict)))
-	part("DATABASE", x.Database.Text)
-	part("FAILOVER", x.Failover.Text)
-	part("RECORD", x.Record)
-	part("NODE", x.Node)
+	say := func(name, words string) { part(w, wordsWidth, name, words) }
+	printHeadline(w, wordsWidth, &x)
+	say("RECORD", x.Record)
+	say("NODE", x.Node)
 	if len(x.Holds) > 0 {
-		part("", "What holds it back, in the order to fix it:")
+		say("", "What holds it back, in the order to fix it:")
 	}
 	for i, h := range x.Holds {
-		part("", fmt.Sprintf("%d. %s: %s", i+1, h.Name, h.Text))
+		say("", fmt.Sprintf("%d. %s: %s", i+1, h.Name, h.Text))
 		if h.Remedy != "" {
-			part("", "   -> "+h.Remedy)
+			say("", "   -> "+h.Remedy)
 		}
 	}
-	for i, n := range x.Notes {
-		name := "ALSO"
-		if i > 0 {
-			name = ""
+	name := "ALSO"
+	for _, f := range untold(&x, explainSays...) {
+		words := explain.Sentence(f.Text)
+		if strings.HasPrefix(f.Code, "source_") { // begins with a name
+			words = f.Text + "."
 		}
-		part(name, "- "+n)
+		say(name, "- "+words)
+		if f.Remedy != "" {
+			printRemedy(w, wordsWidth, f)
+		}
+		name = ""
 	}
-	part("WAITS", "for "+x.WaitsFor)
+	for _, n := range x.Notes {
+		say(name, "- "+n)
+		name = ""
+	}
+	printWaits(w, wordsWidth, &x)
 	fmt.Fprintln(w)
-	part("NEXT", x.Next)
-	if x.Command != "" {
-		fmt.Fprintf(w, "\n          %s\n", printable(x.Command))
-	}
+	printNext(w, wordsWidth, &x)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -290,7 +291,35 @@ func TestExplain(t *testing.T) {
 			var got bytes.Buffer
 			printExplanation(&got, x)
 			golden(t, filepath.Join("testdata", "explain", c.name+".txt"), got.String())
+			checkSaidOnce(t, x, got.String())
+			got.Reset()
+			printJudgment(&got, &x)
+			printDocument(&got, c.doc, &x)
+			printFindings(&got, &x)
+			golden(t, filepath.Join("testdata", "status", c.name+".txt"), got.String())
+			checkSaidOnce(t, x, got.String())
 		})
+	}
+}
+
+// checkSaidOnce: no finding and no hold is told twice in one output.
+func checkSaidOnce(t *testing.T, x explain.Explanation, out string) {
+	t.Helper()
+	out = strings.ToLower(strings.Join(strings.Fields(out), " "))
+	var texts []string
+	for _, f := range append(x.Findings, x.Failover.Reasons...) {
+		texts = append(texts, f.Text)
+	}
+	for _, h := range x.Holds {
+		if !strings.Contains(x.Next, h.Text) { // of a hold that only a newer daemon knows nothing else can be said
+			texts = append(texts, h.Text)
+		}
+	}
+	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+	for _, text := range texts {
+		if n := strings.Count(out, strings.ToLower(text)); n > 1 {
+			t.Errorf("%q is said %d times in\n%s", text, n, out)
+		}
 	}
 }
 
@@ -347,7 +376,7 @@ func TestExplainWithoutDaemon(t *testing.T) {
 		"no_daemon":   errors.New("ask the daemon at /run/pgha-agent/control.sock: connect: no such file or directory"),
 		"may_not_ask": fmt.Errorf("ask the daemon at /run/pgha-agent/control.sock: connect: %w", syscall.EACCES),
 	} {
-		x := explain.Silence(err)
+		x := explain.Silence(err, explain.Facts{})
 		checkExplanation(t, x)
 		var got bytes.Buffer
 		printExplanation(&got, x)

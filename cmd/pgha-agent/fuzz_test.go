@@ -31,6 +31,8 @@ func FuzzExplainStatus(f *testing.F) {
 			t.Fatal("no verdict")
 		}
 		printExplanation(io.Discard, x)
-		printStatus(io.Discard, &doc)
+		printJudgment(io.Discard, &x)
+		printDocument(io.Discard, &doc, &x)
+		printFindings(io.Discard, &x)
 	})
 }

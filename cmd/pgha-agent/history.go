@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent/config"
@@ -57,7 +58,7 @@ func newHistory(file *string) *cobra.Command {
 				case err != nil:
 					return err
 				case asJSON:
-					return printJSON(out, doc)
+					return printJSON(out, storyDoc{doc, during(told, doc)})
 				}
 				printTimeline(out, doc)
 				printEvents(out, during(told, doc))
@@ -75,12 +76,19 @@ func newHistory(file *string) *cobra.Command {
 			}
 			printHistory(out, docs)
 			printEvents(out, told[len(told)-min(len(told), eventsShown):])
+			printCutOff(out, told)
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&events, "events", false, "show all events, and no episodes")
 	return cmd
+}
+
+// storyDoc is the JSON of one episode. Fields are only ever added.
+type storyDoc struct {
+	*status.EpisodeDoc
+	Events []state.Event `json:"events"` // of its time
 }
 
 const (
@@ -102,13 +110,38 @@ func during(events []state.Event, d *status.EpisodeDoc) []state.Event {
 	})
 }
 
+// Widths of what is printed for a terminal of 80 columns.
+const (
+	historyWidth = 80
+	eventIndent  = 36 // time and kind of an event
+	barWidth     = 12
+)
+
 func printEvents(w io.Writer, events []state.Event) {
 	if len(events) == 0 {
 		return
 	}
 	fmt.Fprintln(w)
 	for _, e := range events {
-		fmt.Fprintf(w, "%s  %-9s  %s\n", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), e.Kind, printable(e.Text))
+		head := fmt.Sprintf("%s  %-9s", e.At.UTC().Format("2006-01-02 15:04:05 UTC"), e.Kind)
+		for line := range strings.SplitSeq(text.WrapSoft(printable(e.Text), historyWidth-eventIndent), "\n") {
+			fmt.Fprintf(w, "%-*s%s\n", eventIndent, head, strings.TrimRight(line, " "))
+			head = ""
+		}
+	}
+}
+
+// printCutOff says that clients are cut off, as far as the events tell. With a daemon status says it more exactly.
+func printCutOff(w io.Writer, events []state.Event) {
+	for _, e := range slices.Backward(events) {
+		switch e.Kind {
+		case state.EventServed:
+			return
+		case state.EventCutOff:
+			fmt.Fprintf(w, "\nClients of the name are cut off since %s.\nNo event tells that they are served again.\n",
+				e.At.UTC().Format("2006-01-02 15:04:05 UTC"))
+			return
+		}
 	}
 }
 
@@ -137,28 +170,36 @@ func printHistory(w io.Writer, docs []*status.EpisodeDoc) {
 		return
 	}
 	t := newTable(w)
-	t.AppendHeader(table.Row{"#", "start", "cause", "outcome", "promoted", "writable", "dns", "observed", "client outage"})
+	t.Style().Box.PaddingLeft = ""
+	t.AppendHeader(table.Row{"#", "start", "cause", "outcome", "promoted", "writable", "observed", "outage"})
 	for _, d := range slices.Backward(docs) {
 		outage := "-"
 		if d.Outage != nil {
-			outage = fmt.Sprintf("%.1f s", *d.Outage)
+			outage = fmt.Sprintf("%.1fs", *d.Outage)
 		}
 		if d.CutOffSince != nil {
 			outage = "goes on"
 		}
 		t.AppendRow(table.Row{
-			d.ID, d.Start.Format("2006-01-02 15:04:05"), d.Cause, d.Outcome, after(d, "promoted"), after(d, "writable"),
-			after(d, "dns_accepted"),
+			d.ID, d.Start.Format("2006-01-02 15:04"), d.Cause, d.Outcome, after(d, "promoted"), after(d, "writable"),
 			after(d, "dns_observed"), outage,
 		})
 	}
 	t.Render()
+	for i := 1; i < len(docs); i++ {
+		if docs[i].Start.Before(docs[i-1].Start) {
+			fmt.Fprintf(w, "\nEpisode %d is newer than %d: the clock was set back between them.\n", docs[i].ID, docs[i-1].ID)
+		}
+	}
+	if slices.ContainsFunc(docs, func(d *status.EpisodeDoc) bool { return slices.ContainsFunc(d.Phases, isLate) }) {
+		fmt.Fprint(w, "\n", learnedLate, "\n")
+	}
 }
 
 func after(d *status.EpisodeDoc, phase string) string {
 	for _, p := range d.Phases {
 		if p.Phase == phase {
-			return fmt.Sprintf("%s%.1f s", sign(p), p.After)
+			return fmt.Sprintf("%s%.1fs", sign(p), p.After)
 		}
 	}
 	return "-"
@@ -167,12 +208,16 @@ func after(d *status.EpisodeDoc, phase string) string {
 // sign marks the time of a phase; one that was learned late came before it.
 func sign(p status.PhaseDoc) string {
 	if p.Late {
-		return "≤ +"
+		return "≤+"
 	}
 	return "+"
 }
 
-const barWidth = 40
+// learnedLate explains the sign.
+const learnedLate = "≤: learned late, because the agent did not run or stood still when it happened.\n" +
+	"The time is when the agent learned it."
+
+func isLate(p status.PhaseDoc) bool { return p.Late }
 
 // printTimeline prints one episode, with a bar for when each phase came.
 func printTimeline(w io.Writer, d *status.EpisodeDoc) {
@@ -193,23 +238,24 @@ func printTimeline(w io.Writer, d *status.EpisodeDoc) {
 		case "dns_accepted":
 			note = fmt.Sprintf("epoch %d, %d write(s)", d.Epoch, d.Writes)
 		}
-		if p.Late {
-			note = strings.TrimPrefix(note+"; learned late", "; ")
-		}
-		n := int(p.After / total * barWidth)
-		fmt.Fprintf(w, "T+%-8s %-34s %-*s %s\n", fmt.Sprintf("%.2fs", p.After), status.PhaseText(p.Phase), barWidth,
-			strings.Repeat("─", n)+"●", note)
+		at := fmt.Sprintf("T%-9s", fmt.Sprintf("%s%.2fs", sign(p), p.After))
+		bar := strings.Repeat("─", int(p.After/total*barWidth)) + "●"
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s %-34s %-*s %s", at, status.PhaseText(p.Phase), barWidth+1, bar,
+			printable(note)), " "))
 	}
 	if d.Outage != nil {
 		fmt.Fprintf(w, "\nA client of the name was without a server for %.2f s; then %s answered.\n", *d.Outage,
 			status.OrDash(d.Answered))
 	}
 	if d.CutOffSince != nil {
-		fmt.Fprintf(w, "\nA client of the name was last served at %s. It was still cut off at the end of the episode.\n",
+		end := "It was still cut off at the end of the episode."
+		if d.Outcome == "open" {
+			end = "It is cut off since then."
+		}
+		fmt.Fprintf(w, "\nA client of the name was last served at %s.\n"+end+"\n",
 			d.CutOffSince.Format(time.RFC3339))
 	}
-	if slices.ContainsFunc(d.Phases, func(p status.PhaseDoc) bool { return p.Late }) {
-		fmt.Fprintln(w, "\nLearned late: the agent did not run, or stood still, when it happened. "+
-			"The time is when the agent learned it.")
+	if slices.ContainsFunc(d.Phases, isLate) {
+		fmt.Fprint(w, "\n", learnedLate, "\n")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -355,14 +356,17 @@ func standInCrmMon() {
 // standInDrbdsetup follows the file that is its first argument until its stdin ends, as `drbdsetup events2 --poll`
 // does.
 func standInDrbdsetup() {
-	go func() { _, _ = io.Copy(io.Discard, os.Stdin); os.Exit(0) }()
+	once := slices.Contains(os.Args, "--now")
+	if !once {
+		go func() { _, _ = io.Copy(io.Discard, os.Stdin); os.Exit(0) }()
+	}
 	f, err := os.Open(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Could not connect to 'drbd' generic netlink family")
 		os.Exit(20)
 	}
 	for {
-		if _, err := io.Copy(os.Stdout, f); err != nil || strings.Contains(strings.Join(os.Args, " "), "--now") {
+		if _, err := io.Copy(os.Stdout, f); err != nil || once {
 			return
 		}
 		time.Sleep(awaitBetween)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
-	"github.com/pgha/pgha-agent/agent/switchover"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -20,47 +21,67 @@ func newStatus(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the daemon knows and does",
-		Long: "status asks the daemon over its control socket. Exit status: 0 ready, 2 not ready, 1 the daemon does not " +
-			"answer.",
+		Long: "status says whether clients can write, whether the database could fail over, and the next step, as explain " +
+			"does; then the record and what\n" +
+			"this node does. It asks the daemon over its control socket. When that does not answer, it says what it sees " +
+			"itself.\n\n" +
+			"Exit status, as of explain: 0 ready and no problem, 2 not ready or a problem, 1 the daemon does not answer.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(*file)
 			if err != nil {
 				return err
 			}
-			doc, err := status.Fetch(cmd.Context(), cfg.State.ControlSocket)
-			if err != nil {
-				return err
+			out := cmd.OutOrStdout()
+			doc, silent := status.Fetch(cmd.Context(), cfg.State.ControlSocket)
+			if silent != nil && asJSON {
+				return silent
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), doc)
-			} else {
-				printStatus(cmd.OutOrStdout(), doc)
-				// a cluster that does not answer has its own line
-				if left, err := leftover(cmd.Context()); err == nil && left != "" {
-					fmt.Fprintf(cmd.OutOrStdout(), "\nWARNING switchover: %s\n  -> if none is: `%s`\n", left, switchover.Undo)
-				}
+			x := judgmentOf(cmd.Context(), cfg, *file, doc, silent)
+			switch {
+			case asJSON:
+				err = printJSON(out, doc)
+			case silent != nil:
+				x.Notes = x.Notes[1:] // why it is silent: the error says it
+				printJudgment(out, &x)
+				printFindings(out, &x)
+			default:
+				printJudgment(out, &x)
+				printDocument(out, doc, &x)
+				printFindings(out, &x)
 			}
-			if err == nil && !doc.Ready {
-				return &exitError{2, fmt.Errorf("not ready: %s", strings.Join(doc.Unready, "; "))}
+			if silent == nil {
+				silent = judgedExit(doc, &x)
 			}
-			return err
+			return errors.Join(err, silent)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func printStatus(w io.Writer, d *status.Doc) {
+// printJudgment prints the judgment, before what it rests on.
+func printJudgment(w io.Writer, x *explain.Explanation) {
+	printHeadline(w, wordsWidth, x)
+	if x.WaitsFor != "nothing" {
+		printWaits(w, wordsWidth, x)
+	}
+	printNext(w, wordsWidth, x)
+	fmt.Fprintln(w)
+}
+
+// printDocument prints the record and what this node does.
+func printDocument(w io.Writer, d *status.Doc, x *explain.Explanation) {
 	t := newTable(w)
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 110}})
 	row := func(name, format string, args ...any) { t.AppendRow(table.Row{name, fmt.Sprintf(format, args...)}) }
 
 	row("node", "%s  (pgha-agent %s, %s)", d.Node, d.Version, d.Time.Format(time.RFC3339))
 	row("publication", "%s%s", d.Publication.State, publicationNote(d))
-	for _, h := range d.Publication.Holds {
-		if d.Publication.State != status.PubIdle {
-			row("  held by", "%s: %s", h.Name, h.Text)
+	for _, h := range x.Holds {
+		row("  held by", "%s: %s", h.Name, h.Text)
+		if h.Remedy != "" {
+			row("", "-> %s", h.Remedy)
 		}
 	}
 	row("record", "%s  zone %s  resolver %s  own %s", d.Record.Name, status.OrDash(d.Record.Addr), resolverAnswer(d),
@@ -88,16 +109,29 @@ func printStatus(w io.Writer, d *status.Doc) {
 		row("last episode", "#%d %s, %s, %s", e.ID, e.Cause, e.Outcome, e.Start.Format(time.RFC3339))
 	}
 	for _, s := range d.Sources {
-		if !s.Up {
-			row("source "+s.Name, "DOWN  %s", s.Error)
+		if !s.Up && s.Error == "" { // else there is a finding
+			row("source "+s.Name, "DOWN  it has not answered yet")
 		}
 	}
 	t.Render()
-	for _, p := range d.Problems {
-		fmt.Fprintf(w, "\n%s %s: %s\n", strings.ToUpper(p.Severity), p.Code, p.Text)
-		if p.Remedy != "" {
-			fmt.Fprintf(w, "  -> %s\n", p.Remedy)
+}
+
+// printFindings prints what is wrong beside what has been said.
+func printFindings(w io.Writer, x *explain.Explanation) {
+	for _, f := range untold(x, "paused") { // the latter is in the line about the publication
+		fmt.Fprintf(w, "\n%s %s: %s\n", strings.ToUpper(f.Severity), f.Code, printable(f.Text))
+		if f.Remedy != "" {
+			fmt.Fprintf(w, "  -> %s\n", printable(f.Remedy))
 		}
+		for _, command := range f.Commands {
+			fmt.Fprintf(w, "     %s\n", printable(command))
+		}
+	}
+	for i, n := range x.Notes {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "- %s\n", printable(n))
 	}
 }
 
@@ -122,14 +156,8 @@ func printDrbd(row func(string, string, ...any), d *status.Doc) {
 func publicationNote(d *status.Doc) string {
 	p := &d.Publication
 	var notes []string
-	if p.LastFailure != "" && p.Attempts > 0 {
-		notes = append(notes, fmt.Sprintf("%d failed attempts, last: %s", p.Attempts, p.LastFailure))
-	}
 	if p.PausedUntil != nil {
 		notes = append(notes, "PAUSED until "+p.PausedUntil.Format(time.RFC3339))
-	}
-	if d.Record.Drift {
-		notes = append(notes, "CHANGED BY SOMEBODY ELSE")
 	}
 	if len(notes) == 0 {
 		return ""
@@ -139,6 +167,9 @@ func publicationNote(d *status.Doc) string {
 
 func clientNote(c *status.ClientDoc) string {
 	note := string(c.State)
+	if !c.Asked {
+		return "not asked: the name does not exist"
+	}
 	if c.OK {
 		note = "ok, answered by " + status.OrDash(c.Answered)
 	} else if c.Error != "" {

@@ -306,14 +306,20 @@ func undoSwitchover(ctx context.Context, out io.Writer, world *switchover.Live) 
 func leftover(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	left, err := switchover.Standing(ctx)
-	if err != nil || len(left) == 0 {
+	c, err := new(crm.CIB).Configuration(ctx)
+	if err != nil {
 		return "", err
 	}
-	return describeLeftover(left[0], time.Now()), nil
+	return leftoverIn(c, time.Now()), nil
 }
 
-func describeLeftover(l crm.Location, now time.Time) string {
+// leftoverIn is leftover for a configuration that was read.
+func leftoverIn(c *crm.Configuration, now time.Time) string {
+	left := switchover.Leftovers(c)
+	if len(left) == 0 {
+		return ""
+	}
+	l := left[0]
 	if !l.Applies(now) {
 		return fmt.Sprintf("%s is left of a switchover to %s; it ended to apply at %s and does nothing", l.ID, l.Node,
 			l.Until.Format(time.RFC3339))

@@ -33,7 +33,7 @@ func TestVisibleNames(t *testing.T) {
 		fmt.Fprintf(&b, "# %s\n%s\n\n", title, strings.Join(lines, "\n"))
 	}
 	section("JSON: status", jsonNames(reflect.TypeFor[status.Doc]()))
-	section("JSON: history", jsonNames(reflect.TypeFor[status.EpisodeDoc]()))
+	section("JSON: history", jsonNames(reflect.TypeFor[storyDoc]()))
 	section("JSON: explain", jsonNames(reflect.TypeFor[explain.Explanation]()))
 	section("JSON: doctor", jsonNames(reflect.TypeFor[doctor.Result]()))
 	section("JSON: switchover", jsonNames(reflect.TypeFor[switchoverDoc]()))

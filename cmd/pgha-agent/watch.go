@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,7 @@ func newWatch(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow the status live, until Ctrl-C",
-		Long: "watch shows what status shows again and again, and above it the open episode with its phases as they come. " +
+		Long: "watch shows what status shows again and again, and with it the open episode with its phases as they come. " +
 			"When the output is no terminal, it\n" +
 			"prints a line for each change instead. A daemon that goes away is waited for. Exit status: 0 after Ctrl-C.",
 		Args: cobra.NoArgs,
@@ -45,9 +46,9 @@ func newWatch(file *string) *cobra.Command {
 			out := cmd.OutOrStdout()
 			if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 				size := func() (int, int, error) { return term.GetSize(int(f.Fd())) }
-				return watch(ctx, interval, fetch, &screen{out: out, size: size})
+				return watch(ctx, interval, fetch, &screen{out: out, size: size, ttl: cfg.Record.TTL})
 			}
-			return watch(ctx, interval, fetch, &changes{out: out})
+			return watch(ctx, interval, fetch, &changes{out: out, ttl: cfg.Record.TTL})
 		},
 	}
 	cmd.Flags().DurationVar(&interval, "interval", time.Second, "time between two looks")
@@ -106,7 +107,8 @@ const (
 type screen struct {
 	out  io.Writer
 	size func() (width, height int, err error)
-	last *status.Doc // the last good one
+	ttl  time.Duration // of the record
+	last *status.Doc   // the last good one
 }
 
 func (s *screen) open() error { return s.write(enterScreen) }
@@ -119,10 +121,14 @@ func (s *screen) write(text string) error {
 }
 
 func (s *screen) show(now time.Time, doc *status.Doc, fail error) error {
+	width, height, err := s.size()
+	if err != nil || width < 1 || height < 1 {
+		width, height = 80, 24
+	}
 	var body bytes.Buffer
 	if fail != nil {
-		fmt.Fprintf(&body, "%s  THE DAEMON DOES NOT ANSWER; the cluster goes on without it\n%v\n\n",
-			now.Format(time.TimeOnly), fail)
+		fmt.Fprintf(&body, "%s  THE DAEMON DOES NOT ANSWER; the cluster goes on without it\n%v\n"+
+			"How the database is, without the daemon: `pgha-agent explain`\n\n", now.Format(time.TimeOnly), fail)
 		if doc = s.last; doc != nil {
 			fmt.Fprintf(&body, "What it said last, %s ago:\n", status.Ago(now.Sub(doc.Time)))
 		}
@@ -133,21 +139,27 @@ func (s *screen) show(now time.Time, doc *status.Doc, fail error) error {
 			word = "NOT READY"
 		}
 		fmt.Fprintf(&body, "%s  %s  (Ctrl-C ends)\n\n", now.Format(time.TimeOnly), word)
-		if age := now.Sub(doc.Time); age > explain.OldAnswer {
-			fmt.Fprintf(&body, "THE DAEMON HANGS: its last step was %s ago\n\n", status.Ago(age))
-		}
 	}
 	if doc != nil {
 		// what one watches for goes first: a small window cuts the end
+		x := explain.Given(doc, now, s.ttl)
+		if fail == nil { // what was judged then is no answer now
+			words := min(max(width-nameWidth, 1), wordsWidth)
+			printHeadline(&body, words, &x)
+			if x.WaitsFor != "nothing" {
+				printWaits(&body, words, &x)
+			}
+			if x.Verdict != explain.Waiting { // then the next step is to watch
+				printNext(&body, words, &x)
+			}
+			fmt.Fprintln(&body)
+		}
 		if doc.Episode != nil && doc.Episode.Outcome == "open" {
 			printTimeline(&body, doc.Episode)
 			fmt.Fprintln(&body)
 		}
-		printStatus(&body, doc)
-	}
-	width, height, err := s.size()
-	if err != nil || width < 1 || height < 1 {
-		width, height = 80, 24
+		printDocument(&body, doc, &x)
+		printFindings(&body, &x)
 	}
 	return s.write(frame(body.String(), width, height))
 }
@@ -175,6 +187,7 @@ func frame(body string, width, height int) string {
 // changes prints a line for each change, for a pipe or a file.
 type changes struct {
 	out     io.Writer
+	ttl     time.Duration // of the record
 	last    string
 	episode uint64
 	phases  map[string]bool // of that episode, as far as they are printed: one that is found late may be in the middle
@@ -192,7 +205,8 @@ func (c *changes) show(now time.Time, doc *status.Doc, fail error) error {
 	if fail != nil {
 		lines = append(lines, "no daemon: "+fail.Error())
 	} else {
-		lines = append(lines, summary(doc))
+		x := explain.Given(doc, now, c.ttl)
+		lines = append(lines, summary(doc, &x))
 	}
 	if lines[0] == c.last {
 		lines = nil
@@ -241,12 +255,14 @@ func (c *changes) news(e *status.EpisodeDoc) (lines []string) {
 }
 
 // summary is what a change is measured by: nothing that moves all the time.
-func summary(d *status.Doc) string {
+func summary(d *status.Doc, x *explain.Explanation) string {
 	words := []string{"ready"}
 	if !d.Ready {
 		words[0] = "not-ready"
 	}
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	possible := map[string]string{"yes": "possible", "no": "impossible", "?": "unknown"}[yesNo(x.Failover.Possible)]
+	add("verdict=%s clients=%s failover=%s", x.Verdict, x.Database.State, possible)
 	add("publication=%s", d.Publication.State)
 	if d.Publication.State != status.PubIdle && len(d.Publication.Holds) > 0 {
 		var holds []string
@@ -267,9 +283,9 @@ func summary(d *status.Doc) string {
 		}
 	}
 	add("postgres=%s", d.Postgres.State)
-	for _, p := range d.Problems {
-		if !strings.HasPrefix(p.Code, "held_") {
-			add("%s:%s", p.Severity, p.Code)
+	for _, f := range slices.Concat(x.Findings, x.Failover.Reasons) {
+		if word := f.Severity + ":" + f.Code; !slices.Contains(words, word) {
+			words = append(words, word)
 		}
 	}
 	return strings.Join(words, " ")
