@@ -38,7 +38,7 @@ func FactsWithoutDaemon(ctx context.Context, c *config.Config, file string, last
 	var all sync.WaitGroup
 	inTime, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
-	all.Go(func() { seen = doctor.Look(inTime, DoctorOptions(c, file)) })
+	all.Go(func() { seen = doctor.Look(inTime, DoctorOptions(c, file, "")) })
 	all.Go(func() { d.Postgres = askPostgres(inTime, c.Postgres.DSN) })
 	all.Go(func() { askName(inTime, c, d) })
 	all.Wait()
@@ -98,17 +98,17 @@ func askName(ctx context.Context, c *config.Config, d *status.Doc) {
 
 // askOthers asks the daemons of the other nodes.
 func askOthers(ctx context.Context, c *peer.Client, f *explain.Facts) {
-	hosts := c.Hosts(f.Own)
-	asked := 0
+	var nodes []string
 	for _, n := range f.Cluster.Nodes {
-		if n.Name == f.Node || n.Type != "" && n.Type != "member" || asked == fsm.MaxPeers {
-			continue
+		if n.Name != f.Node && (n.Type == "" || n.Type == "member") && len(nodes) < fsm.MaxPeers {
+			nodes = append(nodes, n.Name)
 		}
-		asked++
-		if doc, err := c.Ask(ctx, n.Name, hosts...); err == nil {
-			f.Peers[n.Name] = doc
+	}
+	for _, p := range c.AskEach(ctx, nodes, c.Hosts(f.Own)...) {
+		if p.Doc != nil {
+			f.Peers[p.Node] = p.Doc
 		} else {
-			f.Errs[n.Name] = err.Error()
+			f.Errs[p.Node] = p.Err
 		}
 	}
 }

@@ -25,7 +25,7 @@ func (j *judge) agents() (list []status.Finding) {
 				d.Node), "restart it, on "+d.Node+": that is safe at any time", "systemctl restart pgha-agent")
 		}
 		if hung := sourceOf(d, "drbd").Hung; hung != nil && j.Now.Sub(*hung) < hangTold {
-			add(d.Node, "drbd_hung", fmt.Sprintf("drbdsetup gave no sign of life on %s and was replaced %s ago: news of DRBD "+
+			add(d.Node, "drbd_hung", fmt.Sprintf("a drbdsetup gave no sign of life on %s and was replaced %s ago: news of DRBD "+
 				"came late", d.Node, status.Ago(j.Now.Sub(*hung))), "see, on "+d.Node+", how often, and what else hangs there",
 				"journalctl -u pgha-agent -g 'DRBD stream lost'", "journalctl -k -n 50")
 		}

@@ -317,7 +317,7 @@ func TestWhatNow(t *testing.T) {
 			f.Own.Version, f.Peers["pg-a"].Version, f.Own.Replaced = "0.1.0", "0.2.0", true
 		}, Attention, status.ClientsServed, "restart it, on pg-b: that is safe at any time. systemctl restart pgha-agent", ""},
 		"drbdsetup hung": {func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-9 * time.Minute)) }, Attention,
-			status.ClientsServed, "drbdsetup gave no sign of life on pg-b and was replaced 9 min 0 s ago", ""},
+			status.ClientsServed, "A drbdsetup gave no sign of life on pg-b and was replaced 9 min 0 s ago", ""},
 		"drbdsetup hung long ago": {func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-11 * time.Minute)) }, OK,
 			status.ClientsServed, "Nothing to do", ""},
 		"updated on disk, and a ban": {func(f *Facts) {

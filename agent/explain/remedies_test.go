@@ -130,6 +130,10 @@ var plants = map[string]func(*Facts){
 		f.Node, f.Own, f.Peers, f.Errs = "pg-a", f.Peers["pg-a"], nil, map[string]string{"pg-b": "refused"}
 	},
 
+	"agent_replaced": func(f *Facts) { f.Own.Replaced = true },
+	"other_version":  func(f *Facts) { f.Own.Version, f.Peers["pg-a"].Version = "0.2.0", "0.1.0" },
+	"drbd_hung":      func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-time.Minute)) },
+	"switchover":     func(f *Facts) { f.Own.Replaced = true }, // it is not in the facts; something else is the next step
 	"role_forgotten": func(f *Facts) {
 		f.instance("drbd", "pg-a").Role = crm.RoleUnpromoted
 		f.Own.Cluster.Promoted, f.Peers["pg-a"].Cluster.Promoted = nil, nil
@@ -268,6 +272,9 @@ func TestEveryFindingHasAWayOut(t *testing.T) {
 				f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
 			}
 			x := Judge(*f)
+			if want == "switchover" {
+				AddLeftover(&x, "a switchover has left its constraint", "crm_resource --clear --resource drbd-clone", nil)
+			}
 			for _, r := range slices.Concat(x.Findings, x.Failover.Reasons) {
 				seen[r.Code] = true
 				found = found || r.Code == want

@@ -47,7 +47,7 @@ func Events(before, after *Snapshot) (list []state.Event) {
 		add(state.EventPaused, time.Time{}, "the pause was ended")
 	}
 	if n := after.Drbd.Hangs; n > before.Drbd.Hangs {
-		add(state.EventGap, after.Drbd.Hung, "drbdsetup gave no sign of life and was replaced: news of DRBD came late")
+		add(state.EventGap, after.Drbd.Hung, "a drbdsetup gave no sign of life and was replaced: news of DRBD came late")
 	}
 	// A wall clock that time.Now has read also holds the monotonic one, which a step leaves alone.
 	step := after.Wall.Round(0).Sub(before.Wall.Round(0)) - (after.At - before.At)

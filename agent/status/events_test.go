@@ -99,7 +99,7 @@ func TestEvents(t *testing.T) {
 			s.Crm = look(func(st *crm.Status) { st.Operations, st.Nodes[0].Online = []crm.Operation{}, crm.No })
 		}, state.EventCluster, "pg-a is not in the cluster", wall},
 		"drbdsetup hung": {nil, func(s *Snapshot) { s.Drbd.Hangs, s.Drbd.Hung = 1, wall.Add(-time.Second) }, state.EventGap,
-			"drbdsetup gave no sign of life", wall.Add(-time.Second)},
+			"a drbdsetup gave no sign of life", wall.Add(-time.Second)},
 		"clock set back": {func(s *Snapshot) { s.Wall = wall.Add(time.Hour) }, nil, state.EventClock,
 			"set back by 1 h 0 min", wall},
 		"clock set forward": {func(s *Snapshot) { s.Wall = wall.Add(-time.Minute) }, nil, state.EventClock, "set forward by 59 s",
