@@ -70,8 +70,8 @@ audit: ## licenses and known vulnerabilities of what is linked in
 licenses: ## the first half of audit, which needs nothing but the modules
 	@.ci/audit licenses
 
-docs: ## regenerate docs/metrics.md, docs/commands.md, docs/doctor.md and the holds of docs/operate.md
-	$(GO) test ./agent/metrics ./agent/doctor ./agent/status ./cmd/pgha-agent -run 'Documented' -update
+docs: ## regenerate docs/metrics.md, docs/commands.md, docs/doctor.md, and the tables of docs/operate.md
+	$(GO) test ./agent/metrics ./agent/doctor ./agent/status ./agent/explain ./cmd/pgha-agent -run 'Documented' -update
 
 # The lab needs root. It is built as whoever calls make, so that root's environment does not matter.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=SCENARIOS,LAB_CACHE,LAB_MODULES,LAB_HANDLER)

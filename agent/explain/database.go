@@ -227,7 +227,7 @@ const full = 16 << 20
 // space judges how full the filesystems of the database are.
 func (j *judge) space(d *status.Doc) (list []status.Finding) {
 	for _, m := range d.Mounts {
-		if m.OnDrbd || m.Wanted {
+		if m.OfDatabase() {
 			list = append(list, Space(d.Node, m)...)
 		}
 	}

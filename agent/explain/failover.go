@@ -11,17 +11,6 @@ import (
 	"github.com/pgha/pgha-agent/drbd"
 )
 
-// ReasonCodes lists every reason for which the database could not run on another node. Each is a label of a metric.
-// Their order is that of what to fix first.
-var ReasonCodes = []string{
-	"split_brain", "node_unclean", "node_offline", "node_pending", "node_shutdown", "fencing_failed", "fencing_stopped",
-	"disk", "disconnected", "drbd_quorum", "out_of_sync", "resync", "may_promote", "foreign_postgres", "foreign_mount",
-	"resource_blocked", "resource_failed", "fail_count", "no_instance", "promotion_score", "banned", "ticket",
-	"target_role",
-	"node_health", "other_configuration", "node_standby", "maintenance", "unmanaged", "paused", "configuration_unread",
-	"peer_agent", "path", "fencing_disabled",
-}
-
 // target collects what keeps the database from running on one node.
 type target struct {
 	*judge
@@ -46,6 +35,10 @@ func (t *target) add(severity, code, text, remedy string, commands ...string) {
 
 // look asks everything that is known of the node. from is the node that has the database, "" when none has.
 func (t *target) look(from string) []status.Finding {
+	if t.Config == nil && t.ConfigErr != "" {
+		t.add(status.Unknown, "configuration_unread", "the cluster's configuration cannot be read here: "+t.ConfigErr,
+			"see why, as the agent's user", "sudo -u pgha cibadmin --query")
+	}
 	if t.Cluster != nil {
 		t.nodeState()
 		t.maintenance()
@@ -501,6 +494,10 @@ func (t *target) replication(from string) {
 				t.disk(v.Disk)
 			}
 		}
+		if may := d.Drbd.MayPromote; from == "" && may != nil && !*may { // beside a Primary it is never allowed
+			t.warns("may_promote", fmt.Sprintf("DRBD does not let %s be promoted now", t.node),
+				"see its disk, quorum and connections", "drbdsetup status --verbose "+t.Resource)
+		}
 		for _, c := range d.Drbd.Connections { // a kernel that was slow to compare knows only that the other one hung up
 			if t.sameNode(c.Name, from) && c.SplitBrain == drbd.SplitBrainLatched.String() {
 				t.splitBrain()
@@ -557,16 +554,18 @@ func (t *target) otherEnd(from string) {
 // lostDisks are the states of a disk that does not come back by itself.
 var lostDisks = []drbd.DiskState{drbd.DiskDiskless, drbd.DiskFailed}
 
-func (t *target) disk(state drbd.DiskState) {
-	if slices.ContainsFunc(t.list, func(f status.Finding) bool { return f.Code == "disk" }) {
-		return
+// disk notes a disk that is not good, once, and returns that finding.
+func (t *target) disk(state drbd.DiskState) *status.Finding {
+	is := func(f status.Finding) bool { return f.Code == "disk" || f.Code == "resync" }
+	if !slices.ContainsFunc(t.list, is) {
+		text := fmt.Sprintf("the disk of %s is %s", t.node, state)
+		if slices.Contains(lostDisks, state) {
+			t.forbids("disk", text, "mend that disk, then attach it, on "+t.node, "drbdadm attach "+t.Resource)
+		} else {
+			t.forbids("disk", text, "wait for the end of a resync; without one, see what DRBD says", "drbdadm status "+t.Resource)
+		}
 	}
-	text := fmt.Sprintf("the disk of %s is %s", t.node, state)
-	if slices.Contains(lostDisks, state) {
-		t.forbids("disk", text, "mend that disk, then attach it, on "+t.node, "drbdadm attach "+t.Resource)
-		return
-	}
-	t.forbids("disk", text, "wait for the end of a resync; without one, see what DRBD says", "drbdadm status "+t.Resource)
+	return &t.list[slices.IndexFunc(t.list, is)]
 }
 
 func (t *target) splitBrain() {
@@ -575,19 +574,22 @@ func (t *target) splitBrain() {
 		"drbdsetup status --verbose "+t.Resource)
 }
 
-// peerDisk says how far a resync of the node's disk is, or that none runs.
-func (t *target) peerDisk(v drbd.DumpPeerDevice) {
-	if v.Replication != drbd.ReplEstablished || slices.Contains(lostDisks, v.PeerDisk) {
-		t.disk(v.PeerDisk)
-		if note := status.SyncNote(v.Done, v.ETASeconds, v.Stalled); note != "" {
-			last := &t.list[len(t.list)-1]
-			last.Text += ": " + string(v.Replication) + "," + note[1:]
-		}
+// peerDisk says how far a resync of the node's disk is, or that none runs. resync: nothing but resyncs keep it from
+// being good.
+func (t *target) peerDisk(v drbd.DumpPeerDevice, resync bool) {
+	if v.Replication == drbd.ReplEstablished && !slices.Contains(lostDisks, v.PeerDisk) {
+		t.forbids("disk", fmt.Sprintf("the disk of %s is %s, and no resync runs", t.node, v.PeerDisk),
+			"disconnect and connect: DRBD then compares the disks anew", "drbdadm disconnect "+t.Resource,
+			"drbdadm connect "+t.Resource)
 		return
 	}
-	t.forbids("disk", fmt.Sprintf("the disk of %s is %s, and no resync runs", t.node, v.PeerDisk),
-		"disconnect and connect: DRBD then compares the disks anew", "drbdadm disconnect "+t.Resource,
-		"drbdadm connect "+t.Resource)
+	f := t.disk(v.PeerDisk)
+	if resync {
+		f.Code = "resync"
+	}
+	if note := status.SyncNote(v.Done, v.ETASeconds, v.Stalled); note != "" {
+		f.Text += ": " + string(v.Replication) + "," + note[1:]
+	}
 }
 
 func (t *target) connection(from string, c drbd.DumpConnection) {
@@ -606,9 +608,12 @@ func (t *target) connection(from string, c drbd.DumpConnection) {
 			"bring that node back, or the network to it; after that, on both nodes:", "drbdadm adjust "+t.Resource)
 		return
 	}
+	resync := !slices.ContainsFunc(c.PeerDevices, func(v drbd.DumpPeerDevice) bool {
+		return v.PeerDisk != drbd.DiskUpToDate && v.Replication != drbd.ReplSyncSource
+	})
 	for _, v := range c.PeerDevices {
 		if v.PeerDisk != drbd.DiskUpToDate {
-			t.peerDisk(v)
+			t.peerDisk(v, resync)
 			continue
 		}
 		if v.Replication == drbd.ReplEstablished && v.OutOfSyncBytes != nil && *v.OutOfSyncBytes > 0 {

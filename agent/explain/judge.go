@@ -301,6 +301,9 @@ func (j *judge) targets(from string) (nodes []string) {
 	return nodes
 }
 
+// OnlyVotes reports a node without a copy of the data, as far as the facts tell. It needs no daemon of the agent.
+func OnlyVotes(f Facts, node string) bool { return newJudge(f).onlyVotes(node) }
+
 // onlyVotes reports a node without a copy of the data: DRBD says that its disk is left out on purpose, or knows the
 // other nodes and not this one.
 func (j *judge) onlyVotes(node string) bool {

@@ -232,6 +232,24 @@ func TestWhatNow(t *testing.T) {
 			"no quorum on pg-b", "drbd_quorum"},
 		"disk behind": {func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskInconsistent }, Attention,
 			status.ClientsServed, "the disk of pg-b is Inconsistent", "disk"},
+		"resync": {func(f *Facts) {
+			f.Own.Drbd.Devices[0].Disk = drbd.DiskInconsistent
+			v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
+			v.PeerDisk, v.Replication, v.Done, v.ETASeconds = drbd.DiskInconsistent, drbd.ReplSyncSource, new(40.0), new(90.0)
+		}, Attention, status.ClientsServed, "40.0 % done, 1m30s left", "resync"},
+		"resync, and a volume without one": {func(f *Facts) {
+			c := &f.Peers["pg-a"].Drbd.Connections[0]
+			c.PeerDevices = append(c.PeerDevices, drbd.DumpPeerDevice{Replication: drbd.ReplPausedSyncS, PeerDisk: drbd.DiskInconsistent})
+			c.PeerDevices[0].PeerDisk, c.PeerDevices[0].Replication = drbd.DiskInconsistent, drbd.ReplSyncSource
+		}, Attention, status.ClientsServed, "the disk of pg-b is Inconsistent", "disk"},
+		"may not be promoted": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.Own.Drbd.MayPromote, f.Peers["pg-a"].Drbd.MayPromote = new(false), new(false)
+		}, Problem, status.ClientsCutOff, "DRBD does not let pg-", ""},
+		"may not be promoted beside a Primary": {func(f *Facts) { f.Own.Drbd.MayPromote = new(false) }, OK, status.ClientsServed,
+			"Nothing to do", ""},
+		"configuration unread": {func(f *Facts) { f.Config, f.ConfigErr = nil, "permission denied" }, OK, status.ClientsServed,
+			"Nothing to do", "?"},
 		"disconnected": {func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnStandAlone }, Attention,
 			status.ClientsServed, "drbdadm adjust pg", "disconnected"},
 		"split brain that one kernel has found": {func(f *Facts) {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/pgha/pgha-agent/agent/config"
+	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/mounts"
 	"github.com/pgha/pgha-agent/agent/status"
@@ -65,7 +66,8 @@ func fullSnapshot() *status.Snapshot {
 			Helpers: []drbd.HelperCall{{Helper: drbd.Helper{Name: "fence-peer", Duration: time.Second, ExitCode: 4}}},
 		}}}},
 		FenceBans: map[string]fsm.Time{"drbd-fence-by-handler-pg": now - time.Second},
-		MountsAt:  now, Mounts: []mounts.Filesystem{{Point: "/srv/pg", OnDrbd: true, Size: 1 << 40, Free: 1 << 39, FullIn: time.Hour}},
+		MountsAt:  now, Mounts: []mounts.Filesystem{{Point: "/srv/pg", OnDrbd: true, Size: 1 << 40, Free: 1 << 39, FullIn: time.Hour,
+			Inodes: 1000, FreeInodes: 500}},
 		Peers:       []status.Peer{{Node: "pg-a", Err: "connection refused"}},
 		ClientProbe: pg.ClientProbe{OK: true, Answers: true, State: pg.StateWritable},
 		Postgres: pg.Health{LSN: 1 << 20, FlushStall: 9 * time.Second,
@@ -156,6 +158,9 @@ func TestMetricsDocumented(t *testing.T) {
 	list("outcome of `pgha_episodes_total`", words(fsm.Outcomes)...)
 	list("state of `pgha_publication`", words(status.Publications)...)
 	list("state of `pgha_postgres_state`", words(pg.States)...)
+	list("state of `pgha_clients`", words(status.ClientsStates)...)
+	list("verdict of `pgha_verdict`", words(status.Verdicts)...)
+	list("reason of `pgha_failover_reason`", explain.ReasonCodes...)
 	compareDoc(t, "metrics.md", b.String())
 	if documented < 40 {
 		t.Errorf("only %d metrics", documented)
@@ -191,6 +196,21 @@ func TestScrapeSurvivesNamesThatComeTwice(t *testing.T) {
 	if n, err := testutil.GatherAndCount(registryOf(s), "pgha_local_writer",
 		"pgha_cluster_resource_failcount"); err != nil || n != 2 {
 		t.Errorf("%d series, %v", n, err)
+	}
+}
+
+// TestOtherNodesAndFilesystemsAreLeftOut: a node that only votes has no agent, and a filesystem that holds no data of the
+// database may be as full as it likes.
+func TestOtherNodesAndFilesystemsAreLeftOut(t *testing.T) {
+	s := fullSnapshot()
+	s.Crm.Nodes = append(s.Crm.Nodes, crm.Node{Name: "witness", Type: "member", Online: crm.Yes})
+	s.Peers = append(s.Peers, status.Peer{Node: "witness", Err: "connection refused"})
+	s.Mounts = append(s.Mounts, mounts.Filesystem{Point: "/", Size: 1 << 30},
+		mounts.Filesystem{Point: "/srv/hangs", Wanted: true, Err: "statfs: input/output error"})
+	for _, metric := range []string{"pgha_peer_up", "pgha_filesystem_size_bytes", "pgha_filesystem_free_bytes"} {
+		if n, err := testutil.GatherAndCount(registryOf(s), metric); err != nil || n != 1 {
+			t.Errorf("%s: %d series, %v", metric, n, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 )
@@ -56,6 +57,17 @@ func eachPeerDevice(collect func(string, drbd.PeerDevice, func(float64, ...strin
 			}
 		}
 	})
+}
+
+// eachFilesystem leaves out what cannot be asked, and what holds no data of the database.
+func eachFilesystem(collect func(status.MountDoc, func(float64, ...string))) func(*view, func(float64, ...string)) {
+	return func(s *view, emit func(float64, ...string)) {
+		for _, m := range s.judged().Mounts {
+			if m.OfDatabase() {
+				collect(m, emit)
+			}
+		}
+	}
 }
 
 // helpers returns the last call of each helper.

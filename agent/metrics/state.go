@@ -109,6 +109,11 @@ func stateFamilies(now func() fsm.Time) []family {
 			func(s *view, emit func(float64, ...string)) {
 				emit(1, s.Version)
 			}),
+		gauge("record_info", "The record that this node is configured with; always 1. It must be the same on all nodes.",
+			[]string{"record", "zone"}, func(s *view, emit func(float64, ...string)) {
+				c := s.judged().Config
+				emit(1, c.Record, c.Zone)
+			}),
 		gauge("source_up", "Whether the last attempt to ask a source succeeded.", []string{"source"},
 			func(s *view, emit func(float64, ...string)) {
 				for src, st := range s.Sources {
@@ -362,34 +367,35 @@ func stateFamilies(now func() fsm.Time) []family {
 				}
 			}),
 		gauge("filesystem_size_bytes", "Size of a filesystem of the database; absent when it is not mounted here.",
-			[]string{"mountpoint"}, func(s *view, emit func(float64, ...string)) {
-				for _, m := range s.judged().Mounts {
-					if m.Error == "" {
-						emit(float64(m.Size), m.Point)
-					}
-				}
-			}),
+			[]string{"mountpoint"}, eachFilesystem(func(m status.MountDoc, emit func(float64, ...string)) {
+				emit(float64(m.Size), m.Point)
+			})),
 		gauge("filesystem_free_bytes", "What is free of a filesystem of the database, for others than root.",
-			[]string{"mountpoint"}, func(s *view, emit func(float64, ...string)) {
-				for _, m := range s.judged().Mounts {
-					if m.Error == "" {
-						emit(float64(m.Free), m.Point)
-					}
+			[]string{"mountpoint"}, eachFilesystem(func(m status.MountDoc, emit func(float64, ...string)) {
+				emit(float64(m.Free), m.Point)
+			})),
+		gauge("filesystem_free_inodes",
+			"Inodes that are free in a filesystem of the database; absent when it has no fixed number of them.",
+			[]string{"mountpoint"}, eachFilesystem(func(m status.MountDoc, emit func(float64, ...string)) {
+				if m.Inodes != nil {
+					emit(float64(*m.Inodes), m.Point)
 				}
-			}),
+			})),
 		gauge("filesystem_full_in_seconds",
 			"When a filesystem of the database is full at the rate of the last ten minutes; absent when it does not fill.",
-			[]string{"mountpoint"}, func(s *view, emit func(float64, ...string)) {
-				for _, m := range s.judged().Mounts {
-					if m.FullIn > 0 {
-						emit(m.FullIn, m.Point)
-					}
+			[]string{"mountpoint"}, eachFilesystem(func(m status.MountDoc, emit func(float64, ...string)) {
+				if m.FullIn > 0 {
+					emit(m.FullIn, m.Point)
 				}
-			}),
-		gauge("peer_up", "Whether the daemon of another node answered when it was last asked.", []string{"node"},
-			func(s *view, emit func(float64, ...string)) {
+			})),
+		gauge("peer_up",
+			"Whether the daemon of another node answered when it was last asked; absent for a node that only votes.",
+			[]string{"node"}, func(s *view, emit func(float64, ...string)) {
+				f := explain.Facts{Node: s.Config.Node.Name, Clone: s.Config.Cluster.Promotable, Own: s.judged(), Cluster: s.Crm}
 				for _, p := range s.Peers {
-					emit(number(p.Doc != nil), p.Node)
+					if !explain.OnlyVotes(f, p.Node) {
+						emit(number(p.Doc != nil), p.Node)
+					}
 				}
 			}),
 		gauge("clients", "Whether clients can write through the name, as both nodes see it.", []string{"state"},

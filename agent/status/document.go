@@ -101,6 +101,9 @@ type MountDoc struct {
 	Error  string  `json:"error,omitempty"`
 }
 
+// OfDatabase reports a filesystem of the database of which is known how full it is.
+func (m MountDoc) OfDatabase() bool { return (m.OnDrbd || m.Wanted) && m.Error == "" && m.Size > 0 }
+
 // PublicationDoc says whether this node publishes, and why not.
 type PublicationDoc struct {
 	State       Publication `json:"state"`

@@ -3,11 +3,11 @@ package status
 import (
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
+	"github.com/pgha/pgha-agent/agent/internal/doctable"
 )
 
 // TestHoldsAreComplete wants each hold once, and whoever meets one told what it means, what ends it and the next step.
@@ -48,29 +48,12 @@ var update = flag.Bool("update", false, "rewrite generated documents")
 
 // TestHoldsDocumented holds the table of docs/operate.md to the table of holds; -update rewrites it.
 func TestHoldsDocumented(t *testing.T) {
-	const page, begin, end = "../../docs/operate.md", "<!-- made from agent/status by `make docs` -->\n", "<!-- end -->\n"
 	var b strings.Builder
 	b.WriteString("| Hold | It means | Do |\n|---|---|---|\n")
 	for _, h := range Holds {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", h.Is, strings.TrimSpace(sentence(h.Text)+" "+h.More), sentence(h.Remedy))
 	}
-	got, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(got), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatalf("%s has no place for the holds", page)
-	}
-	want := before + begin + b.String() + end + after
-	if *update {
-		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(got) != want {
-		t.Errorf("%s is not current: run `make docs`", page)
-	}
+	doctable.Hold(t, "../../docs/operate.md", "agent/status", b.String(), *update)
 }
 
 // sentence makes a sentence of words that stand elsewhere in the middle of one.

@@ -1,0 +1,93 @@
+package explain
+
+// Reason is what people should know about something that keeps the database from running on another node.
+type Reason struct {
+	Code  string // of the Finding, and the label of the metric
+	Means string
+	Do    string // in general; the Finding has the commands, with everything filled in
+}
+
+// Reasons has every reason against a failover, in the order of what to fix first: what endangers data, then nodes and
+// fencing, then DRBD, then what the cluster's resources are kept from. What a person has chosen comes after all faults.
+// What only could not be seen is last. docs/operate.md is made of this table.
+var Reasons = []Reason{
+	{"split_brain", "Both sides have changes that the other one lacks.",
+		"Decide which side keeps its data: [Split brain](#split-brain)."},
+	{"node_unclean", "The other node is lost and not fenced yet.",
+		"See the fencing history: [PghaFencingStuck](runbook.md#pghafencingstuck)."},
+	{"node_offline", "The other node is not in the cluster, or `crm_mon` does not say whether it is.",
+		"Start the machine, or Pacemaker on it."},
+	{"node_pending", "The other node is still joining the cluster.",
+		"Wait. If it lasts: `journalctl -u pacemaker -n 50` there."},
+	{"node_shutdown", "The other node is leaving the cluster.",
+		"Start Pacemaker there when the work is done."},
+	{"fencing_failed", "The last fencing of a node failed. The next one would fail too, and the failover waits for it.",
+		"Fix the fence device, and try it: [fencing test](maintenance.md#fencing-test)."},
+	{"fencing_stopped", "A fence device does not run. If none runs, a node that is lost cannot be fenced.",
+		"See why (`crm_mon --one-shot --inactive`), fix it, and clean up the device."},
+	{"disk", "The other node's disk is not UpToDate, and no resync runs.",
+		"See what DRBD says: [PghaPeerNotUpToDate](runbook.md#pghapeernotuptodate)."},
+	{"disconnected", "DRBD is not connected: the other node's data is behind.",
+		"Bring that node or the network back: [PghaDrbdDisconnected](runbook.md#pghadrbddisconnected)."},
+	{"drbd_quorum", "DRBD has no quorum on the other node, and does not let it be promoted.",
+		"Connect the DRBD nodes that vote."},
+	{"out_of_sync", "A verify found blocks that differ. After a failover old blocks would be read.",
+		"Let DRBD copy them: [PghaOutOfSync](runbook.md#pghaoutofsync)."},
+	{"resync", "A resync runs, and the other node's disk is good at its end only.",
+		"Wait. If it takes hours: [PghaResyncLong](runbook.md#pgharesynclong)."},
+	{"may_promote", "No node is Primary, and DRBD says that it would not let this one be promoted. May forbid it.",
+		"See its disk, quorum and connections."},
+	{"foreign_postgres", "A PostgreSQL that Pacemaker did not start runs on the other node. The database cannot start beside it.",
+		"Stop it there, and keep systemd from starting it."},
+	{"foreign_mount", "Something else is mounted there where the database's filesystem belongs.",
+		"Unmount it."},
+	{"resource_blocked", "A resource of the database failed and is blocked: Pacemaker does nothing more with it.",
+		"Fix what failed, then clean up."},
+	{"resource_failed", "A resource of the database has failed.",
+		"See why, fix it, then clean up."},
+	{"fail_count", "A resource has failed there. From `migration-threshold` on it may not run there; below it, this is a warning.",
+		"Fix what failed, then clean up. A cleanup without a fix lets it fail again."},
+	{"no_instance", "The other node runs no instance of the clone.",
+		"See why Pacemaker does not start it: `crm_simulate --live-check --show-scores`."},
+	{"promotion_score", "DRBD's agent has set no promotion score there, so Pacemaker does not promote it.",
+		"It comes at the next monitor when the disk is good. It does not: `crm_resource --force-check`."},
+	{"banned", "A location constraint keeps the database, or its promoted role, from the other node. One of DRBD's fence-peer " +
+		"handler ends with the resync. One with a finite score is a warning.",
+		"Remove it when it is not meant to be: [a leftover constraint](#a-leftover-fencing-constraint)."},
+	{"ticket", "A ticket that the database needs is not granted, or is in standby.",
+		"Grant it where the database is to run."},
+	{"target_role", "A `target-role` keeps the database stopped or unpromoted.",
+		"Delete that meta attribute."},
+	{"node_health", "The node health is red, or yellow with the strategy `only-green`.",
+		"Fix what the health agent found."},
+	{"other_configuration", "The two agents are configured differently where they must be equal. After a failover " +
+		"clients would look at another name, or the record would not follow.",
+		"Make it equal: [PghaOtherConfiguration](runbook.md#pghaotherconfiguration)."},
+	{"node_standby", "The other node is in standby, by a person or because an operation failed (`on-fail=standby`).",
+		"End it when the work is done."},
+	{"maintenance", "Cluster or node is in maintenance: Pacemaker does nothing.",
+		"End it when the work is done: [PghaMaintenanceForgotten](runbook.md#pghamaintenanceforgotten)."},
+	{"unmanaged", "A resource of the database is unmanaged or in maintenance.",
+		"Let Pacemaker manage it again."},
+	{"paused", "The other node's agent is paused: the record would not follow.",
+		"`pgha-agent resume` there."},
+	{"configuration_unread", "The cluster's configuration cannot be read here, so rules, tickets and groups are not seen. " +
+		"Makes it unknown.",
+		"`sudo -u pgha cibadmin --query` says why."},
+	{"peer_agent", "The other node's agent was not reached, and what only it sees is not known. Makes it unknown.",
+		"[PghaPeerNotReached](runbook.md#pghapeernotreached)."},
+	{"path", "One of several paths of DRBD is down. A warning.",
+		"Fix that network."},
+	{"fencing_disabled", "Fencing is disabled: after a loss nothing keeps the data from two writers. A warning.",
+		"[PghaFencingDisabled](runbook.md#pghafencingdisabled)."},
+}
+
+// ReasonCodes lists the codes of Reasons in their order. Each is a label of a metric.
+var ReasonCodes = reasonCodes()
+
+func reasonCodes() (codes []string) {
+	for _, r := range Reasons {
+		codes = append(codes, r.Code)
+	}
+	return codes
+}
