@@ -390,12 +390,11 @@ func (t *target) tickets() {
 			continue
 		}
 		text := fmt.Sprintf("ticket %s is %s", ticket.ID, status.OrDash(ticket.Status))
-		if ticket.Standby == crm.Yes {
-			text = fmt.Sprintf("ticket %s is in standby", ticket.ID)
-		}
-		remedy := "grant it, where the database is to run: booth does that, or by hand when no other site has it"
+		// Without --force crm_ticket only warns.
+		remedy := "grant it, where the database is to run, when no other site has it: booth does that, or by hand"
 		command := "crm_ticket --ticket " + ticket.ID + " --grant --force"
 		if ticket.Status == "granted" {
+			text = fmt.Sprintf("ticket %s is in standby", ticket.ID)
 			remedy, command = "activate it when the work is done", "crm_ticket --ticket "+ticket.ID+" --activate"
 		}
 		if t.Config == nil {

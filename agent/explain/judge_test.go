@@ -215,7 +215,11 @@ func TestWhatNow(t *testing.T) {
 		"ticket revoked": {func(f *Facts) {
 			f.Cluster.Tickets = []crm.Ticket{{ID: "T", Status: "revoked"}}
 			f.Config.Tickets = []crm.TicketConstraint{{ID: "t", Resource: "drbd-clone", Ticket: "T"}}
-		}, Attention, status.ClientsServed, "crm_ticket --ticket T --grant", "ticket"},
+		}, Attention, status.ClientsServed, "crm_ticket --ticket T --grant --force", "ticket"},
+		"ticket in standby": {func(f *Facts) {
+			f.Cluster.Tickets = []crm.Ticket{{ID: "T", Status: "granted", Standby: crm.Yes}}
+			f.Config.Tickets = []crm.TicketConstraint{{ID: "t", Resource: "drbd-clone", Ticket: "T"}}
+		}, Attention, status.ClientsServed, "crm_ticket --ticket T --activate", "ticket"},
 		"failed and blocked": {func(f *Facts) {
 			r := f.instance("drbd", "pg-a")
 			r.Failed, r.Blocked = crm.Yes, crm.Yes
