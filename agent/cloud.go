@@ -17,7 +17,8 @@ import (
 
 // Datapoints are the metrics that go to CloudWatch; docs/cloudwatch.md says what they mean,
 // deploy/cloudwatch/alarms.yaml uses them.
-var Datapoints = []string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}
+var Datapoints = []string{"Writer", "Ready", "CriticalFindings", "ClientsServed", "FailoverPossible", "ReplicaUpToDate",
+	"RecordCorrect", "ClientOutage"}
 
 const (
 	cloudTimeout = 10 * time.Second
@@ -121,7 +122,7 @@ func (a *Agent) datapoint(name string, v float64, unit aws.Unit, at time.Time) a
 		Dimensions: [][2]string{{"Record", a.cfg.Record.Name}, {"Node", a.id.node}}}
 }
 
-// datapoints reads them off a snapshot. What a standby cannot say is not sent by it.
+// datapoints reads them off a snapshot. What a standby cannot say, and what is not known, is not sent.
 func (a *Agent) datapoints(s *status.Snapshot) []aws.Datapoint {
 	var list []aws.Datapoint
 	add := func(name string, v float64, unit aws.Unit) {
@@ -135,8 +136,15 @@ func (a *Agent) datapoints(s *status.Snapshot) []aws.Datapoint {
 		}
 	}
 	add("Writer", number(s.IsWriter(now) && s.State.Postgres.Writable), aws.None)
-	add("Ready", number(now-s.At < fsm.StallBound && explain.Of(s).Ready), aws.None)
+	d := explain.Of(s)
+	add("Ready", number(now-s.At < fsm.StallBound && d.Ready), aws.None)
 	add("CriticalFindings", float64(critical), aws.Count)
+	if clients := d.Judgment.Database.State; clients != status.ClientsUnknown {
+		add("ClientsServed", number(clients == status.ClientsServed), aws.None)
+	}
+	if possible := d.Judgment.Failover.Possible; possible != nil {
+		add("FailoverPossible", number(*possible), aws.None)
+	}
 	if s.IsWriter(now) {
 		res, _ := s.Resource()
 		add("ReplicaUpToDate", number(replicated(res)), aws.None)

@@ -14,7 +14,9 @@ import (
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
+	"github.com/pgha/pgha-agent/pg"
 )
 
 // cloudAgent is an agent that sends to a stand-in. Its loop does not run.
@@ -153,17 +155,25 @@ func TestFiguresOfTheTwoRoles(t *testing.T) {
 	s.State.Cluster = fsm.Cluster{At: now, OK: true, PromotedHere: true}
 	s.State.Drbd = fsm.Drbd{At: now, Live: true, Primary: true, UpToDate: true, Connected: true}
 	s.State.Postgres.Writable = true
+	s.Client, s.ClientProbe, s.State.Zone = true, pg.ClientProbe{OK: true, State: pg.StateWritable},
+		fsm.Zone{At: now, OK: true, Addr: "10.0.1.10"}
+	s.Sources[status.SourceCrm].Up = true
+	s.Crm = &crm.Status{Nodes: []crm.Node{{Name: a.id.node, Online: crm.Yes}}}
 	list, v := names(s)
-	if !slices.Equal(append(list, "ClientOutage"),
-		[]string{"Writer", "Ready", "CriticalFindings", "ReplicaUpToDate", "RecordCorrect", "ClientOutage"}) ||
-		v["Writer"] != 1 || v["RecordCorrect"] != 0 {
+	if all := append(list, "ClientOutage"); !slices.Equal(all, Datapoints) {
+		t.Errorf("sent are %v, Datapoints says %v", all, Datapoints)
+	}
+	// Alone it has nowhere to go.
+	if v["Writer"] != 1 || v["RecordCorrect"] != 0 || v["ClientsServed"] != 1 || v["FailoverPossible"] != 0 {
 		t.Errorf("the promoted node sends %v", v)
 	}
-	all := append(list, "ClientOutage")
-	slices.Sort(all)
-	want := slices.Sorted(slices.Values(Datapoints))
-	if !slices.Equal(all, want) {
-		t.Errorf("sent are %v, Figures says %v", all, want)
+	s.ClientProbe = pg.ClientProbe{State: pg.StateRefused}
+	if _, v := names(s); v["ClientsServed"] != 0 {
+		t.Errorf("while clients are cut off it sends %v", v)
+	}
+	s.ClientProbe = pg.ClientProbe{State: pg.StateAuth}
+	if list, _ := names(s); slices.Contains(list, "ClientsServed") {
+		t.Errorf("a role that is rejected tells nothing of clients: %v", list)
 	}
 }
 

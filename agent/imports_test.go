@@ -27,6 +27,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"agent/explain":            {"agent/fsm", "agent/status", "crm", "drbd", "pg"},
 		"agent/fsm":                {},
 		"agent/internal/codetest":  {},
+		"agent/internal/doctable":  {},
 		"agent/internal/statetest": {"agent/fsm", "agent/state"},
 		"agent/internal/text":      {},
 		"agent/internal/wait":      {},

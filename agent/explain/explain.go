@@ -152,9 +152,8 @@ func Judge(f Facts) Explanation {
 
 // passesWhenYoung are findings that every failover goes through.
 var passesWhenYoung = []string{"fencing_under_way", "fencing_missing", "nobody_promoted", "postgres_down",
-	"postgres_stops",
-	"disconnected", "node_offline", "node_unclean", "disk", "resync", "no_instance", "promotion_score", "banned", "way_blocked",
-	"name_elsewhere", "resource_failed", "name_negative"}
+	"postgres_stops", "disconnected", "node_offline", "node_unclean", "disk", "resync", "no_instance", "promotion_score",
+	"banned", "way_blocked", "name_elsewhere", "resource_failed", "name_negative"}
 
 // blip is how long clients may be cut off before somebody is called: one attempt that fails is no outage yet.
 const blip = 5 * time.Second
