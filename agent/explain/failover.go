@@ -37,7 +37,7 @@ func (t *target) add(severity, code, text, remedy string, commands ...string) {
 func (t *target) look(from string) []status.Finding {
 	if t.Config == nil && t.ConfigErr != "" {
 		t.add(status.Unknown, "configuration_unread", "the cluster's configuration cannot be read here: "+t.ConfigErr,
-			"see why, as the agent's user", "sudo -u pgha cibadmin --query")
+			"see why, as the agent's user", "runuser -u pgha -- cibadmin --query")
 	}
 	if t.Cluster != nil {
 		t.nodeState()

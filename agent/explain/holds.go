@@ -42,7 +42,7 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 		a.WaitsFor, a.Next, a.Command = "a faster answer of crm_mon", slowCrmStep[0], slowCrmStep[1]
 	case a.Is == fsm.HoldPeerUnfenced && e.found("fence_history", status.Warning):
 		a.WaitsFor, a.Next = "a fencing history that can be read", "See why the fencing history cannot be read here."
-		a.Command = "sudo -u pgha stonith_admin --history '*'"
+		a.Command = "runuser -u pgha -- stonith_admin --history '*'"
 	}
 	return i, a
 }

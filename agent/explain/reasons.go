@@ -74,7 +74,7 @@ var Reasons = []Reason{
 	{"promotion_score",
 		"DRBD's agent has set no promotion score there, so Pacemaker does not promote it.",
 		"Wait for the next monitor: it sets the score when the disk is good. At once, on that node: " +
-			"`crm_resource --resource RESOURCE --force-check`."},
+			"`crm_resource --force-check`, as `explain` writes it out."},
 	{"banned",
 		"A location constraint keeps the database, or its promoted role, from the other node. One of DRBD's " +
 			"fence-peer handler ends with the resync. One with a finite score is a warning.",
@@ -108,7 +108,7 @@ var Reasons = []Reason{
 	{"configuration_unread",
 		"The cluster's configuration cannot be read here, so rules, tickets and groups are not seen. It makes " +
 			"the answer unknown.",
-		"`sudo -u pgha cibadmin --query` says why."},
+		"`runuser -u pgha -- cibadmin --query` says why."},
 	{"peer_agent",
 		"The other node's agent was not reached, and what only it sees is not known. It makes the answer unknown.",
 		"[PghaPeerNotReached](runbook.md#pghapeernotreached)."},

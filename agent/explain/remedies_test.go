@@ -49,7 +49,7 @@ var plants = map[string]func(*Facts){
 		f.Config.Properties["fencing-enabled"] = "false"
 	},
 	"disk": func(f *Facts) { f.Own.Drbd.Devices[0].Disk = drbd.DiskInconsistent },
-	"disk: resyncs": func(f *Facts) {
+	"resync": func(f *Facts) {
 		v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
 		v.PeerDisk, v.Replication, v.Done = drbd.DiskInconsistent, drbd.ReplSyncSource, new(40.0)
 	},
@@ -130,10 +130,12 @@ var plants = map[string]func(*Facts){
 		f.Node, f.Own, f.Peers, f.Errs = "pg-a", f.Peers["pg-a"], nil, map[string]string{"pg-b": "refused"}
 	},
 
-	"agent_replaced": func(f *Facts) { f.Own.Replaced = true },
-	"other_version":  func(f *Facts) { f.Own.Version, f.Peers["pg-a"].Version = "0.2.0", "0.1.0" },
-	"drbd_hung":      func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-time.Minute)) },
-	"switchover":     func(f *Facts) { f.Own.Replaced = true }, // it is not in the facts; something else is the next step
+	"configuration_unread": func(f *Facts) { f.Config, f.ConfigErr = nil, "exit status 1" },
+	"may_promote":          func(f *Facts) { f.nobodyPromoted(); f.Own.Drbd.MayPromote = new(false) },
+	"agent_replaced":       func(f *Facts) { f.Own.Replaced = true },
+	"other_version":        func(f *Facts) { f.Own.Version, f.Peers["pg-a"].Version = "0.2.0", "0.1.0" },
+	"drbd_hung":            func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-time.Minute)) },
+	"switchover":           func(f *Facts) { f.Own.Replaced = true }, // it is not in the facts; something else is the next step
 	"role_forgotten": func(f *Facts) {
 		f.instance("drbd", "pg-a").Role = crm.RoleUnpromoted
 		f.Own.Cluster.Promoted, f.Peers["pg-a"].Cluster.Promoted = nil, nil

@@ -72,7 +72,7 @@ var Holds = []Hold{
 		Remedy: "see the fence device: `stonith_admin --history '*'`; confirm a fencing only when that node is off for certain",
 		More: "A fencing that may be from before the node's last return does not count. If the history cannot be read " +
 			"(finding " +
-			"`fence_history`), a fencing and `--confirm` are not seen: `sudo -u pgha stonith_admin --history '*'` says why. " +
+			"`fence_history`), a fencing and `--confirm` are not seen: `runuser -u pgha -- stonith_admin --history '*'` says why. " +
 			"`crm_mon` " +
 			"prints the history from Pacemaker 2.0.1 on; before that, the hold lasts until that node is back.",
 		Passes: true, WaitsFor: "a successful fencing of the other node",

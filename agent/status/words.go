@@ -35,7 +35,7 @@ func (s *Snapshot) unreadHistory() string {
 	return fmt.Sprintf("crm_mon cannot read the fencing history (code %s)", s.Crm.FenceHistoryError)
 }
 
-const unreadHistoryRemedy = "`sudo -u pgha stonith_admin --history '*'` and `journalctl -t pacemaker-fenced` say why"
+const unreadHistoryRemedy = "`runuser -u pgha -- stonith_admin --history '*'` and `journalctl -t pacemaker-fenced` say why"
 
 // HoldDoc says what a condition means and what to do about it, as exactly as what is known allows.
 func (s *Snapshot) HoldDoc(h fsm.Hold) HoldDoc {

@@ -20,7 +20,7 @@ import (
 var options = map[string]string{
 	"crm_mon": "one-shot inactive failcounts operations neg-locations show-node-attributes output-as",
 	"crm_resource": "resource node cleanup refresh clear constraints restart force-check meta set-parameter " +
-		"parameter-value delete-parameter move ban",
+		"get-parameter parameter-value delete-parameter move ban",
 	"crm_attribute": "node name type update delete query",
 	"crm_standby":   "node lifetime delete",
 	"crm_ticket":    "ticket grant activate force",
@@ -28,7 +28,7 @@ var options = map[string]string{
 	"cibadmin":      "query delete create modify allow-create xml-text xpath scope",
 	"attrd_updater": "node name delete refresh",
 	"stonith_admin": "history verbose confirm fence query list cleanup",
-	"drbdadm":       "discard-my-data force clear-bitmap version",
+	"drbdadm":       "discard-my-data force clear-bitmap version c-max-rate",
 	"drbdsetup":     "verbose statistics",
 	"systemctl":     "now no-block",
 	"journalctl":    "",
@@ -45,7 +45,7 @@ var options = map[string]string{
 // verbs are the first words after the program, where it has such.
 var verbs = map[string][]string{
 	"drbdadm": {"up", "down", "status", "adjust", "connect", "disconnect", "attach", "primary", "secondary", "resume-io",
-		"resume-sync", "create-md", "new-current-uuid", "resize", "invalidate", "dump"},
+		"resume-sync", "verify", "disk-options", "peer-device-options", "create-md", "new-current-uuid", "resize", "invalidate", "dump"},
 	"drbdsetup": {"status", "show", "events2"},
 	"systemctl": {"status", "start", "stop", "restart", "reload", "reboot", "enable", "disable", "is-enabled", "daemon-reload"},
 }

@@ -15,7 +15,7 @@ import (
 var code = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]*)*$`)
 
 // Codes lists, sorted, the codes that some functions are called with in Go files, and those in composite literals of
-// some types. A code is the first argument, or element, that is a literal of one word; what such a word is added to
+// some types, or assigned to a field Code. A code is the first argument, or element, that is a literal of one word; what such a word is added to
 // ("source_" + name) is left out.
 func Codes(files, funcs, types []string) ([]string, error) {
 	var codes []string
@@ -48,6 +48,10 @@ func Codes(files, funcs, types []string) ([]string, error) {
 			case *ast.CallExpr:
 				if slices.Contains(funcs, lastName(n.Fun)) {
 					first(n.Args)
+				}
+			case *ast.AssignStmt: // x.Code = "word"
+				if len(n.Lhs) == 1 && lastName(n.Lhs[0]) == "Code" {
+					first(n.Rhs)
 				}
 			case *ast.CompositeLit:
 				if slices.Contains(types, lastName(n.Type)) {
