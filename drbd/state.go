@@ -148,7 +148,8 @@ func (s *state) inherit(old *state) {
 			}
 			for _, p := range c.peers.byKey {
 				q := wasConn.peers.byKey[p.Volume]
-				if q != nil && catchingUp(q.Replication) == catchingUp(p.Replication) && q.lastDone == p.lastDone && q.left == p.left {
+				if q != nil && catchingUp(q.Replication) == catchingUp(p.Replication) && q.lastDone == p.lastDone &&
+					q.left == p.left {
 					p.moved, p.Stalled = q.moved, q.Stalled
 				}
 			}
@@ -169,7 +170,8 @@ func (s *state) updateStalled(now time.Time, after time.Duration) (changed bool)
 	return changed
 }
 
-// catchingUp reports that blocks differ that a resync is to copy: one runs, is paused, or begins when a congestion ends.
+// catchingUp reports that blocks differ that a resync is to copy: one runs, is paused, or begins when a congestion
+// ends.
 func catchingUp(replication ReplicationState) bool {
 	return resyncing(replication) || replication == ReplAhead || replication == ReplBehind
 }

@@ -190,7 +190,8 @@ func (j *judge) resume(reasons []string) (remedy string, commands []string) {
 	case slices.Contains(reasons, "quorum"):
 		return "connect the DRBD nodes that vote", []string{see, "drbdadm adjust " + j.Resource}
 	}
-	return "somebody suspended it by hand: let it go on when that work is done", []string{"drbdadm resume-io " + j.Resource}
+	return "somebody suspended it by hand: let it go on when that work is done", []string{"drbdadm resume-io " +
+		j.Resource}
 }
 
 // writerDisk judges a disk under the database that is not good. While the other node has a good copy, DRBD serves the
@@ -327,7 +328,8 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 func (j *judge) rejectedRole(node string) status.Finding {
 	return report(status.Warning, "role_rejected", node, fmt.Sprintf("PostgreSQL on %s rejects the agent's role: "+
 		"whether it accepts writes is not known",
-		status.OrDash(node)), "let it in: a line for pgha in pg_hba.conf, its password in /etc/pgha-agent/pgpass (docs/install.md), then a reload",
+		status.OrDash(node)), "let it in: a line for pgha in pg_hba.conf, its password in /etc/pgha-agent/pgpass "+
+		"(docs/install.md), then a reload",
 		asOwner(`-c "SELECT pg_reload_conf()"`), "pgha-agent doctor --only postgres-role")
 }
 

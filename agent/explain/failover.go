@@ -561,7 +561,8 @@ func (t *target) disk(state drbd.DiskState) *status.Finding {
 		if slices.Contains(lostDisks, state) {
 			t.forbids("disk", text, "mend that disk, then attach it, on "+t.node, "drbdadm attach "+t.Resource)
 		} else {
-			t.forbids("disk", text, "wait for the end of a resync; without one, see what DRBD says", "drbdadm status "+t.Resource)
+			t.forbids("disk", text, "wait for the end of a resync; without one, see what DRBD says",
+				"drbdadm status "+t.Resource)
 		}
 	}
 	return &t.list[slices.IndexFunc(t.list, is)]

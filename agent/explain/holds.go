@@ -65,7 +65,8 @@ func (e *explainer) promoteAnew() (next, command string) {
 			"claims the record anew.", Rescue
 	}
 	r := f.Reasons[forbids]
-	next = fmt.Sprintf("%s The database has to move once, by `%s`, and %s cannot take it now.", Sentence(r.Text), Rescue, f.To)
+	next = fmt.Sprintf("%s The database has to move once, by `%s`, and %s cannot take it now.", Sentence(r.Text), Rescue,
+		f.To)
 	if r.Code == "node_offline" && len(e.judge.others()) == 1 {
 		next += fmt.Sprintf(" If %s stays away: `crm_resource --restart --resource %s` stops the database and promotes it "+
 			"anew here.", f.To, e.judge.cloneID())

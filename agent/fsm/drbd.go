@@ -205,7 +205,8 @@ func (s *State) PeersConnected() bool {
 	return some
 }
 
-// ConnectedPeer returns the name of a peer of the cluster that DRBD is connected to, the Primary if it is one of several.
+// ConnectedPeer returns the name of a peer of the cluster that DRBD is connected to, the Primary if it is one of
+// several.
 // ok is false when there is none.
 func (s *State) ConnectedPeer() (name string, ok bool) {
 	for _, c := range s.Drbd.connections() {

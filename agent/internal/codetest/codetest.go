@@ -15,7 +15,8 @@ import (
 var code = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]*)*$`)
 
 // Codes lists, sorted, the codes that some functions are called with in Go files, and those in composite literals of
-// some types, or assigned to a field Code. A code is the first argument, or element, that is a literal of one word; what such a word is added to
+// some types, or assigned to a field Code. A code is the first argument, or element, that is a literal of one word;
+// what such a word is added to
 // ("source_" + name) is left out.
 func Codes(files, funcs, types []string) ([]string, error) {
 	var codes []string
