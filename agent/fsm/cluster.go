@@ -73,6 +73,9 @@ type Peer struct {
 	HistoryUnreadable bool    // the history could not be read: what is not in it may be old
 }
 
+// mayBePrimary reports a peer that is promoted, or on its way.
+func (p *Peer) mayBePrimary() bool { return p.Promoted || p.ChangingRole }
+
 // ClusterPoll is how the cluster is polled.
 type ClusterPoll struct {
 	everSucceeded bool          // since the start

@@ -56,6 +56,7 @@ const demotionDelay = 10 * time.Second
 func (s *State) drbdChanged(now Time, d Drbd) {
 	old := s.Drbd
 	s.Drbd = d
+	s.foreign.roleHeard(&d)
 	if s.peerDiskLost(&d) || s.peerDiskLost(&old) {
 		s.Peers.diskLostAt = now
 	}

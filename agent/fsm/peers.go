@@ -32,14 +32,14 @@ func (s *State) updatePeer(now Time, old Cluster, p Peer) {
 		}
 		return
 	}
-	if lost == nil && !s.Poll.everSucceeded && p.Unclean && p.Promoted {
+	if lost == nil && !s.Poll.everSucceeded && p.Unclean && p.mayBePrimary() {
 		// It was lost before this process began, and its fencing is still to come.
 		lost = s.rememberLost(LostPeer{Name: p.Name})
 	}
 	if lost == nil {
 		for _, q := range old.Peers[:old.PeerCount] {
-			was := q.Online && !q.Unclean && (q.Promoted || q.ChangingRole)
-			if q.Name == p.Name && (was && !s.departedCleanly(now, p) || p.Unclean && p.Promoted) {
+			was := q.Online && !q.Unclean && q.mayBePrimary()
+			if q.Name == p.Name && (was && !s.departedCleanly(now, p) || p.Unclean && p.mayBePrimary()) {
 				s.beginEpisode(now, "crm_mon: node lost")
 				s.startFastPolling(now) // fencing is requested next
 				lost = s.rememberLost(LostPeer{Name: p.Name, Fenced: early})
@@ -50,7 +50,7 @@ func (s *State) updatePeer(now Time, old Cluster, p Peer) {
 	if lost == nil {
 		return
 	}
-	if was, known := old.peer(p.Name); known && !was.Online && !was.Unclean && p.Unclean && p.Promoted {
+	if was, known := old.peer(p.Name); known && !was.Online && !was.Unclean && p.Unclean && p.mayBePrimary() {
 		lost.Fenced = false // it came back out of sight, was promoted, and is lost once more
 	}
 	lost.Fenced = lost.Fenced || fresh
