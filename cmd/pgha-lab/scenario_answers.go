@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,12 +28,13 @@ var answerScenarios = []scenario{
 // question is a fault that is planted, and what both nodes must then answer.
 type question struct {
 	what    string
+	both    string // a script for both nodes, before it
 	do      string // a script
 	standby bool   // it runs there, not on the promoted node
 	lab     func(r *scenarioRun, on bool)
 	code    string              // of the finding, or of the reason against a failover
 	clients status.ClientsState // "" means served
-	next    []string            // words of the next step, its command included; "" means those of the finding
+	words   string              // of the finding that do not change from one question to the next; "" means all of it
 	undo    string              // a hand's work, where the remedy leaves it to a person
 
 }
@@ -60,9 +62,6 @@ var forbidding = []question{
 		do: "crm_resource --resource g_pg --meta --set-parameter is-managed --parameter-value false"},
 	{what: "PostgreSQL is in maintenance", code: "unmanaged",
 		do: "crm_resource --resource pgsql --meta --set-parameter maintenance --parameter-value true"},
-	{what: "the clone may only be unpromoted after the next transition", code: "target_role",
-		do: "crm_attribute --name maintenance-mode --update true && crm_resource --resource g_pg --meta --set-parameter " +
-			"target-role --parameter-value Stopped"},
 	{what: "the health of the standby is red", code: "node_health",
 		do: "crm_attribute --name node-health-strategy --update migrate-on-red && " +
 			"attrd_updater --node STANDBY --name '#health-disk' --update red"},
@@ -70,9 +69,11 @@ var forbidding = []question{
 		do: "pg_createcluster 17 main >/dev/null && systemctl enable --quiet --now postgresql postgresql@17-main"},
 	{what: "a filesystem is mounted on the standby where the database's belongs", code: "foreign_mount", standby: true,
 		do: "mount -t tmpfs tmpfs /srv/pg"},
-	{what: "a verify finds blocks that differ", code: "out_of_sync", standby: true,
+	{what: "a verify finds blocks that differ", code: "out_of_sync", both: "sed -i 's/^ *protocol C;/&\\nverify-alg crc32c;/' " +
+		drbdFile + " && drbdadm adjust pg", standby: true,
 		do: "dd if=/dev/urandom of=/dev/vdb bs=4k count=16 seek=5000 oflag=direct conv=notrunc status=none && " +
-			"drbdadm verify pg && drbdadm wait-sync pg; sleep 20"},
+			"drbdadm verify pg && until drbdsetup status pg | grep -q Verify; do sleep 0.2; done; " +
+			"while drbdsetup status pg | grep -q Verify; do sleep 1; done"},
 	{what: "another record name is set on the standby", code: "other_configuration", standby: true,
 		do:   "sed -i 's/^name = .*/name = \"db2.pgha.internal\"/' " + confFile + " && systemctl reload pgha-agent",
 		undo: "sed -i 's/^name = .*/name = \"db.pgha.internal\"/' " + confFile + " && systemctl reload pgha-agent"},
@@ -89,10 +90,13 @@ func failoverForbidden(ctx context.Context, r *scenarioRun) error {
 }
 
 var cutting = []question{
-	{what: "PostgreSQL is stopped by a signal", code: "postgres_hangs", clients: status.ClientsCutOff,
+	{what: "PostgreSQL is stopped by a signal", code: "postgres_hangs", words: "it hangs", clients: status.ClientsCutOff,
 		do: "pkill -STOP -x postgres"},
 	{what: "DRBD's I/O is suspended by hand", code: "drbd_suspended", clients: status.ClientsCutOff,
 		do: "drbdsetup suspend-io 0"},
+	{what: "the group is stopped by its target-role", code: "target_role", clients: status.ClientsCutOff,
+		words: "by its target-role",
+		do:    "crm_resource --resource g_pg --meta --set-parameter target-role --parameter-value Stopped"},
 	{what: "the server rejects the agent's role", code: "role_rejected", clients: status.ClientsUnknown,
 		do:   "sed -i '1i host all pgha all reject' " + hbaFile + " && " + psqlAsOwner + "-c 'SELECT pg_reload_conf()' >/dev/null",
 		undo: "sed -i 1d " + hbaFile},
@@ -104,10 +108,10 @@ var cutting = []question{
 			}
 			r.aws.resolver.Flush()
 		}},
-	{what: "the resolver fails", code: "resolver_down", clients: status.ClientsCutOff, lab: func(r *scenarioRun, on bool) {
+	{what: "the resolver fails", code: "resolver_down", words: "the resolver does not answer", clients: status.ClientsCutOff, lab: func(r *scenarioRun, on bool) {
 		r.aws.resolver.SetMode(map[bool]route53test.DNSMode{true: route53test.DNSServFail, false: route53test.DNSNormal}[on])
 	}},
-	{what: "the filesystem of the database is full", code: "filesystem_full", clients: status.ClientsPartly,
+	{what: "the filesystem of the database is full", code: "filesystem_full", words: "/srv/pg is full", clients: status.ClientsPartly,
 		do:   "fallocate -l $(($(df --output=avail -B1 /srv/pg | tail -1) - 4194304)) /srv/pg/filler || true; df /srv/pg",
 		undo: "rm /srv/pg/filler"},
 }
@@ -214,6 +218,11 @@ func (r *scenarioRun) askOne(ctx context.Context, q question, p, s *node) error 
 		n = s
 	}
 	r.say("planted: %s", q.what)
+	if q.both != "" {
+		if err := r.both(func(n *node) error { _, err := n.run(ctx, q.both); return err }); err != nil {
+			return err
+		}
+	}
 	if q.lab != nil {
 		q.lab(r, true)
 	} else if _, err := n.run(ctx, strings.ReplaceAll(q.do, "STANDBY", s.name)); err != nil {
@@ -248,30 +257,42 @@ func (r *scenarioRun) askOne(ctx context.Context, q question, p, s *node) error 
 	if err := r.follow(ctx, q, f, n); err != nil {
 		r.expect(false, "%s: the remedy: %v", q.what, err)
 	}
-	return r.healthy(ctx, 4*time.Minute)
+	return r.healthy(ctx, 3*time.Minute)
 }
 
 // judged expects what follows from a finding: in the verdict, the next step, and what switchover would do.
 func (r *scenarioRun) judged(ctx context.Context, q question, f status.Finding, told [2]*status.Judgment) {
+	words := cmp.Or(q.words, f.Text)
 	for i, n := range r.nodes {
 		x := told[i]
 		r.expect(x.Verdict != status.VerdictOK, "%s: the verdict of %s is ok", q.what, n.name)
 		next := x.Next + " " + x.Command
-		for _, w := range q.next {
-			r.expect(strings.Contains(next, w), "%s: the next step on %s does not say %q: %s", q.what, n.name, w, next)
+		r.expect(strings.Contains(strings.ToLower(next), strings.ToLower(words)), "%s: the next step on %s is not that of %s: %s",
+			q.what, n.name, f.Code, next)
+		_ = r.answered(ctx, q, n, "pgha-agent status", words)
+		check := "clients"
+		if q.clients == status.ClientsServed {
+			check = "failover"
 		}
-		if len(q.next) == 0 {
-			r.expect(strings.Contains(strings.ToLower(next), strings.ToLower(f.Text)), "%s: the next step on %s is not that of %s: %s",
-				q.what, n.name, f.Code, next)
-		}
+		_ = r.answered(ctx, q, n, "pgha-agent doctor --only "+check, words)
 		if q.clients != status.ClientsServed {
 			continue
 		}
 		r.expect(x.Failover.Possible != nil && !*x.Failover.Possible, "%s: %s says %s", q.what, n.name, x.Failover.Text)
-		out, err := n.run(ctx, "pgha-agent switchover --dry-run")
-		r.expect(err != nil && strings.Contains(flat(out), flat(f.Text)), "%s: switchover --dry-run on %s does not refuse it: %v %s", q.what,
-			n.name, err, out)
+		if r.answered(ctx, q, n, "pgha-agent switchover --dry-run", words) == nil {
+			r.expect(false, "%s: switchover --dry-run on %s does not refuse", q.what, n.name)
+		}
 	}
+}
+
+// answered expects that what a command says has a text, wherever its lines end, and returns its error.
+func (r *scenarioRun) answered(ctx context.Context, q question, n *node, command, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	out, err := n.run(ctx, command)
+	r.expect(strings.Contains(strings.ToLower(flat(out)), strings.ToLower(flat(text))), "%s: `%s` on %s does not say %q: %v %s", q.what,
+		command, n.name, text, err, out)
+	return err
 }
 
 // flat is a text without the places where its lines end.
