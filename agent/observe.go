@@ -59,10 +59,11 @@ func (o *observer) again(ctx context.Context) {
 
 const (
 	askPeersEvery          = 5 * time.Second
-	readConfigurationEvery = 2 * time.Second  // whether it has changed is known without reading it
-	configurationTooOld    = 30 * time.Second // a change within the same second as the one before is not seen
-	lookAtMountsEvery      = 10 * time.Second
-	lookAtProgramEvery     = time.Minute
+	readConfigurationEvery = 2 * time.Second // whether it has changed is known without reading it
+	// Neither an attribute that lasts until the next reboot nor a second change within a second shows as a change.
+	configurationTooOld = 10 * time.Second
+	lookAtMountsEvery   = 10 * time.Second
+	lookAtProgramEvery  = time.Minute
 )
 
 func (a *Agent) makeObservers() []*observer {
@@ -102,12 +103,14 @@ func (a *Agent) askPeers(c *peer.Client) func(context.Context) {
 func (a *Agent) readConfiguration(cib *crm.CIB) func(context.Context) {
 	var change time.Time
 	var readAt fsm.Time
+	var asked uint64
 	return func(ctx context.Context) {
 		s, now := a.Snapshot(), a.clock.Boot()
-		if s.Crm == nil || readAt != 0 && s.Crm.LastChange.Equal(change) && now-readAt < configurationTooOld {
+		if s.Crm == nil || readAt != 0 && s.Crm.LastChange.Equal(change) && now-readAt < configurationTooOld &&
+			s.Rechecks == asked {
 			return
 		}
-		change, readAt = s.Crm.LastChange, now
+		change, readAt, asked = s.Crm.LastChange, now, s.Rechecks
 		c, err := cib.Configuration(ctx)
 		if ctx.Err() != nil {
 			return

@@ -199,8 +199,7 @@ func connectionFacts(c drbd.Connection) fsm.Connection {
 	}
 	for _, v := range c.Volumes {
 		is.Comparing = is.Comparing || is.Connected && v.Replication == drbd.ReplOff
-		lost := v.PeerDisk == drbd.DiskFailed || v.PeerDisk == drbd.DiskDiskless
-		is.DiskLost = is.DiskLost || lost && v.PeerClient != drbd.Yes
+		is.DiskLost = is.DiskLost || v.PeerDisk.Lost() && v.PeerClient != drbd.Yes
 	}
 	return is
 }

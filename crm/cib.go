@@ -24,13 +24,21 @@ const exitExists = 108
 // ErrExists says that the configuration has a constraint of that id already.
 var ErrExists = errors.New("a constraint of that name is there already")
 
-// Configuration reads the configuration.
+// Configuration reads the configuration, and beside it the attributes that last until a node's next reboot: crm_mon
+// shows a fail count only of a resource that has run on the node. They stay nil when they cannot be read.
 func (c *CIB) Configuration(ctx context.Context) (*Configuration, error) {
 	out, err := c.run(ctx, "-Q", "-o", "configuration")
 	if err != nil {
 		return nil, err
 	}
-	return ParseConfiguration(out)
+	conf, err := ParseConfiguration(out)
+	if err != nil {
+		return nil, err
+	}
+	if out, err := c.run(ctx, "-Q", "-o", "status"); err == nil {
+		conf.Transient = parseTransient(out)
+	}
+	return conf, nil
 }
 
 // AddPreference adds a location constraint of its own id, which ends to apply by itself at l.Until. version is the

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -24,8 +25,10 @@ type Configuration struct {
 	Tickets     []TicketConstraint
 	// NodeAttributes are the permanent ones of each node, by its name: standby and maintenance are among them.
 	NodeAttributes map[string]map[string]string
-	Defaults       map[string]string // rsc_defaults
-	Alerts         []AlertAgent
+	// Transient are those until the next reboot, of each node, from the status section. nil: not read.
+	Transient map[string]map[string]string
+	Defaults  map[string]string // rsc_defaults
+	Alerts    []AlertAgent
 	// InfiniteStickiness are the ids of the elements whose resource-stickiness is INFINITY: no preference is stronger.
 	InfiniteStickiness []string
 }
@@ -55,6 +58,22 @@ func (p *Primitive) Top() string {
 		return p.Group
 	}
 	return p.ID
+}
+
+// FenceTargets returns the nodes that a fence device can fence by its parameters. It is false without a list and a map:
+// then Pacemaker asks the device (pcmk_host_check; daemons/fenced/fenced_commands.c, can_fence_host_with_device), and
+// nothing in the CIB says what it answers.
+func (p *Primitive) FenceTargets() (nodes []string, known bool) {
+	split := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" ,;\t\n", r) })
+	}
+	nodes = split(p.Params["pcmk_host_list"])
+	for _, pair := range split(p.Params["pcmk_host_map"]) {
+		if node, _, ok := strings.Cut(pair, ":"); ok && !slices.Contains(nodes, node) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes, len(nodes) > 0
 }
 
 // Op is a configured operation.
@@ -236,6 +255,71 @@ func ParseConfiguration(doc []byte) (*Configuration, error) {
 	}
 	c.readStickiness(conf)
 	return c, nil
+}
+
+// parseTransient reads the nodes' transient attributes in what `cibadmin --query -o status` printed, nil when that is
+// something else.
+func parseTransient(doc []byte) map[string]map[string]string {
+	root, err := readRoot(doc)
+	if err != nil || root.Tag != "status" {
+		return nil
+	}
+	all := map[string]map[string]string{}
+	for state := range root.ChildElementsSeq() {
+		if state.Tag != "node_state" {
+			continue
+		}
+		for e := range state.ChildElementsSeq() {
+			if e.Tag == "transient_attributes" {
+				all[attr(state, "uname")] = pairs(e, "instance_attributes")
+			}
+		}
+	}
+	return all
+}
+
+// FailCounts sums up, for each resource that has failed on a node, the counts of its operations (pe_get_failcount in
+// Pacemaker's lib/pengine/failcounts.c). A name is fail-count-RESOURCE#OPERATION_INTERVAL.
+func (c *Configuration) FailCounts(node string) map[string]int {
+	counts := map[string]int{}
+	for name, value := range c.Transient[node] {
+		name, is := strings.CutPrefix(name, "fail-count-")
+		count, ok := score(value)
+		if !is || !ok {
+			continue
+		}
+		if i := strings.LastIndexByte(name, '#'); i >= 0 {
+			name = name[:i]
+		}
+		counts[name] = min(counts[name]+count, Infinity)
+	}
+	return counts
+}
+
+// Threshold is from which fail count on a resource may not run on a node: migration-threshold of the resource, of what
+// it is in, or by default. Zero is never.
+func (c *Configuration) Threshold(resource string) int {
+	const name = "migration-threshold"
+	p := c.Primitive(resource)
+	if p == nil {
+		return Infinity
+	}
+	text := p.Meta[name]
+	for _, g := range c.Groups {
+		if text == "" && g.ID == p.Group {
+			text = g.Meta[name]
+		}
+	}
+	for _, o := range c.Clones {
+		if text == "" && o.ID == p.Clone {
+			text = o.Meta[name]
+		}
+	}
+	threshold, ok := score(cmp.Or(text, c.Defaults[name]))
+	if !ok {
+		return Infinity
+	}
+	return threshold
 }
 
 func (c *Configuration) readStickiness(e *etree.Element) {

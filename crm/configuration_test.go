@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -165,4 +166,38 @@ func FuzzParseConfiguration(f *testing.F) {
 			t.Errorf("%v, %v", c, err)
 		}
 	})
+}
+
+func TestFailCountsOfTheStatusSection(t *testing.T) {
+	transient := parseTransient([]byte(`<status>
+  <node_state id="1" uname="pg-a"><lrm id="1"/><transient_attributes id="1"><instance_attributes id="status-1">
+    <nvpair id="a" name="fail-count-pgsql#start_0" value="INFINITY"/>
+    <nvpair id="b" name="fail-count-fs#monitor_20000" value="1"/>
+    <nvpair id="c" name="fail-count-fs#start_0" value="2"/>
+    <nvpair id="d" name="last-failure-fs#start_0" value="1796067188"/>
+    <nvpair id="e" name="standby" value="on"/>
+  </instance_attributes></transient_attributes></node_state>
+  <node_state id="2" uname="pg-b"/>
+</status>`))
+	c := &Configuration{Transient: transient, Defaults: map[string]string{"migration-threshold": "5"},
+		Primitives: []Primitive{{ID: "pgsql", Group: "g", Meta: map[string]string{"migration-threshold": "2"}},
+			{ID: "fs", Group: "g"}, {ID: "other", Group: "h"}, {ID: "drbd", Clone: "c"}},
+		Groups: []Group{{ID: "g", Meta: map[string]string{"migration-threshold": "3"}}},
+		Clones: []Clone{{ID: "c", Meta: map[string]string{"migration-threshold": "INFINITY"}}}}
+	if got := c.FailCounts("pg-a"); !maps.Equal(got, map[string]int{"pgsql": Infinity, "fs": 3}) {
+		t.Errorf("pg-a: %v", got)
+	}
+	if got := c.FailCounts("pg-b"); len(got) != 0 || transient["pg-a"]["standby"] != "on" {
+		t.Errorf("pg-b: %v", got)
+	}
+	for id, want := range map[string]int{"pgsql": 2, "fs": 3, "other": 5, "drbd": Infinity, "gone": Infinity} {
+		if got := c.Threshold(id); got != want {
+			t.Errorf("%s may run there up to %d, want %d", id, got, want)
+		}
+	}
+	for _, doc := range []string{"", "<configuration/>", "<status>"} {
+		if parseTransient([]byte(doc)) != nil {
+			t.Errorf("%q has attributes", doc)
+		}
+	}
 }

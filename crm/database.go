@@ -18,7 +18,7 @@ func (c *Configuration) Database(clone string) []string {
 			if col.Score < Infinity {
 				continue
 			}
-			for _, pair := range col.pairs() {
+			for _, pair := range col.Pairs() {
 				if d.has(pair[1]) {
 					d.add(pair[0])
 				}
@@ -64,7 +64,7 @@ func (d *database) add(id string) {
 // needs returns what the resources collected so far must be with, or wait for.
 func (d *database) needs() (ids []string) {
 	for _, col := range d.Colocations {
-		for _, pair := range col.pairs() {
+		for _, pair := range col.Pairs() {
 			if col.Score >= Infinity && d.has(pair[0]) && !d.has(pair[1]) {
 				ids = append(ids, pair[1])
 			}
@@ -78,8 +78,8 @@ func (d *database) needs() (ids []string) {
 	return ids
 }
 
-// pairs returns what is kept with what.
-func (col *Colocation) pairs() [][2]string {
+// Pairs returns what is kept with what.
+func (col *Colocation) Pairs() [][2]string {
 	if len(col.Sets) == 0 {
 		return [][2]string{{col.Resource, col.With}}
 	}

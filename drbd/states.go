@@ -27,6 +27,9 @@ var DiskStates = []DiskState{
 	DiskDUnknown, DiskConsistent, DiskUpToDate,
 }
 
+// Lost reports a disk that does not come back by itself: somebody has to attach it, or to replace it.
+func (s DiskState) Lost() bool { return s == DiskDiskless || s == DiskFailed }
+
 // ConnectionState is the state of a connection.
 type ConnectionState string
 

@@ -173,7 +173,7 @@ var awsChecks = []Check{
 func judgeFenceInstance(f *Facts) Finding {
 	var named []string
 	for _, d := range activeDevices(f.CIB) {
-		targets, _ := fenceTargets(d)
+		targets, _ := d.FenceTargets()
 		if !slices.Contains(targets, f.Options.Node) {
 			continue
 		}

@@ -110,7 +110,7 @@ func judgeFenceDevice(f *Facts) Finding {
 	for _, node := range f.CIB.Nodes {
 		var by, banned []string
 		for _, d := range activeDevices(f.CIB) {
-			targets, known := fenceTargets(d)
+			targets, known := d.FenceTargets()
 			if known && !slices.Contains(targets, node) {
 				continue
 			}
@@ -153,7 +153,7 @@ func judgeFencePlace(f *Facts) Finding {
 			away = append(away, d.ID+" does not run")
 			cleanups = append(cleanups, "crm_resource --cleanup --resource "+d.ID)
 		}
-		targets, known := fenceTargets(d)
+		targets, known := d.FenceTargets()
 		if !known || len(targets) != 1 {
 			continue
 		}
@@ -189,7 +189,7 @@ func judgeFenceDelay(f *Facts) Finding {
 	var longest time.Duration
 	for _, node := range f.CIB.Nodes {
 		for _, d := range activeDevices(f.CIB) {
-			if targets, known := fenceTargets(d); known && !slices.Contains(targets, node) {
+			if targets, known := d.FenceTargets(); known && !slices.Contains(targets, node) {
 				continue
 			}
 			base[node] = max(base[node], delayFor(d.Params["pcmk_delay_base"], node))

@@ -46,7 +46,7 @@ var pacemakerChecks = []Check{
 		Why:    "Pacemaker does not fail over then, and the agent publishes nothing in maintenance. It is easily forgotten.",
 		Remedy: "pcs property set maintenance-mode=false; pcs node unmaintenance --all; pcs node unstandby --all",
 		Judge: func(f *Facts) Finding {
-			ours := append(explain.Partners(f.facts()), f.Options.Node)
+			ours := append(explain.Targets(f.facts(), f.Options.Node), f.Options.Node)
 			var found []string
 			if f.Crm.MaintenanceMode == crm.Unknown {
 				return unknown("crm_mon does not say")

@@ -30,7 +30,7 @@ func collectDaemon(ctx context.Context, f *Facts) error {
 // collectPeers asks the daemons of the other nodes that have a copy of the data.
 func collectPeers(ctx context.Context, f *Facts) error {
 	x := f.facts()
-	nodes := explain.Partners(x)
+	nodes := explain.Targets(x, x.Node)
 	if len(nodes) == 0 {
 		if f.Crm == nil {
 			return absent(unknown("which other nodes there are is not known: %s", f.absent[fromCrm].Evidence).remedy(inCluster))

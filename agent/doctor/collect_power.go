@@ -43,7 +43,7 @@ func collectPower(ctx context.Context, f *Facts) error {
 		region = f.Instance.Region
 	}
 	for _, d := range f.CIB.FenceDevices() {
-		targets, _ := fenceTargets(d)
+		targets, _ := d.FenceTargets()
 		for _, node := range targets {
 			id := fencePlug(d, node)
 			if !instanceID.MatchString(id) {

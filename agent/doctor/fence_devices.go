@@ -14,22 +14,6 @@ func activeDevices(c *crm.Configuration) []*crm.Primitive {
 	return slices.DeleteFunc(c.FenceDevices(), func(d *crm.Primitive) bool { return d.Meta["target-role"] == "Stopped" })
 }
 
-// fenceTargets returns the nodes that a device can fence by its parameters. It is false without a list and a map: then
-// Pacemaker asks the device (pcmk_host_check; daemons/fenced/fenced_commands.c, can_fence_host_with_device), and
-// nothing in the CIB says what it answers.
-func fenceTargets(d *crm.Primitive) (nodes []string, known bool) {
-	split := func(s string) []string {
-		return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" ,;\t\n", r) })
-	}
-	nodes = split(d.Params["pcmk_host_list"])
-	for _, pair := range split(d.Params["pcmk_host_map"]) {
-		if node, _, ok := strings.Cut(pair, ":"); ok && !slices.Contains(nodes, node) {
-			nodes = append(nodes, node)
-		}
-	}
-	return nodes, len(nodes) > 0
-}
-
 // fencePlug returns what the device calls a node: the map's name first, as the fencer does it (Pacemaker
 // daemons/fenced/fenced_commands.c, build_port_aliases), then the device's fixed one, then the node's own name.
 func fencePlug(d *crm.Primitive, node string) string {

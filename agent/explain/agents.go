@@ -1,7 +1,10 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
@@ -38,6 +41,44 @@ func (j *judge) agents() (list []status.Finding) {
 		add(node, "other_version", fmt.Sprintf("the agents run different versions: %s on %s, %s on %s", j.Own.Version, j.Node,
 			d.Version, node), "install the same package on both nodes, and restart the agent that was updated: that is safe "+
 			"at any time; this says what a node has installed:", "pgha-agent version")
+	}
+	return list
+}
+
+// toldThere repeats what another agent says of itself, and the one of the node that has the database of its record:
+// whoever asks here should not have to ask there to know of it. told: why the record does not follow has been said.
+func (j *judge) toldThere(told bool) (list []status.Finding) {
+	for _, node := range j.others() {
+		if d := j.Peers[node]; d != nil {
+			for _, p := range d.Problems {
+				if slices.Contains([]string{"crm_slow", "child_stuck", "clone_missing", "node_missing"}, p.Code) {
+					list = append(list, report(status.Warning, p.Code, node, node+": "+p.Text, cmp.Or(p.Remedy,
+						"see what its agent says")+"; on "+node+":", "pgha-agent explain"))
+				}
+			}
+		}
+	}
+	node := j.primary()
+	d := j.Peers[node]
+	if d == nil {
+		return list
+	}
+	if until := d.Publication.PausedUntil; until != nil {
+		list = append(list, report(status.Warning, "paused", node, fmt.Sprintf("the agent of %s is paused until %s: it does "+
+			"not mend its record", node, until.Format("15:04:05 MST")), "end the pause, on "+node, "pgha-agent resume"))
+	}
+	for _, p := range d.Problems {
+		ofRecord := slices.Contains([]string{"record_drift", "record_ttl", "contested", "source_route53"}, p.Code)
+		if !ofRecord && !strings.HasPrefix(p.Code, "held_") || p.Code == "record_drift" && repairing(d) ||
+			told && p.Code != "source_route53" {
+			continue
+		}
+		command := "pgha-agent explain"
+		if _, rest, ok := strings.Cut(p.Remedy, "`"); ok {
+			command, _, _ = strings.Cut(rest, "`")
+		}
+		list = append(list, report(p.Severity, p.Code, node, node+": "+p.Text,
+			strings.TrimRight(p.Remedy, ".")+"; on "+node+":", command))
 	}
 	return list
 }

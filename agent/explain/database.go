@@ -1,12 +1,14 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
@@ -53,6 +55,10 @@ func (j *judge) database() (status.Database, []status.Finding) {
 			bad = append(bad, v)
 		}
 	}
+	writers := j.writers()
+	if len(writers) > 1 {
+		out.Node = ""
+	}
 	server := j.server(out.Node)
 	switch {
 	case len(good) > 0 && len(bad) > 0:
@@ -64,9 +70,20 @@ func (j *judge) database() (status.Database, []status.Finding) {
 	}
 	name := j.recordName()
 	findings := server
+	if len(writers) > 1 {
+		findings = append(findings, j.manyPromoted(writers))
+	}
 	switch out.State {
 	case status.ClientsServed:
-		out.Text = fmt.Sprintf("Clients can write through %s: the database is on %s.", name, status.OrDash(out.Node))
+		out.Text = fmt.Sprintf("Clients can write through %s: the database is on %s.", name, out.Node)
+		switch {
+		case len(writers) > 1:
+			out.State = status.ClientsPartly
+			out.Text = fmt.Sprintf("Clients can write through %s, and more than one node has the database: %s.", name,
+				strings.Join(writers, ", "))
+		case out.Node == "":
+			out.Text = fmt.Sprintf("Clients can write through %s. Which node has the database is not known here.", name)
+		}
 		if full := slices.IndexFunc(server, critical); full >= 0 {
 			out.State = status.ClientsPartly
 			out.Text = fmt.Sprintf("Clients reach the database through %s, and may not be able to write: %s.", name,
@@ -78,7 +95,8 @@ func (j *judge) database() (status.Database, []status.Finding) {
 		findings = append(findings, j.way(out.Node, bad)...)
 	case status.ClientsCutOff:
 		for _, v := range bad {
-			if v.since != nil && (out.Since == nil || v.since.After(*out.Since)) {
+			// The clock of another node may be ahead.
+			if v.since != nil && (out.Since == nil || v.since.After(*out.Since)) && !v.since.After(j.Now) {
 				out.Since = v.since
 			}
 		}
@@ -90,10 +108,14 @@ func (j *judge) database() (status.Database, []status.Finding) {
 		switch {
 		case out.Node != "":
 			out.Text += fmt.Sprintf(" The database is on %s.", out.Node)
+		case len(writers) > 1:
+			out.Text += fmt.Sprintf(" More than one node has the database: %s.", strings.Join(writers, ", "))
 		case j.Cluster != nil:
 			out.Text += " No node has the database."
 		}
-		if out.Node == "" {
+		if len(writers) > 1 {
+			break
+		} else if out.Node == "" {
 			findings = append(findings, j.nobody()...)
 		} else if !slices.ContainsFunc(server, critical) {
 			findings = append(findings, j.way(out.Node, bad)...)
@@ -105,14 +127,61 @@ func (j *judge) database() (status.Database, []status.Finding) {
 				"client's view.", name)
 			findings = append(findings, j.rejectedRole(out.Node))
 		}
+		findings = append(findings, j.misledUnseen(out.Node)...)
+	}
+	if out.Node != "" && j.Cluster != nil {
+		if lost := j.promoted(); lost != "" && j.unfenced(lost) {
+			findings = append(findings, j.unfencedWriter(lost))
+		}
+		findings = append(findings, j.failing(out.Node)...)
 	}
 	if out.Node != "" && j.Own != nil && j.Own.Cluster != nil && len(j.Own.Cluster.Promoted) == 0 {
 		findings = append(findings, report(status.Warning, "role_forgotten", out.Node, fmt.Sprintf(
-			"Pacemaker shows no node as promoted, and %s is DRBD's Primary: a cleanup or a refresh has erased what it knew",
-			out.Node),
+			"Pacemaker shows no node as promoted, and %s is DRBD's Primary: a cleanup or a refresh has erased what it knew, or "+
+				"somebody made it Primary by hand", out.Node),
 			"wait until it shows the promoted node again; clean up or move nothing until then", "crm_mon -1"))
 	}
 	return out, findings
+}
+
+// misledUnseen tells where the name leads away from a node with the database when nobody is a client of it. That node
+// itself says so in its part about the record, and why it does not follow is told of it.
+func (j *judge) misledUnseen(node string) (list []status.Finding) {
+	has := j.docOf(node)
+	if has == nil || has == j.Own || has.Episode != nil && has.Episode.Outcome == "open" {
+		return nil
+	}
+	if _, remedy, _ := j.notFollowing(has); remedy != "" {
+		return nil
+	}
+	for _, f := range j.misled(node, j.Own) {
+		if f.Code == "name_elsewhere" || f.Code == "name_negative" {
+			f.Severity = status.Warning
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// failing warns of what has failed on the node that has the database, and works again: one failure more may move it.
+func (j *judge) failing(node string) []status.Finding {
+	t := &target{judge: j, node: node}
+	for _, c := range j.Cluster.FailCounts {
+		if c.Node == node && slices.Contains(j.ids, base(c.Resource)) && c.Count > 0 {
+			t.failCount(c)
+		}
+	}
+	for i := range t.list {
+		t.list[i].Severity = status.Warning
+	}
+	return t.list
+}
+
+// manyPromoted is about two nodes that both have the database.
+func (j *judge) manyPromoted(nodes []string) status.Finding {
+	return report(status.Critical, "many_promoted", "", fmt.Sprintf("more than one node has the database: %s",
+		strings.Join(nodes, ", ")), "fencing ends this when it works; if it lasts, find out, on both nodes, which one has "+
+		"the data before anything else: docs/operate.md, Split brain", "crm_mon -1", "drbdsetup status --verbose "+j.Resource)
 }
 
 func critical(f status.Finding) bool { return f.Severity == status.Critical }
@@ -147,13 +216,13 @@ func (j *judge) server(node string) (list []status.Finding) {
 			if v.Quorum != nil && !*v.Quorum {
 				add(status.Critical, "drbd_quorum", fmt.Sprintf("volume %d of DRBD has lost its quorum on %s: writes fail or wait",
 					v.Volume, node),
-					"connect the DRBD nodes that vote", "drbdsetup status --verbose "+j.Resource)
+					"connect the DRBD nodes that vote; on "+node+":", "drbdsetup status --verbose "+j.Resource)
 			}
 		}
 		if len(r.Suspended) > 0 {
 			remedy, commands := j.resume(r.Suspended)
 			add(status.Critical, "drbd_suspended", fmt.Sprintf("DRBD has suspended I/O on %s (%s): every write waits", node,
-				strings.Join(r.Suspended, ", ")), remedy, commands...)
+				strings.Join(r.Suspended, ", ")), remedy+"; on "+node+":", commands...)
 		}
 	}
 	list = append(list, j.space(d)...)
@@ -161,8 +230,10 @@ func (j *judge) server(node string) (list []status.Finding) {
 	if p.FlushStall > 0 {
 		add(status.Critical, "commits_hang", fmt.Sprintf("commits hang on %s: WAL has not reached the disk for %s", node,
 			status.Ago(time.Duration(p.FlushStall*float64(time.Second)))),
-			"see what the disk waits for: DRBD, then the device below it",
-			"drbdsetup status --verbose "+j.Resource, "iostat -x 1 3")
+			"see, on "+node+", what the disk waits for: lower-pending is the device below DRBD there; pending and unacked "+
+				"are the other node's disk and the network, and `drbdadm disconnect "+j.Resource+"` lets commits go on "+
+				"without them: runbook PghaCommitsHang",
+			"drbdsetup status --verbose --statistics "+j.Resource, "iostat -x 1 3")
 	}
 	if p.Foreign {
 		add(status.Critical, "foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker holds the port on %s: "+
@@ -203,7 +274,7 @@ func (j *judge) writerDisk(node string, r *drbd.DumpResource, state drbd.DiskSta
 	})
 	see := "drbdadm status " + j.Resource
 	switch {
-	case !slices.Contains(lostDisks, state):
+	case !state.Lost():
 		return report(status.Warning, "disk_lost", node, text+": the database is served by the other node's disk",
 			"wait for the end of the resync, and do not move meanwhile; without one, see what DRBD says", see)
 	case !copied:
@@ -276,32 +347,41 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 	case pg.StateStartingUp:
 		return one(status.Critical, "postgres_recovers", fmt.Sprintf("PostgreSQL on %s recovers: it accepts connections "+
 			"when that is done", node),
-			"wait: crash recovery takes its time; its log shows how far it is", "journalctl -t postgres -n 20")
+			"see, on "+node+", whether it goes on: the startup process names the WAL file that it is at. One that does not "+
+				"move, or that waits for more WAL, is no crash recovery: see its log",
+			"ps -o pid,stat,etime,cmd -C postgres", "journalctl -t postgres -n 20")
 	case pg.StateTimeout:
 		return one(status.Critical, "postgres_hangs", fmt.Sprintf("PostgreSQL on %s takes no new connection: it hangs (%s)",
 			node, p.Error),
-			"see what its processes wait for: T is stopped and goes on by the second command, D waits for the disk; then let "+
-				"Pacemaker restart it",
+			"see, on "+node+", what its processes wait for: T is stopped and goes on by the second command, D waits for the "+
+				"disk; if it still hangs, let Pacemaker restart it, by the third",
 			"ps -o pid,stat,wchan:20,cmd -C postgres", "pkill -CONT -x postgres",
 			"crm_resource --restart --resource "+id)
 	case pg.StateTooMany:
 		return one(status.Critical, "postgres_too_many", fmt.Sprintf("PostgreSQL on %s has no connection left for clients",
 			node),
-			"see who holds them, as a superuser; end those that are idle, or raise max_connections",
-			asOwner(`-c "SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC"`))
+			"see, on "+node+", who holds them; the second command ends those that have been idle for a minute; or raise "+
+				"max_connections",
+			asOwner(`-c "SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC"`),
+			asOwner(`-c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state = 'idle' AND `+
+				`state_change < now() - interval '1 minute'"`))
 	case pg.StateReadOnly:
 		return one(status.Critical, "postgres_read_only", fmt.Sprintf("PostgreSQL on %s is read only by "+
 			"default_transaction_read_only", node),
-			"turn it off, as a superuser, unless it is meant to "+
-				"be", asOwner(`-c "ALTER SYSTEM RESET default_transaction_read_only" -c "SELECT pg_reload_conf()"`))
+			"turn it off, on "+node+", unless it is meant to be; when it stays, a role or a database sets it, as the second "+
+				"command shows",
+			asOwner(`-c "ALTER SYSTEM SET default_transaction_read_only = off" -c "SELECT pg_reload_conf()"`),
+			asOwner(`-c '\drds'`))
 	case pg.StateInRecovery:
 		return one(status.Critical, "postgres_standby", fmt.Sprintf("PostgreSQL on %s is a standby: it takes no writes",
 			node),
-			"find out who made a standby.signal in its data directory; remove it and restart by Pacemaker",
-			"crm_resource --restart --resource "+id)
+			"see, on "+node+", that its data is the database's own; then end it by the second command: pg_promote removes "+
+				"the standby.signal that somebody left in the data directory, and begins a new timeline",
+			asOwner(`-c "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp()"`),
+			asOwner(`-c "SELECT pg_promote()"`))
 	case pg.StateShuttingDown:
 		return one(status.Critical, "postgres_stops", fmt.Sprintf("PostgreSQL on %s is shutting down", node),
-			"see who stops it", "crm_mon -1",
+			"see who stops it; on "+node+" its log and Pacemaker's", "crm_mon -1",
 			"journalctl -u pacemaker -n 50")
 	case pg.StateAuth:
 		return []status.Finding{j.rejectedRole(node)}
@@ -318,9 +398,14 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 			return []status.Finding{f}
 		}
 	}
-	return one(status.Critical, "postgres_down", fmt.Sprintf("PostgreSQL does not run on %s, where the database is (%s)",
-		node,
-		status.OrDash(p.Error)), "see what Pacemaker says about it, and its log",
+	text := fmt.Sprintf("PostgreSQL does not run on %s, where the database is", node)
+	if p.State == pg.StateError { // a server is there
+		text = fmt.Sprintf("PostgreSQL on %s answers with an error", node)
+	}
+	if p.Error != "" {
+		text += " (" + p.Error + ")"
+	}
+	return one(status.Critical, "postgres_down", text, "see what Pacemaker says about it, and, on "+node+", the logs",
 		"crm_mon --one-shot --failcounts --operations",
 		"journalctl -u pacemaker -n 50")
 }
@@ -328,7 +413,8 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 func (j *judge) rejectedRole(node string) status.Finding {
 	return report(status.Warning, "role_rejected", node, fmt.Sprintf("PostgreSQL on %s rejects the agent's role: "+
 		"whether it accepts writes is not known",
-		status.OrDash(node)), "let it in: a line for pgha in pg_hba.conf, its password in /etc/pgha-agent/pgpass "+
+		status.OrDash(node)), "let it in, on "+status.OrDash(node)+": a line for pgha in pg_hba.conf, its password in "+
+		"/etc/pgha-agent/pgpass "+
 		"(docs/install.md), then a reload",
 		asOwner(`-c "SELECT pg_reload_conf()"`), "pgha-agent doctor --only postgres-role")
 }
@@ -359,23 +445,12 @@ func (j *judge) nobody() []status.Finding {
 		return []status.Finding{report(status.Critical, "cluster_unknown", j.Node, "Pacemaker does not answer on this node",
 			"see whether it runs", "systemctl status pacemaker corosync")}
 	}
-	if promoted := j.Cluster.Promoted(j.Clone); len(promoted) == 1 { // and lost
-		e, pending := j.Cluster.PendingFence(promoted[0])
-		if pending {
-			return []status.Finding{report(status.Critical, "fencing_under_way", promoted[0], fmt.Sprintf(
-				"%s had the database and is lost; it is being fenced by %s", promoted[0], status.OrDash(e.Delegate)),
-				"wait for the fencing: then the other node is promoted", "stonith_admin --history "+promoted[0])}
-		}
-		return []status.Finding{report(status.Critical, "fencing_missing", promoted[0], fmt.Sprintf(
-			"%s had the database and is lost; until it is fenced no other node is promoted", promoted[0]),
-			"find out why it is not fenced; only when that machine is off for certain, confirm it",
-			"stonith_admin --history '*'",
-			"stonith_admin --confirm "+promoted[0])}
+	if promoted := j.promoted(); promoted != "" { // and lost
+		return []status.Finding{j.unfencedWriter(promoted)}
 	}
 	var all, may []status.Finding
-	for _, node := range j.targets("") {
-		t := &target{judge: j, node: node}
-		for _, f := range t.look("") {
+	for _, t := range j.candidates() {
+		for _, f := range t.list {
 			severity := f.Severity
 			f.Text, f.Severity = fmt.Sprintf("no node is promoted: %s", f.Text), status.Critical
 			switch {
@@ -395,16 +470,101 @@ func (j *judge) nobody() []status.Finding {
 		"journalctl -u pacemaker -n 100")}
 }
 
-// way judges the way from clients to a server that is well: name, address, network, access.
+// candidates lists the nodes that could be promoted when none is, with what keeps each from it: first the one that the
+// least does.
+func (j *judge) candidates() (list []*target) {
+	for _, node := range j.targets("") {
+		t := &target{judge: j, node: node}
+		t.look("")
+		list = append(list, t)
+	}
+	count := func(t *target) (n int) {
+		for _, f := range t.list {
+			if critical(f) {
+				n++
+			}
+		}
+		return n
+	}
+	slices.SortStableFunc(list, func(a, b *target) int { return count(a) - count(b) })
+	return list
+}
+
+// unfencedWriter is about the node that had the database, is lost, and keeps the other from it until it is fenced.
+func (j *judge) unfencedWriter(node string) status.Finding {
+	if j.primary() == node {
+		return report(status.Critical, "fencing_missing", node, fmt.Sprintf("Pacemaker has lost %s, which still has the "+
+			"database: it fences it as soon as it can", node), "see Corosync's network between the nodes, and the fencing; "+
+			"confirm no fencing, because that node is not off", "stonith_admin --history '*' --verbose", "crm_mon -1")
+	}
+	if e, pending := j.Cluster.PendingFence(node); pending {
+		return report(status.Critical, "fencing_under_way", node, fmt.Sprintf(
+			"%s had the database and is lost; it is being fenced by %s", node, status.OrDash(e.Delegate)),
+			"wait for the fencing: then the other node is promoted", "stonith_admin --history "+node)
+	}
+	text := fmt.Sprintf("%s had the database and is lost; until it is fenced no other node is promoted", node)
+	t := &target{judge: j, node: node}
+	if e, failed := t.fencingFailed(node); failed {
+		text += "; its last fencing failed"
+		if e.ExitReason != "" {
+			text += ": " + e.ExitReason
+		}
+	}
+	return report(status.Critical, "fencing_missing", node, text,
+		"find out why it is not fenced, mend that, and fence it by the second command; only when that machine is off for "+
+			"certain, confirm it: `stonith_admin --confirm "+node+"`",
+		"stonith_admin --history '*' --verbose", "stonith_admin --fence "+node)
+}
+
+// way judges the way from clients to a server that is well, as far as it is known: name, address, network, access.
 func (j *judge) way(node string, bad []clientView) []status.Finding {
 	d := j.docOf(bad[0].node)
-	one := func(code, text, remedy string, commands ...string) []status.Finding {
-		return []status.Finding{report(status.Critical, code, bad[0].node, text, remedy, commands...)}
+	if d.Client != nil && !d.Client.Asked {
+		return []status.Finding{report(status.Critical, "record_missing", d.Node, fmt.Sprintf(
+			"the zone holds no address for %s: no client can resolve it", d.Record.Name), "write it, on "+status.OrDash(node),
+			"pgha-agent publish --once")}
 	}
-	name := d.Record.Name
-	dig := "dig " + name
+	if list := j.misled(node, d); len(list) > 0 {
+		return list
+	}
+	to := ""
+	if d.Record.ResolverAddr != nil {
+		to = *d.Record.ResolverAddr
+	}
+	try := "psql -h " + d.Record.Name + " -U pgha -d postgres -c 'SELECT 1'"
+	there := j.docOf(node)
+	if there == nil {
+		if j.serverStopped(node) {
+			return j.postgres(node, &status.PostgresDoc{State: pg.StateRefused, Error: "Pacemaker shows it stopped"})
+		}
+		return []status.Finding{report(status.Critical, "way_blocked", d.Node, fmt.Sprintf("a client on %s does not reach "+
+			"PostgreSQL on %s at %s: %s; whether it runs there is not known, because that agent was not reached", d.Node,
+			status.OrDash(node), status.OrDash(to), bad[0].why), "look on "+status.OrDash(node)+
+			" first; then try it as a client does, on "+d.Node, "pgha-agent explain", try)}
+	}
+	to = status.OrDash(cmp.Or(there.Record.OwnAddr, to))
+	return []status.Finding{report(status.Critical, "way_blocked", d.Node, fmt.Sprintf("PostgreSQL runs on %s, and a "+
+		"client on %s does not reach it at %s: %s", node, d.Node, to, bad[0].why),
+		"see listen_addresses, pg_hba.conf and the security group; try it as a client does, on "+d.Node, try)}
+}
+
+// serverStopped reports that Pacemaker does not show PostgreSQL as started on a node. It stands in for the answer of an
+// agent that is not reached.
+func (j *judge) serverStopped(node string) bool {
+	return j.Cluster != nil && !slices.ContainsFunc(j.Cluster.Resources, func(r crm.Resource) bool {
+		return base(r.ID) == j.postgresID() && r.Node == node && r.Role == crm.RoleStarted && r.Failed != crm.Yes
+	})
+}
+
+// misled judges the name as a node sees it: clients that it leads elsewhere find no database.
+func (j *judge) misled(node string, d *status.Doc) []status.Finding {
+	one := func(code, text, remedy string, commands ...string) []status.Finding {
+		return []status.Finding{report(status.Critical, code, d.Node, text, remedy, commands...)}
+	}
+	name, dig, resolver := d.Record.Name, "dig "+d.Record.Name, d.Record.ResolverAddr
+	s := j.docOf(node)
 	has := ""
-	if s := j.docOf(node); s != nil {
+	if s != nil {
 		has = s.Record.OwnAddr
 		if s.Config != nil && s.Record.Name != name {
 			return one("other_configuration", fmt.Sprintf("%s publishes %s, and %s looks at %s: record.name differs", node,
@@ -413,15 +573,11 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 				"systemctl reload pgha-agent")
 		}
 	}
-	resolver := d.Record.ResolverAddr
 	switch {
-	case d.Client != nil && !d.Client.Asked:
-		return one("record_missing", fmt.Sprintf("the zone holds no address for %s: no client can resolve it", name),
-			"write it, on "+status.OrDash(node), "pgha-agent publish --once")
 	case sourceOf(d, "resolver").Error != "":
 		return one("resolver_down", fmt.Sprintf("the resolver does not answer on %s: %s", d.Node, sourceOf(d,
 			"resolver").Error),
-			"see the resolver that clients use: the VPC's, or the one of record.resolver", dig)
+			"see, on "+d.Node+", the resolver that clients use: the VPC's, or the one of record.resolver", dig)
 	case resolver != nil && *resolver == "":
 		text := fmt.Sprintf("the resolver of %s answers that %s does not exist", d.Node, name)
 		if d.Record.Read != nil {
@@ -430,18 +586,58 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 		return one("name_negative", text, "it remembers that for the zone's negative TTL, up to 15 minutes; see the zone's "+
 			"association with this VPC", dig)
 	case resolver != nil && has != "" && *resolver != has:
-		return one("name_elsewhere", fmt.Sprintf("%s leads to %s, and the database is on %s (%s)", name, *resolver, node,
-			has),
-			"see below why the record does not follow; to write it, on "+node, "pgha-agent publish --once")
+		return j.elsewhere(s, d, fmt.Sprintf("%s leads to %s, and the database is on %s (%s)", name, *resolver, node, has))
 	}
-	to := has
-	if to == "" && resolver != nil {
-		to = *resolver
+	return nil
+}
+
+// elsewhere is for a name that leads away from the node that has the database, whose document is has, as the node of d
+// resolves it.
+func (j *judge) elsewhere(has, d *status.Doc, text string) []status.Finding {
+	one := func(text, remedy string, commands ...string) []status.Finding {
+		return []status.Finding{report(status.Critical, "name_elsewhere", d.Node, text, remedy, commands...)}
 	}
-	return one("way_blocked", fmt.Sprintf("PostgreSQL runs on %s, and a client on %s does not reach it at %s: %s",
-		status.OrDash(node), d.Node,
-		status.OrDash(to), bad[0].why), "see listen_addresses, pg_hba.conf and the security group; try it as a client does",
-		"psql -h "+name+" -U pgha -d postgres -c 'SELECT 1'")
+	if why, remedy, command := j.notFollowing(has); remedy != "" {
+		if has != j.Own { // else the parts about the record and this node say why
+			text += "; " + why
+		}
+		return one(text, remedy, command)
+	}
+	if has.Record.Addr == has.Record.OwnAddr && has.Record.Read != nil {
+		return one(text+"; the zone has the right address", "the resolver of "+d.Node+" may hold an old answer for one TTL; "+
+			"one that stays is of another resolver or zone: see, on "+d.Node+", record.resolver and what the zone is "+
+			"associated with", "dig "+d.Record.Name)
+	}
+	return one(text, "the record does not follow; to write it, on "+has.Node, "pgha-agent publish --once")
+}
+
+// notFollowing tells why the record does not follow the node that has the database, and what to do, as far as its agent
+// says so.
+func (j *judge) notFollowing(has *status.Doc) (why, remedy, command string) {
+	e := &explainer{Doc: has, now: j.Now, judge: j}
+	p := &has.Publication
+	switch {
+	case repairing(has):
+		return "the record was changed by somebody else, and is being written again", "wait for that; if it lasts, on " +
+			has.Node, "pgha-agent explain"
+	case p.State == status.PubContested:
+		next, command := e.promoteAnew()
+		return "another node claimed the record later", next, command
+	case p.State == status.PubHeld && len(p.Holds) > 0:
+		holds, first := e.holdsInOrder()
+		why = "not published: " + holds[0].Text
+		if p.LastFailure != "" {
+			why += " (the last reason of the API: " + p.LastFailure + ")"
+		}
+		return why, strings.TrimRight(first.Next, ".:") + ". On " + has.Node + ":", cmp.Or(first.Command,
+			"pgha-agent explain")
+	}
+	for _, p := range has.Problems {
+		if p.Code == "record_drift" {
+			return p.Text, strings.TrimRight(p.Remedy, ".") + "; on " + has.Node + ":", "pgha-agent publish --once"
+		}
+	}
+	return "", "", ""
 }
 
 func sourceOf(d *status.Doc, name string) status.SourceDoc {

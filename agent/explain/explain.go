@@ -153,10 +153,13 @@ func Judge(f Facts) Explanation {
 // passesWhenYoung are findings that every failover goes through.
 var passesWhenYoung = []string{"fencing_under_way", "fencing_missing", "nobody_promoted", "postgres_down",
 	"postgres_stops", "disconnected", "node_offline", "node_unclean", "disk", "resync", "no_instance", "promotion_score",
-	"banned", "way_blocked", "name_elsewhere", "resource_failed", "name_negative"}
+	"banned", "way_blocked", "name_elsewhere", "resource_failed", "name_negative", "many_promoted"}
 
 // blip is how long clients may be cut off before somebody is called: one attempt that fails is no outage yet.
 const blip = 5 * time.Second
+
+// recoveryPatience is how long a server may recover until somebody should see whether it does, or stands still.
+const recoveryPatience = 5 * time.Minute
 
 // explainDatabase says whether clients can write, and if not, why and what to do.
 func (e *explainer) explainDatabase() {
@@ -164,13 +167,15 @@ func (e *explainer) explainDatabase() {
 	e.out.Database = db
 	e.out.Findings = append(e.out.Findings, findings...)
 	for _, f := range findings {
-		passes := e.young() && slices.Contains(passesWhenYoung, f.Code) || f.Code == "postgres_recovers" ||
-			db.Since != nil && e.now.Sub(*db.Since) < blip
+		within := func(d time.Duration) bool { return db.Since != nil && e.now.Sub(*db.Since) < d }
+		passes := e.young() && slices.Contains(passesWhenYoung, f.Code) || within(blip) ||
+			f.Code == "postgres_recovers" && (db.Since == nil || within(recoveryPatience)) ||
+			f.Code == "name_elsewhere" && within(patience) && repairing(e.judge.docOf(db.Node))
 		switch {
 		case f.Severity != status.Critical:
 			e.raiseFinding(Attention, f)
 		case passes:
-			e.wait(f.Text)
+			e.wait("the end of this: " + f.Text)
 		default:
 			e.raiseFinding(Problem, f)
 		}
@@ -186,6 +191,9 @@ func (e *explainer) raiseFinding(v Verdict, f status.Finding) {
 	if f.Remedy != "" {
 		next += " " + Sentence(f.Remedy)
 	}
+	if strings.HasSuffix(f.Remedy, ":") { // the command follows
+		next = strings.TrimSuffix(next, ".") + ":"
+	}
 	command := ""
 	if len(f.Commands) > 0 {
 		command = f.Commands[0]
@@ -193,13 +201,17 @@ func (e *explainer) raiseFinding(v Verdict, f status.Finding) {
 	e.raise(v, next, command)
 }
 
-// Sentence makes a text one.
+// Sentence makes a text one. A name at its beginning, of a node, a host or a path, stays as it is.
 func Sentence(text string) string {
 	text = strings.TrimRight(text, ".: ")
 	if text == "" {
 		return ""
 	}
 	r, n := utf8.DecodeRuneInString(text)
+	first, _, _ := strings.Cut(text, " ")
+	if strings.ContainsAny(first, "-./_0123456789") {
+		return text + "."
+	}
 	return string(unicode.ToUpper(r)) + text[n:] + "."
 }
 
@@ -207,11 +219,16 @@ func Sentence(text string) string {
 func (e *explainer) explainFailover() {
 	f := e.judge.failover()
 	e.out.Failover = f
-	if e.young() { // one is going on
+	if e.young() && e.out.Database.State != status.ClientsServed { // one is going on
 		return
 	}
 	for _, r := range f.Reasons {
 		if r.Severity == status.Critical {
+			e.raiseFinding(Attention, r)
+		}
+	}
+	for _, r := range f.Reasons {
+		if r.Severity == status.Warning && !slices.Contains(standing, r.Code) {
 			e.raiseFinding(Attention, r)
 		}
 	}
@@ -269,6 +286,19 @@ func Step(x *Explanation) string {
 		}
 	}
 	return x.Next
+}
+
+// Commands lists the commands of the next step, in their order: those of the finding that it is about.
+func Commands(x *Explanation) []string {
+	for _, f := range slices.Concat(x.Findings, x.Failover.Reasons) {
+		if len(f.Commands) > 0 && f.Commands[0] == x.Command && strings.HasPrefix(x.Next, Sentence(f.Text)) {
+			return f.Commands
+		}
+	}
+	if x.Command == "" {
+		return nil
+	}
+	return []string{x.Command}
 }
 
 // MayNotAsk reports that a daemon did not answer because of who asked.

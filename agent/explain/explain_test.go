@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,13 +85,72 @@ func check(t *testing.T, x Explanation) {
 	if (x.Verdict == OK) != (x.Next == "Nothing to do.") {
 		t.Errorf("verdict %s, and next %q", x.Verdict, x.Next)
 	}
-	if strings.Contains(x.Command, "--confirm") {
-		t.Errorf("command %q: that is for a person who knows", x.Command)
+	commands := Commands(&x)
+	if strings.Contains(strings.Join(commands, "\n"), "--confirm") {
+		t.Errorf("commands %q: that is for a person who knows", commands)
+	}
+	if x.Command != "" && (len(commands) == 0 || commands[0] != x.Command) {
+		t.Errorf("commands %q, the first is %q", commands, x.Command)
 	}
 	data, err := json.Marshal(x)
 	said := bytes.Replace(data, []byte(`"possible":null`), nil, 1) // not known is an answer there
 	if err != nil || bytes.Contains(said, []byte("null")) {
 		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// TestNextStepHasAllItsCommands: a text that speaks of the second command shows it.
+func TestNextStepHasAllItsCommands(t *testing.T) {
+	f := world(t)
+	server(pg.StateTimeout)(f)
+	x := Judge(*f)
+	if got := Commands(&x); len(got) != 3 || !strings.HasPrefix(got[1], "pkill -CONT") {
+		t.Errorf("%q of %q", got, x.Next)
+	}
+	if got := Commands(&Explanation{Command: "crm_mon -1"}); len(got) != 1 {
+		t.Errorf("a step of no finding: %q", got)
+	}
+	if got := Commands(&Explanation{}); len(got) != 0 {
+		t.Errorf("no command: %q", got)
+	}
+}
+
+// TestAgentInTroubleIsTold: the agent that would publish after a failover cannot, and the other one says so.
+func TestAgentInTroubleIsTold(t *testing.T) {
+	f := world(t)
+	f.Own.Problems = []status.Problem{{Code: "crm_slow", Severity: status.Critical, Text: "crm_mon took 8 s"}}
+	f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+	x := Judge(*f)
+	if x.Verdict != Attention || !strings.Contains(x.Next, "pg-b: crm_mon took 8 s") {
+		t.Errorf("%s, %s", x.Verdict, x.Next)
+	}
+}
+
+// TestSentence: what a text begins with stays as it is when it is a name.
+func TestSentence(t *testing.T) {
+	for text, want := range map[string]string{
+		"mend it: ": "Mend it.", "pg-a is lost": "pg-a is lost.", "node1 is lost": "node1 is lost.",
+		"db.pgha.internal leads elsewhere": "db.pgha.internal leads elsewhere.", "/srv/pg is full": "/srv/pg is full.", "": "",
+		"ändere": "Ändere.",
+	} {
+		if got := Sentence(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+// TestYoungByEitherAgent: the node that the database leaves has no episode, and tells the same.
+func TestYoungByEitherAgent(t *testing.T) {
+	for _, side := range []string{"pg-b", "pg-a"} {
+		f := world(t)
+		f.nobodyPromoted()
+		f.Own.Episode = &status.EpisodeDoc{ID: 1, Outcome: "open", Start: testNow.Add(-10 * time.Second)}
+		if side == "pg-a" {
+			f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+		}
+		if x := Judge(*f); x.Verdict != Waiting {
+			t.Errorf("%s: %s, %s", side, x.Verdict, x.Next)
+		}
 	}
 }
 
@@ -293,6 +353,22 @@ func TestEachThingIsTold(t *testing.T) {
 	x.Failover.Text = "It could fail over."
 	if got := Step(&x); got != x.Next {
 		t.Errorf("step %q", got)
+	}
+}
+
+// TestCommands: the next step has all commands of its finding, since its words may count them.
+func TestCommands(t *testing.T) {
+	two := status.Finding{Text: "it hangs", Remedy: "stop it; then start it", Commands: []string{"stop", "start"}}
+	x := Explanation{Next: "It hangs. Stop it; then start it.", Command: "stop", Findings: []status.Finding{two}}
+	if got := Commands(&x); !slices.Equal(got, two.Commands) {
+		t.Errorf("of a finding: %q", got)
+	}
+	x.Next = "End the pause."
+	if got := Commands(&x); !slices.Equal(got, []string{"stop"}) {
+		t.Errorf("of something else: %q", got)
+	}
+	if got := Commands(&Explanation{Next: "It hangs. Wait.", Findings: x.Findings}); got != nil {
+		t.Errorf("without a command: %q", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -49,11 +50,22 @@ func (t *target) look(from string) []status.Finding {
 	}
 	t.replication(from)
 	t.daemon(from)
-	slices.SortStableFunc(t.list, func(a, b status.Finding) int {
-		return slices.Index(ReasonCodes, a.Code) - slices.Index(ReasonCodes, b.Code)
+	stopped := slices.ContainsFunc(t.list, func(f status.Finding) bool {
+		return f.Code == "node_standby" || f.Code == "target_role" || f.Code == "node_health"
 	})
+	rank := func(f status.Finding) int {
+		i := slices.Index(ReasonCodes, f.Code)
+		if stopped && slices.Contains(ofStopped, f.Code) {
+			i += len(ReasonCodes)
+		}
+		return i
+	}
+	slices.SortStableFunc(t.list, func(a, b status.Finding) int { return rank(a) - rank(b) })
 	return t.list
 }
+
+// ofStopped are what follows when Pacemaker was told to stop what runs on a node: they end with that.
+var ofStopped = []string{"disconnected", "disk", "no_instance", "promotion_score", "fencing_stopped"}
 
 // nodeState is about the node as a member of the cluster.
 func (t *target) nodeState() {
@@ -62,6 +74,12 @@ func (t *target) nodeState() {
 		t.forbids("node_offline", "node "+t.node+" is no member of the cluster", "see which nodes the cluster has",
 			"crm_mon -1")
 		return
+	}
+	if policy := t.Cluster.NoQuorumPolicy; t.Cluster.Quorum == crm.No && policy != "ignore" {
+		t.forbids("quorum", fmt.Sprintf("the cluster has no quorum: Pacemaker starts and promotes nothing "+
+			"(no-quorum-policy is %s)", cmp.Or(policy, "stop")), "start the nodes that are away: after a cold start "+
+			"Pacemaker waits until it has seen all (wait_for_all); only when the others are off for certain, "+
+			"`pcs quorum unblock` ends that; on a node that is away:", "systemctl start corosync pacemaker")
 	}
 	switch {
 	case n.Online == crm.Unknown || n.Unclean == crm.Unknown:
@@ -74,12 +92,12 @@ func (t *target) nodeState() {
 		t.forbids("node_offline", "node "+t.node+" is not in the cluster", "start Pacemaker on "+t.node+", or that machine",
 			"systemctl start corosync pacemaker")
 	case n.Pending == crm.Yes:
-		t.forbids("node_pending", "node "+t.node+" is still joining the cluster", "wait; if it lasts, see its log",
-			"journalctl -u pacemaker -n 50")
+		t.forbids("node_pending", "node "+t.node+" is still joining the cluster",
+			"wait; if it lasts, see the log, on "+t.node, "journalctl -u pacemaker -n 50")
 	}
 	if n.Shutdown == crm.Yes && n.Online != crm.No {
-		t.forbids("node_shutdown", "node "+t.node+" is leaving the cluster", "start Pacemaker there when it has stopped",
-			"systemctl start pacemaker")
+		t.forbids("node_shutdown", "node "+t.node+" is leaving the cluster",
+			"when it has stopped, start Pacemaker on "+t.node, "systemctl start pacemaker")
 	}
 	switch {
 	case n.StandbyOnFail == crm.Yes:
@@ -91,12 +109,15 @@ func (t *target) nodeState() {
 	t.health(n)
 }
 
-// endStandby is the command that ends the standby of the node: a permanent one, or one until the next reboot.
+// endStandby is the command that ends the standby of the node. One that is not in the configuration lasts until the
+// next
+// reboot, or was set after that was read: the command that is not needed does no harm.
 func (t *target) endStandby() string {
-	if t.Config != nil && t.Config.NodeAttributes[t.node]["standby"] == "" {
-		return "crm_standby --node " + t.node + " --lifetime reboot --delete"
+	permanent := "crm_standby --node " + t.node + " --delete"
+	if t.Config != nil && t.Config.NodeAttributes[t.node]["standby"] != "" && t.Config.Transient[t.node]["standby"] == "" {
+		return permanent
 	}
-	return "crm_standby --node " + t.node + " --delete"
+	return permanent + "; crm_standby --node " + t.node + " --lifetime reboot --delete"
 }
 
 // health is about node health. Without a strategy Pacemaker looks away (pe_node_health in lib/pengine).
@@ -109,11 +130,21 @@ func (t *target) health(n crm.Node) {
 	if !bad || strategy == "" || strategy == "none" {
 		return
 	}
-	var names, commands []string
+	attributes := map[string]string{} // crm_mon need not show them
+	if t.Config != nil {
+		maps.Copy(attributes, t.Config.NodeAttributes[t.node])
+		maps.Copy(attributes, t.Config.Transient[t.node])
+	}
 	for _, a := range t.Cluster.Attributes {
-		if a.Node == t.node && strings.HasPrefix(a.Name, "#health") && a.Value != "green" {
-			names = append(names, a.Name+" is "+a.Value)
-			commands = append(commands, fmt.Sprintf("attrd_updater --node %s --name '%s' --delete", t.node, a.Name))
+		if a.Node == t.node {
+			attributes[a.Name] = a.Value
+		}
+	}
+	var names, commands []string
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if value := attributes[name]; strings.HasPrefix(name, "#health") && value != "green" {
+			names = append(names, name+" is "+value)
+			commands = append(commands, fmt.Sprintf("attrd_updater --node %s --name '%s' --delete", t.node, name))
 		}
 	}
 	text := fmt.Sprintf("the health of %s is %s", t.node, n.Health)
@@ -221,12 +252,17 @@ func (t *target) resources() {
 		where := r.Node
 		switch {
 		case r.Blocked == crm.Yes && once("blocked "+r.ID+where):
-			t.forbids("resource_blocked", fmt.Sprintf("resource %s has failed on %s and is blocked: Pacemaker does nothing "+
+			t.forbids("resource_blocked", fmt.Sprintf("resource %s has failed on %s%s and is blocked: Pacemaker does nothing "+
 				"more with it", r.ID,
-				status.OrDash(where)), "mend what failed there, then clean up", cleanup(r.ID, where))
+				status.OrDash(where), t.why(r.ID, where)), "mend what failed there, then clean up", cleanup(r.ID, where))
 		case r.Failed == crm.Yes && once("failed "+r.ID+where):
-			t.forbids("resource_failed", fmt.Sprintf("resource %s has failed on %s", r.ID, status.OrDash(where)),
-				"see why, mend it, then clean up", "crm_mon --one-shot --failcounts --operations", cleanup(r.ID, where))
+			severity := status.Critical
+			if where != "" && where != t.node {
+				severity = status.Warning // it does not keep the database from this node
+			}
+			t.add(severity, "resource_failed", fmt.Sprintf("resource %s has failed on %s%s", r.ID, status.OrDash(where),
+				t.why(r.ID, where)), "see why, mend it, then clean up", "crm_mon --one-shot --failcounts --operations",
+				cleanup(r.ID, where))
 		}
 		id, role := t.targetRole(r)
 		stopped := strings.EqualFold(role, "stopped")
@@ -240,19 +276,59 @@ func (t *target) resources() {
 				deleteMeta(id, "target-role"))
 		}
 	}
-	for _, c := range t.Cluster.FailCounts {
-		if c.Node != t.node || !slices.Contains(t.ids, base(c.Resource)) || c.Count == 0 {
+	for _, c := range t.failCounts() {
+		if !slices.Contains(t.ids, base(c.Resource)) || c.Count == 0 {
 			continue
 		}
-		text := fmt.Sprintf("resource %s has a fail count of %s on %s", c.Resource, score(c.Count), t.node)
-		if c.Threshold > 0 && c.Count >= c.Threshold {
-			t.forbids("fail_count", fmt.Sprintf("%s, and may not run there from %s on", text, score(c.Threshold)),
-				"mend what failed there, then clean up", cleanup(c.Resource, t.node))
-		} else {
-			t.warns("fail_count", text, "mend what failed there, then clean up", cleanup(c.Resource, t.node))
-		}
+		t.failCount(c)
 	}
 	t.instance()
+}
+
+// failCounts lists those of the node. crm_mon leaves out resources that have not run there.
+func (t *target) failCounts() (list []crm.FailCount) {
+	for _, c := range t.Cluster.FailCounts {
+		if c.Node == t.node {
+			list = append(list, c)
+		}
+	}
+	if t.Config == nil {
+		return list
+	}
+	counts := t.Config.FailCounts(t.node)
+	for _, id := range slices.Sorted(maps.Keys(counts)) {
+		if !slices.ContainsFunc(list, func(c crm.FailCount) bool { return base(c.Resource) == base(id) }) {
+			list = append(list, crm.FailCount{Node: t.node, Resource: id, Count: counts[id],
+				Threshold: t.Config.Threshold(base(id))})
+		}
+	}
+	return list
+}
+
+// failCount notes a fail count of the node.
+func (t *target) failCount(c crm.FailCount) {
+	text := fmt.Sprintf("resource %s has a fail count of %s on %s%s", c.Resource, score(c.Count), t.node,
+		t.why(c.Resource, t.node))
+	if c.Threshold > 0 && c.Count >= c.Threshold {
+		t.forbids("fail_count", fmt.Sprintf("%s, and may not run there from %s on", text, score(c.Threshold)),
+			"mend what failed there, then clean up", cleanup(c.Resource, t.node))
+	} else {
+		t.warns("fail_count", text, "mend what failed there, then clean up", cleanup(c.Resource, t.node))
+	}
+}
+
+// why says, in brackets, what crm_mon prints of the last failure of a resource on a node, or on any when none is given.
+func (t *target) why(resource, node string) string {
+	var last crm.Failure
+	for _, f := range t.Cluster.Failures {
+		if base(f.Resource) == base(resource) && (node == "" || f.Node == node) && !f.At.Before(last.At) {
+			last = f
+		}
+	}
+	if reason := cmp.Or(last.ExitReason, last.ExitStatus); reason != "" {
+		return fmt.Sprintf(" (%s: %s)", last.Task, reason)
+	}
+	return ""
 }
 
 func cleanup(resource, node string) string {
@@ -354,6 +430,29 @@ func (t *target) bans(from string) {
 			t.forbids("banned", text, remedy, command)
 		}
 	}
+	if t.Config != nil {
+		t.apart()
+	}
+}
+
+// apart is about colocations that keep the database away from what runs on the node: that is placed first.
+func (t *target) apart() {
+	for _, c := range t.Config.Colocations {
+		for _, pair := range c.Pairs() {
+			if c.Score > -crm.Infinity || !slices.Contains(t.ids, pair[0]) || slices.Contains(t.ids, pair[1]) {
+				continue
+			}
+			there := slices.ContainsFunc(t.Cluster.Resources, func(r crm.Resource) bool {
+				return r.Node == t.node && r.Role != crm.RoleStopped && (c.WithRole == "" || c.WithRole == r.Role) &&
+					slices.Contains([]string{base(r.ID), r.Group, r.Clone}, pair[1])
+			})
+			if there {
+				t.forbids("banned", fmt.Sprintf("constraint %s keeps %s away from %s, which runs on %s", c.ID, pair[0], pair[1],
+					t.node), "remove it when it is not meant to be, or move "+pair[1]+" away",
+					fmt.Sprintf("cibadmin --delete --xpath \"//rsc_colocation[@id='%s']\"", c.ID))
+			}
+		}
+	}
 }
 
 // RemoveConstraint is the command that removes a location constraint. crm_mon names one that has a rule by its rule.
@@ -417,27 +516,17 @@ func (t *target) fencing(from string) {
 			"configure a fence device, test it, and enable fencing", t.enableFencing())
 		return
 	}
-	var down []string
-	running := false
-	for _, r := range t.Cluster.Resources {
-		if !fenceDevice(r) {
-			continue
-		}
-		if r.Role == crm.RoleStarted && r.Failed != crm.Yes {
-			running = true
-		} else {
-			down = append(down, r.ID)
-		}
+	if from == "" {
+		from = t.promoted() // and lost
 	}
-	for _, id := range down {
-		text := fmt.Sprintf("fence device %s does not run", id)
-		if running {
-			t.warns("fencing_stopped", text, "see why, mend it, then clean up", cleanup(id, ""))
-		} else {
-			t.forbids("fencing_stopped", text+": a node that is lost cannot be fenced", "see why, mend it, then clean up",
-				cleanup(id, ""))
+	if from != "" && from != t.node && t.unfenced(from) {
+		text := fmt.Sprintf("%s is lost and not fenced yet: nothing is promoted before it is", from)
+		if _, pending := t.Cluster.PendingFence(from); pending {
+			text = fmt.Sprintf("%s is lost and is being fenced: the failover waits for that", from)
 		}
+		t.forbids("node_unclean", text, "see the fencing history", "stonith_admin --history '*'")
 	}
+	t.devices(from)
 	for _, name := range []string{from, t.node} {
 		if name == "" {
 			continue
@@ -451,6 +540,72 @@ func (t *target) fencing(from string) {
 				"stonith_admin --history "+name+" --verbose", "stonith_admin --cleanup --history "+name)
 		}
 	}
+}
+
+// unfenced reports a node that the cluster has lost and does not know to be off.
+func (j *judge) unfenced(node string) bool {
+	n, known := j.Cluster.Node(node)
+	return known && n.Unclean == crm.Yes
+}
+
+// devices is about the fence devices. Those that can fence the node that has the database count: a failover after its
+// loss waits for one of them.
+func (t *target) devices(from string) {
+	// Without any property it is what an ACL lets this user see.
+	if t.Config != nil && len(t.Config.Properties) > 0 && len(t.Config.FenceDevices()) == 0 &&
+		!slices.ContainsFunc(t.Cluster.Resources, fenceDevice) && !t.watchdog() {
+		t.forbids("fencing_stopped", "no fence device is configured: a node that is lost cannot be fenced",
+			"configure one and test it; this says what is missing:", "pgha-agent doctor --only fence-device")
+		return
+	}
+	var down []crm.Resource
+	running := false
+	for _, r := range t.Cluster.Resources {
+		switch {
+		case !fenceDevice(r):
+		case r.Role == crm.RoleStarted && r.Failed != crm.Yes:
+			running = running || t.canFence(r, from)
+		default:
+			down = append(down, r)
+		}
+	}
+	for _, r := range down {
+		text := fmt.Sprintf("fence device %s does not run%s", r.ID, t.why(r.ID, ""))
+		remedy := "see why, mend it, then clean up"
+		commands := []string{"crm_mon --one-shot --inactive --failcounts", cleanup(r.ID, "")}
+		if id, role := t.targetRole(r); strings.EqualFold(role, "stopped") {
+			text = fmt.Sprintf("fence device %s is stopped by its target-role", r.ID)
+			remedy, commands = "let it run", []string{deleteMeta(id, "target-role")}
+		}
+		switch {
+		case running || !t.canFence(r, from):
+			t.warns("fencing_stopped", text, remedy, commands...)
+		case from == "":
+			t.forbids("fencing_stopped", text+": a node that is lost cannot be fenced", remedy, commands...)
+		default:
+			t.forbids("fencing_stopped", fmt.Sprintf("%s: %s cannot be fenced when it is lost", text, from), remedy,
+				commands...)
+		}
+	}
+}
+
+// watchdog reports fencing by each node's watchdog (SBD), which needs no device.
+func (t *target) watchdog() bool {
+	timeout := t.Config.Property("stonith-watchdog-timeout")
+	return timeout != "" && timeout != "0"
+}
+
+// canFence reports whether a device can fence a node, as far as its parameters say.
+func (t *target) canFence(r crm.Resource, node string) bool {
+	if t.Config == nil || node == "" {
+		return true
+	}
+	p := t.Config.Primitive(base(r.ID))
+	if p == nil {
+		return true
+	}
+	targets, known := p.FenceTargets()
+	return !known || slices.ContainsFunc(targets, func(n string) bool { return strings.EqualFold(n, node) })
 }
 
 // enableFencing is the command that enables fencing. Pacemaker 3.0.2 and later look at the newer name first.
@@ -550,15 +705,12 @@ func (t *target) otherEnd(from string) {
 	}
 }
 
-// lostDisks are the states of a disk that does not come back by itself.
-var lostDisks = []drbd.DiskState{drbd.DiskDiskless, drbd.DiskFailed}
-
 // disk notes a disk that is not good, once, and returns that finding.
 func (t *target) disk(state drbd.DiskState) *status.Finding {
 	is := func(f status.Finding) bool { return f.Code == "disk" || f.Code == "resync" }
 	if !slices.ContainsFunc(t.list, is) {
 		text := fmt.Sprintf("the disk of %s is %s", t.node, state)
-		if slices.Contains(lostDisks, state) {
+		if state.Lost() {
 			t.forbids("disk", text, "mend that disk, then attach it, on "+t.node, "drbdadm attach "+t.Resource)
 		} else {
 			t.forbids("disk", text, "wait for the end of a resync; without one, see what DRBD says",
@@ -576,19 +728,34 @@ func (t *target) splitBrain() {
 
 // peerDisk says how far a resync of the node's disk is, or that none runs. resync: nothing but resyncs keep it from
 // being good.
-func (t *target) peerDisk(v drbd.DumpPeerDevice, resync bool) {
-	if v.Replication == drbd.ReplEstablished && !slices.Contains(lostDisks, v.PeerDisk) {
-		t.forbids("disk", fmt.Sprintf("the disk of %s is %s, and no resync runs", t.node, v.PeerDisk),
-			"disconnect and connect: DRBD then compares the disks anew", "drbdadm disconnect "+t.Resource,
-			"drbdadm connect "+t.Resource)
-		return
-	}
+func (t *target) peerDisk(from string, v drbd.DumpPeerDevice, resync bool) {
 	f := t.disk(v.PeerDisk)
-	if resync {
-		f.Code = "resync"
+	if v.PeerDisk.Lost() {
+		return
 	}
 	if note := status.SyncNote(v.Done, v.ETASeconds, v.Stalled); note != "" {
 		f.Text += ": " + string(v.Replication) + "," + note[1:]
+	}
+	switch {
+	case v.Replication == drbd.ReplEstablished:
+		f.Text, f.Remedy = fmt.Sprintf("the disk of %s is %s, and no resync runs", t.node, v.PeerDisk),
+			"disconnect and connect: DRBD then compares the disks anew"
+		f.Commands = []string{"drbdadm disconnect " + t.Resource, "drbdadm connect " + t.Resource}
+	case slices.Contains(v.ResyncSuspended, "user"), slices.Contains(v.ResyncSuspended, "peer"):
+		on := from
+		if !slices.Contains(v.ResyncSuspended, "user") {
+			on = t.node
+		}
+		f.Text += ", paused on " + on
+		f.Remedy = "somebody paused the resync: let it go on, on " + on
+		f.Commands = []string{"drbdadm resume-sync " + t.Resource}
+	case v.Stalled:
+		f.Remedy = "it does not move: see the network and the disks; a new connection begins it where it stands"
+		f.Commands = []string{"drbdsetup status --verbose --statistics " + t.Resource, "drbdadm disconnect " + t.Resource,
+			"drbdadm connect " + t.Resource}
+	}
+	if resync {
+		f.Code = "resync"
 	}
 }
 
@@ -613,7 +780,7 @@ func (t *target) connection(from string, c drbd.DumpConnection) {
 	})
 	for _, v := range c.PeerDevices {
 		if v.PeerDisk != drbd.DiskUpToDate {
-			t.peerDisk(v, resync)
+			t.peerDisk(from, v, resync)
 			continue
 		}
 		if v.Replication == drbd.ReplEstablished && v.OutOfSyncBytes != nil && *v.OutOfSyncBytes > 0 {
@@ -647,7 +814,8 @@ func (t *target) daemon(from string) {
 	if secondary && serving(d.Postgres.State) || d.Postgres.Foreign {
 		t.forbids("foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker runs on %s: the database cannot "+
 			"start there", t.node),
-			"stop it, on "+t.node+", and see that systemd does not start it", "systemctl disable --now postgresql")
+			"stop it, on "+t.node+", and see that systemd does not start it; the second command shows its unit when that is "+
+				"another", "systemctl disable --now postgresql", "ps -o pid,unit:40,cmd -C postgres")
 	}
 	for _, m := range d.Mounts {
 		if secondary && m.Wanted && !m.OnDrbd {
@@ -659,6 +827,11 @@ func (t *target) daemon(from string) {
 	if until := d.Publication.PausedUntil; until != nil {
 		t.forbids("paused", fmt.Sprintf("the agent of %s is paused until %s: the record would not follow", t.node,
 			until.Format("15:04:05 MST")), "end the pause, on "+t.node, "pgha-agent resume")
+	}
+	if why := sourceOf(d, "route53").Error; why != "" {
+		t.forbids("route53", fmt.Sprintf("the agent of %s cannot read the record in the zone: it would not follow (%s)",
+			t.node, why), "see why, on "+t.node+": network, credentials, permissions, a record of another form",
+			"pgha-agent doctor --only aws")
 	}
 	if other := t.docOf(from); other != nil && other != d {
 		for _, diff := range Differences(other, d) {

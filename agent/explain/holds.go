@@ -132,11 +132,13 @@ func (e *explainer) source(name string) status.SourceDoc {
 	return status.SourceDoc{}
 }
 
-// young reports whether a failover is going on that began lately. It goes by the daemon's clock on both sides: the
-// episode and the document are of one node.
+// young reports whether a failover is going on that began lately, as any of the nodes tells: the one that the database
+// leaves has no episode. It goes by one clock: an episode and its document are of one node.
 func (e *explainer) young() bool {
-	ep := e.Episode
-	return ep != nil && ep.Outcome == "open" && e.Time.Sub(ep.Start) < patience
+	return slices.ContainsFunc(append(e.judge.docs(), e.Doc), func(d *status.Doc) bool {
+		ep := d.Episode
+		return ep != nil && ep.Outcome == "open" && d.Time.Sub(ep.Start) < patience
+	})
 }
 
 // holdsInOrder sorts the holds by what to fix first; what passes by itself is last. The second result is the advice of

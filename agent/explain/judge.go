@@ -171,6 +171,24 @@ func (j *judge) primary() string {
 	return ""
 }
 
+// writers lists the nodes that have the database, sorted: those that Pacemaker shows as promoted and has not lost, or
+// those whose kernels call themselves DRBD's Primary. More than one is a fault; a move may look like it for seconds.
+func (j *judge) writers() (nodes []string) {
+	if j.Cluster != nil {
+		nodes = slices.DeleteFunc(slices.Clone(j.Cluster.Promoted(j.Clone)), j.lost)
+	}
+	if len(nodes) < 2 {
+		nodes = nil
+		for _, d := range j.docs() {
+			if d.Drbd != nil && d.Drbd.Role == drbd.RolePrimary {
+				nodes = append(nodes, d.Node)
+			}
+		}
+	}
+	slices.Sort(nodes)
+	return slices.Compact(nodes)
+}
+
 // lost reports a node that the cluster does not have, or not for sure.
 func (j *judge) lost(node string) bool {
 	if j.Cluster == nil {
@@ -230,8 +248,12 @@ func Differences(a, b *status.Doc) (texts []string) {
 
 // failover judges whether the database would fail over now.
 func (j *judge) failover() status.Failover {
-	from := j.primary()
 	best := status.Failover{Reasons: []status.Finding{}}
+	if nodes := j.writers(); len(nodes) > 1 {
+		best.Text = "Whether the database could fail over is not known: more than one node has it."
+		return best
+	}
+	from := j.primary()
 	for _, node := range j.targets(from) {
 		f := j.failoverTo(from, node)
 		if best.Text == "" || rankOf(f.Possible) < rankOf(best.Possible) ||
@@ -255,17 +277,14 @@ func Blockers(f Facts, from, to string) []status.Finding {
 	return t.look(from)
 }
 
-// Partners lists the other nodes of the cluster that have a copy of the data, sorted.
-func Partners(f Facts) []string {
-	j := newJudge(f)
-	return slices.DeleteFunc(j.targets(""), func(node string) bool { return node == f.Node })
-}
+// Targets lists the nodes of the cluster that could take over from a node, sorted: those with a copy of the data.
+func Targets(f Facts, from string) []string { return newJudge(f).targets(from) }
 
 // PartnerConnections returns the connections of this node's DRBD to the nodes of the cluster that have a copy of the
 // data: those to nodes that only vote, or are of no cluster, are not among them. Where no name matches it returns all.
 // Own must be there, with its DRBD.
 func PartnerConnections(f Facts) []drbd.DumpConnection {
-	j, partners := newJudge(f), Partners(f)
+	j, partners := newJudge(f), Targets(f, f.Node)
 	all := f.Own.Drbd.Connections
 	list := slices.DeleteFunc(slices.Clone(all), func(c drbd.DumpConnection) bool {
 		return !slices.ContainsFunc(partners, func(node string) bool { return j.sameNode(c.Name, node) })

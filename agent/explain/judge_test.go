@@ -333,6 +333,144 @@ func TestWhatNow(t *testing.T) {
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
 			f.Own.Drbd = nil
 		}, OK, status.ClientsServed, "Nothing to do", "?"},
+		"a fence device of the database's node": {func(f *Facts) { // the other one fences the other node
+			f.Config.Primitive("fence-a").Params["pcmk_host_list"] = "pg-a"
+			f.Config.Primitive("fence-b").Params["pcmk_host_map"] = "pg-b:i-1"
+			r := f.instance("fence-a", "pg-b")
+			r.Node, r.Role = "", crm.RoleStopped
+			f.Cluster.Failures = []crm.Failure{{Node: "pg-b", Resource: "fence-a", Task: "start", ExitReason: "Unable to authorize"}}
+		}, Attention, status.ClientsServed, "(start: Unable to authorize): pg-a cannot be fenced", "fencing_stopped"},
+		"a fence device of the other node": {func(f *Facts) {
+			f.Config.Primitive("fence-a").Params["pcmk_host_list"] = "pg-a"
+			f.Config.Primitive("fence-b").Params["pcmk_host_list"] = "pg-b"
+			f.instance("fence-b", "pg-a").Role = crm.RoleStopped
+		}, Attention, status.ClientsServed, "crm_mon --one-shot --inactive --failcounts", ""},
+		"fence devices disabled": {func(f *Facts) {
+			noFencing(f)
+			f.Config.Primitive("fence-a").Meta["target-role"] = "Stopped"
+			f.Config.Primitive("fence-b").Meta["target-role"] = "Stopped"
+		}, Attention, status.ClientsServed, "crm_resource --resource fence-a --meta --delete-parameter target-role", "fencing_stopped"},
+		"no fence device": {func(f *Facts) {
+			f.Cluster.Resources, f.Config.Primitives = f.Cluster.Resources[:5], f.Config.Primitives[:4]
+			f.Config.Properties["cluster-name"] = "pg"
+		}, Attention, status.ClientsServed, "no fence device is configured", "fencing_stopped"},
+		"a watchdog fences": {func(f *Facts) {
+			f.Cluster.Resources, f.Config.Primitives = f.Cluster.Resources[:5], f.Config.Primitives[:4]
+			f.Config.Properties["cluster-name"] = "pg"
+			f.Config.Properties["stonith-watchdog-timeout"] = "10"
+		}, OK, status.ClientsServed, "Nothing to do", ""},
+		"kept apart from what runs there": {func(f *Facts) {
+			f.Config.Colocations = append(f.Config.Colocations, crm.Colocation{ID: "apart", Resource: "database", With: "web",
+				Score: -crm.Infinity})
+		}, Attention, status.ClientsServed, "cibadmin --delete --xpath \"//rsc_colocation[@id='apart']\"", "banned"},
+		"another is kept apart from the database": {func(f *Facts) {
+			f.Config.Colocations = append(f.Config.Colocations, crm.Colocation{ID: "apart", Resource: "web", With: "database",
+				Score: -crm.Infinity})
+		}, OK, status.ClientsServed, "Nothing to do", ""},
+		"in standby, so that DRBD is stopped": {func(f *Facts) {
+			f.Cluster.Nodes[1].Standby = crm.Yes
+			f.instance("drbd", "pg-b").Role, f.Own.Drbd = crm.RoleStopped, nil
+			c := &f.Peers["pg-a"].Drbd.Connections[0]
+			c.Connection, c.PeerDevices[0].PeerDisk = drbd.ConnConnecting, drbd.DiskOutdated
+		}, Attention, status.ClientsServed, "crm_standby --node pg-b", "node_standby"},
+		"clone stopped by its target-role": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.instance("drbd", "pg-a").Node, f.instance("drbd", "pg-b").Node = "", ""
+			f.Config.Clones[0].Meta["target-role"] = "Stopped"
+		}, Problem, status.ClientsCutOff, "--resource drbd-clone --meta --delete-parameter target-role", "target_role"},
+		"another TTL": {func(f *Facts) {
+			f.Peers["pg-a"].Problems = []status.Problem{{Code: "record_ttl", Severity: status.Warning, Text: "the record's TTL is 300 s",
+				Remedy: "the next promotion writes it"}}
+		}, Attention, status.ClientsServed, "the record's TTL is 300 s", ""},
+		"no quorum": {func(f *Facts) { f.nobodyPromoted(); f.Cluster.Quorum = crm.No }, Problem, status.ClientsCutOff,
+			"the cluster has no quorum", "quorum"},
+		"no quorum, and nobody minds": {func(f *Facts) { f.Cluster.Quorum, f.Cluster.NoQuorumPolicy = crm.No, "ignore" }, OK,
+			status.ClientsServed, "Nothing to do", ""},
+		"zone denied there": {func(f *Facts) {
+			f.Own.Sources[3] = status.SourceDoc{Name: "route53", Error: "AccessDenied"}
+		}, Attention, status.ClientsServed, "pgha-agent doctor --only aws", "route53"},
+		"two promoted": {func(f *Facts) { f.instance("drbd", "pg-b").Role = crm.RolePromoted }, Problem, status.ClientsPartly,
+			"more than one node has the database: pg-a, pg-b", "?"},
+		"two Primaries, each sees itself": {func(f *Facts) {
+			f.Own.Drbd.Role = drbd.RolePrimary
+			cutOff(f, pg.StateTimeout, "timeout")
+		}, Problem, status.ClientsCutOff, "more than one node has the database: pg-a, pg-b", "?"},
+		"it failed, and works again": {func(f *Facts) {
+			f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2, Threshold: 3}}
+			f.Cluster.Failures = []crm.Failure{{Node: "pg-a", Resource: "pgsql", Task: "monitor", ExitStatus: "not running"}}
+		}, Attention, status.ClientsServed, "resource pgsql has a fail count of 2 on pg-a (monitor: not running)", ""},
+		"it fails there, and could run here": {func(f *Facts) {
+			f.instance("pgsql", "pg-a").Failed = crm.Yes
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateRefused}
+			cutOff(f, pg.StateRefused, "connection refused")
+		}, Problem, status.ClientsCutOff, "resource pgsql has failed on pg-a", ""},
+		"recovers": {func(f *Facts) { server(pg.StateStartingUp)(f) }, Waiting, status.ClientsCutOff, "Wait", ""},
+		"recovers for long": {func(f *Facts) {
+			server(pg.StateStartingUp)(f)
+			f.Own.Client.DownSince, f.Peers["pg-a"].Client.DownSince = new(testNow.Add(-6*time.Minute)), new(testNow.Add(-6*time.Minute))
+		}, Problem, status.ClientsCutOff, "whether it goes on", ""},
+		"a standby.signal": {func(f *Facts) { server(pg.StateInRecovery)(f) }, Problem, status.ClientsCutOff, "pg_promote", ""},
+		"the replication link is cut": {func(f *Facts) { // the disk is Outdated because of it
+			f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnConnecting
+			f.Own.Drbd.Connections[0].Connection, f.Own.Drbd.Devices[0].Disk = drbd.ConnConnecting, drbd.DiskOutdated
+		}, Attention, status.ClientsServed, "drbdadm adjust pg", "disconnected"},
+		"a resync that is paused": {func(f *Facts) { plants["disk: paused"](f) }, Attention, status.ClientsServed,
+			"somebody paused the resync: let it go on, on pg-b", "disk"},
+		"a resync that stands still": {func(f *Facts) { plants["resync: stalled"](f) }, Attention, status.ClientsServed,
+			"it does not move", "resync"},
+		"one resolver is wrong": {func(f *Facts) {
+			f.Own.Record.ResolverAddr = new("10.9.9.9")
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, DownSince: new(testNow.Add(-time.Minute))}
+		}, Problem, status.ClientsPartly, "the resolver of pg-b may hold an old answer", ""},
+		"no client looks, and the name leads elsewhere": {func(f *Facts) {
+			f.Own.Client, f.Peers["pg-a"].Client = nil, nil
+			f.Own.Record.ResolverAddr, f.Peers["pg-a"].Record.ResolverAddr = new("10.9.9.9"), new("10.9.9.9")
+			f.Peers["pg-a"].Publication.State = status.PubPublished
+		}, Attention, status.ClientsUnknown, "dig db.pgha.internal", ""},
+		"a second value, as its agent says": {func(f *Facts) {
+			named("10.9.9.9")(f)
+			a := f.Peers["pg-a"]
+			a.Record.Drift = true
+			a.Problems = []status.Problem{{Code: "record_drift", Severity: status.Critical, Text: "the record has 2 values",
+				Remedy: "remove that record by hand; then write it again"}}
+		}, Problem, status.ClientsCutOff, "remove that record by hand", ""},
+		"TXT is gone": {func(f *Facts) {
+			a := f.Peers["pg-a"]
+			a.Record.Drift = true
+			a.Problems = []status.Problem{{Code: "record_drift", Severity: status.Critical, Text: "it holds no owner",
+				Remedy: "`pgha-agent publish --once` on the promoted node writes it again"}}
+		}, Problem, status.ClientsServed, "pgha-agent publish --once", ""},
+		"edited, and being written again": {func(f *Facts) {
+			named("10.9.9.9")(f)
+			f.Peers["pg-a"].Record.Drift, f.Peers["pg-a"].Publication = true, status.PublicationDoc{State: status.PubWriting}
+			f.Own.Client.DownSince, f.Peers["pg-a"].Client.DownSince = new(testNow.Add(-7*time.Second)), new(testNow.Add(-7*time.Second))
+		}, Waiting, status.ClientsCutOff, "Wait", ""},
+		"promoted, and the API denies": {func(f *Facts) { plants["name_elsewhere: held"](f) }, Problem, status.ClientsCutOff,
+			"pgha-agent doctor --only aws", ""},
+		"paused where the database is": {func(f *Facts) {
+			f.Peers["pg-a"].Publication.PausedUntil = new(testNow.Add(time.Hour))
+		}, Attention, status.ClientsServed, "pgha-agent resume", ""},
+		"a clock that is ahead": {func(f *Facts) {
+			server(pg.StateRefused)(f)
+			f.Peers["pg-a"].Client.DownSince = new(testNow.Add(3 * time.Minute))
+		}, Problem, status.ClientsCutOff, "PostgreSQL does not run on pg-a", ""},
+		"Corosync's link is cut, and DRBD's is not": {func(f *Facts) {
+			f.Cluster.Nodes[0].Online, f.Cluster.Nodes[0].Unclean = crm.No, crm.Yes
+		}, Problem, status.ClientsServed, "Pacemaker has lost pg-a, which still has the database", "node_unclean"},
+		"its agent is away, and Pacemaker shows PostgreSQL stopped": {func(f *Facts) {
+			f.stopped()
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+		}, Problem, status.ClientsCutOff, "PostgreSQL does not run on pg-a", ""},
+		"its agent is away, and clients do not reach it": {func(f *Facts) {
+			cutOff(f, pg.StateTimeout, "timeout")
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+		}, Problem, status.ClientsCutOff, "whether it runs there is not known", ""},
+		"nobody promoted: the node that the least keeps from it": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.Peers["pg-a"].Drbd.Devices[0].Disk = drbd.DiskOutdated
+			f.Cluster.Attributes = f.Cluster.Attributes[1:]
+			f.Cluster.Bans = []crm.Ban{{ID: "cli-ban-x", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity}}
+		}, Problem, status.ClientsCutOff, "crm_resource --clear --resource drbd-clone --node pg-b", "banned"},
 		"other versions": {func(f *Facts) { f.Own.Version, f.Peers["pg-a"].Version = "0.2.0", "0.1.0" }, Attention,
 			status.ClientsServed, "the agents run different versions", ""},
 		"updated on disk": {func(f *Facts) {
@@ -421,7 +559,7 @@ func TestPartners(t *testing.T) {
 		PeerDevices: []drbd.DumpPeerDevice{{PeerClient: new(true)}}}
 	elsewhere := drbd.DumpConnection{Name: "far", Connection: drbd.ConnConnected, PeerDevices: data.PeerDevices}
 	f.Own.Drbd.Connections = []drbd.DumpConnection{vote, elsewhere, data}
-	if got := Partners(*f); !slices.Equal(got, []string{"pg-a"}) {
+	if got := Targets(*f, f.Node); !slices.Equal(got, []string{"pg-a"}) {
 		t.Errorf("%v", got)
 	}
 	if got := PartnerConnections(*f); len(got) != 1 || got[0].Name != "pg-a" {

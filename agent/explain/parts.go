@@ -24,10 +24,7 @@ func (e *explainer) explainRecord() {
 	case r.Drift:
 		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name,
 			r.OwnAddr, e.published(), zoneHas(r))
-		e.out.WaitsFor = "a person: the agent does not take back what somebody changed"
-		e.raise(Problem,
-			"Find out who changed the zone: a person or another program. Then write the record again, on the promoted node:",
-			"pgha-agent publish --once")
+		e.explainDrift()
 	case p.State == status.PubContested:
 		words = fmt.Sprintf(
 			"CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name,
@@ -56,9 +53,36 @@ func (e *explainer) explainRecord() {
 	e.out.Record = words + e.resolver()
 }
 
+// explainDrift says who does what about a record that somebody changed.
+func (e *explainer) explainDrift() {
+	if repairing(e.Doc) {
+		e.wait("the write that repairs the record")
+		return
+	}
+	e.out.WaitsFor = "a person: the agent does not take back what somebody changed"
+	const publish = "pgha-agent publish --once"
+	for _, p := range e.Problems {
+		if p.Code == "record_drift" && !strings.HasPrefix(p.Remedy, "`") { // more than to write it again
+			e.raise(Problem, Sentence(p.Text)+" "+Sentence(p.Remedy), publish)
+		}
+	}
+	e.raise(Problem,
+		"Find out who changed the zone: a person or another program. Then write the record again, on the promoted node:",
+		publish)
+}
+
+// repairing reports an agent that is about to write again what somebody changed, and that nothing holds back.
+func repairing(d *status.Doc) bool {
+	if d == nil || !d.Record.Drift {
+		return false
+	}
+	p := &d.Publication
+	return p.State == status.PubWriting || p.State == status.PubHeld && len(p.Holds) == 0
+}
+
 func zoneHas(r *status.RecordDoc) string {
 	if r.Addr == "" {
-		return "no address"
+		return "no address that is this agent's"
 	}
 	return fmt.Sprintf("%s, owner %s, epoch %d", r.Addr, status.OrDash(r.Owner), r.Epoch)
 }
@@ -244,7 +268,8 @@ var saidAs = map[string][]string{
 }
 
 // standing are findings that have been there before and are there after: never the next step in trouble.
-var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint"}
+// A ban with a finite score is a preference.
+var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint", "banned"}
 
 // explainRest has a finding for each of the other things that matter. Each is told once: not what the database's or the
 // failover's part has found. What stands comes last, so that it hides nothing.
@@ -262,6 +287,16 @@ func (e *explainer) explainRest() {
 		if s.Stale && s.Error == "" && !e.neverAsked(s.Name) {
 			e.raise(Problem, "See why "+s.Name+" is silent.", "journalctl -u pgha-agent -n 50")
 			e.note("%s: no answer for too long.", s.Name)
+		}
+	}
+	told := slices.ContainsFunc(e.out.Findings, func(f status.Finding) bool { return f.Code == "name_elsewhere" })
+	for _, f := range e.judge.toldThere(told) {
+		e.out.Findings = append(e.out.Findings, f)
+		switch {
+		case f.Severity != status.Critical:
+			e.raiseFinding(Attention, f)
+		case !e.young():
+			e.raiseFinding(Problem, f)
 		}
 	}
 	for _, f := range e.judge.agents() {
@@ -297,8 +332,7 @@ var slowCrmStep = [2]string{"Find out what slows crm_mon down on this machine.",
 // sourceStep is the next step for a source that is down.
 var sourceStep = map[string]string{
 	"crm": "systemctl status pacemaker", "drbd": "drbdsetup status", "postgres": "journalctl -u pgha-agent -n 50",
-	"route53":  "journalctl -u pgha-agent -n 50",
-	"resolver": "journalctl -u pgha-agent -n 50",
+	"route53": "pgha-agent doctor --only aws", "resolver": "journalctl -u pgha-agent -n 50",
 }
 
 // explainProblem judges a problem that the daemon has found. Holds have been told, and what PostgreSQL says is the

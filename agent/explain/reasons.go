@@ -14,8 +14,12 @@ var Reasons = []Reason{
 	{"split_brain",
 		"Both sides have changes that the other one lacks.",
 		"Decide which side keeps its data: [Split brain](#split-brain)."},
+	{"quorum",
+		"The cluster has no quorum, so Pacemaker starts and promotes nothing. After a cold start it waits until it has " +
+			"seen all nodes.",
+		"Start the nodes that are away."},
 	{"node_unclean",
-		"The other node is lost and not fenced yet.",
+		"A node is lost and not fenced yet: the other one, or the one that had the database.",
 		"See the fencing history: [PghaFencingStuck](runbook.md#pghafencingstuck)."},
 	{"node_offline",
 		"The other node is not in the cluster. Or `crm_mon` does not say whether it is: that makes the answer " +
@@ -31,15 +35,15 @@ var Reasons = []Reason{
 		"The last fencing of a node failed. A failover waits for the fencing, and the next one may fail too.",
 		"Fix the fence device and test it: [fencing test](maintenance.md#fencing-test)."},
 	{"fencing_stopped",
-		"A fence device does not run. If another one runs, this is a warning. If none runs, a node that is lost " +
-			"cannot be fenced.",
+		"A fence device does not run, or none is configured. If another one that can fence the database's node runs, " +
+			"this is a warning. If none does, that node cannot be fenced when it is lost.",
 		"See why (`crm_mon --one-shot --inactive`), fix it, and clean up the device."},
-	{"disk",
-		"The other node's disk is not UpToDate, and no resync runs.",
-		"See what DRBD says: [PghaPeerNotUpToDate](runbook.md#pghapeernotuptodate)."},
 	{"disconnected",
 		"DRBD is not connected: the other node's data is behind.",
 		"Bring that node or the network back: [PghaDrbdDisconnected](runbook.md#pghadrbddisconnected)."},
+	{"disk",
+		"The other node's disk is not UpToDate, and no resync runs.",
+		"See what DRBD says: [PghaPeerNotUpToDate](runbook.md#pghapeernotuptodate)."},
 	{"drbd_quorum",
 		"DRBD has no quorum on the other node, and does not let it be promoted.",
 		"Connect the DRBD nodes that vote."},
@@ -62,7 +66,7 @@ var Reasons = []Reason{
 		"A resource of the database failed and is blocked: Pacemaker does nothing more with it.",
 		"Fix what failed, then clean up."},
 	{"resource_failed",
-		"A resource of the database has failed.",
+		"A resource of the database has failed. On the node that has the database it is a warning.",
 		"See why, fix it, then clean up."},
 	{"fail_count",
 		"A resource has failed there. From `migration-threshold` on it may not run there; below it, this is a " +
@@ -76,8 +80,9 @@ var Reasons = []Reason{
 		"Wait for the next monitor: it sets the score when the disk is good. At once, on that node: " +
 			"`crm_resource --force-check`, as `explain` writes it out."},
 	{"banned",
-		"A location constraint keeps the database, or its promoted role, from the other node. One of DRBD's " +
-			"fence-peer handler ends with the resync. One with a finite score is a warning.",
+		"A location constraint keeps the database, or its promoted role, from the other node; or a colocation keeps " +
+			"it away from what runs there. One of DRBD's fence-peer handler ends with the resync. One with a finite score " +
+			"is a warning.",
 		"Remove it when it is not meant to be. One of the handler: [A leftover fencing " +
 			"constraint](#a-leftover-fencing-constraint)."},
 	{"ticket",
@@ -93,6 +98,9 @@ var Reasons = []Reason{
 		"The two agents are configured differently where they must be equal. After a failover clients would look " +
 			"at another name, or the record would not follow.",
 		"Make it equal: [PghaOtherConfiguration](runbook.md#pghaotherconfiguration)."},
+	{"route53",
+		"The other node's agent cannot read the record in the zone: it would not follow.",
+		"See why there: `pgha-agent doctor --only aws`."},
 	{"node_standby",
 		"The other node is in standby, by a person or because an operation failed (`on-fail=standby`).",
 		"End it when the work is done."},

@@ -20,6 +20,7 @@ var plants = map[string]func(*Facts){
 	"node_unclean": func(f *Facts) {
 		f.Cluster.Nodes[1].Unclean = crm.Yes
 	},
+	"quorum":                func(f *Facts) { f.Cluster.Quorum = crm.No },
 	"node_offline":          func(f *Facts) { f.Cluster.Nodes[1].Online = crm.No },
 	"node_offline: unknown": func(f *Facts) { f.Cluster.Nodes[1].Online = crm.Unknown },
 	"node_offline: member": func(f *Facts) {
@@ -38,12 +39,27 @@ var plants = map[string]func(*Facts){
 		f.Config.Properties["node-health-strategy"] = "migrate-on-red"
 		f.Cluster.Attributes = append(f.Cluster.Attributes, crm.Attribute{Node: "pg-b", Name: "#health_disk", Value: "red"})
 	},
+	"node_health: not among crm_mon's attributes": func(f *Facts) {
+		f.Cluster.Nodes[1].Health = "red"
+		f.Config.Properties["node-health-strategy"] = "migrate-on-red"
+		f.Config.Transient = map[string]map[string]string{"pg-b": {"#health-disk": "red"}}
+	},
 	"fencing_failed": func(f *Facts) {
 		f.Cluster.FenceEvents = []crm.FenceEvent{{Target: "pg-a", Action: "off", Status: "failed"}}
 	},
-	"fencing_stopped":      func(f *Facts) { f.instance("fence-a", "pg-b").Role = crm.RoleStopped },
-	"fencing_stopped: all": noFencing,
-	"fencing_disabled":     func(f *Facts) { f.Cluster.FencingEnabled = crm.No },
+	"fencing_stopped: disabled": func(f *Facts) {
+		noFencing(f)
+		f.Config.Primitive("fence-a").Meta["target-role"] = "Stopped"
+	},
+	"fencing_stopped: none": func(f *Facts) {
+		f.Cluster.Resources, f.Config.Primitives = f.Cluster.Resources[:5], f.Config.Primitives[:4]
+		f.Config.Properties["cluster-name"] = "pg"
+	},
+	"node_unclean: the writer":           lostWriter,
+	"fencing_missing: of one that lives": func(f *Facts) { f.Cluster.Nodes[0].Unclean = crm.Yes },
+	"fencing_stopped":                    func(f *Facts) { f.instance("fence-a", "pg-b").Role = crm.RoleStopped },
+	"fencing_stopped: all":               noFencing,
+	"fencing_disabled":                   func(f *Facts) { f.Cluster.FencingEnabled = crm.No },
 	"fencing_disabled: by its newer name": func(f *Facts) {
 		f.Cluster.FencingEnabled = crm.No
 		f.Config.Properties["fencing-enabled"] = "false"
@@ -52,6 +68,14 @@ var plants = map[string]func(*Facts){
 	"resync": func(f *Facts) {
 		v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
 		v.PeerDisk, v.Replication, v.Done = drbd.DiskInconsistent, drbd.ReplSyncSource, new(40.0)
+	},
+	"resync: stalled": func(f *Facts) {
+		v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
+		v.PeerDisk, v.Replication, v.Done, v.Stalled = drbd.DiskInconsistent, drbd.ReplSyncSource, new(40.0), true
+	},
+	"disk: paused": func(f *Facts) {
+		v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
+		v.PeerDisk, v.Replication, v.ResyncSuspended = drbd.DiskInconsistent, drbd.ReplPausedSyncS, []string{"peer"}
 	},
 	"disk: no resync": func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskOutdated },
 	"disk: lost":      func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskDiskless },
@@ -79,6 +103,9 @@ var plants = map[string]func(*Facts){
 	"fail_count": func(f *Facts) {
 		f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "pgsql", Count: crm.Infinity, Threshold: 3}}
 	},
+	"fail_count: of what has not run there": func(f *Facts) {
+		f.Config.Transient = map[string]map[string]string{"pg-b": {"fail-count-pgsql#start_0": "INFINITY"}}
+	},
 	"fail_count: below": func(f *Facts) {
 		f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-b", Resource: "pgsql", Count: 1, Threshold: 3}}
 	},
@@ -86,6 +113,10 @@ var plants = map[string]func(*Facts){
 	"promotion_score": func(f *Facts) { f.Cluster.Attributes = f.Cluster.Attributes[:1] },
 	"banned":          ban("cli-ban-drbd-clone-on-pg-b", -crm.Infinity),
 	"banned: a score": ban("cli-ban-drbd-clone-on-pg-b", -100),
+	"banned: colocation": func(f *Facts) {
+		f.Config.Colocations = append(f.Config.Colocations, crm.Colocation{ID: "apart", Resource: "database", With: "web",
+			Score: -crm.Infinity})
+	},
 	"banned: by rule": ban("operators-rule", -crm.Infinity),
 	"banned: behind": func(f *Facts) {
 		ban("drbd-fence-by-handler-pg-rule-drbd-clone", -crm.Infinity)(f)
@@ -120,6 +151,7 @@ var plants = map[string]func(*Facts){
 		f.instance("pgsql", "pg-a").Managed = crm.No
 	},
 	"paused":              func(f *Facts) { f.Own.Publication.PausedUntil = new(testNow.Add(time.Hour)) },
+	"route53":             func(f *Facts) { f.Own.Sources[3] = status.SourceDoc{Name: "route53", Error: "denied"} },
 	"other_configuration": func(f *Facts) { f.Peers["pg-a"].Config.Zone = "Z2" },
 	"other_configuration: clients": func(f *Facts) {
 		a := f.Peers["pg-a"]
@@ -153,19 +185,33 @@ var plants = map[string]func(*Facts){
 		a.Devices[0].Disk, a.Connections[0].Connection = drbd.DiskDiskless, drbd.ConnConnecting
 		a.Connections = append(a.Connections, elsewhere)
 	},
-	"drbd_suspended":          func(f *Facts) { f.Peers["pg-a"].Drbd.Suspended = []string{"fencing"} },
-	"filesystem_full":         mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 1 << 20}),
-	"filesystem_full: inodes": mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 50 << 30, Inodes: new(uint64(0))}),
-	"filesystem_fills":        mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 5 << 30}),
-	"commits_hang":            func(f *Facts) { f.Peers["pg-a"].Postgres.FlushStall = 40 },
-	"postgres_recovers":       server(pg.StateStartingUp),
-	"postgres_hangs":          server(pg.StateTimeout),
-	"postgres_too_many":       server(pg.StateTooMany),
-	"postgres_read_only":      server(pg.StateReadOnly),
-	"postgres_standby":        server(pg.StateInRecovery),
-	"postgres_stops":          server(pg.StateShuttingDown),
-	"postgres_down":           server(pg.StateRefused),
-	"role_rejected":           server(pg.StateAuth),
+	"many_promoted": func(f *Facts) { f.instance("drbd", "pg-b").Role = crm.RolePromoted },
+	"fail_count: of the database": func(f *Facts) {
+		f.Cluster.FailCounts = []crm.FailCount{{Node: "pg-a", Resource: "pgsql", Count: 2, Threshold: 3}}
+	},
+	"paused: of the database":        func(f *Facts) { f.Peers["pg-a"].Publication.PausedUntil = new(testNow.Add(time.Hour)) },
+	"drbd_suspended: by hand":        func(f *Facts) { f.Peers["pg-a"].Drbd.Suspended = []string{"user"} },
+	"postgres_down: an error":        server(pg.StateError),
+	"way_blocked: its agent is away": func(f *Facts) { cutOff(f, pg.StateTimeout, "timeout"); f.Peers = nil },
+	"name_elsewhere: held": func(f *Facts) {
+		named(addrB)(f)
+		f.Peers["pg-a"].Publication = status.PublicationDoc{State: status.PubHeld, LastFailure: "denied",
+			Holds: []status.HoldDoc{{Name: "api_backoff", Text: "the API refused"}}}
+	},
+	"name_elsewhere: of one resolver": func(f *Facts) { named("10.9.9.9")(f); f.Own.Client.OK = true },
+	"drbd_suspended":                  func(f *Facts) { f.Peers["pg-a"].Drbd.Suspended = []string{"fencing"} },
+	"filesystem_full":                 mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 1 << 20}),
+	"filesystem_full: inodes":         mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 50 << 30, Inodes: new(uint64(0))}),
+	"filesystem_fills":                mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 5 << 30}),
+	"commits_hang":                    func(f *Facts) { f.Peers["pg-a"].Postgres.FlushStall = 40 },
+	"postgres_recovers":               server(pg.StateStartingUp),
+	"postgres_hangs":                  server(pg.StateTimeout),
+	"postgres_too_many":               server(pg.StateTooMany),
+	"postgres_read_only":              server(pg.StateReadOnly),
+	"postgres_standby":                server(pg.StateInRecovery),
+	"postgres_stops":                  server(pg.StateShuttingDown),
+	"postgres_down":                   server(pg.StateRefused),
+	"role_rejected":                   server(pg.StateAuth),
 	"cluster_unknown": func(f *Facts) {
 		f.nobodyPromoted()
 		f.Cluster = nil

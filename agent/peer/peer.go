@@ -27,7 +27,8 @@ import (
 
 const (
 	askTimeout = 2 * time.Second
-	maxAnswer  = 4 << 20 // bytes
+	maxStep    = 10 * time.Second // since the last step of a daemon that does not hang
+	maxAnswer  = 4 << 20          // bytes
 	maxHosts   = 8
 )
 
@@ -149,6 +150,12 @@ func (c *Client) askAt(ctx context.Context, transport *http.Transport, secure bo
 	var doc status.Doc
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", address, err)
+	}
+	// A daemon that hangs answers with its last step. Both times are of its node: the clocks of two nodes may differ.
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && !doc.Time.IsZero() &&
+		date.Sub(doc.Time) > maxStep {
+		return nil, fmt.Errorf("%s hangs: its last step was %s before its answer", address,
+			date.Sub(doc.Time).Round(time.Second))
 	}
 	return &doc, nil
 }

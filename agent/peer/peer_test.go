@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/status"
@@ -72,6 +73,14 @@ func TestAsk(t *testing.T) {
 			err: `the daemon of "pg-z"`},
 		"another program": {answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 			err: "read the answer"},
+		"hangs": {answer: func(w http.ResponseWriter, _ *http.Request) {
+			_ = json.NewEncoder(w).Encode(status.Doc{Node: "pg-b", Time: time.Now().Add(-time.Minute)})
+		}, err: "hangs"},
+		"another clock": {answer: func(w http.ResponseWriter, _ *http.Request) { // on both
+			then := time.Now().Add(-time.Hour)
+			w.Header().Set("Date", then.UTC().Format(http.TimeFormat))
+			_ = json.NewEncoder(w).Encode(status.Doc{Node: "pg-b", Time: then})
+		}},
 		"an error":   {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, err: "500"},
 		"redirected": {answer: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, err: "302"},
 		"password": {answer: auth, change: func(c *config.Config) {

@@ -21,11 +21,11 @@ func Fetch(ctx context.Context, socket string) (*Doc, error) {
 	return readStatus(body)
 }
 
-// Recheck asks the daemon to ask every source once more, and for its status then. A daemon of before 0.2 only gives its
-// status.
+// Recheck asks the daemon to ask every source once more, and for its status then. A daemon of before 0.2, and one that
+// is not done in time, only give their status.
 func Recheck(ctx context.Context, socket string) (*Doc, error) {
 	body, err := control(ctx, socket, http.MethodPost, "/recheck", nil)
-	if _, refused := errors.AsType[refusal](err); refused {
+	if _, refused := errors.AsType[refusal](err); refused || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return Fetch(ctx, socket)
 	}
 	if err != nil {

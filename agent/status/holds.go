@@ -142,7 +142,7 @@ var Holds = []Hold{
 		More:   "Or it must be read again, after a conflict or a lost reply.",
 		Passes: true, WaitsFor: "the first good read of the zone",
 		Next:    "See why the zone cannot be read: network, credentials, permissions.",
-		Command: "pgha-agent status",
+		Command: "pgha-agent doctor --only aws",
 	},
 	{
 		Is:       fsm.HoldIdentityUnknown,
@@ -213,7 +213,7 @@ var Holds = []Hold{
 		Is: fsm.HoldBackoff, Text: "the API refused or did not answer; trying again shortly", Remedy: "see the last failure",
 		Passes: true, WaitsFor: "the next try at the Route 53 API",
 		Next:    "See why the API does not take the write. No agent can move the name without it.",
-		Command: "journalctl -u pgha-agent -n 50",
+		Command: "pgha-agent doctor --only aws",
 	},
 }
 

@@ -52,6 +52,7 @@ type Snapshot struct {
 
 	Sources  [NumSources]SourceState
 	Rechecks uint64 // that were asked for
+	Settled  uint64 // how often somebody waited for what was sent to the loop before
 
 	// Constraints of the DRBD fence-peer handler, and when each was first seen; never changed.
 	FenceBans map[string]fsm.Time

@@ -239,14 +239,18 @@ func (j *judge) roles() bool {
 		bad.add(true, "more than one node is shown as promoted: %s", strings.Join(promoted, ", "))
 	case j.To == promoted[0]:
 		bad.add(true, "%s is the promoted one already", j.To)
-	case j.To != "" && !slices.Contains(others, j.To):
-		bad.add(true, "%s runs no instance of %s that could be promoted", j.To, j.plan.Clone)
-	case j.To == "" && len(others) != 1:
-		bad.add(true, "want one node with an unpromoted instance, found %d (%s)", len(others), strings.Join(others, ", "))
 	default:
 		j.plan.From, j.plan.To = promoted[0], j.To
-		if j.To == "" {
+		if len(others) == 0 || j.To != "" { // what keeps the other node from it is judged below
+			others = explain.Targets(j.facts(), promoted[0])
+		}
+		switch {
+		case j.To != "":
+			bad.add(!slices.Contains(others, j.To), "%s has no copy of the data", j.To)
+		case len(others) == 1:
 			j.plan.To = others[0]
+		default:
+			bad.add(true, "want one node that could take over, found %d (%s)", len(others), strings.Join(others, ", "))
 		}
 	}
 	p := j.plan
@@ -269,9 +273,9 @@ func (j *judge) roles() bool {
 // checkOf is the check that each reason against a failover belongs to. TestEveryReasonHasItsCheck holds it complete.
 var checkOf = map[string]string{
 	"node_offline": "nodes", "node_unclean": "nodes", "node_pending": "nodes", "node_shutdown": "nodes",
-	"node_standby": "nodes",
-	"node_health":  "nodes",
-	"maintenance":  "maintenance", "unmanaged": "maintenance",
+	"node_standby": "nodes", "quorum": "nodes",
+	"node_health": "nodes",
+	"maintenance": "maintenance", "unmanaged": "maintenance",
 	"paused":           "pause",
 	"resource_blocked": "failures", "resource_failed": "failures", "fail_count": "failures", "no_instance": "failures",
 	"promotion_score": "failures",
@@ -282,20 +286,28 @@ var checkOf = map[string]string{
 	"may_promote": "drbd", "path": "drbd_path",
 	"foreign_postgres": "target", "foreign_mount": "target",
 	"other_configuration": "configuration",
-	"peer_agent":          "peer_agent",
+	"peer_agent":          "peer_agent", "route53": "record", // which asks the agents itself
 }
 
-// blockers asks what would keep the database from failing over to the target: that keeps it from being moved there too.
-func (j *judge) blockers() {
+// facts are what explain judges by.
+func (j *judge) facts() explain.Facts {
 	f := explain.Facts{
 		Now: j.Now, Node: j.Node, Clone: j.Clone, Own: j.Status, Cluster: j.Cluster, Config: j.Config,
 		Peers: map[string]*status.Doc{}, Errs: map[string]string{},
 	}
-	if j.Peer != nil {
-		f.Peers[j.other()] = j.Peer
-	} else if j.PeerErr != nil {
-		f.Errs[j.other()] = j.PeerErr.Error()
+	switch other := j.other(); {
+	case other == "":
+	case j.Peer != nil:
+		f.Peers[other] = j.Peer
+	case j.PeerErr != nil:
+		f.Errs[other] = j.PeerErr.Error()
 	}
+	return f
+}
+
+// blockers asks what would keep the database from failing over to the target: that keeps it from being moved there too.
+func (j *judge) blockers() {
+	f := j.facts()
 	j.ours = explain.Database(f)
 	found := map[string][]status.Finding{}
 	for _, r := range explain.Blockers(f, j.plan.From, j.plan.To) {

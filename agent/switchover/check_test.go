@@ -104,8 +104,16 @@ func TestChecks(t *testing.T) {
 		"to where it is":       {func(f *Facts) { f.To = "pg-a" }, []string{"one_promoted"}, nil},
 		"to an unknown node":   {func(f *Facts) { f.To = "pg-c" }, []string{"one_promoted"}, nil},
 		"to the other by name": {func(f *Facts) { f.To = "pg-b" }, nil, nil},
-		"target has no instance": {func(f *Facts) { f.Cluster.Resources[1].Role = crm.RoleStopped },
-			[]string{"one_promoted"}, nil},
+		"target has no instance": {func(f *Facts) { f.Cluster.Resources[1].Role, f.Cluster.Resources[1].Node = crm.RoleStopped, "" },
+			[]string{"failures"}, nil},
+		"target in standby, by name": {func(f *Facts) {
+			f.To, f.Cluster.Nodes[1].Standby = "pg-b", crm.Yes
+			f.Cluster.Resources[1].Role, f.Cluster.Resources[1].Node = crm.RoleStopped, ""
+		}, []string{"nodes"}, nil},
+		"target in standby, its instance stopped": {func(f *Facts) {
+			f.Cluster.Nodes[1].Standby = crm.Yes
+			f.Cluster.Resources[1].Role, f.Cluster.Resources[1].Node = crm.RoleStopped, ""
+		}, []string{"nodes"}, nil},
 		"target offline":          {func(f *Facts) { f.Cluster.Nodes[1].Online = crm.No }, []string{"nodes"}, nil},
 		"target's state not said": {func(f *Facts) { f.Cluster.Nodes[1].Unclean = crm.Unknown }, []string{"nodes"}, nil},
 		"target in standby":       {func(f *Facts) { f.Cluster.Nodes[1].Standby = crm.Yes }, []string{"nodes"}, nil},

@@ -24,9 +24,6 @@ var mendedHolds = []fsm.Hold{
 	fsm.HoldDrbdNotUpToDate, fsm.HoldCrmUnknown,
 }
 
-// lostDisks are the states of a disk that does not come back by itself.
-var lostDisks = []drbd.DiskState{drbd.DiskDiskless, drbd.DiskFailed}
-
 // publicationRescue is for a promotion of the source that the record does not follow.
 func (j *judge) publicationRescue(d *status.Doc) string {
 	held := d.Publication.State == status.PubHeld && len(d.Publication.Holds) > 0
@@ -66,7 +63,7 @@ func (j *judge) episodeRescue(d *status.Doc) string {
 // diskRescue is for the disk of the source: DRBD then serves the database from the target's. That this one is good and
 // connected is checked beside it.
 func (j *judge) diskRescue(node string, state drbd.DiskState) string {
-	if node != j.plan.From || !slices.Contains(lostDisks, state) {
+	if node != j.plan.From || !state.Lost() {
 		return ""
 	}
 	return fmt.Sprintf("%[2]s has the good copy, and serves the database over the network now. Risk: there is no second "+

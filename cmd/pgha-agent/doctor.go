@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
@@ -76,7 +77,7 @@ func printDoctor(w io.Writer, results []doctor.Result, hints bool) {
 	slices.SortStableFunc(results, func(a, b doctor.Result) int { return doctor.Worse(b.Verdict, a.Verdict) })
 	count := map[doctor.Verdict]int{}
 	t := newTable(w)
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 110}})
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 110, WidthMaxEnforcer: text.WrapSoft}})
 	last := doctor.Verdict("")
 	for _, r := range results {
 		if last != "" && last != r.Verdict && hints {

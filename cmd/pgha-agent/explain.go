@@ -17,12 +17,14 @@ func newExplain(file *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "explain",
-		Short: "Say in plain words why the record points where it points, and the one next step",
-		Long: "explain asks the daemon over its control socket, as status does, and says in words why the record points " +
-			"where it points, why this node\n" +
-			"publishes or not, what it waits for, and what to do next. When the daemon does not answer, it looks at the " +
-			"cluster, DRBD, PostgreSQL\n" +
-			"and the name itself. It changes nothing.\n\n" +
+		Short: "Say whether clients can write, whether the database could fail over, and the one next step",
+		Long: "explain makes the daemon ask every source once more, and says in words whether clients can write through " +
+			"the name (DATABASE), whether the\n" +
+			"database could fail over now and what forbids it (FAILOVER), why the record points where it points, why this " +
+			"node publishes or not, what\n" +
+			"goes on by itself, and what to do next. Both nodes say the same about the database. When the daemon does not " +
+			"answer, it looks at the cluster,\n" +
+			"DRBD, PostgreSQL and the name itself. It changes nothing.\n\n" +
 			"The verdict is ok, waiting (it goes on by itself), attention (it works, and somebody should look) or problem. " +
 			"Exit status: 0 ready and no\n" +
 			"problem, 2 not ready or a problem, 1 the daemon does not answer.",
@@ -56,8 +58,9 @@ var explainSays = []string{"contested", "record_drift", "resolver_stale"}
 
 // printExplanation prints the next step last: that is where the eye is when a command ends.
 func printExplanation(w io.Writer, x explain.Explanation) {
-	say := func(name, words string) { part(w, wordsWidth, name, words) }
-	printHeadline(w, wordsWidth, &x)
+	width := wordsOf(w)
+	say := func(name, words string) { part(w, width, name, words) }
+	printHeadline(w, width, &x)
 	say("RECORD", x.Record)
 	say("NODE", x.Node)
 	if len(x.Holds) > 0 {
@@ -72,12 +75,12 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 	name := "ALSO"
 	for _, f := range untold(&x, explainSays...) {
 		words := explain.Sentence(f.Text)
-		if strings.HasPrefix(f.Code, "source_") { // begins with a name
-			words = f.Text + "."
+		if strings.HasPrefix(f.Code, "source_") || f.Code == "config_warning" { // begins with a name
+			words = strings.TrimRight(f.Text, ".") + "."
 		}
 		say(name, "- "+words)
 		if f.Remedy != "" {
-			printRemedy(w, wordsWidth, f)
+			printRemedy(w, width, f)
 		}
 		name = ""
 	}
@@ -85,7 +88,7 @@ func printExplanation(w io.Writer, x explain.Explanation) {
 		say(name, "- "+n)
 		name = ""
 	}
-	printWaits(w, wordsWidth, &x)
+	printWaits(w, width, &x)
 	fmt.Fprintln(w)
-	printNext(w, wordsWidth, &x)
+	printNext(w, width, &x)
 }

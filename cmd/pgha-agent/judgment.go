@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
+	"golang.org/x/term"
 
 	"github.com/pgha/pgha-agent/agent"
 	"github.com/pgha/pgha-agent/agent/config"
@@ -64,6 +66,17 @@ const (
 	wordsWidth = 96
 )
 
+// wordsOf is how wide words are that are printed beside a name: less on a narrow terminal. A pipe or a file has no
+// width.
+func wordsOf(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return max(30, min(wordsWidth, width-nameWidth))
+		}
+	}
+	return wordsWidth
+}
+
 // part prints words beside a name, in lines of at most that width.
 func part(w io.Writer, width int, name, words string) {
 	for i, line := range strings.Split(text.WrapSoft(printable(words), width), "\n") {
@@ -102,8 +115,11 @@ func printWaits(w io.Writer, width int, x *explain.Explanation) {
 
 func printNext(w io.Writer, width int, x *explain.Explanation) {
 	part(w, width, "NEXT", explain.Step(x))
-	if x.Command != "" {
-		fmt.Fprintf(w, "\n%*s%s\n", nameWidth, "", printable(x.Command))
+	for i, command := range explain.Commands(x) {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%*s%s\n", nameWidth, "", printable(command))
 	}
 }
 

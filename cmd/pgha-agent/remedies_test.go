@@ -30,6 +30,7 @@ var options = map[string]string{
 	"stonith_admin": "history verbose confirm fence query list cleanup",
 	"drbdadm":       "discard-my-data force clear-bitmap version c-max-rate",
 	"drbdsetup":     "verbose statistics",
+	"pcs":           "force all wait config promoted off skip-offline start enable",
 	"systemctl":     "now no-block",
 	"journalctl":    "",
 	"psql":          "",

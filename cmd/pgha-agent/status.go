@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent/config"
@@ -62,18 +63,23 @@ func newStatus(file *string) *cobra.Command {
 
 // printJudgment prints the judgment, before what it rests on.
 func printJudgment(w io.Writer, x *explain.Explanation) {
-	printHeadline(w, wordsWidth, x)
+	width := wordsOf(w)
+	printHeadline(w, width, x)
 	if x.WaitsFor != "nothing" {
-		printWaits(w, wordsWidth, x)
+		printWaits(w, width, x)
 	}
-	printNext(w, wordsWidth, x)
+	printNext(w, width, x)
 	fmt.Fprintln(w)
 }
 
 // printDocument prints the record and what this node does.
 func printDocument(w io.Writer, d *status.Doc, x *explain.Explanation) {
 	t := newTable(w)
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 110}})
+	width := 110
+	if words := wordsOf(w); words < wordsWidth { // a narrow terminal, and the names have 16 columns
+		width = words + nameWidth - 18
+	}
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: width, WidthMaxEnforcer: text.WrapSoft}})
 	row := func(name, format string, args ...any) { t.AppendRow(table.Row{name, fmt.Sprintf(format, args...)}) }
 
 	row("node", "%s  (pgha-agent %s, %s)", d.Node, d.Version, d.Time.Format(time.RFC3339))

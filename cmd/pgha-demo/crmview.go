@@ -270,6 +270,39 @@ func (c *cluster) bans(d *xmlDoc) {
 	d.close("bans")
 }
 
+// configuration is `cibadmin -Q -o configuration` as it runs on node i, with its exit code: what the model's resources
+// would be configured as.
+func (c *cluster) configuration(i int) (string, int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.nodes[i].stack {
+		return "cibadmin: Could not connect to the CIB API: Connection refused\n", 102
+	}
+	d := &xmlDoc{}
+	d.open("configuration")
+	d.open("resources")
+	for _, n := range c.nodes {
+		d.leaf("primitive", "id", fencePre+n.name, "class", "stonith", "type", "fence_aws")
+	}
+	d.open("clone", "id", rscClone)
+	d.open("meta_attributes", "id", rscClone+"-meta")
+	d.leaf("nvpair", "id", rscClone+"-promotable", "name", "promotable", "value", "true")
+	d.close("meta_attributes")
+	d.leaf("primitive", "id", rscDrbd, "class", "ocf", "provider", "linbit", "type", "drbd")
+	d.close("clone")
+	d.open("group", "id", rscGroup)
+	d.leaf("primitive", "id", rscFs, "class", "ocf", "provider", "heartbeat", "type", "Filesystem")
+	d.leaf("primitive", "id", rscPg, "class", "ocf", "provider", "heartbeat", "type", "pgsql")
+	d.close("group")
+	d.close("resources")
+	d.open("constraints")
+	d.leaf("rsc_colocation", "id", "with-"+rscClone, "rsc", rscGroup, "with-rsc", rscClone, "with-rsc-role", "Promoted",
+		"score", "INFINITY")
+	d.close("constraints")
+	d.close("configuration")
+	return d.b.String(), 0
+}
+
 // crmMonText is a short form of what crm_mon prints for people.
 func (c *cluster) crmMonText(i int) (string, int) {
 	c.mu.Lock()

@@ -16,7 +16,8 @@ func (d *demo) invite() {
 	}
 	m := d.nodes[1]
 	d.ui.print(fmt.Sprintf(`
-  %[1]s status  --config %[2]s
+  export PATH=%[3]s:$PATH
+  %[1]s explain --config %[2]s
   %[1]s history --config %[2]s
   %[3]s/crm_mon
   %[3]s/drbdsetup status

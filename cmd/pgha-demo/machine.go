@@ -91,7 +91,7 @@ func (m *machine) prepare(s settings, standin string) error {
 	if err := configTemplate.Execute(f, s); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	for _, tool := range []string{"crm_mon", "drbdsetup"} {
+	for _, tool := range []string{"crm_mon", "cibadmin", "drbdsetup"} {
 		if err := os.Link(standin, filepath.Join(m.dir, tool)); err != nil {
 			return fmt.Errorf("install stand-in: %w", err)
 		}

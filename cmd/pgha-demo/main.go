@@ -20,7 +20,8 @@ func run() (code int) {
 	once := flag.Bool("once", false, "run the story, check it, clean up and exit: 0 when everything held")
 	agentPath := flag.String("agent", "", "the agent's `binary`; built from this module when empty")
 	port := flag.Int("port", 15432, "port of PostgreSQL on both nodes; another one is taken when it is in use")
-	httpPort := flag.Int("http-port", 19668, "port of the first agent; the second has the next one")
+	httpPort := flag.Int("http-port", 19668,
+		"port of both agents, on the address of each; another one is taken when it is in use")
 	keep := flag.Bool("keep", false, "keep the directory with the logs")
 	flag.Parse()
 	if flag.NArg() > 0 {

@@ -45,6 +45,9 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 	if d.port, err = freePort(d.port, addrs[:]...); err != nil {
 		return err
 	}
+	if d.httpPort, err = freePort(d.httpPort, addrs[:]...); err != nil {
+		return err
+	}
 	d.zone = route53test.New(route53test.Options{ZoneID: zoneID, ZoneName: "pgha.internal", SyncDelay: dnsDelay, Rate: 5,
 		Burst: 5})
 	if err := d.zone.Start("127.0.0.1:0"); err != nil {
@@ -63,18 +66,18 @@ func (d *demo) prepare(ctx context.Context) (err error) {
 
 	d.cluster = newCluster(names, addrs, defaultFigures)
 	for i := range d.nodes {
-		reserved, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(d.httpPort+i))
+		// On one port, as a cluster has it, so that the agents find each other.
+		reserved, err := net.Listen("tcp", net.JoinHostPort(addrs[i], strconv.Itoa(d.httpPort)))
 		if err != nil {
-			if reserved, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-				return err
-			}
+			return err
 		}
 		m := &machine{
 			index: i, name: names[i], addr: addrs[i], dir: filepath.Join(d.dir, names[i]), http: reserved.Addr().String(),
 			reserved:  reserved,
 			agentPath: d.agentPath, spawn: d.spawn,
 			env: []string{"AWS_ACCESS_KEY_ID=demo", "AWS_SECRET_ACCESS_KEY=demo", "AWS_REGION=eu-central-1",
-				"AWS_EC2_METADATA_DISABLED=true"},
+				"AWS_EC2_METADATA_DISABLED=true",
+				"PATH=" + filepath.Join(d.dir, names[i]) + ":" + os.Getenv("PATH")}, // of cibadmin
 		}
 		d.nodes[i] = m
 		err = m.prepare(settings{Port: d.port, Zone: zoneID, Record: recordName, TTL: strconv.Itoa(recordTTL) + "s",

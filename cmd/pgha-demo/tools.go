@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// toolServer answers the crm_mon and drbdsetup of one node (package standin) until the node's power is cut.
+// toolServer answers the crm_mon, cibadmin and drbdsetup of one node (package standin) until the node's power is cut.
 type toolServer struct {
 	c    *cluster
 	node int
@@ -106,6 +106,8 @@ func (t *toolServer) answer(conn net.Conn) {
 	switch args[0] {
 	case "crm_mon":
 		code = t.crmMon(conn, args[1:])
+	case "cibadmin":
+		code = t.cibadmin(conn, args[1:])
 	case "drbdsetup":
 		code = t.drbdsetup(conn, r, args[1:])
 	}
@@ -132,6 +134,21 @@ func (t *toolServer) crmMon(w io.Writer, args []string) int {
 		text, code = t.c.crmMonText(t.node)
 	}
 	_ = frame(w, frameStdout, text)
+	return code
+}
+
+// cibadmin only reads: the demo moves nothing by a constraint.
+func (t *toolServer) cibadmin(w io.Writer, args []string) int {
+	if asked := strings.Join(args, " "); asked != "-Q -o configuration" {
+		_ = frame(w, frameStderr, "cibadmin: the demo has no "+asked+"\n")
+		return 64
+	}
+	text, code := t.c.configuration(t.node)
+	kind := byte(frameStdout)
+	if code != 0 {
+		kind = frameStderr
+	}
+	_ = frame(w, kind, text)
 	return code
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func installTools(tb testing.TB, c *cluster, node int) (dir string, t *toolServe
 	if err := build(context.Background(), modulePath+"/cmd/pgha-demo/standin", standin, staticBuild); err != nil {
 		tb.Fatal(err)
 	}
-	for _, tool := range []string{"crm_mon", "drbdsetup"} {
+	for _, tool := range []string{"crm_mon", "cibadmin", "drbdsetup"} {
 		if err := os.Link(standin, filepath.Join(dir, tool)); err != nil {
 			tb.Fatal(err)
 		}
@@ -58,6 +59,17 @@ func TestToolsAnswerAsTheRealOnes(t *testing.T) {
 	if _, err := crm.Parse([]byte(doc)); code != 0 || err != nil {
 		t.Errorf("crm_mon: exit %d, %v", code, err)
 	}
+	doc, code = run("cibadmin", "-Q", "-o", "configuration")
+	conf, err := crm.ParseConfiguration([]byte(doc))
+	if code != 0 || err != nil {
+		t.Fatalf("cibadmin: exit %d, %v", code, err)
+	}
+	if ids := conf.Database(rscClone); !slices.Equal(ids, []string{rscDrbd, rscClone, rscFs, rscGroup, rscPg}) {
+		t.Errorf("the database is made of %q", ids)
+	}
+	if out, code := run("cibadmin", "--delete-all"); code != 64 || out != "" {
+		t.Errorf("cibadmin changes something: exit %d, %q", code, out)
+	}
 	if out, code := run("drbdsetup", "events2", "--now", "--statistics", "pg"); code != 0 ||
 		!strings.HasSuffix(out, "exists -\n") || !strings.Contains(out, "disk:UpToDate") {
 		t.Errorf("events2 --now: exit %d, %q", code, out)
@@ -74,6 +86,10 @@ func TestToolsAnswerAsTheRealOnes(t *testing.T) {
 	var said *crm.StatusError
 	if _, err := crm.Parse([]byte(doc)); code != 102 || !errors.As(err, &said) || said.Code != 102 {
 		t.Errorf("without Pacemaker: exit %d, %v", code, err)
+	}
+
+	if out, code := run("cibadmin", "-Q", "-o", "configuration"); code != 102 || out != "" {
+		t.Errorf("cibadmin without Pacemaker: exit %d, %q", code, out)
 	}
 
 	server.kill()

@@ -1,7 +1,8 @@
-// Command standin answers as crm_mon or drbdsetup on one node of the demo's cluster.
+// Command standin answers as crm_mon, cibadmin or drbdsetup on one node of the demo's cluster.
 //
-// It is linked as DIR/crm_mon and DIR/drbdsetup and asks the model behind DIR/cluster.sock. It holds no knowledge of
-// its own and little code: an agent starts crm_mon every second or so, and the real one takes a few milliseconds.
+// It is linked as DIR/crm_mon, DIR/cibadmin and DIR/drbdsetup and asks the model behind DIR/cluster.sock. It
+// holds no knowledge of its own and little code: an agent starts crm_mon every second or so, and the real one takes a
+// few milliseconds.
 package main
 
 import (
@@ -22,7 +23,7 @@ const (
 func main() {
 	tool := filepath.Base(os.Args[0])
 	lost := drbdFailed
-	if tool == "crm_mon" {
+	if tool != "drbdsetup" {
 		lost = crmNotConnected
 	}
 	// The path of the link, wherever the working directory is.
