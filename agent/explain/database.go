@@ -25,7 +25,10 @@ type clientView struct {
 func (j *judge) clientViews() (views []clientView) {
 	for _, d := range j.docs() {
 		c := d.Client
-		if c == nil || c.State == "" && c.Asked { // off, or not tried yet
+		switch {
+		case c == nil || c.State == "" && c.Asked: // off, or not tried yet
+			continue
+		case !c.Asked && d.Record.Name != j.recordName(): // a name by mistake, which was never published
 			continue
 		}
 		v := clientView{node: d.Node, known: true, ok: c.OK, why: c.Error, since: c.DownSince}
@@ -135,6 +138,9 @@ func (j *judge) database() (status.Database, []status.Finding) {
 		}
 		findings = append(findings, j.failing(out.Node)...)
 	}
+	if out.State == status.ClientsServed {
+		findings = append(findings, j.otherNames(out.Node)...)
+	}
 	if out.Node != "" && j.Own != nil && j.Own.Cluster != nil && len(j.Own.Cluster.Promoted) == 0 {
 		findings = append(findings, report(status.Warning, "role_forgotten", out.Node, fmt.Sprintf(
 			"Pacemaker shows no node as promoted, and %s is DRBD's Primary: a cleanup or a refresh has erased what it knew, or "+
@@ -186,8 +192,29 @@ func (j *judge) manyPromoted(nodes []string) status.Finding {
 
 func critical(f status.Finding) bool { return f.Severity == status.Critical }
 
-func (j *judge) recordName() string {
+// otherNames finds nodes that are set to another record than the one that has the database. What they see of theirs is
+// no news of the database.
+func (j *judge) otherNames(node string) (list []status.Finding) {
+	served := j.docOf(node)
 	for _, d := range j.docs() {
+		if served == nil || d.Record.Name == served.Record.Name {
+			continue
+		}
+		for _, diff := range Differences(served, d) {
+			list = append(list, report(status.Warning, "other_configuration", d.Node, diff,
+				"make it equal on both nodes, then reload the one that you changed", "systemctl reload pgha-agent"))
+		}
+	}
+	return list
+}
+
+// recordName is the name that clients use, as far as it is known: that of the node that has the database.
+func (j *judge) recordName() string {
+	docs := j.docs()
+	if d := j.docOf(j.primary()); d != nil {
+		docs = append([]*status.Doc{d}, docs...)
+	}
+	for _, d := range docs {
 		if d.Record.Name != "" {
 			return d.Record.Name
 		}

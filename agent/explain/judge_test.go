@@ -148,6 +148,11 @@ func TestWhatNow(t *testing.T) {
 		}, Problem, status.ClientsCutOff, "takes no new connection", ""},
 		"other record": {func(f *Facts) { f.Peers["pg-a"].Config.Record = "dbx.pgha.internal" }, Attention, status.ClientsServed,
 			"record.name", "other_configuration"},
+		"other record, which nobody has published": {func(f *Facts) {
+			f.Own.Config.Record, f.Own.Record.Name, f.Own.Record.Addr, f.Own.Record.ResolverAddr = "db2.pgha.internal",
+				"db2.pgha.internal", "", nil
+			f.Own.Client = &status.ClientDoc{DownSince: new(testNow.Add(-time.Minute))}
+		}, Attention, status.ClientsServed, "record.name", "other_configuration"},
 		"other record, and a failover": {func(f *Facts) {
 			a := f.Peers["pg-a"]
 			a.Config.Record, a.Record.Name = "dbx.pgha.internal", "dbx.pgha.internal"

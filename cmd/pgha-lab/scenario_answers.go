@@ -77,9 +77,8 @@ var forbidding = []question{
 	{what: "another record name is set on the standby", code: "other_configuration", standby: true,
 		do:   "sed -i 's/^name = .*/name = \"db2.pgha.internal\"/' " + confFile + " && systemctl reload pgha-agent",
 		undo: "sed -i 's/^name = .*/name = \"db.pgha.internal\"/' " + confFile + " && systemctl reload pgha-agent"},
-	{what: "the fence device is stopped", code: "fencing_stopped",
-		do: "crm_resource --resource fence_node1 --meta --set-parameter target-role --parameter-value Stopped && " +
-			"crm_resource --resource fence_node2 --meta --set-parameter target-role --parameter-value Stopped"},
+	{what: "the device that fences the promoted node is stopped", code: "fencing_stopped",
+		do: "crm_resource --resource fence_PROMOTED --meta --set-parameter target-role --parameter-value Stopped"},
 }
 
 func failoverForbidden(ctx context.Context, r *scenarioRun) error {
@@ -225,7 +224,7 @@ func (r *scenarioRun) askOne(ctx context.Context, q question, p, s *node) error 
 	}
 	if q.lab != nil {
 		q.lab(r, true)
-	} else if _, err := n.run(ctx, strings.ReplaceAll(q.do, "STANDBY", s.name)); err != nil {
+	} else if _, err := n.run(ctx, strings.NewReplacer("STANDBY", s.name, "PROMOTED", p.name).Replace(q.do)); err != nil {
 		return err
 	}
 	var last [2]*status.Judgment
