@@ -202,7 +202,7 @@ func (a *Agent) resolve(ctx context.Context) message {
 
 func noSuchName(err error) bool {
 	e, ok := errors.AsType[*route53.DNSError](err)
-	return ok && (e.RCode == "NXDOMAIN" || e.RCode == "NODATA")
+	return ok && e.NotFound()
 }
 
 // readRecord reads the record in the zone.

@@ -13,6 +13,7 @@ import (
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/peer"
 	"github.com/pgha/pgha-agent/agent/status"
+	"github.com/pgha/pgha-agent/drbd"
 	"github.com/pgha/pgha-agent/pg"
 )
 
@@ -42,6 +43,16 @@ func FactsWithoutDaemon(ctx context.Context, c *config.Config, file string, last
 	all.Go(func() { d.Postgres = askPostgres(inTime, c.Postgres.DSN) })
 	all.Go(func() { askName(inTime, c, d) })
 	all.Wait()
+	if seen.Drbd != nil && seen.Drbd.Role == drbd.RoleSecondary && accepting(d.Postgres.State) {
+		// It may have answered before DRBD was demoted.
+		inTime, cancel := context.WithTimeout(ctx, lookWithin)
+		d.Postgres = askPostgres(inTime, c.Postgres.DSN)
+		cancel()
+		d.Postgres.Foreign = accepting(d.Postgres.State)
+	}
+	if d.Postgres.State == pg.StateAuth { // who asks is seldom the agent's user
+		d.Postgres.State = pg.StateUnknown
+	}
 	f := explain.Facts{
 		Node: c.Node.Name, Clone: c.Cluster.Promotable, Resource: c.Drbd.Resource, Own: d, TTL: c.Record.TTL,
 		Peers: map[string]*status.Doc{}, Errs: map[string]string{}, Cluster: seen.Cluster, Config: seen.Config,
@@ -57,8 +68,7 @@ func FactsWithoutDaemon(ctx context.Context, c *config.Config, file string, last
 	return f, seen.Missing
 }
 
-// askPostgres makes one probe. Who asks is seldom the agent's user, so that a server that rejects its role says only
-// that it is there.
+// askPostgres makes one probe.
 func askPostgres(ctx context.Context, dsn string) status.PostgresDoc {
 	p, err := pg.NewProber(dsn)
 	if err != nil {
@@ -66,9 +76,6 @@ func askPostgres(ctx context.Context, dsn string) status.PostgresDoc {
 	}
 	defer p.Close()
 	h := p.Probe(ctx)
-	if h.State == pg.StateAuth {
-		h.State = pg.StateUnknown
-	}
 	return status.PostgresDoc{State: h.State, Error: h.Err}
 }
 
@@ -79,7 +86,7 @@ func askName(ctx context.Context, c *config.Config, d *status.Doc) {
 		return // check-config tells
 	}
 	addrs, err := resolver.Lookup(ctx, c.Record.Name)
-	if err != nil {
+	if err != nil && !noSuchName(err) {
 		name := status.SourceResolver.String()
 		d.Sources = slices.DeleteFunc(d.Sources, func(s status.SourceDoc) bool { return s.Name == name })
 		d.Sources = append(d.Sources, status.SourceDoc{Name: name, Error: err.Error()})
@@ -93,7 +100,7 @@ func askName(ctx context.Context, c *config.Config, d *status.Doc) {
 		return
 	}
 	p := client.Probe(ctx)
-	d.Client = &status.ClientDoc{OK: p.OK, Asked: true, State: p.State, Error: p.Err}
+	d.Client = &status.ClientDoc{OK: p.OK, Asked: true, State: p.State, Error: p.Err, NoName: p.NoName}
 }
 
 // askOthers asks the daemons of the other nodes.

@@ -109,6 +109,8 @@ func (c *Client) Probe(ctx context.Context) ClientProbe {
 	}
 	if lookup, ok := errors.AsType[*lookupError](err); ok {
 		err = lookup // pgx says it once for each way that it tried
+		var answer interface{ NotFound() bool }
+		v.NoName = errors.As(err, &answer) && answer.NotFound()
 	}
 	v.OK = v.State == StateWritable
 	v.Answers = v.OK || v.State == StateAuth

@@ -73,4 +73,5 @@ type ClientProbe struct {
 	Answered netip.Addr // the server that answered (inet_server_addr, else the address connected to)
 	State    State
 	Err      string
+	NoName   bool // the resolver answered that the name has no address: its error has a method NotFound, which is true
 }

@@ -24,6 +24,9 @@ type DNSError struct{ RCode string }
 // Error names the code.
 func (e *DNSError) Error() string { return "the resolver answers " + e.RCode }
 
+// NotFound reports that the name has no address, as far as the resolver knows.
+func (e *DNSError) NotFound() bool { return e.RCode == "NXDOMAIN" || e.RCode == "NODATA" }
+
 // Resolver asks one DNS server itself: the libc's and Go's resolvers may cache.
 type Resolver struct {
 	Server  string        // host:port; "" means the first nameserver of /etc/resolv.conf, read again each time

@@ -55,7 +55,7 @@ func collectMounts(ctx context.Context, f *Facts) error {
 		return r.err
 	case <-ctx.Done():
 		return absent(unknown("a filesystem of the database gives no answer within %s", mountsTimeout).remedy(
-			"see what the device below it waits for: `drbdsetup status --verbose {resource}`, `iostat -x 1 3`"))
+			"see what the device below it waits for: `drbdsetup status --verbose --statistics {resource}`"))
 	}
 }
 

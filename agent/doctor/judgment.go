@@ -131,6 +131,8 @@ func judgeFailover(f *Facts) Finding {
 // judgeClients tells what the views of clients on the nodes saw. A warning that another check has is left to that one.
 func judgeClients(f *Facts) Finding {
 	x := explain.Judge(f.facts())
+	// Check peer-settings tells that.
+	x.Findings = slices.DeleteFunc(x.Findings, func(r status.Finding) bool { return r.Code == "peer_agent" })
 	switch x.Database.State {
 	case status.ClientsCutOff, status.ClientsPartly:
 		return fail("%s", evidence(x.Database.Text, x.Findings)).remedy("%s", f.advice(x.Findings))

@@ -20,6 +20,11 @@ func (j *judge) agents() (list []status.Finding) {
 	add := func(node, code, text, remedy string, commands ...string) {
 		list = append(list, report(status.Warning, code, node, text, remedy, commands...))
 	}
+	if node := j.primary(); node != j.Node && j.docOf(node) == nil && j.Errs[node] != "" && !j.lost(node) {
+		add(node, "peer_agent", fmt.Sprintf("the agent of %s, which has the database, was not reached (%s)", node,
+			j.Errs[node]), "see that it runs on "+node+", and that its http.listen can be reached from "+j.Node,
+			"systemctl status pgha-agent")
+	}
 	replaced := false
 	for _, d := range j.docs() {
 		if d.Replaced {

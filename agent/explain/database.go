@@ -28,6 +28,8 @@ func (j *judge) clientViews() (views []clientView) {
 		switch {
 		case c == nil || c.State == "" && c.Asked: // off, or not tried yet
 			continue
+		case !c.Asked && (d.Record.Read == nil || d.Record.Addr != ""): // not asked yet: a name that was made a moment ago
+			continue
 		case !c.Asked && d.Record.Name != j.recordName(): // a name by mistake, which was never published
 			continue
 		}
@@ -255,12 +257,19 @@ func (j *judge) server(node string) (list []status.Finding) {
 	list = append(list, j.space(d)...)
 	p := &d.Postgres
 	if p.FlushStall > 0 {
+		commands := []string{"drbdsetup status --verbose --statistics " + j.Resource}
+		for _, m := range d.Mounts {
+			if m.OfDatabase() {
+				commands = append(commands, "fsfreeze --unfreeze "+m.Point)
+			}
+		}
 		add(status.Critical, "commits_hang", fmt.Sprintf("commits hang on %s: WAL has not reached the disk for %s", node,
 			status.Ago(time.Duration(p.FlushStall*float64(time.Second)))),
 			"see, on "+node+", what the disk waits for: lower-pending is the device below DRBD there; pending and unacked "+
 				"are the other node's disk and the network, and `drbdadm disconnect "+j.Resource+"` lets commits go on "+
-				"without them: runbook PghaCommitsHang",
-			"drbdsetup status --verbose --statistics "+j.Resource, "iostat -x 1 3")
+				"without them; when DRBD waits for nothing, a snapshot job may have frozen the filesystem: see that none runs "+
+				"any more, then thaw it by what follows the first command: runbook PghaCommitsHang",
+			commands...)
 	}
 	if p.Foreign {
 		add(status.Critical, "foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker holds the port on %s: "+
@@ -381,9 +390,8 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 		return one(status.Critical, "postgres_hangs", fmt.Sprintf("PostgreSQL on %s takes no new connection: it hangs (%s)",
 			node, p.Error),
 			"see, on "+node+", what its processes wait for: T is stopped and goes on by the second command, D waits for the "+
-				"disk; if it still hangs, let Pacemaker restart it, by the third",
-			"ps -o pid,stat,wchan:20,cmd -C postgres", "pkill -CONT -x postgres",
-			"crm_resource --restart --resource "+id)
+				"disk; if it still hangs a minute later, let Pacemaker restart it: `crm_resource --restart --resource "+id+"`",
+			"ps -o pid,stat,wchan:20,cmd -C postgres", "pkill -CONT -x postgres")
 	case pg.StateTooMany:
 		return one(status.Critical, "postgres_too_many", fmt.Sprintf("PostgreSQL on %s has no connection left for clients",
 			node),
@@ -466,6 +474,9 @@ func (j *judge) postgresID() string {
 	return "pgsql"
 }
 
+// noObstacle are warnings that keep no node from being promoted.
+var noObstacle = []string{"path", "fencing_disabled", "fencing_stopped"}
+
 // nobody judges a cluster in which no node has the database.
 func (j *judge) nobody() []status.Finding {
 	if j.Cluster == nil {
@@ -483,7 +494,7 @@ func (j *judge) nobody() []status.Finding {
 			switch {
 			case severity == status.Critical:
 				all = append(all, f)
-			case severity == status.Warning && f.Code != "path" && f.Code != "fencing_disabled":
+			case severity == status.Warning && !slices.Contains(noObstacle, f.Code):
 				may = append(may, f)
 			}
 		}
@@ -545,9 +556,15 @@ func (j *judge) unfencedWriter(node string) status.Finding {
 
 // way judges the way from clients to a server that is well, as far as it is known: name, address, network, access.
 func (j *judge) way(node string, bad []clientView) []status.Finding {
-	d := j.docOf(bad[0].node)
+	d, there := j.docOf(bad[0].node), j.docOf(node)
+	if d.Client != nil && !d.Client.Asked && there == nil && node != "" && j.Errs[node] != "" {
+		return []status.Finding{report(status.Critical, "record_missing", node, fmt.Sprintf(
+			"the zone holds no address for %s; the agent of %s, which has the database and writes it, was not reached",
+			d.Record.Name, node), "see why that agent does not answer, on "+node, "systemctl status pgha-agent",
+			"pgha-agent explain")}
+	}
 	if d.Client != nil && !d.Client.Asked {
-		return []status.Finding{report(status.Critical, "record_missing", d.Node, fmt.Sprintf(
+		return []status.Finding{report(status.Critical, "record_missing", node, fmt.Sprintf(
 			"the zone holds no address for %s: no client can resolve it", d.Record.Name), "write it, on "+status.OrDash(node),
 			"pgha-agent publish --once")}
 	}
@@ -559,7 +576,6 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 		to = *d.Record.ResolverAddr
 	}
 	try := "psql -h " + d.Record.Name + " -U pgha -d postgres -c 'SELECT 1'"
-	there := j.docOf(node)
 	if there == nil {
 		if j.serverStopped(node) {
 			return j.postgres(node, &status.PostgresDoc{State: pg.StateRefused, Error: "Pacemaker shows it stopped"})
@@ -605,13 +621,16 @@ func (j *judge) misled(node string, d *status.Doc) []status.Finding {
 		return one("resolver_down", fmt.Sprintf("the resolver does not answer on %s: %s", d.Node, sourceOf(d,
 			"resolver").Error),
 			"see, on "+d.Node+", the resolver that clients use: the VPC's, or the one of record.resolver", dig)
-	case resolver != nil && *resolver == "":
+	case resolver != nil && *resolver == "", resolver == nil && d.Client != nil && d.Client.NoName:
 		text := fmt.Sprintf("the resolver of %s answers that %s does not exist", d.Node, name)
 		if d.Record.Read != nil {
 			text += ", and the zone holds " + status.OrDash(d.Record.Addr)
 		}
-		return one("name_negative", text, "it remembers that for the zone's negative TTL, up to 15 minutes; see the zone's "+
-			"association with this VPC", dig)
+		remedy := "it remembers that for the zone's negative TTL, up to 15 minutes; see the zone's association with this VPC"
+		if has != "" {
+			remedy += "; until then clients reach the database at " + has
+		}
+		return one("name_negative", text, remedy, dig)
 	case resolver != nil && has != "" && *resolver != has:
 		return j.elsewhere(s, d, fmt.Sprintf("%s leads to %s, and the database is on %s (%s)", name, *resolver, node, has))
 	}
@@ -621,21 +640,21 @@ func (j *judge) misled(node string, d *status.Doc) []status.Finding {
 // elsewhere is for a name that leads away from the node that has the database, whose document is has, as the node of d
 // resolves it.
 func (j *judge) elsewhere(has, d *status.Doc, text string) []status.Finding {
-	one := func(text, remedy string, commands ...string) []status.Finding {
-		return []status.Finding{report(status.Critical, "name_elsewhere", d.Node, text, remedy, commands...)}
+	one := func(node, text, remedy string, commands ...string) []status.Finding {
+		return []status.Finding{report(status.Critical, "name_elsewhere", node, text, remedy, commands...)}
 	}
 	if why, remedy, command := j.notFollowing(has); remedy != "" {
 		if has != j.Own { // else the parts about the record and this node say why
 			text += "; " + why
 		}
-		return one(text, remedy, command)
+		return one(has.Node, text, remedy, command)
 	}
 	if has.Record.Addr == has.Record.OwnAddr && has.Record.Read != nil {
-		return one(text+"; the zone has the right address", "the resolver of "+d.Node+" may hold an old answer for one TTL; "+
-			"one that stays is of another resolver or zone: see, on "+d.Node+", record.resolver and what the zone is "+
+		return one(d.Node, text+"; the zone has the right address", "the resolver of "+d.Node+" may hold an old answer for "+
+			"one TTL; one that stays is of another resolver or zone: see, on "+d.Node+", record.resolver and what the zone is "+
 			"associated with", "dig "+d.Record.Name)
 	}
-	return one(text, "the record does not follow; to write it, on "+has.Node, "pgha-agent publish --once")
+	return one(has.Node, text, "the record does not follow; to write it, on "+has.Node, "pgha-agent publish --once")
 }
 
 // notFollowing tells why the record does not follow the node that has the database, and what to do, as far as its agent

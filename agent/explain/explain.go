@@ -153,7 +153,8 @@ func Judge(f Facts) Explanation {
 // passesWhenYoung are findings that every failover goes through.
 var passesWhenYoung = []string{"fencing_under_way", "fencing_missing", "nobody_promoted", "postgres_down",
 	"postgres_stops", "disconnected", "node_offline", "node_unclean", "disk", "resync", "no_instance", "promotion_score",
-	"banned", "way_blocked", "name_elsewhere", "resource_failed", "name_negative", "many_promoted"}
+	"banned", "way_blocked", "name_elsewhere", "resource_failed", "name_negative", "many_promoted", "fencing_stopped",
+	"record_missing"}
 
 // blip is how long clients may be cut off before somebody is called: one attempt that fails is no outage yet.
 const blip = 5 * time.Second
@@ -166,11 +167,13 @@ func (e *explainer) explainDatabase() {
 	db, findings := e.judge.database()
 	e.out.Database = db
 	e.out.Findings = append(e.out.Findings, findings...)
+	forgotten := slices.ContainsFunc(findings, func(f status.Finding) bool { return f.Code == "role_forgotten" })
 	for _, f := range findings {
 		within := func(d time.Duration) bool { return db.Since != nil && e.now.Sub(*db.Since) < d }
 		passes := e.young() && slices.Contains(passesWhenYoung, f.Code) || within(blip) ||
 			f.Code == "postgres_recovers" && (db.Since == nil || within(recoveryPatience)) ||
-			f.Code == "name_elsewhere" && within(patience) && repairing(e.judge.docOf(db.Node))
+			f.Code == "name_elsewhere" && within(patience) && repairing(e.judge.docOf(db.Node)) ||
+			forgotten && within(patience) && (f.Code == "postgres_down" || f.Code == "postgres_stops")
 		switch {
 		case f.Severity != status.Critical:
 			e.raiseFinding(Attention, f)
@@ -229,6 +232,12 @@ func (e *explainer) explainFailover() {
 	}
 	for _, r := range f.Reasons {
 		if r.Severity == status.Warning && !slices.Contains(standing, r.Code) {
+			e.raiseFinding(Attention, r)
+		}
+	}
+	for _, r := range f.Reasons {
+		notAsked := r.Code == "peer_agent" && e.judge.Errs[r.Node] == ""
+		if r.Severity == status.Unknown && !notAsked { // which is no yes
 			e.raiseFinding(Attention, r)
 		}
 	}

@@ -104,7 +104,7 @@ func TestNextStepHasAllItsCommands(t *testing.T) {
 	f := world(t)
 	server(pg.StateTimeout)(f)
 	x := Judge(*f)
-	if got := Commands(&x); len(got) != 3 || !strings.HasPrefix(got[1], "pkill -CONT") {
+	if got := Commands(&x); len(got) != 2 || !strings.HasPrefix(got[1], "pkill -CONT") {
 		t.Errorf("%q of %q", got, x.Next)
 	}
 	if got := Commands(&Explanation{Command: "crm_mon -1"}); len(got) != 1 {
@@ -154,6 +154,15 @@ func TestYoungByEitherAgent(t *testing.T) {
 	}
 }
 
+// episodeOf is the episode of this promotion, which published with an epoch.
+func episodeOf(epoch uint64) func(*status.Doc) {
+	return func(d *status.Doc) {
+		d.Publication.Promotion = ownClaim
+		d.Episode = &status.EpisodeDoc{ID: 7, Outcome: "complete", Promotion: ownClaim, Epoch: epoch,
+			Start: testNow.Add(-time.Hour), Phases: []status.PhaseDoc{{Phase: "dns_accepted", At: testNow.Add(-time.Hour)}}}
+	}
+}
+
 // TestVerdict holds the verdict and the next step: those of the worst thing, and the first of several that are equal.
 func TestVerdict(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -185,6 +194,13 @@ func TestVerdict(t *testing.T) {
 		}), Waiting, "Wait", "Failed writes in a row: 1"},
 		"crash recovery": {promoted(finding("postgres", status.Critical),
 			func(d *status.Doc) { d.Postgres.State = pg.StateStartingUp }), Waiting, "Wait", "has published"},
+		"written again": {promoted(episodeOf(1), func(d *status.Doc) { d.Publication.Epoch = 4 }), OK, "Nothing to do",
+			"published it (epoch 4), and has written it again since epoch 1, promotion"},
+		"written once": {promoted(episodeOf(4), func(d *status.Doc) { d.Publication.Epoch = 4 }), OK, "Nothing to do",
+			"published it (epoch 4) at "},
+		"no address for the resolver": {promoted(func(d *status.Doc) {
+			d.Publication.State, d.Record.ResolverAddr = status.PubPublished, new("")
+		}), Attention, "Ask the resolver yourself", "there is no address: it remembers that for up to 15 minutes"},
 		"drift": {promoted(func(d *status.Doc) { d.Record.Drift = true }), Problem, "Find out who changed the zone",
 			"CHANGED BY SOMEBODY ELSE"},
 		"local disk": {promoted(func(d *status.Doc) { d.Drbd.Devices[0].Disk = drbd.DiskInconsistent }), Attention,

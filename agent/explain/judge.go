@@ -9,7 +9,6 @@ import (
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/crm"
 	"github.com/pgha/pgha-agent/drbd"
-	"github.com/pgha/pgha-agent/pg"
 )
 
 // Facts are what a judgment rests on. What is nil is not known.
@@ -209,17 +208,6 @@ func (j *judge) sameNode(peer, node string) bool {
 	short, _, _ := strings.Cut(peer, ".")
 	name, _, _ := strings.Cut(node, ".")
 	return strings.EqualFold(short, name) || peer == "peer" && len(j.others()) == 1 && node != ""
-}
-
-// serving reports whether a state of PostgreSQL is that of a server that is there.
-func serving(s pg.State) bool {
-	switch s {
-	case pg.StateWritable, pg.StateReadOnly, pg.StateInRecovery, pg.StateTooMany, pg.StateAuth, pg.StateStartingUp,
-		pg.StateShuttingDown:
-		return true
-	default:
-		return false
-	}
 }
 
 // Differences tells what two nodes are configured with differently and must have alike. Nothing is said of a node that

@@ -110,6 +110,32 @@ func (f *Facts) instance(id, node string) *crm.Resource {
 	return &f.Cluster.Resources[i]
 }
 
+// forgottenAndDown is what a cleanup of DRBD does to the database.
+func forgottenAndDown(f *Facts, since time.Duration) {
+	f.instance("drbd", "pg-a").Role = crm.RoleUnpromoted
+	f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateRefused, Error: "no such file"}
+	cutOff(f, pg.StateRefused, "refused")
+	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+		d.Cluster.Promoted = nil
+		d.Client.DownSince = new(testNow.Add(-since))
+	}
+}
+
+// secondValue is somebody's edit of the record, as both agents have read it.
+func secondValue(f *Facts) {
+	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+		d.Record.Addr, d.Record.Owner, d.Record.Epoch, d.Record.Claim = "", "", 0, ""
+		d.Record.ResolverAddr = new("[10.0.1.10 10.0.2.10]")
+		i := slices.IndexFunc(d.Sources, func(s status.SourceDoc) bool { return s.Name == "route53" })
+		d.Sources[i].Error = "read record: refused_record: the A record db.pgha.internal has 2 values, want 1; delete it"
+	}
+	a := f.Peers["pg-a"]
+	a.Record.Drift = true
+	a.Problems = []status.Problem{{Code: "record_drift", Severity: status.Critical, Text: "the record has 2 values",
+		Remedy: "remove that record by hand; then `pgha-agent publish --once` on the promoted node"},
+		{Code: "source_route53", Severity: status.Warning, Text: "route53 does not answer"}}
+}
+
 // stopped makes the group not run.
 func (f *Facts) stopped() {
 	for _, id := range []string{"fs", "pgsql"} {
@@ -257,16 +283,18 @@ func TestWhatNow(t *testing.T) {
 		}, Problem, status.ClientsCutOff, "DRBD does not let pg-", ""},
 		"may not be promoted beside a Primary": {func(f *Facts) { f.Own.Drbd.MayPromote = new(false) }, OK, status.ClientsServed,
 			"Nothing to do", ""},
-		"configuration unread": {func(f *Facts) { f.Config, f.ConfigErr = nil, "permission denied" }, OK, status.ClientsServed,
-			"Nothing to do", "?"},
+		"configuration unread": {func(f *Facts) { f.Config, f.ConfigErr = nil, "permission denied" }, Attention,
+			status.ClientsServed, "runuser -u pgha -- cibadmin --query", "?"},
 		"disconnected": {func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnStandAlone }, Attention,
 			status.ClientsServed, "drbdadm adjust pg", "disconnected"},
 		"split brain that one kernel has found": {func(f *Facts) {
 			f.Own.Drbd.Connections[0].Connection, f.Own.Drbd.Connections[0].SplitBrain = drbd.ConnStandAlone, "latched"
 			f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnConnecting
 		}, Attention, status.ClientsServed, "decide which side keeps its data", "split_brain"},
-		"PostgreSQL outside of Pacemaker": {func(f *Facts) { f.Own.Postgres.State = pg.StateWritable }, Attention, status.ClientsServed,
+		"PostgreSQL outside of Pacemaker": {func(f *Facts) { f.Own.Postgres.Foreign = true }, Attention, status.ClientsServed,
 			"systemctl disable --now postgresql", "foreign_postgres"},
+		"PostgreSQL of a moment ago, DRBD demoted since": {func(f *Facts) { f.Own.Postgres.State = pg.StateWritable }, OK,
+			status.ClientsServed, "Nothing to do", ""},
 		"something else is mounted": {func(f *Facts) {
 			f.Own.Mounts = []status.MountDoc{{Point: "/srv/pg", Source: "tmpfs", Wanted: true}}
 		}, Attention, status.ClientsServed, "umount /srv/pg", "foreign_mount"},
@@ -307,6 +335,10 @@ func TestWhatNow(t *testing.T) {
 				d.Cluster.Promoted = nil
 			}
 		}, Attention, status.ClientsServed, "clean up or move nothing", ""},
+		"and Pacemaker stops the database for that": {func(f *Facts) { forgottenAndDown(f, 20*time.Second) }, Waiting,
+			status.ClientsCutOff, "Wait", ""},
+		"and does not start it again": {func(f *Facts) { forgottenAndDown(f, 2*time.Minute) }, Problem, status.ClientsCutOff,
+			"PostgreSQL does not run on pg-a", ""},
 		"nobody promoted, and nothing forbids it": {func(f *Facts) { f.nobodyPromoted() }, Problem, status.ClientsCutOff,
 			"crm_simulate --live-check", ""},
 		"one view fails": {func(f *Facts) {
@@ -333,11 +365,11 @@ func TestWhatNow(t *testing.T) {
 		"peer's agent is away, its disk too": {func(f *Facts) { // what the target does not need
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
 			f.Own.Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskDiskless
-		}, OK, status.ClientsServed, "Nothing to do", ""},
+		}, Attention, status.ClientsServed, "the agent of pg-a, which has the database", ""},
 		"peer's agent is away, DRBD unknown": {func(f *Facts) {
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
 			f.Own.Drbd = nil
-		}, OK, status.ClientsServed, "Nothing to do", "?"},
+		}, Attention, status.ClientsServed, "the state of DRBD between pg-a and pg-b is not known", "?"},
 		"a fence device of the database's node": {func(f *Facts) { // the other one fences the other node
 			f.Config.Primitive("fence-a").Params["pcmk_host_list"] = "pg-a"
 			f.Config.Primitive("fence-b").Params["pcmk_host_map"] = "pg-b:i-1"
@@ -439,6 +471,40 @@ func TestWhatNow(t *testing.T) {
 			a.Problems = []status.Problem{{Code: "record_drift", Severity: status.Critical, Text: "the record has 2 values",
 				Remedy: "remove that record by hand; then write it again"}}
 		}, Problem, status.ClientsCutOff, "remove that record by hand", ""},
+		"lost a moment ago, and its fence device on its way": {func(f *Facts) {
+			f.nobodyPromoted()
+			for _, id := range [][2]string{{"fence-b", "pg-a"}, {"fence-a", "pg-b"}} { // nothing fences any more
+				r := f.instance(id[0], id[1])
+				r.Node, r.Role = "", crm.RoleStopped
+			}
+			f.Own.Episode = &status.EpisodeDoc{ID: 1, Outcome: "open", Start: testNow.Add(-40 * time.Second)}
+		}, Waiting, status.ClientsCutOff, "Wait", "fencing_stopped"},
+		"the same for long": {func(f *Facts) {
+			f.nobodyPromoted()
+			r := f.instance("fence-b", "pg-a")
+			r.Node, r.Role = "", crm.RoleStopped
+		}, Problem, status.ClientsCutOff, "no node is promoted, and nothing that is seen here forbids it", ""},
+		"a name that was made a moment ago": {func(f *Facts) {
+			f.Own.Client, f.Peers["pg-a"].Client = &status.ClientDoc{}, &status.ClientDoc{}
+		}, OK, status.ClientsUnknown, "Nothing to do", ""},
+		"a cluster that was made a moment ago": {func(f *Facts) {
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Client, d.Record.Addr, d.Record.ResolverAddr = &status.ClientDoc{DownSince: new(testNow.Add(-10 * time.Second))}, "", nil
+				d.Episode = &status.EpisodeDoc{ID: 1, Outcome: "open", Start: testNow.Add(-10 * time.Second)}
+			}
+		}, Waiting, status.ClientsCutOff, "Wait", ""},
+		"the name has no address, and who writes it is away": {func(f *Facts) {
+			f.Own.Record.Addr, f.Own.Record.ResolverAddr = "", nil
+			f.Own.Client = &status.ClientDoc{DownSince: new(testNow.Add(-time.Minute))}
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "timeout"}
+		}, Problem, status.ClientsCutOff, "see why that agent does not answer, on pg-a", ""},
+		"no address for the client, and the resolver was not asked since": {func(f *Facts) {
+			f.Own.Record.ResolverAddr = nil
+			f.Own.Client = &status.ClientDoc{Asked: true, NoName: true, State: pg.StateError, Error: "the resolver answers NODATA",
+				DownSince: new(testNow.Add(-time.Minute))}
+		}, Problem, status.ClientsPartly, "until then clients reach the database at 10.0.1.10", ""},
+		"a second value, some clients get around it": {func(f *Facts) { secondValue(f) }, Problem, status.ClientsServed,
+			"remove that record by hand", "route53"},
 		"TXT is gone": {func(f *Facts) {
 			a := f.Peers["pg-a"]
 			a.Record.Drift = true
@@ -502,9 +568,14 @@ func TestWhatNow(t *testing.T) {
 		}, Attention, status.ClientsServed, "systemctl restart pgha-agent", ""},
 		"DRBD does not answer": {func(f *Facts) {
 			f.Own.Drbd, f.Peers["pg-a"].Drbd = nil, nil
-		}, OK, status.ClientsServed, "Nothing to do", "?"},
-		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} }, OK,
-			status.ClientsServed, "Nothing to do", ""},
+		}, Attention, status.ClientsServed, "the state of DRBD between pg-a and pg-b is not known", "?"},
+		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} },
+			Attention, status.ClientsServed, "the agent of pg-a, which has the database, was not reached", ""},
+		"the standby's agent is away": {func(f *Facts) {
+			f.Node, f.Own, f.Peers, f.Errs = "pg-a", f.Peers["pg-a"], nil, map[string]string{"pg-b": "connection refused"}
+		}, Attention, status.ClientsServed, "the agent of pg-b was not reached", "?"},
+		"the standby's agent is not asked yet": {func(f *Facts) { f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], nil }, OK,
+			status.ClientsServed, "Nothing to do", "?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, side := range []string{"pg-b", "pg-a"} {
@@ -540,6 +611,64 @@ func TestWhatNow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCleanupStopsNothing: where the database runs, what it depends on is cleaned up in maintenance.
+func TestCleanupStopsNothing(t *testing.T) {
+	const begin, end = "crm_attribute --name maintenance-mode --update true; ",
+		"; crm_resource --wait; crm_attribute --name maintenance-mode --delete"
+	for name, c := range map[string]struct {
+		plant func(*Facts)
+		code  string
+		want  string // the last command
+	}{
+		"DRBD":           {failed("drbd", "pg-a"), "fail_count", begin + "crm_resource --cleanup --resource drbd --node pg-a" + end},
+		"the filesystem": {failed("fs", "pg-a"), "fail_count", begin + "crm_resource --cleanup --resource fs --node pg-a" + end},
+		"PostgreSQL":     {failed("pgsql", "pg-a"), "fail_count", "crm_resource --cleanup --resource pgsql --node pg-a"},
+		"on the standby": {failed("drbd", "pg-b"), "fail_count", "crm_resource --cleanup --resource drbd --node pg-b"},
+		"maintenance already": {func(f *Facts) {
+			failed("drbd", "pg-a")(f)
+			f.Cluster.MaintenanceMode = crm.Yes
+		}, "fail_count", "crm_resource --cleanup --resource drbd --node pg-a"},
+		"nobody has the database": {func(f *Facts) {
+			f.nobodyPromoted()
+			failed("drbd", "pg-a")(f)
+			f.Cluster.FailCounts[0].Count = crm.Infinity
+		}, "fail_count", "crm_resource --cleanup --resource drbd --node pg-a"},
+		"a failed instance": {func(f *Facts) { f.instance("fs", "pg-a").Failed = crm.Yes }, "resource_failed",
+			begin + "crm_resource --cleanup --resource fs --node pg-a" + end},
+		"one that is nowhere": {func(f *Facts) {
+			r := f.instance("fs", "pg-a")
+			r.Node, r.Failed = "", crm.Yes
+		}, "resource_failed", begin + "crm_resource --cleanup --resource fs" + end},
+		"a blocked one": {func(f *Facts) { f.instance("drbd", "pg-a").Blocked = crm.Yes }, "resource_blocked",
+			begin + "crm_resource --cleanup --resource drbd --node pg-a" + end},
+	} {
+		f := world(t)
+		c.plant(f)
+		x := Judge(*f)
+		r := found(&x, c.code)
+		if r == nil || len(r.Commands) == 0 || r.Commands[len(r.Commands)-1] != c.want {
+			t.Errorf("%s: %+v, want %q", name, r, c.want)
+		}
+	}
+}
+
+// failed gives a resource a fail count on a node.
+func failed(resource, node string) func(*Facts) {
+	return func(f *Facts) {
+		f.Cluster.FailCounts = []crm.FailCount{{Node: node, Resource: resource, Count: 1, Threshold: 3}}
+	}
+}
+
+// found is the finding or reason of a code.
+func found(x *Explanation, code string) *status.Finding {
+	for _, r := range slices.Concat(x.Findings, x.Failover.Reasons) {
+		if r.Code == code {
+			return &r
+		}
+	}
+	return nil
 }
 
 // TestFenceConstraintStaysWhileTheDiskIsBehind: it is right then, and removing it by hand would lose commits.

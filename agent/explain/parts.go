@@ -18,13 +18,13 @@ func (e *explainer) explainRecord() {
 	switch {
 	case r.Read == nil:
 		words = "Not known: the zone has not been read yet."
-	case r.Addr == "" && e.source("route53").Error != "":
-		words = fmt.Sprintf("The record under %s does not belong to this agent, or cannot be read: %s.", r.Name,
-			e.source("route53").Error)
 	case r.Drift:
 		words = fmt.Sprintf("CHANGED BY SOMEBODY ELSE: this node published %s as %s%s, and now the zone has %s.", r.Name,
 			r.OwnAddr, e.published(), zoneHas(r))
 		e.explainDrift()
+	case r.Addr == "" && e.source("route53").Error != "":
+		words = fmt.Sprintf("The record under %s does not belong to this agent, or cannot be read: %s.", r.Name,
+			e.source("route53").Error)
 	case p.State == status.PubContested:
 		words = fmt.Sprintf(
 			"CONTESTED: %s points at %s by the claim of %s with epoch %d, which came after this node's own (epoch %d).", r.Name,
@@ -93,6 +93,9 @@ func (e *explainer) published() string {
 	if e.Publication.Epoch > 0 {
 		words = fmt.Sprintf(" (epoch %d)", e.Publication.Epoch)
 	}
+	if e.rewritten() {
+		words += fmt.Sprintf(", and has written it again since epoch %d", e.Episode.Epoch)
+	}
 	if at, ok := e.phase("dns_accepted"); ok {
 		words += fmt.Sprintf(" at %s, %s ago, in episode %d (%s)", at.Format(time.RFC3339), status.Ago(e.now.Sub(at)),
 			e.Episode.ID, e.Episode.Cause)
@@ -103,9 +106,16 @@ func (e *explainer) published() string {
 	return words
 }
 
-// phase finds the time of a phase of this promotion.
+// rewritten reports that the record was written again after what the episode tells of it.
+func (e *explainer) rewritten() bool {
+	ep := e.Episode
+	return ep != nil && ep.Promotion != "" && ep.Promotion == e.Publication.Promotion && ep.Epoch != 0 &&
+		e.Publication.Epoch > ep.Epoch
+}
+
+// phase finds the time of a phase of this promotion. A record that was written again since has none.
 func (e *explainer) phase(name string) (time.Time, bool) {
-	if ep := e.Episode; ep != nil && ep.Promotion != "" && ep.Promotion == e.Publication.Promotion {
+	if ep := e.Episode; ep != nil && ep.Promotion != "" && ep.Promotion == e.Publication.Promotion && !e.rewritten() {
 		for _, p := range ep.Phases {
 			if p.Phase == name {
 				return p.At, true
@@ -138,6 +148,10 @@ func (e *explainer) resolver() string {
 	const stale = "Ask the resolver yourself. If it stays, check the zone's association with this VPC and the TTL of " +
 		"the record before."
 	dig := "dig " + r.Name
+	if *r.ResolverAddr == "" {
+		e.raise(Attention, stale, dig)
+		return words + ": it remembers that for up to 15 minutes."
+	}
 	accepted, known := e.phase("dns_accepted")
 	insync, synced := e.phase("dns_insync")
 	switch {

@@ -64,14 +64,15 @@ var Reasons = []Reason{
 		"Unmount it."},
 	{"resource_blocked",
 		"A resource of the database failed and is blocked: Pacemaker does nothing more with it.",
-		"Fix what failed, then clean up."},
+		"Fix what failed, then clean up. Where the database runs: [in maintenance](maintenance.md)."},
 	{"resource_failed",
 		"A resource of the database has failed. On the node that has the database it is a warning.",
-		"See why, fix it, then clean up."},
+		"See why, fix it, then clean up. Where the database runs: [in maintenance](maintenance.md)."},
 	{"fail_count",
 		"A resource has failed there. From `migration-threshold` on it may not run there; below it, this is a " +
 			"warning.",
-		"Fix what failed, then clean up. A cleanup without a fix lets it fail again."},
+		"Fix what failed, then clean up. A cleanup without a fix lets it fail again. Where the database runs: " +
+			"[in maintenance](maintenance.md)."},
 	{"no_instance",
 		"The other node runs no instance of the clone.",
 		"See why Pacemaker does not start it: `crm_simulate --live-check --show-scores`."},

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,10 @@ var plants = map[string]func(*Facts){
 		v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
 		v.PeerDisk, v.Replication, v.ResyncSuspended = drbd.DiskInconsistent, drbd.ReplPausedSyncS, []string{"peer"}
 	},
+	"disk: paused here": func(f *Facts) {
+		v := &f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0]
+		v.PeerDisk, v.Replication, v.ResyncSuspended = drbd.DiskInconsistent, drbd.ReplPausedSyncS, []string{"user"}
+	},
 	"disk: no resync": func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskOutdated },
 	"disk: lost":      func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].PeerDevices[0].PeerDisk = drbd.DiskDiskless },
 	"disconnected":    func(f *Facts) { f.Peers["pg-a"].Drbd.Connections[0].Connection = drbd.ConnStandAlone },
@@ -91,7 +96,7 @@ var plants = map[string]func(*Facts){
 		f.Peers["pg-a"].Drbd.Connections[0].Paths = []drbd.DumpPath{{Peer: "ipv4:10.0.2.10:7789", Established: new(false)},
 			{Peer: "ipv4:10.1.2.10:7789", Established: new(true)}}
 	},
-	"foreign_postgres": func(f *Facts) { f.Own.Postgres.State = pg.StateWritable },
+	"foreign_postgres": func(f *Facts) { f.Own.Postgres.Foreign = true },
 	"foreign_postgres: of the database": func(f *Facts) {
 		f.Peers["pg-a"].Postgres.Foreign = true
 	},
@@ -275,10 +280,12 @@ func lostWriter(f *Facts) {
 	f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, DownSince: new(testNow.Add(-time.Minute))}
 }
 
+var place = regexp.MustCompile(`\bon (pg-[a-z0-9]+)`)
+
 // programs are those whose options TestCommandsOfRemediesExist in cmd/pgha-agent knows.
 var programs = []string{"pgha-agent", "crm_mon", "crm_resource", "crm_attribute", "crm_standby", "crm_ticket", "crm_simulate",
 	"cibadmin", "attrd_updater", "stonith_admin", "drbdadm", "drbdsetup", "systemctl", "journalctl", "psql", "dig", "df", "du",
-	"umount", "iostat", "ps", "pkill", "runuser"}
+	"umount", "fsfreeze", "ps", "pkill", "runuser"}
 
 // TestDiskUnderTheDatabase: the database moves to a good copy that can take it, and nowhere else.
 func TestDiskUnderTheDatabase(t *testing.T) {
@@ -297,6 +304,8 @@ func TestDiskUnderTheDatabase(t *testing.T) {
 
 // TestEveryFindingHasAWayOut plants every finding that the source has. Each says what to do, with a command that has
 // everything filled in. That these commands exist is tested in cmd/pgha-agent.
+//
+// Its node is the one where its commands are to be run, when the remedy names one.
 func TestEveryFindingHasAWayOut(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -331,6 +340,9 @@ func TestEveryFindingHasAWayOut(t *testing.T) {
 				}
 				if r.Text == "" || r.Remedy == "" || len(r.Commands) == 0 || slices.ContainsFunc(r.Commands, codetest.Vague) {
 					t.Errorf("%s: no way out of %+v", name, r)
+				}
+				if on := place.FindAllStringSubmatch(r.Remedy, -1); len(on) > 0 && on[len(on)-1][1] != r.Node {
+					t.Errorf("%s: its commands are for %s, its node is %s: %s", name, on[len(on)-1][1], r.Node, r.Remedy)
 				}
 				for _, c := range r.Commands {
 					if name, _, _ := strings.Cut(c, " "); !slices.Contains(programs, name) {

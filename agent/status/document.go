@@ -201,6 +201,7 @@ type ClientDoc struct {
 	State      pg.State   `json:"state"`
 	Answered   string     `json:"answered,omitempty"`
 	Error      string     `json:"error,omitempty"`
+	NoName     bool       `json:"no_name,omitempty"` // the resolver answered that the name has no address
 	LastOutage *float64   `json:"last_outage_seconds,omitempty"`
 }
 
@@ -331,7 +332,7 @@ func (s *Snapshot) Doc() *Doc {
 	if s.Client {
 		asked := st.NameExists()
 		p := &s.ClientProbe
-		d.Client = &ClientDoc{OK: p.OK && asked, Asked: asked, State: p.State, Error: p.Err}
+		d.Client = &ClientDoc{OK: p.OK && asked, Asked: asked, State: p.State, Error: p.Err, NoName: p.NoName}
 		switch {
 		case st.ClientDownSince != 0:
 			d.Client.DownSince = new(s.WallOf(st.ClientDownSince))

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/state"
@@ -93,6 +94,11 @@ func clusterEvents(before, after *crm.Status, add func(state.EventKind, time.Tim
 		add(state.EventCluster, time.Time{}, "Pacemaker's history of %s on %s was erased by a cleanup or a refresh",
 			h.resource, h.node)
 	}
+	for _, a := range scoresGone(before, after) {
+		add(state.EventCluster, time.Time{}, "the promotion score %s of %s is gone: Pacemaker promotes no node without "+
+			"one, and "+
+			"may demote it. When the scores of all nodes go at once, pacemaker-attrd was restarted", a.Name, a.Node)
+	}
 	for _, e := range after.FenceEvents {
 		if e.Status != "pending" && !slices.Contains(before.FenceEvents, e) && len(before.FenceEvents) > 0 {
 			add(state.EventFenced, e.Completed, "fencing (%s) of %s: %s, by %s for %s", e.Action, e.Target, OrDash(e.Status),
@@ -152,6 +158,27 @@ func erased(before, after *crm.Status) (list []historyOf) {
 		did := op.Task != "monitor" || op.Interval != 0
 		if did && !left[h] && inCluster(before, h.node) && inCluster(after, h.node) && !slices.Contains(list, h) {
 			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// scoresGone lists the promotion scores that are not there any more although their resource runs. A resource agent
+// takes its own away when it stops.
+func scoresGone(before, after *crm.Status) (list []crm.Attribute) {
+	if after.Attributes == nil {
+		return nil
+	}
+	for _, a := range before.Attributes {
+		resource, isScore := strings.CutPrefix(a.Name, "master-")
+		resource, _, _ = strings.Cut(resource, ":")
+		runs := slices.ContainsFunc(after.Resources, func(r crm.Resource) bool {
+			id, _, _ := strings.Cut(r.ID, ":")
+			return id == resource && r.Node == a.Node && (r.Role == crm.RolePromoted || r.Role == crm.RoleUnpromoted)
+		})
+		same := func(b crm.Attribute) bool { return b.Node == a.Node && b.Name == a.Name }
+		if isScore && runs && inCluster(after, a.Node) && !slices.ContainsFunc(after.Attributes, same) {
+			list = append(list, a)
 		}
 	}
 	return list

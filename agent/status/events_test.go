@@ -38,6 +38,17 @@ func TestEvents(t *testing.T) {
 			}
 		}
 	}
+	scored := func(score string) func(*Snapshot) {
+		return func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) {
+				st.Resources = []crm.Resource{{ID: "drbd:0", Clone: "drbd-clone", Node: "pg-a", Role: crm.RolePromoted}}
+				st.Attributes = []crm.Attribute{{Node: "pg-a", Name: "#health-disk", Value: "green"}}
+				if score != "" {
+					st.Attributes = append(st.Attributes, crm.Attribute{Node: "pg-a", Name: "master-drbd", Value: score})
+				}
+			})
+		}
+	}
 	for name, c := range map[string]struct {
 		before, after func(*Snapshot)
 		kind          state.EventKind // "" for none
@@ -98,6 +109,12 @@ func TestEvents(t *testing.T) {
 		"history of a node that left": {func(s *Snapshot) { s.Crm = look(did("promote")) }, func(s *Snapshot) {
 			s.Crm = look(func(st *crm.Status) { st.Operations, st.Nodes[0].Online = []crm.Operation{}, crm.No })
 		}, state.EventCluster, "pg-a is not in the cluster", wall},
+		"a score goes":    {scored("10000"), scored(""), state.EventCluster, "the promotion score master-drbd of pg-a is gone", wall},
+		"a score changes": {scored("10000"), scored("10"), "", "", time.Time{}},
+		"a score goes with its instance": {scored("10000"), func(s *Snapshot) {
+			s.Crm = look(func(st *crm.Status) { st.Attributes = []crm.Attribute{} })
+		}, "", "", time.Time{}},
+		"a document without attributes": {scored("10000"), nil, "", "", time.Time{}},
 		"drbdsetup hung": {nil, func(s *Snapshot) { s.Drbd.Hangs, s.Drbd.Hung = 1, wall.Add(-time.Second) }, state.EventGap,
 			"a drbdsetup gave no sign of life", wall.Add(-time.Second)},
 		"clock set back": {func(s *Snapshot) { s.Wall = wall.Add(time.Hour) }, nil, state.EventClock,

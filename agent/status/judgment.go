@@ -67,9 +67,9 @@ type Failover struct {
 
 // Finding is something that is wrong, with what to do about it.
 type Finding struct {
-	Code     string   `json:"code"`     // from a closed set
-	Severity string   `json:"severity"` // critical or warning; "unknown" for what could not be told
-	Node     string   `json:"node,omitempty"`
+	Code     string   `json:"code"`           // from a closed set
+	Severity string   `json:"severity"`       // critical or warning; "unknown" for what could not be told
+	Node     string   `json:"node,omitempty"` // where the commands are to be run, if they have to be run somewhere
 	Text     string   `json:"text"`
 	Remedy   string   `json:"remedy,omitempty"`   // in words
 	Commands []string `json:"commands,omitempty"` // in this order, with everything filled in

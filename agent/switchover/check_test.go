@@ -135,7 +135,7 @@ func TestChecks(t *testing.T) {
 			nil},
 		"resources by a pattern drawn to the source": {location(crm.Location{ID: "p", Pattern: "web_.*", Node: "pg-a", Score: 100}), nil, nil},
 		"the database by a pattern":                  {location(crm.Location{ID: "p", Pattern: "^drbd", Node: "pg-a", Score: 100}), []string{"constraints"}, nil},
-		"a PostgreSQL outside on the target":         {func(f *Facts) { f.Status.Postgres.State = "writable" }, []string{"target"}, nil},
+		"a PostgreSQL outside on the target":         {func(f *Facts) { f.Status.Postgres.Foreign = true }, []string{"target"}, nil},
 		"another record there": {func(f *Facts) {
 			f.Status.Config, f.Peer.Config = &status.ConfigDoc{Record: "a"}, &status.ConfigDoc{Record: "b"}
 		}, []string{"configuration"}, nil},
