@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/cmd/pgha-lab/cloud"
@@ -120,9 +122,15 @@ type publication struct {
 	addr string
 }
 
-// publications lists the accepted changes since the start.
+// publications lists the accepted changes of the record since the start.
 func (a *aws) publications() (list []publication) {
 	for _, c := range a.zone.Accepted() {
+		if !slices.ContainsFunc(c.Changes, func(ch route53test.Change) bool {
+			name := strings.TrimSuffix(ch.Set.Name, ".")
+			return name == recordName || name == ownerName
+		}) {
+			continue
+		}
 		p := publication{at: c.At}
 		for _, m := range a.machines {
 			if cloud.AccessKey(m.name) == c.Caller {

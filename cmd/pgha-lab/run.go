@@ -97,7 +97,7 @@ func newScenarioRun(ctx context.Context, l *lab, out string) (*scenarioRun, erro
 
 // watched are the series of the agents that the lab keeps.
 var watched = []string{
-	"pgha_publication", "pgha_dns_epoch", "pgha_drbd_sync_done_ratio", "pgha_drbd_sync_eta_seconds",
+	"pgha_publication", "pgha_dns_epoch", "pgha_client_up", "pgha_drbd_sync_done_ratio", "pgha_drbd_sync_eta_seconds",
 	"pgha_drbd_split_brain", "pgha_drbd_suspended",
 	"pgha_drbd_disk", "pgha_publication_held", "pgha_journal_failures_total", "pgha_episodes_total", "pgha_postgres_state",
 	"pgha_drbd_connection", "pgha_fence_constraint_age_seconds", "pgha_fence_events", "pgha_cluster_node",
