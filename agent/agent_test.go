@@ -81,7 +81,8 @@ func (d crmDoc) String() string {
 		fmt.Fprintf(&b,
 			`<resource id="fs_pg" resource_agent="ocf:heartbeat:Filesystem" role="Started" active="true" orphaned="false" blocked="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1"><node name=%q id="2" cached="true"/></resource>`, d.filesystemOn)
 	}
-	b.WriteString(`</resources><node_history>`)
+	b.WriteString(`</resources><node_attributes><node name="pg-a"><attribute name="master-drbd_pg" value="10000"/></node>` +
+		`<node name="pg-b"><attribute name="master-drbd_pg" value="10000"/></node></node_attributes><node_history>`)
 	if d.promoted == "pg-b" && !d.noHistory {
 		fmt.Fprintf(&b,
 			`<node name="pg-b"><resource_history id="drbd_pg" orphan="false" migration-threshold="3"><operation_history call="%d" task="promote" rc="0" rc_text="OK" last-rc-change="Mon Nov 23 01:51:55 2026" exec-time="556ms" queue-time="2ms"/></resource_history></node>`, max(d.promoteCall, 37))

@@ -17,6 +17,10 @@ func (s *Status) Node(name string) (Node, bool) {
 	return s.Nodes[i], true
 }
 
+// ShowsAttributes reports that the document would show attributes of nodes. Without any, crm_mon leaves the section
+// out; it prints the histories behind it (lib/pacemaker/pcmk_output.c, cluster_status_xml).
+func (s *Status) ShowsAttributes() bool { return s.Attributes != nil || s.Operations != nil }
+
 // Instances returns the instances that id names: a primitive, with or without the number of its instance, or the clone,
 // group or bundle around it. Stopped instances are among them.
 func (s *Status) Instances(id string) []Resource {

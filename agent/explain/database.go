@@ -487,25 +487,31 @@ func (j *judge) nobody() []status.Finding {
 		return []status.Finding{j.unfencedWriter(promoted)}
 	}
 	var all, may []status.Finding
-	for _, t := range j.candidates() {
+	candidates := j.candidates()
+	free := len(candidates) > 0 && !slices.ContainsFunc(candidates[0].list, critical)
+	for i, t := range candidates {
 		for _, f := range t.list {
 			severity := f.Severity
 			f.Text, f.Severity = fmt.Sprintf("no node is promoted: %s", f.Text), status.Critical
 			switch {
-			case severity == status.Critical:
+			case severity != status.Critical && (severity != status.Warning || slices.Contains(noObstacle, f.Code)):
+			case severity == status.Critical || free && i > 0:
 				all = append(all, f)
-			case severity == status.Warning && !slices.Contains(noObstacle, f.Code):
+			default:
 				may = append(may, f)
 			}
 		}
 	}
-	if all = append(all, may...); len(all) > 0 {
-		return all
+	switch {
+	case free && len(may) > 0: // what keeps the others from it is not why this one is not promoted
+		return append(may, all...)
+	case !free && len(all)+len(may) > 0:
+		return append(all, may...)
 	}
-	return []status.Finding{report(status.Critical, "nobody_promoted", "",
+	return append([]status.Finding{report(status.Critical, "nobody_promoted", "",
 		"no node is promoted, and nothing that is seen here forbids it",
 		"see what Pacemaker would do, and why not", "crm_simulate --live-check --show-scores",
-		"journalctl -u pacemaker -n 100")}
+		"journalctl -u pacemaker -n 100")}, all...)
 }
 
 // candidates lists the nodes that could be promoted when none is, with what keeps each from it: first the one that the

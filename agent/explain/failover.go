@@ -402,7 +402,7 @@ func (t *target) instance() {
 			"see why Pacemaker does not start it there", "crm_simulate --live-check --show-scores")
 		return
 	}
-	if mine.Role != crm.RoleUnpromoted || t.Cluster.Attributes == nil {
+	if mine.Role != crm.RoleUnpromoted || !t.Cluster.ShowsAttributes() {
 		return
 	}
 	name := "master-" + base(mine.ID)
@@ -414,8 +414,9 @@ func (t *target) instance() {
 	}
 	t.forbids("promotion_score", fmt.Sprintf("node %s has no promotion score for %s: Pacemaker does not promote it there",
 		t.node, mine.ID),
-		"DRBD's agent sets it at its next monitor when the disk is good; on "+t.node+" at once:",
-		"crm_resource --resource "+base(mine.ID)+" --force-check")
+		"DRBD's agent sets it at its next monitor when the disk is good, and by the first command at once; when it has set "+
+			"it and Pacemaker has lost it, the second sends all again; on "+t.node+":",
+		"crm_resource --resource "+base(mine.ID)+" --force-check", "attrd_updater --refresh")
 }
 
 // bans is about location constraints that forbid the node, also by rule, by role, on the group.

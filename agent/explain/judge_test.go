@@ -503,6 +503,16 @@ func TestWhatNow(t *testing.T) {
 			f.Own.Client = &status.ClientDoc{Asked: true, NoName: true, State: pg.StateError, Error: "the resolver answers NODATA",
 				DownSince: new(testNow.Add(-time.Minute))}
 		}, Problem, status.ClientsPartly, "until then clients reach the database at 10.0.1.10", ""},
+		"no node has a score, nor any other attribute": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.Cluster.Attributes, f.Cluster.Operations = nil, []crm.Operation{}
+		}, Problem, status.ClientsCutOff, "has no promotion score", "promotion_score"},
+		"one that could be promoted, and one that is off": {func(f *Facts) {
+			f.nobodyPromoted()
+			f.Cluster.Nodes[0].Online = crm.No
+			f.instance("drbd", "pg-a").Node = ""
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "no route to host"}
+		}, Problem, status.ClientsCutOff, "nothing that is seen here forbids it", ""},
 		"a second value, some clients get around it": {func(f *Facts) { secondValue(f) }, Problem, status.ClientsServed,
 			"remove that record by hand", "route53"},
 		"TXT is gone": {func(f *Facts) {

@@ -166,7 +166,7 @@ func erased(before, after *crm.Status) (list []historyOf) {
 // scoresGone lists the promotion scores that are not there any more although their resource runs. A resource agent
 // takes its own away when it stops.
 func scoresGone(before, after *crm.Status) (list []crm.Attribute) {
-	if after.Attributes == nil {
+	if !after.ShowsAttributes() {
 		return nil
 	}
 	for _, a := range before.Attributes {

@@ -114,6 +114,10 @@ func TestEvents(t *testing.T) {
 		"a score goes with its instance": {scored("10000"), func(s *Snapshot) {
 			s.Crm = look(func(st *crm.Status) { st.Attributes = []crm.Attribute{} })
 		}, "", "", time.Time{}},
+		"the last score goes": {scored("10000"), func(s *Snapshot) {
+			scored("")(s)
+			s.Crm.Attributes, s.Crm.Operations = nil, []crm.Operation{}
+		}, state.EventCluster, "the promotion score master-drbd of pg-a is gone", wall},
 		"a document without attributes": {scored("10000"), nil, "", "", time.Time{}},
 		"drbdsetup hung": {nil, func(s *Snapshot) { s.Drbd.Hangs, s.Drbd.Hung = 1, wall.Add(-time.Second) }, state.EventGap,
 			"a drbdsetup gave no sign of life", wall.Add(-time.Second)},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -226,6 +227,10 @@ func freeze(ctx context.Context, r *scenarioRun) error {
 		if _, lost := s.run(ctx, "pgha-agent doctor --only promotion-score"); lost == nil {
 			return err
 		}
+		x, err := r.explained(ctx, s)
+		f := found(x, "promotion_score")
+		r.expect(err == nil && f != nil && f.Node == s.name && slices.Contains(f.Commands, "attrd_updater --refresh"),
+			"explain does not say it: %v %s", err, answers(x))
 		r.say("%s: its promotion score is lost: attrd_updater --refresh", s.name)
 		if _, err := s.run(ctx, "attrd_updater --refresh"); err != nil {
 			return err
