@@ -99,7 +99,7 @@ var forbidding = []question{
 	{what: "the device that fences the promoted node is stopped", code: "fencing_stopped", told: changed,
 		do: "crm_resource --resource fence_PROMOTED --meta --set-parameter target-role --parameter-value Stopped"},
 	{what: "the cluster is in maintenance, and the promotion score of the standby is gone", code: "promotion_score",
-		words: "maintenance",
+		more: true,
 		do: "crm_attribute --name maintenance-mode --update true && sleep 3 && " +
 			"attrd_updater --node STANDBY --name master-drbd_pg --delete"},
 	{what: "the program of the standby's agent is replaced", code: "agent_replaced", standby: true, allows: true,
