@@ -344,7 +344,8 @@ func cleanup(resource, node string) string {
 // cleanHere is the remedy for failures of a resource of the database on a node, "" for all nodes. Where the database
 // runs, a cleanup of what it depends on stops it: Pacemaker has forgotten that this runs, or which node is promoted,
 // and asks only then (seen with Pacemaker 3.0: 30 s for DRBD, 12 s for the filesystem). In maintenance it asks, and
-// stops nothing. It is one command, so that maintenance ends in any case.
+// stops nothing. It is one line, and its wait is bounded (crm_resource itself waits for an hour), so that nobody is
+// left in maintenance.
 func (t *target) cleanHere(first, resource, node string) (remedy, command string) {
 	command = cleanup(resource, node)
 	primary := t.primary()
@@ -353,7 +354,7 @@ func (t *target) cleanHere(first, resource, node string) (remedy, command string
 		return first + ", then clean up", command
 	}
 	return first + ", then clean up in maintenance: else Pacemaker forgets what runs, and stops the database for a while",
-		"crm_attribute --name maintenance-mode --update true; " + command + "; crm_resource --wait; " +
+		"crm_attribute --name maintenance-mode --update true; " + command + "; crm_resource --wait --timeout 120; " +
 			"crm_attribute --name maintenance-mode --delete"
 }
 

@@ -626,7 +626,7 @@ func TestWhatNow(t *testing.T) {
 // TestCleanupStopsNothing: where the database runs, what it depends on is cleaned up in maintenance.
 func TestCleanupStopsNothing(t *testing.T) {
 	const begin, end = "crm_attribute --name maintenance-mode --update true; ",
-		"; crm_resource --wait; crm_attribute --name maintenance-mode --delete"
+		"; crm_resource --wait --timeout 120; crm_attribute --name maintenance-mode --delete"
 	for name, c := range map[string]struct {
 		plant func(*Facts)
 		code  string

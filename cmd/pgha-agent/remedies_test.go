@@ -19,7 +19,7 @@ import (
 // 2.0.5 to 3.0, those of DRBD in 8.4 and 9. An option is added here when its program's source has it, in all of them.
 var options = map[string]string{
 	"crm_mon": "one-shot inactive failcounts operations neg-locations show-node-attributes output-as",
-	"crm_resource": "wait resource node cleanup refresh clear constraints restart force-check meta set-parameter " +
+	"crm_resource": "wait timeout resource node cleanup refresh clear constraints restart force-check meta set-parameter " +
 		"get-parameter parameter-value delete-parameter move ban",
 	"crm_attribute": "node name type update delete query",
 	"crm_standby":   "node lifetime delete",

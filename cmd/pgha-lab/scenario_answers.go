@@ -39,7 +39,8 @@ type question struct {
 	code    string              // of the finding, or of the reason against a failover
 	clients status.ClientsState // "" means served
 	words   string              // of the finding that do not change from one question to the next; "" means all of it
-	told    string              // of the event that the history has of it; "" means none
+	told    string              // of the event that the histories have of it; "" means none
+	own     bool                // only the node where it is planted can know of it, and has it in its history
 	undo    string              // a hand's work, where the remedy leaves it to a person
 	allows  bool                // a failover
 	more    bool                // it is not all that is wrong: the next step after the remedy is followed too
@@ -106,7 +107,7 @@ var forbidding = []question{
 		do: "cp /usr/bin/pgha-agent /usr/bin/pgha-agent.new && mv /usr/bin/pgha-agent.new /usr/bin/pgha-agent"},
 	{what: "drbdsetup is stopped by a signal on the standby", code: "drbd_hung", words: "gave no sign of life",
 		standby: true,
-		allows:  true, told: "gave no sign of life", do: "pkill -STOP -f 'drbdsetup events2'"},
+		allows:  true, told: "gave no sign of life", own: true, do: "pkill -STOP -f 'drbdsetup events2'"},
 }
 
 func failoverForbidden(ctx context.Context, r *scenarioRun) error {
@@ -340,9 +341,12 @@ func (r *scenarioRun) askOne(ctx context.Context, q question, p, s *node) error 
 		r.judged(ctx, q, *f, p, last)
 	}
 	if q.told != "" {
-		for i, n := range r.nodes {
-			count, err := n.happened(ctx, q.told)
-			r.expect(err == nil && count > before[i], "%s: the history of %s does not tell that %s: %v", q.what, n.name, q.told,
+		for i, on := range r.nodes {
+			if q.own && on != n {
+				continue
+			}
+			count, err := on.happened(ctx, q.told)
+			r.expect(err == nil && count > before[i], "%s: the history of %s does not tell that %s: %v", q.what, on.name, q.told,
 				err)
 		}
 	}
@@ -697,7 +701,7 @@ func cleanups(ctx context.Context, r *scenarioRun) error {
 			command = f.Commands[0]
 		case c.safe:
 			command = "crm_attribute --name maintenance-mode --update true; " + command +
-				"; crm_resource --wait; crm_attribute --name maintenance-mode --delete"
+				"; crm_resource --wait --timeout 120; crm_attribute --name maintenance-mode --delete"
 		}
 		const started = psqlAsOwner + `-Atc 'SELECT pg_postmaster_start_time()'`
 		before, err := p.run(ctx, started)
