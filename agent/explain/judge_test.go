@@ -561,6 +561,16 @@ func TestWhatNow(t *testing.T) {
 			status.ClientsServed, "A drbdsetup gave no sign of life on pg-b and was replaced 9 min 0 s ago", ""},
 		"drbdsetup hung long ago": {func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-11 * time.Minute)) }, OK,
 			status.ClientsServed, "Nothing to do", ""},
+		"drbdsetup hung, and crm_mon is slow on both nodes": {func(f *Facts) {
+			f.Own.Sources[0].Hung = new(testNow.Add(-time.Minute))
+			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+				d.Problems = []status.Problem{{Code: "crm_slow", Severity: status.Warning, Text: "it comes late", Remedy: "wait"}}
+			}
+		}, Attention, status.ClientsServed, "A drbdsetup gave no sign of life on pg-b", ""},
+		"crm_mon is slow on the other node": {func(f *Facts) {
+			f.Peers["pg-a"].Problems = []status.Problem{{Code: "crm_slow", Severity: status.Warning, Text: "it comes late",
+				Remedy: "time crm_mon -1"}}
+		}, Attention, status.ClientsServed, "time crm_mon -1", ""},
 		"updated on disk, and a ban": {func(f *Facts) {
 			f.Own.Replaced = true
 			f.Cluster.Bans = []crm.Ban{{ID: "cli-ban-x", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity}}

@@ -285,6 +285,10 @@ var saidAs = map[string][]string{
 // A ban with a finite score is a preference.
 var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint", "banned"}
 
+// late reports a picture of the cluster that comes late and still counts: a matter of load that comes and goes, and so
+// the last to look at of what is wrong now.
+func late(code, severity string) bool { return code == "crm_slow" && severity == status.Warning }
+
 // explainRest has a finding for each of the other things that matter. Each is told once: not what the database's or the
 // failover's part has found. What stands comes last, so that it hides nothing.
 func (e *explainer) explainRest() {
@@ -293,7 +297,7 @@ func (e *explainer) explainRest() {
 		e.raise(Attention, "End the pause when the record may move.", "pgha-agent resume")
 	}
 	for _, p := range e.Problems {
-		if !slices.Contains(standing, p.Code) {
+		if !slices.Contains(standing, p.Code) && !late(p.Code, p.Severity) {
 			e.explainProblem(p)
 		}
 	}
@@ -304,7 +308,12 @@ func (e *explainer) explainRest() {
 		}
 	}
 	told := slices.ContainsFunc(e.out.Findings, func(f status.Finding) bool { return f.Code == "name_elsewhere" })
+	agents := e.judge.agents()
 	for _, f := range e.judge.toldThere(told) {
+		if late(f.Code, f.Severity) {
+			agents = append(agents, f)
+			continue
+		}
 		e.out.Findings = append(e.out.Findings, f)
 		switch {
 		case f.Severity != status.Critical:
@@ -313,9 +322,14 @@ func (e *explainer) explainRest() {
 			e.raiseFinding(Problem, f)
 		}
 	}
-	for _, f := range e.judge.agents() {
+	for _, f := range agents {
 		e.raiseFinding(Attention, f)
 		e.out.Findings = append(e.out.Findings, f)
+	}
+	for _, p := range e.Problems {
+		if late(p.Code, p.Severity) {
+			e.explainProblem(p)
+		}
 	}
 	for _, p := range e.Problems {
 		if slices.Contains(standing, p.Code) {

@@ -107,7 +107,8 @@ var forbidding = []question{
 		do: "cp /usr/bin/pgha-agent /usr/bin/pgha-agent.new && mv /usr/bin/pgha-agent.new /usr/bin/pgha-agent"},
 	{what: "drbdsetup is stopped by a signal on the standby", code: "drbd_hung", words: "gave no sign of life",
 		standby: true,
-		allows:  true, told: "gave no sign of life", own: true, do: "pkill -STOP -f 'drbdsetup events2'"},
+		allows:  true, told: "gave no sign of life", own: true,
+		do: `pkill -STOP -x -P "$(systemctl show --property MainPID --value pgha-agent)" drbdsetup`},
 }
 
 func failoverForbidden(ctx context.Context, r *scenarioRun) error {
