@@ -108,7 +108,7 @@ var forbidding = []question{
 	{what: "drbdsetup is stopped by a signal on the standby", code: "drbd_hung", words: "gave no sign of life",
 		standby: true,
 		allows:  true, told: "gave no sign of life", own: true,
-		do: `pkill -STOP -x -P "$(systemctl show --property MainPID --value pgha-agent)" drbdsetup`},
+		do: `pkill -STOP -P "$(systemctl show --property MainPID --value pgha-agent)" drbdsetup`},
 }
 
 func failoverForbidden(ctx context.Context, r *scenarioRun) error {
