@@ -133,6 +133,7 @@ type clientAttempt struct {
 
 	// Under the client's lock.
 	server string // where a socket has opened last
+	over   bool   // it has ended, and nothing may wait for that any more
 	left   bool   // its Probe does not wait for it any more, and so the client's hung has it
 	gaveUp bool   // nobody does
 }
@@ -171,10 +172,8 @@ func (a *clientAttempt) leave(mayHang bool) {
 	c := a.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-a.done:
+	if a.over {
 		return
-	default:
 	}
 	if a.server == "" || !mayHang {
 		a.end()
@@ -202,7 +201,7 @@ func (a *clientAttempt) ended() {
 	if a.left || !a.gaveUp && a.state != StateTimeout {
 		delete(c.hung, a.server)
 	}
-	a.left = false
+	a.over, a.left = true, false
 }
 
 // hangError says that an earlier attempt has not ended. It is a timeout.

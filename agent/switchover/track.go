@@ -29,8 +29,9 @@ type tracker struct {
 	addr    string          // of the target, as far as it is known
 	episode *status.EpisodeDoc
 
-	demoted, promoted, running bool // the role left; it is on the target; and PostgreSQL accepts writes there
-	named, connected           bool // the name answers the target's address; a client reaches it there
+	demoted, promoted, running bool   // the role left; it is on the target; and PostgreSQL accepts writes there
+	named, connected           bool   // the name answers the target's address; a client reaches it there
+	unreached                  string // why a client did not, the last time
 	failed                     string
 }
 
@@ -66,6 +67,9 @@ func (t *tracker) observe(s seen) (news []string) {
 		say("named", "%s answers %s", p.Record, s.resolver)
 	}
 	if v := s.view; v != nil {
+		if t.unreached = v.Err; v.OK {
+			t.unreached = fmt.Sprintf("%s answers", v.Answered)
+		}
 		if t.connected = v.OK && v.Answered.IsValid() && t.leadsThere(v.Answered.String()); t.connected {
 			what := "accepts writes"
 			if v.State != pg.StateWritable {
@@ -175,7 +179,9 @@ func (t *tracker) missing() string {
 	add(!t.promoted, "%s is not promoted", t.plan.To)
 	add(t.promoted && !t.settled(), "PostgreSQL was not seen to accept writes on %s", t.plan.To)
 	add(!t.named, "%s does not answer the new address", t.plan.Record)
-	add(t.client && !t.connected, "no client reaches %s through the name", t.plan.To)
+	no := t.client && !t.connected
+	add(no, "no client reaches %s through the name", t.plan.To)
+	add(no && t.unreached != "", "the last attempt: %s", t.unreached)
 	return strings.Join(why, "; ")
 }
 
