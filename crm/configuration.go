@@ -49,6 +49,11 @@ func (p *Primitive) Agent() string {
 	return p.Class + ":" + p.Provider + ":" + p.Type
 }
 
+// RunsPostgres reports a resource that runs PostgreSQL: by its agent, or by a unit of systemd.
+func (p *Primitive) RunsPostgres() bool {
+	return strings.HasPrefix(p.Type, "pgsql") || strings.HasPrefix(p.Type, "postgresql")
+}
+
 // Top returns the id that constraints on the whole of it name: that of its clone or group, else its own.
 func (p *Primitive) Top() string {
 	if p.Clone != "" {
@@ -169,6 +174,18 @@ func (c *Configuration) Property(name string) string {
 	}
 	rest, _ := strings.CutPrefix(name, "stonith-")
 	return c.Properties["fencing-"+rest]
+}
+
+// Option reads a word of the configuration as Pacemaker does (pcmk__parse_bool in lib/common/strings.c; case does not
+// matter). Unknown is for what is no such word.
+func Option(word string) Tri {
+	switch strings.ToLower(word) {
+	case "true", "on", "yes", "y", "1":
+		return Yes
+	case "false", "off", "no", "n", "0":
+		return No
+	}
+	return Unknown
 }
 
 // Primitive returns the primitive of that id, nil when there is none.

@@ -201,3 +201,14 @@ func TestFailCountsOfTheStatusSection(t *testing.T) {
 		}
 	}
 }
+
+func TestOption(t *testing.T) {
+	for word, want := range map[string]Tri{
+		"true": Yes, "ON": Yes, "yes": Yes, "Y": Yes, "1": Yes, "False": No, "off": No, "NO": No, "n": No, "0": No,
+		"": Unknown, "2": Unknown, "maybe": Unknown,
+	} {
+		if got := Option(word); got != want {
+			t.Errorf("%q: %v", word, got)
+		}
+	}
+}

@@ -3,15 +3,15 @@ package crm
 import "slices"
 
 // Database returns the ids of what the database of a promotable clone is made of: the clone and what it holds, and what
-// must be where it is, from one constraint to the next. clone may name the primitive. What the clone itself needs, by
-// colocation or order, belongs to it too; what else hangs on that does not.
+// must be where it is, from one constraint to the next. clone may name the primitive. What the clone and PostgreSQL
+// need, by colocation or order and from one to the next, belongs to it too; what else hangs on that does not.
 func (c *Configuration) Database(clone string) []string {
 	if cl := c.Clone(clone); cl != nil {
 		clone = cl.ID
 	}
 	d := database{Configuration: c}
 	d.add(clone)
-	needs := d.needs() // of the clone and its group alone
+	core := database{Configuration: c, ids: slices.Clone(d.ids)}
 	for before := 0; before != len(d.ids); {
 		before = len(d.ids)
 		for _, col := range c.Colocations {
@@ -25,7 +25,17 @@ func (c *Configuration) Database(clone string) []string {
 			}
 		}
 	}
-	for _, id := range needs {
+	for _, p := range c.Primitives {
+		if p.RunsPostgres() && d.has(p.ID) {
+			core.add(p.ID)
+		}
+	}
+	for needs := core.needs(); len(needs) > 0; needs = core.needs() {
+		for _, id := range needs {
+			core.add(id)
+		}
+	}
+	for _, id := range core.ids {
 		d.add(id)
 	}
 	slices.Sort(d.ids)

@@ -29,6 +29,11 @@ func TestDatabase(t *testing.T) {
 		"what the clone needs": {withClone + `<rsc_order id="o" first="dlm" then="drbd-clone"/>
 <rsc_colocation id="b" rsc="drbd-clone" with-rsc="ping-clone" score="INFINITY"/>
 <rsc_colocation id="d" rsc="mail" with-rsc="ping-clone" score="INFINITY"/>`, "dlm drbd drbd-clone fs pg pgsql ping ping-clone"},
+		"what PostgreSQL needs, and what that needs": {withClone + `<rsc_colocation id="b" rsc="pg" with-rsc="mail" score="INFINITY"/>
+<rsc_order id="o" first="dlm" then="mail"/><rsc_order id="p" first="far" then="dlm" kind="Optional"/>
+<rsc_colocation id="d" rsc="web" with-rsc="mail" score="INFINITY"/>`, "dlm drbd drbd-clone fs mail pg pgsql"},
+		"what a guest of the database needs": {withClone + `<rsc_colocation id="b" rsc="app" with-rsc="pgsql" score="INFINITY"/>
+<rsc_order id="o" first="dlm" then="app"/>`, "app drbd drbd-clone fs pg pgsql"},
 		"as a set": {`<rsc_colocation id="a" score="INFINITY"><resource_set id="s1"><resource_ref id="fs"/></resource_set>
 <resource_set id="s2" role="Promoted"><resource_ref id="drbd-clone"/></resource_set></rsc_colocation>`, core},
 		"a set in order": {withClone + `<rsc_colocation id="b" score="INFINITY"><resource_set id="s"><resource_ref id="pgsql"/>

@@ -426,6 +426,7 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 		t.maintenance()
 		t.resources()
 		t.bans("")
+		t.tickets()
 	}
 	for _, f := range t.list {
 		if f.Severity == status.Critical && f.Code != "promotion_score" && f.Code != "no_instance" {
@@ -458,7 +459,7 @@ func (j *judge) rejectedRole(node string) status.Finding {
 func (j *judge) postgresID() string {
 	if j.Config != nil {
 		for _, p := range j.Config.Primitives {
-			if slices.Contains(j.ids, p.ID) && (strings.HasPrefix(p.Type, "pgsql") || strings.HasPrefix(p.Type, "postgresql")) {
+			if slices.Contains(j.ids, p.ID) && p.RunsPostgres() {
 				return p.ID
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgha/pgha-agent/agent/status"
@@ -17,6 +18,7 @@ type target struct {
 	*judge
 	node string
 	list []status.Finding
+	off  bool // something keeps the clone itself from running on the node, so DRBD is not up there
 }
 
 // forbids notes a reason. Commands are complete: what stands in them is what is to be typed.
@@ -50,12 +52,19 @@ func (t *target) look(from string) []status.Finding {
 	}
 	t.replication(from)
 	t.daemon(from)
-	stopped := slices.ContainsFunc(t.list, func(f status.Finding) bool {
-		return f.Code == "node_standby" || f.Code == "target_role" || f.Code == "node_health"
-	})
+	has := func(codes ...string) bool {
+		return slices.ContainsFunc(t.list, func(f status.Finding) bool { return slices.Contains(codes, f.Code) })
+	}
+	var follow []string
+	if has("no_instance") {
+		follow = ofNoInstance
+	}
+	if t.off || has("node_standby", "target_role", "node_health") {
+		follow = ofStopped
+	}
 	rank := func(f status.Finding) int {
 		i := slices.Index(ReasonCodes, f.Code)
-		if stopped && slices.Contains(ofStopped, f.Code) {
+		if slices.Contains(follow, f.Code) {
 			i += len(ReasonCodes)
 		}
 		return i
@@ -64,8 +73,11 @@ func (t *target) look(from string) []status.Finding {
 	return t.list
 }
 
-// ofStopped are what follows when Pacemaker was told to stop what runs on a node: they end with that.
-var ofStopped = []string{"disconnected", "disk", "no_instance", "promotion_score", "fencing_stopped"}
+// What follows when Pacemaker was told to stop what runs on a node, and when it runs no DRBD there: it ends with that.
+var (
+	ofStopped    = slices.Concat(ofNoInstance, []string{"no_instance", "fencing_stopped"})
+	ofNoInstance = []string{"disconnected", "disk", "promotion_score"}
+)
 
 // nodeState is about the node as a member of the cluster.
 func (t *target) nodeState() {
@@ -131,9 +143,11 @@ func (t *target) health(n crm.Node) {
 		return
 	}
 	attributes := map[string]string{} // crm_mon need not show them
+	var permanent, transient map[string]string
 	if t.Config != nil {
-		maps.Copy(attributes, t.Config.NodeAttributes[t.node])
-		maps.Copy(attributes, t.Config.Transient[t.node])
+		permanent, transient = t.Config.NodeAttributes[t.node], t.Config.Transient[t.node]
+		maps.Copy(attributes, permanent)
+		maps.Copy(attributes, transient)
 	}
 	for _, a := range t.Cluster.Attributes {
 		if a.Node == t.node {
@@ -144,7 +158,12 @@ func (t *target) health(n crm.Node) {
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		if value := attributes[name]; strings.HasPrefix(name, "#health") && value != "green" {
 			names = append(names, name+" is "+value)
-			commands = append(commands, fmt.Sprintf("attrd_updater --node %s --name '%s' --delete", t.node, name))
+			if permanent[name] != "" {
+				commands = append(commands, fmt.Sprintf("crm_attribute --node %s --name '%s' --delete", t.node, name))
+			}
+			if permanent[name] == "" || transient[name] != "" {
+				commands = append(commands, fmt.Sprintf("attrd_updater --node %s --name '%s' --delete", t.node, name))
+			}
 		}
 	}
 	text := fmt.Sprintf("the health of %s is %s", t.node, n.Health)
@@ -206,10 +225,19 @@ func (t *target) manage(id string) (commands []string) {
 			commands = append(commands, deleteMeta(id, name))
 		}
 	}
-	if len(commands) == 0 { // by a default
+	for _, name := range []string{"is-managed", "maintenance"} {
+		if len(commands) == 0 && t.Config.Defaults[name] != "" {
+			commands = append(commands, deleteDefault(name))
+		}
+	}
+	if len(commands) == 0 {
 		commands = []string{"crm_resource --resource " + id + " --meta --set-parameter is-managed --parameter-value true"}
 	}
 	return commands
+}
+
+func deleteDefault(name string) string {
+	return "crm_attribute --type rsc_defaults --name " + name + " --delete"
 }
 
 func deleteMeta(id, name string) string {
@@ -273,9 +301,10 @@ func (t *target) resources() {
 				word = "kept unpromoted"
 			}
 			t.forbids("target_role", fmt.Sprintf("resource %s is %s by its target-role (%s)", id, word, role), "let it run",
-				deleteMeta(id, "target-role"))
+				t.dropRole(id))
 		}
 	}
+	t.stopAll()
 	for _, c := range t.failCounts() {
 		if !slices.Contains(t.ids, base(c.Resource)) || c.Count == 0 {
 			continue
@@ -283,6 +312,22 @@ func (t *target) resources() {
 		t.failCount(c)
 	}
 	t.instance()
+}
+
+// dropRole is the command that removes the target-role of a resource: from where it stands.
+func (t *target) dropRole(id string) string {
+	if t.Config != nil && t.meta(id)["target-role"] == "" && t.Config.Defaults["target-role"] != "" {
+		return deleteDefault("target-role")
+	}
+	return deleteMeta(id, "target-role")
+}
+
+// stopAll is about the cluster option that stops every resource (lib/common/options.c of Pacemaker).
+func (t *target) stopAll() {
+	if t.Config != nil && crm.Option(t.Config.Property("stop-all-resources")) == crm.Yes {
+		t.forbids("target_role", "the cluster option stop-all-resources keeps every resource stopped", "let them run",
+			"crm_attribute --name stop-all-resources --delete")
+	}
 }
 
 // failCounts lists those of the node. crm_mon leaves out resources that have not run there.
@@ -311,6 +356,7 @@ func (t *target) failCount(c crm.FailCount) {
 		t.why(c.Resource, t.node))
 	remedy, command := t.cleanHere("mend what failed there", c.Resource, t.node)
 	if c.Threshold > 0 && c.Count >= c.Threshold {
+		t.off = t.off || t.ofClone(c.Resource)
 		t.forbids("fail_count", fmt.Sprintf("%s, and may not run there from %s on", text, score(c.Threshold)), remedy,
 			command)
 	} else {
@@ -393,12 +439,22 @@ func (t *target) instance() {
 		return // says it all
 	}
 	var mine *crm.Resource
+	running := 0
 	for _, r := range t.Cluster.Instances(t.Clone) {
+		if r.Role != crm.RoleStopped {
+			running++
+		}
 		if r.Node == t.node {
 			mine = &r
 		}
 	}
 	if mine == nil {
+		most, err := strconv.Atoi(t.meta(t.cloneID())["clone-max"])
+		if err == nil && most <= running {
+			t.forbids("no_instance", fmt.Sprintf("node %s runs no instance of %s: its clone-max is %d", t.node, t.Clone, most),
+				"let every node have one", deleteMeta(t.cloneID(), "clone-max"))
+			return
+		}
 		t.forbids("no_instance", fmt.Sprintf("node %s runs no instance of %s", t.node, t.Clone),
 			"see why Pacemaker does not start it there", "crm_simulate --live-check --show-scores")
 		return
@@ -406,18 +462,42 @@ func (t *target) instance() {
 	if mine.Role != crm.RoleUnpromoted || !t.Cluster.ShowsAttributes() {
 		return
 	}
-	name := "master-" + base(mine.ID)
-	for _, a := range t.Cluster.Attributes {
-		if a.Node == t.node && (a.Name == name || strings.HasPrefix(a.Name, name+":")) && !strings.HasPrefix(a.Value, "-") &&
-			a.Value != "0" {
-			return
-		}
+	if has, known := t.promotionScore(mine.ID); known && has > 0 {
+		return
 	}
 	t.forbids("promotion_score", fmt.Sprintf("node %s has no promotion score for %s: Pacemaker does not promote it there",
 		t.node, mine.ID),
 		"DRBD's agent sets it at its next monitor when the disk is good, and by the first command at once; when it has set "+
 			"it and Pacemaker has lost it, the second sends all again; on "+t.node+":",
 		"crm_resource --resource "+base(mine.ID)+" --force-check", "attrd_updater --refresh")
+}
+
+// ofClone reports an id of the clone or of what is in it.
+func (t *target) ofClone(id string) bool {
+	id = base(id)
+	return id == t.cloneID() || id == t.Clone || slices.ContainsFunc(t.Cluster.Instances(t.Clone),
+		func(r crm.Resource) bool { return base(r.ID) == id })
+}
+
+// promotionScore is what the resource's agent has set for its promotion on the node.
+func (t *target) promotionScore(id string) (score int, known bool) {
+	name := "master-" + base(id)
+	for _, a := range t.Cluster.Attributes {
+		if a.Node == t.node && (a.Name == name || strings.HasPrefix(a.Name, name+":")) {
+			if strings.Contains(a.Value, "INFINITY") {
+				score, known = crm.Infinity, true
+				if strings.HasPrefix(a.Value, "-") {
+					score = -crm.Infinity
+				}
+			} else if n, err := strconv.Atoi(a.Value); err == nil {
+				score, known = n, true
+			}
+			if score > 0 {
+				return score, known
+			}
+		}
+	}
+	return score, known
 }
 
 // bans is about location constraints that forbid the node, also by rule, by role, on the group.
@@ -444,14 +524,47 @@ func (t *target) bans(from string) {
 		case !strings.HasPrefix(b.ID, "cli-"):
 			command = RemoveConstraint(b.ID)
 		}
-		if b.Weight > -crm.Infinity {
-			t.warns("banned", fmt.Sprintf("%s (score %d)", text, b.Weight), remedy, command)
-		} else {
+		has, known := 0, false
+		for _, r := range t.Cluster.Instances(t.Clone) {
+			if r.Node == t.node && b.PromotedOnly == crm.Yes {
+				has, known = t.promotionScore(r.ID)
+			}
+		}
+		switch {
+		case b.Weight <= -crm.Infinity:
+			t.off = t.off || b.PromotedOnly != crm.Yes && t.ofClone(b.Resource)
 			t.forbids("banned", text, remedy, command)
+		case known && has+b.Weight < 0: // node_to_be_promoted_on in lib/pacemaker/pcmk_sched_promotable.c
+			t.forbids("banned", fmt.Sprintf("%s (its score of %d outweighs the promotion score of %d)", text, b.Weight, has),
+				remedy, command)
+		default:
+			t.warns("banned", fmt.Sprintf("%s (score %d)", text, b.Weight), remedy, command)
 		}
 	}
 	if t.Config != nil {
 		t.apart()
+		t.optIn()
+	}
+}
+
+// optIn is about a cluster in which a resource runs only where a constraint allows it.
+func (t *target) optIn() {
+	if crm.Option(t.Config.Property("symmetric-cluster")) != crm.No {
+		return
+	}
+	for _, id := range []string{t.cloneID(), t.postgresID()} {
+		top := id
+		if p := t.Config.Primitive(id); p != nil {
+			top = p.Top()
+		}
+		if !slices.ContainsFunc(t.Config.Locations, func(l crm.Location) bool {
+			return l.About([]string{id, top}) && (l.Node == t.node || l.Node == "") && l.Score >= 0
+		}) {
+			t.off = t.off || id == t.cloneID()
+			t.forbids("banned", fmt.Sprintf("no constraint allows %s to run on %s, and one must: symmetric-cluster is off", top,
+				t.node), "allow every resource to run everywhere, or add the constraint",
+				"crm_attribute --name symmetric-cluster --delete")
+		}
 	}
 }
 
@@ -467,6 +580,7 @@ func (t *target) apart() {
 					slices.Contains([]string{base(r.ID), r.Group, r.Clone}, pair[1])
 			})
 			if there {
+				t.off = t.off || t.ofClone(pair[0])
 				t.forbids("banned", fmt.Sprintf("constraint %s keeps %s away from %s, which runs on %s", c.ID, pair[0], pair[1],
 					t.node), "remove it when it is not meant to be, or move "+pair[1]+" away",
 					fmt.Sprintf("cibadmin --delete --xpath \"//rsc_colocation[@id='%s']\"", c.ID))
@@ -522,6 +636,7 @@ func (t *target) tickets() {
 		}
 		for _, c := range t.Config.Tickets {
 			if c.Ticket == ticket.ID && slices.Contains(t.ids, c.Resource) {
+				t.off = t.off || t.ofClone(c.Resource)
 				t.forbids("ticket", fmt.Sprintf("%s, and %s runs only with it", text, c.Resource), remedy, command)
 			}
 		}
@@ -579,12 +694,12 @@ func (t *target) devices(from string) {
 		return
 	}
 	var down []crm.Resource
-	running := false
+	running, reported := false, false
 	for _, r := range t.Cluster.Resources {
 		switch {
 		case !fenceDevice(r):
 		case r.Role == crm.RoleStarted && r.Failed != crm.Yes:
-			running = running || t.canFence(r, from)
+			running = running || t.canFence(r, from) && len(t.keptFrom(r, from)) == 0
 		default:
 			down = append(down, r)
 		}
@@ -593,20 +708,101 @@ func (t *target) devices(from string) {
 		text := fmt.Sprintf("fence device %s does not run%s", r.ID, t.why(r.ID, ""))
 		remedy := "see why, mend it, then clean up"
 		commands := []string{"crm_mon --one-shot --inactive --failcounts", cleanup(r.ID, "")}
-		if id, role := t.targetRole(r); strings.EqualFold(role, "stopped") {
+		bans := t.keptFrom(r, t.victim(r, from))
+		switch id, role := t.targetRole(r); {
+		case strings.EqualFold(role, "stopped"):
 			text = fmt.Sprintf("fence device %s is stopped by its target-role", r.ID)
-			remedy, commands = "let it run", []string{deleteMeta(id, "target-role")}
+			remedy, commands = "let it run", []string{t.dropRole(id)}
+		case t.Config != nil && crm.Option(t.Config.Property("stop-all-resources")) == crm.Yes:
+			text = fmt.Sprintf("fence device %s is stopped by stop-all-resources", r.ID)
+			remedy, commands = "let it run", []string{"crm_attribute --name stop-all-resources --delete"}
+		case len(bans) > 0:
+			text, remedy, commands = keptAway(r, bans)
 		}
 		switch {
 		case running || !t.canFence(r, from):
 			t.warns("fencing_stopped", text, remedy, commands...)
 		case from == "":
+			reported = true
 			t.forbids("fencing_stopped", text+": a node that is lost cannot be fenced", remedy, commands...)
 		default:
+			reported = true
 			t.forbids("fencing_stopped", fmt.Sprintf("%s: %s cannot be fenced when it is lost", text, from), remedy,
 				commands...)
 		}
 	}
+	if from != "" && !running && !reported && t.Config != nil && len(t.Config.FenceDevices()) > 0 && !t.watchdog() {
+		t.noDevice(from)
+	}
+}
+
+// noDevice is about devices that run, of which none can fence the node that has the database.
+func (t *target) noDevice(from string) {
+	for _, r := range t.Cluster.Resources {
+		if bans := t.keptFrom(r, from); fenceDevice(r) && t.canFence(r, from) && len(bans) > 0 {
+			text, remedy, commands := keptAway(r, bans)
+			t.forbids("fencing_stopped", fmt.Sprintf("%s: %s cannot be fenced when it is lost", text, from), remedy,
+				commands...)
+			return
+		}
+	}
+	text := fmt.Sprintf("no fence device is for %s: it cannot be fenced when it is lost", from)
+	for _, p := range t.Config.FenceDevices() {
+		targets, _ := p.FenceTargets()
+		stray := slices.ContainsFunc(targets, func(n string) bool { _, member := t.Cluster.Node(n); return !member })
+		if stray && p.Params["pcmk_host_list"] != "" && p.Params["pcmk_host_map"] == "" {
+			t.forbids("fencing_stopped", fmt.Sprintf("%s; %s is for %s, which is no member", text, p.ID,
+				strings.Join(targets, ", ")), "name the node in the device, if it is the one that can fence it; then test it",
+				"crm_resource --resource "+p.ID+" --set-parameter pcmk_host_list --parameter-value "+from,
+				"pgha-agent doctor --only fence-device")
+			return
+		}
+	}
+	t.forbids("fencing_stopped", text, "configure one, or name that node in the pcmk_host_list or pcmk_host_map of one; "+
+		"what each is for:", "pgha-agent doctor --only fence-device", "cibadmin --query --scope resources")
+}
+
+// victim is the node that a device is asked about: the one that has the database, if it is for that.
+func (t *target) victim(r crm.Resource, from string) string {
+	if !t.canFence(r, from) {
+		targets, _ := t.Config.Primitive(base(r.ID)).FenceTargets()
+		return targets[0]
+	}
+	return from
+}
+
+// keptFrom returns the constraints that keep a fence device from every node that could fence another one with it: a
+// node registers no device with a negative score there (local_node_allowed_for in daemons/fenced/fenced_cib.c).
+// nil: there is a node that may use it.
+func (t *target) keptFrom(r crm.Resource, victim string) (bans []crm.Ban) {
+	for _, n := range t.Cluster.Nodes {
+		if n.Name == victim || n.Type != "" && n.Type != "member" {
+			continue
+		}
+		i := slices.IndexFunc(t.Cluster.Bans, func(b crm.Ban) bool {
+			return base(b.Resource) == base(r.ID) && b.Node == n.Name && b.Weight < 0 && b.PromotedOnly != crm.Yes
+		})
+		if i < 0 {
+			return nil
+		}
+		bans = append(bans, t.Cluster.Bans[i])
+	}
+	return bans
+}
+
+// keptAway says which constraints keep a fence device from where it is needed, and how they are removed.
+func keptAway(r crm.Resource, bans []crm.Ban) (text, remedy string, commands []string) {
+	var words []string
+	for _, b := range bans {
+		words = append(words, fmt.Sprintf("%s from %s", b.ID, b.Node))
+		command := RemoveConstraint(b.ID)
+		if strings.HasPrefix(b.ID, "cli-") {
+			command = "crm_resource --clear --resource " + base(r.ID) + " --node " + b.Node
+		}
+		commands = append(commands, command)
+	}
+	return fmt.Sprintf("constraints keep fence device %s away: %s", r.ID, strings.Join(words, ", ")),
+		"remove what is not meant to be; one that keeps a device from its own target is right", commands
 }
 
 // watchdog reports fencing by each node's watchdog (SBD), which needs no device.

@@ -35,9 +35,10 @@ var Reasons = []Reason{
 		"The last fencing of a node failed. A failover waits for the fencing, and the next one may fail too.",
 		"Fix the fence device and test it: [fencing test](maintenance.md#fencing-test)."},
 	{"fencing_stopped",
-		"A fence device does not run, or none is configured. If another one that can fence the database's node runs, " +
-			"this is a warning. If none does, that node cannot be fenced when it is lost.",
-		"See why (`crm_mon --one-shot --inactive`), fix it, and clean up the device."},
+		"A fence device does not run, is kept away by constraints, or is not for that node; or none is configured. If " +
+			"another one that can fence the database's node runs, this is a warning. If none does, that node cannot be " +
+			"fenced when it is lost.",
+		"Do what `explain` says of that device; then test it: [fencing test](maintenance.md#fencing-test)."},
 	{"disconnected",
 		"DRBD is not connected: the other node's data is behind.",
 		"Bring that node or the network back: [PghaDrbdDisconnected](runbook.md#pghadrbddisconnected)."},
@@ -74,7 +75,7 @@ var Reasons = []Reason{
 		"Fix what failed, then clean up. A cleanup without a fix lets it fail again. Where the database runs: " +
 			"[in maintenance](maintenance.md)."},
 	{"no_instance",
-		"The other node runs no instance of the clone.",
+		"The other node runs no instance of the clone: DRBD is stopped there.",
 		"See why Pacemaker does not start it: `crm_simulate --live-check --show-scores`."},
 	{"promotion_score",
 		"DRBD's agent has set no promotion score there, so Pacemaker does not promote it.",
@@ -82,16 +83,17 @@ var Reasons = []Reason{
 			"`crm_resource --force-check`, as `explain` writes it out."},
 	{"banned",
 		"A location constraint keeps the database, or its promoted role, from the other node; or a colocation keeps " +
-			"it away from what runs there. One of DRBD's fence-peer handler ends with the resync. One with a finite score " +
-			"is a warning.",
+			"it away from what runs there; or the cluster is opt-in (`symmetric-cluster`), and none allows it there. One of " +
+			"DRBD's fence-peer handler ends with the resync. One with a finite score is a warning, unless it outweighs the " +
+			"promotion score.",
 		"Remove it when it is not meant to be. One of the handler: [A leftover fencing " +
 			"constraint](#a-leftover-fencing-constraint)."},
 	{"ticket",
 		"A ticket that the database needs is not granted, or is in standby.",
 		"Grant it where the database is to run, when no other site has it. In standby: activate it."},
 	{"target_role",
-		"A `target-role` keeps the database stopped or unpromoted.",
-		"Delete that meta attribute."},
+		"A `target-role` keeps the database stopped or unpromoted, or `stop-all-resources` stops all.",
+		"Delete that meta attribute, or that cluster option."},
 	{"node_health",
 		"The node health is red, or yellow with the strategy `only-green`.",
 		"Fix what the health agent found."},

@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
@@ -26,6 +27,17 @@ const (
 // deserves a finding too.
 const banIsOld = 5 * time.Minute
 
+// drbdStopped reports that Pacemaker keeps DRBD stopped on this node: what keeps it so is the finding, and not DRBD.
+func (s *Snapshot) drbdStopped() bool {
+	if s.Crm == nil || !s.State.Cluster.OK {
+		return false
+	}
+	instances := s.Crm.Instances(s.Config.Cluster.Promotable)
+	return s.State.Cluster.Standby || len(instances) > 0 && !slices.ContainsFunc(instances, func(r crm.Resource) bool {
+		return r.Node == s.Config.Node.Name && r.Role != crm.RoleStopped
+	})
+}
+
 // Problems derives from a snapshot what an operator should know.
 func (s *Snapshot) Problems() []Problem {
 	var list []Problem
@@ -36,8 +48,7 @@ func (s *Snapshot) Problems() []Problem {
 	}
 	st := &s.State
 	for src, state := range s.Sources {
-		standby := st.Cluster.OK && st.Cluster.Standby // then Pacemaker stops DRBD here, as it should be
-		critical := Source(src) == SourceCrm || Source(src) == SourceDrbd && !standby
+		critical := Source(src) == SourceCrm || Source(src) == SourceDrbd && !s.drbdStopped()
 		if state.Err == "" || Source(src) == SourceClient {
 			continue
 		}

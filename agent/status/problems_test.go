@@ -144,3 +144,38 @@ func TestRemediesNameWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestDrbdThatPacemakerStopped: a DRBD that is down is a fault of its own only where Pacemaker wants it up.
+func TestDrbdThatPacemakerStopped(t *testing.T) {
+	instance := func(node string, role crm.Role) crm.Resource {
+		return crm.Resource{ID: "drbd", Clone: "drbd-clone", Node: node, Role: role}
+	}
+	there := instance("pg-a", crm.RolePromoted)
+	for name, c := range map[string]struct {
+		instances []crm.Resource
+		standby   bool
+		ok        bool
+		want      string
+	}{
+		"up":                   {[]crm.Resource{there, instance("pg-b", crm.RoleUnpromoted)}, false, true, Critical},
+		"in standby":           {[]crm.Resource{there}, true, true, Warning},
+		"kept away":            {[]crm.Resource{there}, false, true, Warning},
+		"stopped":              {[]crm.Resource{there, instance("", crm.RoleStopped)}, false, true, Warning},
+		"no such clone":        {nil, false, true, Critical},
+		"Pacemaker is unknown": {[]crm.Resource{there}, false, false, Critical},
+	} {
+		s := &Snapshot{Config: &config.Config{}, Crm: &crm.Status{Resources: c.instances}}
+		s.Config.Node.Name, s.Config.Cluster.Promotable = "pg-b", "drbd-clone"
+		s.State.Cluster.OK, s.State.Cluster.Standby = c.ok, c.standby
+		s.Sources[SourceDrbd].Err = "no such resource"
+		got := ""
+		for _, p := range s.Problems() {
+			if p.Code == "source_drbd" {
+				got = p.Severity
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
