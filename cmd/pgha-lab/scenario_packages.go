@@ -185,7 +185,8 @@ systemctl start pgha-agent`); err != nil {
 func purgeDeb(ctx context.Context, _ *scenarioRun, n *node) error {
 	_, err := n.run(ctx, `set -ex
 dpkg --purge pgha-agent
-test ! -e /etc/pgha-agent -a ! -e /var/lib/pgha-agent
+test ! -e /var/lib/pgha-agent
+test "$(ls -A /etc/pgha-agent)" = pgpass # a file of the administrator's
 test "$(systemctl is-active pgha-agent.service)" != active
 test -z "$(find /etc/systemd /var/lib/systemd -name 'pgha-agent*')"
 test -z "$(dpkg-query -W pgha-agent 2>/dev/null)"
