@@ -29,6 +29,9 @@ type fakeWorld struct {
 	here     string // the node that the command runs on
 	hidden   bool   // the target's daemon cannot be reached
 	noClient bool
+	rejected bool   // the server rejects the role of the command's client
+	agents   bool   // the agents are clients
+	walled   bool   // and reach nothing there
 	named    string // the address that the name has before the move, "" for pg-a's
 
 	stuck      bool // Pacemaker does nothing
@@ -105,10 +108,19 @@ func (w *fakeWorld) Status(_ context.Context, node string) (*status.Doc, error) 
 	if at > 4*time.Second {
 		b = drbd.RolePrimary
 	}
-	if node == "pg-a" {
-		return statusOf("pg-a", fromAddr, status.PubIdle, a, b), nil
-	}
 	d := statusOf("pg-b", toAddr, status.PubIdle, b, a)
+	if node == "pg-a" {
+		d = statusOf("pg-a", fromAddr, status.PubIdle, a, b)
+	}
+	if w.agents {
+		d.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout}
+		if name := w.name(); name == toAddr && at > 12*time.Second && !w.walled {
+			d.Client = &status.ClientDoc{Asked: true, OK: true, State: pg.StateWritable, Answered: name}
+		}
+	}
+	if node == "pg-a" {
+		return d, nil
+	}
 	if at > 4*time.Second {
 		d.Episode = &status.EpisodeDoc{ID: 5, Cause: "operator", Outcome: "open",
 			Phases: []status.PhaseDoc{{Phase: "promoted", After: 2}}}
@@ -136,6 +148,9 @@ func (w *fakeWorld) Connect(ctx context.Context) pg.ClientProbe {
 	v.End = time.Now()
 	if name == fromAddr && at < time.Second || name == toAddr && at > 8*time.Second {
 		v.OK, v.Answers, v.State, v.Answered = true, true, pg.StateWritable, netip.MustParseAddr(name)
+		if w.rejected {
+			v.OK, v.State, v.Err = false, pg.StateAuth, "no password"
+		}
 	}
 	return v
 }
@@ -188,7 +203,12 @@ func TestMove(t *testing.T) {
 		"seen from the source": {&fakeWorld{here: "pg-a"}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
 		"the target's agent is away": {&fakeWorld{here: "pg-a", hidden: true}, 0, Moved, "pg-b", "",
 			[]string{"prefer pg-b", gone}},
-		"without a client's view": {&fakeWorld{noClient: true}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
+		"without a client's view":        {&fakeWorld{noClient: true}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
+		"no password, and no other view": {&fakeWorld{rejected: true}, 0, Moved, "pg-b", "", []string{"prefer pg-b", gone}},
+		"no password, and the agents see it": {&fakeWorld{rejected: true, agents: true}, 0, Moved, "pg-b", "",
+			[]string{"prefer pg-b", gone}},
+		"no password, and the agents do not reach it": {&fakeWorld{rejected: true, agents: true, walled: true}, 0, Unverified,
+			"pg-b", "no client reaches pg-b through the name; the last attempt: no password", []string{"prefer pg-b", gone}},
 		"Pacemaker does nothing": {&fakeWorld{stuck: true}, 0, NotMoved, "pg-a", "not within 1m0s: pg-b is not promoted",
 			[]string{"prefer pg-b", gone}},
 		"PostgreSQL does not start": {&fakeWorld{failsStart: true}, 0, NotMoved, "pg-a", "start of pgsql failed on pg-b",

@@ -32,6 +32,8 @@ type tracker struct {
 	demoted, promoted, running bool   // the role left; it is on the target; and PostgreSQL accepts writes there
 	named, connected           bool   // the name answers the target's address; a client reaches it there
 	unreached                  string // why a client did not, the last time
+	rejected                   bool   // the server does not let the client in: what it sees says nothing
+	viewed, served             bool   // an agent is a client too; it reaches the database there
 	failed                     string
 }
 
@@ -66,7 +68,18 @@ func (t *tracker) observe(s seen) (news []string) {
 		t.named = true
 		say("named", "%s answers %s", p.Record, s.resolver)
 	}
+	for _, d := range []*status.Doc{s.local, s.there} {
+		if d == nil || d.Client == nil || !d.Client.Asked || d.Client.State == pg.StateAuth {
+			continue
+		}
+		t.viewed = true
+		if d.Client.OK && d.Client.Answered != "" && t.leadsThere(d.Client.Answered) {
+			t.served = true
+			say("connected", "a client on %s reaches PostgreSQL through the name, at %s", d.Node, d.Client.Answered)
+		}
+	}
 	if v := s.view; v != nil {
+		t.rejected = v.State == pg.StateAuth
 		if t.unreached = v.Err; v.OK {
 			t.unreached = fmt.Sprintf("%s answers", v.Answered)
 		}
@@ -163,10 +176,16 @@ func (t *tracker) watchTarget(d *status.Doc, say func(string, string, ...any)) {
 // settled reports that the database works on the target, so that the constraint has nothing to hold any more. If
 // nothing is known of PostgreSQL (no agent of the target, no role for the client's view), a client's connection is
 // enough.
-func (t *tracker) settled() bool { return t.promoted && (t.running || t.connected) }
+func (t *tracker) settled() bool { return t.promoted && (t.running || t.connected || t.served) }
 
 // verified reports that the move is done as clients see it.
-func (t *tracker) verified() bool { return t.settled() && t.named && (t.connected || !t.client) }
+func (t *tracker) verified() bool { return t.settled() && t.named && !t.unseen() }
+
+// unseen reports that no client was seen to reach the target, and one could be. The agents' clients count as much as
+// the command's own: who types it may have no password of the agent's role.
+func (t *tracker) unseen() bool {
+	return !t.connected && !t.served && (t.viewed || t.client && !t.rejected)
+}
 
 // missing says what verified still waits for.
 func (t *tracker) missing() string {
@@ -179,9 +198,8 @@ func (t *tracker) missing() string {
 	add(!t.promoted, "%s is not promoted", t.plan.To)
 	add(t.promoted && !t.settled(), "PostgreSQL was not seen to accept writes on %s", t.plan.To)
 	add(!t.named, "%s does not answer the new address", t.plan.Record)
-	no := t.client && !t.connected
-	add(no, "no client reaches %s through the name", t.plan.To)
-	add(no && t.unreached != "", "the last attempt: %s", t.unreached)
+	add(t.unseen(), "no client reaches %s through the name", t.plan.To)
+	add(t.unseen() && t.unreached != "", "the last attempt: %s", t.unreached)
 	return strings.Join(why, "; ")
 }
 
