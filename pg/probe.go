@@ -54,6 +54,7 @@ type Prober struct {
 	opened   time.Time // when a new connection was last accepted
 	hung     int       // attempts that were given up, one after the other
 	flush    flushWatch
+	sync     syncWatch
 }
 
 // attempt is one exchange with the server. It may outlive the probe that began it, never the next connection:
@@ -246,7 +247,7 @@ func (p *Prober) ask(ctx context.Context) (Health, error) {
 		h.Timeline = p.extras.timeline
 	}
 	h.Replicas, h.Slots, h.DataDirectory = p.extras.replicas, p.extras.slots, p.extras.directory
-	h.FlushStall = p.flush.observe(time.Now(), wal)
+	h.FlushStall, h.SyncWait = p.flush.observe(time.Now(), wal), p.sync.observe(time.Now(), wal.standby)
 	return h, nil
 }
 

@@ -515,6 +515,52 @@ func TestRealWALPosition(t *testing.T) {
 	}
 }
 
+// TestRealSynchronousStandby: commits that wait for a standby that is not there are seen by role and client, and the
+// remedies of explain let them go on.
+func TestRealSynchronousStandby(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	mustQuery(t, s, "CREATE ROLE pgha LOGIN IN ROLE pg_monitor")
+	mustQuery(t, s, "CREATE TABLE t (x int)")
+	p, c := newProber(t, s.DSN()+" user=pgha"), newClient(t, s.TCP("")+" user=pgha", nil)
+	c.WriteEvery = 1 // which waits for no standby
+	mustQuery(t, s, "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'")
+	mustQuery(t, s, "SELECT pg_reload_conf()")
+	done := make(chan error, 1)
+	commit := func() {
+		_, err := s.Query(context.WithoutCancel(t.Context()), "SELECT pg_sleep(0.5); INSERT INTO t VALUES (1)")
+		done <- err
+	}
+	go commit()
+	// waits is how long the agent and the client's view take a commit to wait, had they first seen it so long ago.
+	waits := func(ago time.Duration) (time.Duration, ClientProbe) {
+		t.Helper()
+		p.sync.since, c.sync.since = p.sync.since.Add(-ago), c.sync.since.Add(-ago)
+		h := p.Probe(t.Context())
+		wantState(t, h, StateWritable)
+		return h.SyncWait, c.Probe(t.Context())
+	}
+	for deadline := time.Now().Add(10 * time.Second); p.sync.commit == "" || c.sync.commit == ""; {
+		if wait, v := waits(0); wait != 0 || !v.OK {
+			t.Fatalf("at once: %v, %+v", wait, v)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no commit is seen waiting")
+		}
+	}
+	if wait, v := waits(2 * flushPatience); wait < 2*flushPatience || v.OK || v.State != StateTimeout ||
+		!strings.Contains(v.Err, "synchronous standby") {
+		t.Errorf("%v, %+v", wait, v)
+	}
+	mustQuery(t, s, "ALTER SYSTEM SET synchronous_standby_names = ''")
+	mustQuery(t, s, "SELECT pg_reload_conf()")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if wait, v := waits(0); wait != 0 || !v.OK {
+		t.Errorf("afterwards: %v, %+v", wait, v)
+	}
+}
+
 // TestRealWrite: with WriteEvery a Probe has a WAL record of its own on disk, as a role without rights, also where
 // transactions are read only by default.
 func TestRealWrite(t *testing.T) {

@@ -271,6 +271,16 @@ func (j *judge) server(node string) (list []status.Finding) {
 				"any more, then thaw it by what follows the first command: runbook PghaCommitsHang",
 			commands...)
 	}
+	if p.SyncWait > 0 {
+		add(status.Critical, "sync_standby", fmt.Sprintf("commits hang on %s: no synchronous standby has confirmed one for %s",
+			node, status.Ago(time.Duration(p.SyncWait*float64(time.Second)))),
+			"bring the standby back that synchronous_standby_names wants: the first command, on "+node+", shows it and which "+
+				"are connected; or let commits go on without it by the second: they are on the disks of DRBD then, and no "+
+				"more on that standby when it is said to have them; set the name again when it is back",
+			asOwner(`-c "SHOW synchronous_standby_names" -c "SELECT application_name, client_addr, state, sync_state FROM `+
+				`pg_stat_replication"`),
+			asOwner(`-c "ALTER SYSTEM SET synchronous_standby_names = ''" -c "SELECT pg_reload_conf()"`))
+	}
 	if p.Foreign {
 		add(status.Critical, "foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker holds the port on %s: "+
 			"the database cannot start", node),

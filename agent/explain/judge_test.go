@@ -197,6 +197,13 @@ func TestWhatNow(t *testing.T) {
 			f.Peers["pg-a"].Postgres.FlushStall = 40
 			cutOff(f, pg.StateTimeout, "commits hang: WAL has not reached the disk for 40 s")
 		}, Problem, status.ClientsCutOff, "commits hang on pg-a", ""},
+		"commits wait for a synchronous standby": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres.SyncWait = 40
+			cutOff(f, pg.StateTimeout, "commits hang: no synchronous standby has confirmed one for 40 s")
+		}, Problem, status.ClientsCutOff, "SHOW synchronous_standby_names", ""},
+		"commits wait for a synchronous standby, as the server says": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres.SyncWait = 40
+		}, Problem, status.ClientsPartly, "let commits go on without it", ""},
 		"I/O suspended": {func(f *Facts) {
 			f.Peers["pg-a"].Drbd.Suspended = []string{"fencing"}
 			cutOff(f, pg.StateTimeout, "no answer in time")

@@ -209,6 +209,7 @@ var plants = map[string]func(*Facts){
 	"filesystem_full: inodes":         mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 50 << 30, Inodes: new(uint64(0))}),
 	"filesystem_fills":                mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 5 << 30}),
 	"commits_hang":                    func(f *Facts) { f.Peers["pg-a"].Postgres.FlushStall = 40 },
+	"sync_standby":                    func(f *Facts) { f.Peers["pg-a"].Postgres.SyncWait = 40 },
 	"postgres_recovers":               server(pg.StateStartingUp),
 	"postgres_hangs":                  server(pg.StateTimeout),
 	"postgres_too_many":               server(pg.StateTooMany),
