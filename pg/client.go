@@ -72,7 +72,7 @@ const clientSQL = `SELECT pg_is_in_recovery(), current_setting('transaction_read
  current_setting('server_version_num'),
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') END,
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0') END,
- ` + walWriterSQL + `, ` + walWaitSQL + `, ` + syncWaitSQL
+ ` + walWriterSQL + `, ` + walWaitSQL + `, ` + syncWaitSQL + `, ` + readOnlySQL
 
 // What writes a WAL record and waits until it is on disk, whatever synchronous_commit says, and for no standby. From 17
 // on it takes no transaction id.
@@ -229,7 +229,7 @@ func (a *clientAttempt) run(ctx context.Context) (State, netip.Addr, error) {
 			if !v.addr.IsValid() {
 				v.addr = peer
 			}
-			if v.state == StateWritable {
+			if err = v.why; v.state == StateWritable {
 				v.state, err = c.checkCommits(ctx, s, v)
 			}
 			_ = s.Close(ctx) // we have the answer
@@ -272,6 +272,7 @@ func (c *Client) checkCommits(ctx context.Context, s *session, v clientView) (St
 
 type clientView struct {
 	state   State
+	why     error // of StateAuth
 	addr    netip.Addr
 	version int
 	wal     walPosition
@@ -284,12 +285,15 @@ func askClient(ctx context.Context, s *session) (v clientView, err error) {
 		v.version = int(f.uint(3, 10, 31))
 		v.wal = walPosition{inserted: f.uint(4, 10, 64), flushed: f.uint(5, 10, 64),
 			writerDelay: time.Duration(f.int(6)) * time.Microsecond, waiting: f.bool(7), standby: f.text(8)}
-		if err := f.done(9); err != nil {
+		own := readOnlyError(f.text(9))
+		if err := f.done(10); err != nil {
 			return err
 		}
 		switch {
 		case recovery:
 			v.state = StateInRecovery
+		case readOnly && own != nil:
+			v.state, v.why = StateAuth, own
 		case readOnly:
 			v.state = StateReadOnly
 		default:

@@ -18,7 +18,7 @@ const (
 	StateShuttingDown State = "shutting_down"        // 57P01, or 57P03 while stopping
 	StateTooMany      State = "too_many_connections" // 53300
 	StateRefused      State = "refused"              // nobody listens
-	StateAuth         State = "auth"                 // 28xxx, or the database or role is missing: a server is there
+	StateAuth         State = "auth"                 // it serves others, not this role: 28xxx, its limit, read only
 	StateTimeout      State = "timeout"
 	StateError        State = "error"
 )

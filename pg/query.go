@@ -23,7 +23,7 @@ const (
  pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
   ELSE pg_current_wal_insert_lsn() END, '0/0'),
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0') END,
- ` + walWriterSQL + `, ` + walWaitSQL + `, ` + syncWaitSQL
+ ` + walWriterSQL + `, ` + walWaitSQL + `, ` + syncWaitSQL + `, ` + readOnlySQL
 
 	walWriterSQL = `(extract(epoch from current_setting('wal_writer_delay')::interval) * 1000000)::bigint`
 
@@ -35,6 +35,10 @@ const (
 	// SyncRepWaitForLSN. state_change is when its statement began.
 	syncWaitSQL = `(SELECT concat_ws(' ', pid, state_change) FROM pg_stat_activity
   WHERE wait_event = 'SyncRep' AND pid <> pg_backend_pid() ORDER BY state_change LIMIT 1)`
+
+	// What makes the session read only.
+	readOnlySQL = `CASE WHEN current_setting('transaction_read_only')::bool THEN
+ (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END`
 
 	replicasSQL = `;SELECT application_name, host(client_addr), state, sync_state,
  pg_wal_lsn_diff(sent_lsn, '0/0'), pg_wal_lsn_diff(write_lsn, '0/0'),
@@ -149,7 +153,8 @@ func readCore(r row, h *Health, wal *walPosition) error {
 	}
 	at := walPosition{inserted: got.LSN, flushed: f.uint(6, 10, 64),
 		writerDelay: time.Duration(f.int(7)) * time.Microsecond, waiting: f.bool(8), standby: f.text(9)}
-	if err := f.done(10); err != nil {
+	source := f.text(10)
+	if err := f.done(11); err != nil {
 		return err
 	}
 	if started > 0 {
@@ -158,6 +163,8 @@ func readCore(r row, h *Health, wal *walPosition) error {
 	switch {
 	case recovery:
 		got.State = StateInRecovery
+	case readOnly && readOnlyError(source) != nil:
+		got.State, got.Err = StateAuth, readOnlyError(source).Error()
 	case readOnly:
 		got.State = StateReadOnly
 	default:

@@ -147,6 +147,33 @@ func TestRealServer(t *testing.T) {
 		}
 		mustQuery(t, s, "ALTER SYSTEM RESET default_transaction_read_only")
 	})
+	t.Run("what is set for the agent alone", func(t *testing.T) {
+		mustQuery(t, s, "SELECT pg_reload_conf()")
+		eventually(t, p, StateWritable)
+		mustQuery(t, s, "CREATE ROLE pgha LOGIN IN ROLE pg_monitor")
+		mustQuery(t, s, "CREATE DATABASE other")
+		const set, reset = " SET default_transaction_read_only = on", " RESET default_transaction_read_only"
+		for _, c := range []struct{ set, reset, in, why string }{
+			{"ALTER ROLE pgha" + set, "ALTER ROLE pgha" + reset, "", "source is user"},
+			{"ALTER ROLE pgha IN DATABASE postgres" + set, "ALTER ROLE pgha IN DATABASE postgres" + reset, "", "source is database user"},
+			{"ALTER DATABASE other" + set, "ALTER DATABASE other" + reset, " dbname=other", "source is database"},
+			{"ALTER ROLE pgha CONNECTION LIMIT 0", "ALTER ROLE pgha CONNECTION LIMIT -1", "", "(SQLSTATE 53300)"},
+			{"ALTER DATABASE other CONNECTION LIMIT 0", "ALTER DATABASE other CONNECTION LIMIT -1", " dbname=other", "(SQLSTATE 53300)"},
+		} {
+			q, v := newProber(t, s.DSN()+" user=pgha"+c.in), newClient(t, s.TCP("")+" user=pgha"+c.in, nil)
+			mustQuery(t, s, c.set)
+			h, seen := q.Probe(t.Context()), v.Probe(t.Context())
+			if h.State != StateAuth || !strings.Contains(h.Err, c.why) || seen.State != StateAuth || seen.OK || !seen.Answers ||
+				!strings.Contains(seen.Err, c.why) {
+				t.Errorf("%s: %+v, client %+v", c.set, h, seen)
+			}
+			mustQuery(t, s, c.reset)
+			wantState(t, q.Probe(t.Context()), StateWritable) // with a session of after that
+			if seen := v.Probe(t.Context()); !seen.OK {
+				t.Errorf("%s: client %+v", c.reset, seen)
+			}
+		}
+	})
 	t.Run("restart is seen", func(t *testing.T) {
 		if err := s.Stop(pgtest.Fast); err != nil {
 			t.Fatal(err)
