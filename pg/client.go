@@ -252,7 +252,7 @@ func (c *Client) checkCommits(ctx context.Context, s *session, v clientView) (St
 		return StateTimeout, fmt.Errorf("commits hang: WAL has not reached the disk for %.0f s", stall.Seconds())
 	}
 	if wait > 0 {
-		return StateTimeout, fmt.Errorf("commits hang: no synchronous standby has confirmed one for %.0f s", wait.Seconds())
+		return StateTimeout, fmt.Errorf(NoStandby+" for %.0f s", wait.Seconds())
 	}
 	if !write {
 		return StateWritable, nil

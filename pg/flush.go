@@ -56,6 +56,9 @@ type syncWatch struct {
 	since  time.Time // since when it is seen waiting
 }
 
+// NoStandby begins the Err of a ClientProbe that found such commits.
+const NoStandby = "commits hang: no synchronous standby has confirmed one"
+
 // observe returns for how long the same commit has been waiting, 0 when that is not long.
 func (w *syncWatch) observe(now time.Time, commit string) time.Duration {
 	if commit == "" || commit != w.commit {

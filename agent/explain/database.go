@@ -278,14 +278,7 @@ func (j *judge) server(node string) (list []status.Finding) {
 			commands...)
 	}
 	if p.SyncWait > 0 {
-		add(status.Critical, "sync_standby", fmt.Sprintf("commits hang on %s: no synchronous standby has confirmed one for %s",
-			node, status.Ago(time.Duration(p.SyncWait*float64(time.Second)))),
-			"bring the standby back that synchronous_standby_names wants: the first command, on "+node+", shows it and which "+
-				"are connected; or let commits go on without it by the second: they are on the disks of DRBD then, and no "+
-				"more on that standby when it is said to have them; set the name again when it is back",
-			asOwner(`-c "SHOW synchronous_standby_names" -c "SELECT application_name, client_addr, state, sync_state FROM `+
-				`pg_stat_replication"`),
-			asOwner(`-c "ALTER SYSTEM SET synchronous_standby_names = ''" -c "SELECT pg_reload_conf()"`))
+		list = append(list, j.syncStandby(node, time.Duration(p.SyncWait*float64(time.Second))))
 	}
 	if p.Foreign {
 		commands := []string{"systemctl disable --now postgresql", cleanup(j.postgresID(), node)}
@@ -310,6 +303,21 @@ func (j *judge) server(node string) (list []status.Finding) {
 	return append(list, j.postgres(node, p)...)
 }
 
+// syncStandby is about commits that have waited for a synchronous standby for so long, 0 when that is not known.
+func (j *judge) syncStandby(node string, waited time.Duration) status.Finding {
+	text := fmt.Sprintf("commits hang on %s: no synchronous standby has confirmed one", status.OrDash(node))
+	if waited > 0 {
+		text += " for " + status.Ago(waited)
+	}
+	return report(status.Critical, "sync_standby", node, text,
+		"bring the standby back that synchronous_standby_names wants: the first command, on "+status.OrDash(node)+", shows it, "+
+			"and which are connected; or let commits go on without it by the second: they are on the disks of DRBD, and "+
+			"that standby may not have them; set the name again when it is back",
+		asOwner(`-c "SHOW synchronous_standby_names" -c "SELECT application_name, client_addr, state, sync_state FROM `+
+			`pg_stat_replication"`),
+		asOwner(`-c "ALTER SYSTEM SET synchronous_standby_names = ''" -c "SELECT pg_reload_conf()"`))
+}
+
 // answers reports a client's view that is served at an address.
 func (j *judge) answers(addr string) bool {
 	return addr != "" && slices.ContainsFunc(j.docs(), func(d *status.Doc) bool {
@@ -318,7 +326,7 @@ func (j *judge) answers(addr string) bool {
 }
 
 // stopServer is a fast shutdown of the oldest PostgreSQL on a machine, which is a postmaster: its processes are younger.
-const stopServer = "pkill -INT -o -x postgres"
+const stopServer = "pkill -INT -o -x 'postgres|postmaster'"
 
 // asOwner is a command that root types on the node of the server, and that PostgreSQL lets in.
 func asOwner(args string) string { return "runuser -u postgres -- psql -d postgres " + args }
@@ -665,6 +673,9 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 	}
 	if list := j.misled(node, d); len(list) > 0 {
 		return list
+	}
+	if strings.HasPrefix(bad[0].why, pg.NoStandby) {
+		return []status.Finding{j.syncStandby(node, 0)}
 	}
 	to := ""
 	if d.Record.ResolverAddr != nil {

@@ -204,6 +204,10 @@ func TestWhatNow(t *testing.T) {
 		"commits wait for a synchronous standby, as the server says": {func(f *Facts) {
 			f.Peers["pg-a"].Postgres.SyncWait = 40
 		}, Problem, status.ClientsPartly, "let commits go on without it", ""},
+		"commits wait for a synchronous standby, and its agent is away": {func(f *Facts) {
+			cutOff(f, pg.StateTimeout, pg.NoStandby+" for 40 s")
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+		}, Problem, status.ClientsCutOff, "commits hang on pg-a", ""},
 		"I/O suspended": {func(f *Facts) {
 			f.Peers["pg-a"].Drbd.Suspended = []string{"fencing"}
 			cutOff(f, pg.StateTimeout, "no answer in time")
