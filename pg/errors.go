@@ -38,7 +38,8 @@ func classify(err error) State {
 
 // ownLimits are the functions of the server that refuse a connection for the CONNECTION LIMIT of a role (src/backend/
 // utils/init/miscinit.c) and of a database (postinit.c): others may come in. A server without a connection left says so
-// in InitProcess, one that keeps the rest for superusers in InitPostgres. Texts are translated, names of functions are not.
+// in InitProcess, one that keeps the rest for superusers in InitPostgres. Texts are translated, names of functions are
+// not.
 var ownLimits = []string{"InitializeSessionUserId", "CheckMyDatabase"}
 
 // ReadOnlySource comes before what sets default_transaction_read_only for the agent and not for everybody, in

@@ -310,9 +310,9 @@ func (j *judge) syncStandby(node string, waited time.Duration) status.Finding {
 		text += " for " + status.Ago(waited)
 	}
 	return report(status.Critical, "sync_standby", node, text,
-		"bring the standby back that synchronous_standby_names wants: the first command, on "+status.OrDash(node)+", shows it, "+
-			"and which are connected; or let commits go on without it by the second: they are on the disks of DRBD, and "+
-			"that standby may not have them; set the name again when it is back",
+		"bring the standby back that synchronous_standby_names wants: the first command, on "+status.OrDash(node)+
+			", shows it, and which are connected; or let commits go on without it by the second: they are on the disks of "+
+			"DRBD, and that standby may not have them; set the name again when it is back",
 		asOwner(`-c "SHOW synchronous_standby_names" -c "SELECT application_name, client_addr, state, sync_state FROM `+
 			`pg_stat_replication"`),
 		asOwner(`-c "ALTER SYSTEM SET synchronous_standby_names = ''" -c "SELECT pg_reload_conf()"`))
@@ -325,7 +325,7 @@ func (j *judge) answers(addr string) bool {
 	})
 }
 
-// stopServer is a fast shutdown of the oldest PostgreSQL on a machine, which is a postmaster: its processes are younger.
+// stopServer is a fast shutdown of the oldest PostgreSQL on a machine. That is a postmaster: its children are younger.
 const stopServer = "pkill -INT -o -x 'postgres|postmaster'"
 
 // asOwner is a command that root types on the node of the server, and that PostgreSQL lets in.
@@ -422,8 +422,8 @@ func Space(node string, m status.MountDoc) []status.Finding {
 const (
 	endIdle = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state LIKE 'idle%' AND " +
 		"state_change < now() - interval '1 minute'"
-	endMost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename <> current_user AND usename = " +
-		"(SELECT usename FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user " +
+	endMost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename <> current_user AND " +
+		"usename = (SELECT usename FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user " +
 		"GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)"
 )
 
@@ -506,14 +506,15 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 // says: with a SQLSTATE, or after package pg's ReadOnlySource. view is the client's view that it does not serve when it
 // serves another.
 func (j *judge) rejectedRole(node, why string, view *clientView) status.Finding {
+	at := node
 	one := func(text, remedy string, commands ...string) status.Finding {
 		if view != nil {
 			text += ", and so does not tell the client's view of " + view.node + " whether it is served"
 		} else {
 			text += ": whether it accepts writes is not known"
 		}
-		return report(status.Warning, "role_rejected", node, fmt.Sprintf("PostgreSQL on %s %s", status.OrDash(node), text),
-			remedy+", on "+status.OrDash(node), commands...)
+		return report(status.Warning, "role_rejected", at, fmt.Sprintf("PostgreSQL on %s %s", status.OrDash(node), text),
+			remedy+", on "+status.OrDash(at), commands...)
 	}
 	reset := func(what string) string {
 		return asOwner(`-c "SET default_transaction_read_only = off" -c "` + what + ` RESET default_transaction_read_only"`)
@@ -534,6 +535,9 @@ func (j *judge) rejectedRole(node, why string, view *clientView) status.Finding 
 	case source == "database":
 		return one("is read only in the agent's database", "turn that off", reset("ALTER DATABASE postgres"))
 	case source != "":
+		if view != nil { // it is that node's string
+			at = view.node
+		}
 		return one("is read only by the agent's own connection string", "take default_transaction_read_only out of it in "+
 			"/etc/pgha-agent/config.toml, and reload", "pgha-agent check-config", "systemctl reload pgha-agent")
 	case view != nil:
@@ -703,14 +707,15 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 			"the firewall of that machine rejects it: `iptables -S INPUT`",
 			asOwner(`-c "ALTER SYSTEM SET listen_addresses = '*'"`), "crm_resource --restart --resource "+j.postgresID())
 	case everybody && bad[0].state == pg.StateTimeout:
-		return one(node, "a filter drops it, perhaps that machine's own: see its firewall, on "+node+", and take the rule out "+
-			"that drops PostgreSQL's port; else see the security group, the network ACL and the route",
+		return one(node, "a filter drops it, perhaps that machine's own: see its firewall, on "+node+", and take the rule "+
+			"out that drops PostgreSQL's port; else see the security group, the network ACL and the route",
 			"nft list ruleset", "iptables -S INPUT")
 	case bad[0].state == pg.StateRefused || bad[0].state == pg.StateTimeout:
-		return one(d.Node, "a client elsewhere does, so a filter is between: on "+d.Node+" see its own firewall and route; then "+
-			"the firewall of "+node+", the security group and the network ACL", "nft list ruleset", "ip route get "+to, try)
+		return one(d.Node, "a client elsewhere does, so a filter is between: on "+d.Node+" see its own firewall and route; "+
+			"then the firewall of "+node+", the security group and the network ACL", "nft list ruleset", "ip route get "+to, try)
 	}
-	return one(d.Node, "see listen_addresses, pg_hba.conf and the security group; try it as a client does, on "+d.Node, try)
+	return one(d.Node, "see listen_addresses, pg_hba.conf and the security group; try it as a client does, on "+d.Node,
+		try)
 }
 
 // serverStopped reports that Pacemaker does not show PostgreSQL as started on a node. It stands in for the answer of an

@@ -222,6 +222,9 @@ var plants = map[string]func(*Facts){
 	"role_rejected: database":         rejects(`FATAL: too many connections for database "postgres" (SQLSTATE 53300)`),
 	"role_rejected: read only":        rejects(pg.ReadOnlySource + "user"),
 	"role_rejected: dsn":              rejects(pg.ReadOnlySource + "client"),
+	"role_rejected: dsn of one node": func(f *Facts) {
+		f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: pg.ReadOnlySource + "client"}
+	},
 	"role_rejected: of one node": func(f *Facts) {
 		f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: "pg_hba.conf rejects connection"}
 	},
