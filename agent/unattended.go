@@ -100,7 +100,13 @@ func askName(ctx context.Context, c *config.Config, d *status.Doc) {
 		return
 	}
 	p := client.Probe(ctx)
+	if p.State == pg.StateAuth { // who asks is seldom the agent's user
+		return
+	}
 	d.Client = &status.ClientDoc{OK: p.OK, Asked: true, State: p.State, Error: p.Err, NoName: p.NoName}
+	if p.Answered.IsValid() {
+		d.Client.Answered = p.Answered.String()
+	}
 }
 
 // askOthers asks the daemons of the other nodes.

@@ -15,7 +15,7 @@ import (
 
 // Client sees the service as an application does: it resolves the name, connects, asks, and hangs up, each time
 // anew, so that no connection of its own can hide a failover. It sees what a client that commits sees: WAL that does
-// not reach the disk is an outage.
+// not reach the disk, or a synchronous standby, is an outage.
 type Client struct {
 	Timeout time.Duration // of a whole Probe, name resolution included; 0 is 2 s. Set before the first Probe, as the next
 	// WriteEvery is how often a Probe writes a WAL record of its own, and waits until it is on disk; 0 is never.
@@ -28,6 +28,7 @@ type Client struct {
 	mu    sync.Mutex
 	hung  map[string]hanging // by the address of the server
 	flush flushWatch
+	sync  syncWatch
 	wrote time.Time // when the last record of its own was on disk
 }
 
@@ -71,7 +72,7 @@ const clientSQL = `SELECT pg_is_in_recovery(), current_setting('transaction_read
  current_setting('server_version_num'),
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') END,
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0') END,
- ` + walWriterSQL + `, ` + walWaitSQL
+ ` + walWriterSQL + `, ` + walWaitSQL + `, ` + syncWaitSQL + `, ` + readOnlySQL
 
 // What writes a WAL record and waits until it is on disk, whatever synchronous_commit says, and for no standby. From 17
 // on it takes no transaction id.
@@ -227,7 +228,7 @@ func (a *clientAttempt) run(ctx context.Context) (State, netip.Addr, error) {
 			if !v.addr.IsValid() {
 				v.addr = peer
 			}
-			if v.state == StateWritable {
+			if err = v.why; v.state == StateWritable {
 				v.state, err = c.checkCommits(ctx, s, v)
 			}
 			_ = s.Close(ctx) // we have the answer
@@ -240,14 +241,17 @@ func (a *clientAttempt) run(ctx context.Context) (State, netip.Addr, error) {
 	return classify(err), peer, err
 }
 
-// checkCommits tells whether what clients commit reaches the disk.
+// checkCommits tells whether what clients commit reaches the disk, and the synchronous standby if there is one.
 func (c *Client) checkCommits(ctx context.Context, s *session, v clientView) (State, error) {
 	c.mu.Lock()
-	stall := c.flush.observe(time.Now(), v.wal)
+	stall, wait := c.flush.observe(time.Now(), v.wal), c.sync.observe(time.Now(), v.wal.standby)
 	write := c.WriteEvery > 0 && time.Since(c.wrote) >= c.WriteEvery
 	c.mu.Unlock()
 	if stall > 0 {
 		return StateTimeout, fmt.Errorf("commits hang: WAL has not reached the disk for %.0f s", stall.Seconds())
+	}
+	if wait > 0 {
+		return StateTimeout, fmt.Errorf(NoStandby+" for %.0f s", wait.Seconds())
 	}
 	if !write {
 		return StateWritable, nil
@@ -267,6 +271,7 @@ func (c *Client) checkCommits(ctx context.Context, s *session, v clientView) (St
 
 type clientView struct {
 	state   State
+	why     error // of StateAuth
 	addr    netip.Addr
 	version int
 	wal     walPosition
@@ -278,13 +283,16 @@ func askClient(ctx context.Context, s *session) (v clientView, err error) {
 		recovery, readOnly, addr := f.bool(0), f.bool(1), f.text(2)
 		v.version = int(f.uint(3, 10, 31))
 		v.wal = walPosition{inserted: f.uint(4, 10, 64), flushed: f.uint(5, 10, 64),
-			writerDelay: time.Duration(f.int(6)) * time.Microsecond, waiting: f.bool(7)}
-		if err := f.done(8); err != nil {
+			writerDelay: time.Duration(f.int(6)) * time.Microsecond, waiting: f.bool(7), standby: f.text(8)}
+		own := readOnlyError(f.text(9))
+		if err := f.done(10); err != nil {
 			return err
 		}
 		switch {
 		case recovery:
 			v.state = StateInRecovery
+		case readOnly && own != nil:
+			v.state, v.why = StateAuth, own
 		case readOnly:
 			v.state = StateReadOnly
 		default:

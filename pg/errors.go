@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -35,6 +36,26 @@ func classify(err error) State {
 	return StateError
 }
 
+// ownLimits are the functions of the server that refuse a connection for the CONNECTION LIMIT of a role (src/backend/
+// utils/init/miscinit.c) and of a database (postinit.c): others may come in. A server without a connection left says so
+// in InitProcess, one that keeps the rest for superusers in InitPostgres. Texts are translated, names of functions are
+// not.
+var ownLimits = []string{"InitializeSessionUserId", "CheckMyDatabase"}
+
+// ReadOnlySource comes before what sets default_transaction_read_only for the agent and not for everybody, in
+// the Err of a StateAuth.
+const ReadOnlySource = "default_transaction_read_only is on, and its source is "
+
+// readOnlyError is not nil when source, a name of GucSource_Names in src/backend/utils/misc/guc_tables.c, sets
+// default_transaction_read_only for this role, database or connection. Then it tells nothing of other clients.
+func readOnlyError(source string) error {
+	switch source {
+	case "user", "database user", "database", "client":
+		return errors.New(ReadOnlySource + source)
+	}
+	return nil
+}
+
 // classifySQLState maps the error codes of PostgreSQL's appendix A. All 57P03 come from the same place in the
 // server and differ only in their text, which a server with a foreign lc_messages translates; such a server
 // shows starting_up while it stops.
@@ -47,7 +68,10 @@ func classifySQLState(e *pgconn.PgError) State {
 		return StateStartingUp
 	case "57P01", "57P02": // admin_shutdown, crash_shutdown
 		return StateShuttingDown
-	case "53300": // too_many_connections, also of one role or database
+	case "53300": // too_many_connections
+		if slices.Contains(ownLimits, e.Routine) {
+			return StateAuth
+		}
 		return StateTooMany
 	case "57014": // query_canceled: our own statement_timeout
 		return StateTimeout

@@ -84,11 +84,11 @@ func (b *fakeServer) rows(columns int, rows ...[]string) {
 	b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT")})
 }
 
-var writableRow = []string{"f", "off", "1700000000000000", "150010", "00000007", "5000", "5000", "200000", "f"}
+var writableRow = []string{"f", "off", "1700000000000000", "150010", "00000007", "5000", "5000", "200000", "f", "NULL", "NULL"}
 
 // answer sends what a server without standbys answers to a query of the Prober.
 func (b *fakeServer) answer(sql string, core []string) {
-	b.rows(9, core)
+	b.rows(11, core)
 	if strings.Contains(sql, "pg_stat_replication") {
 		b.rows(11)
 		b.rows(5)
@@ -190,12 +190,13 @@ func TestProbeReadsTheRow(t *testing.T) {
 		want State
 	}{
 		{"writable", writableRow, StateWritable},
-		{"read only", []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f"}, StateReadOnly},
-		{"in recovery", []string{"t", "on", "1", "150010", "NULL", "1", "NULL", "200000", "f"}, StateInRecovery},
-		{"in recovery without position", []string{"t", "on", "1", "150010", "NULL", "NULL", "NULL", "200000", "f"}, StateInRecovery},
-		{"boolean missing", []string{"NULL", "on", "1", "150010", "NULL", "NULL", "NULL", "200000", "f"}, StateError},
-		{"number is text", []string{"f", "off", "soon", "150010", "00000001", "1", "1", "200000", "f"}, StateError},
-		{"position below zero", []string{"f", "off", "1", "150010", "00000001", "-1", "1", "200000", "f"}, StateError},
+		{"read only", []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f", "NULL", "configuration file"}, StateReadOnly},
+		{"read only for us", []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f", "NULL", "user"}, StateAuth},
+		{"in recovery", []string{"t", "on", "1", "150010", "NULL", "1", "NULL", "200000", "f", "NULL", "NULL"}, StateInRecovery},
+		{"in recovery without position", []string{"t", "on", "1", "150010", "NULL", "NULL", "NULL", "200000", "f", "NULL", "NULL"}, StateInRecovery},
+		{"boolean missing", []string{"NULL", "on", "1", "150010", "NULL", "NULL", "NULL", "200000", "f", "NULL", "NULL"}, StateError},
+		{"number is text", []string{"f", "off", "soon", "150010", "00000001", "1", "1", "200000", "f", "NULL", "NULL"}, StateError},
+		{"position below zero", []string{"f", "off", "1", "150010", "00000001", "-1", "1", "200000", "f", "NULL", "NULL"}, StateError},
 		{"too few columns", []string{"f", "off"}, StateError},
 		{"too many columns", append([]string{"f"}, writableRow...), StateError},
 	}
@@ -203,7 +204,7 @@ func TestProbeReadsTheRow(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p, _ := fakeProber(t, serveRow(c.row))
 			h := p.Probe(t.Context())
-			if h.State != c.want || (h.Err != "") != (c.want == StateError) {
+			if h.State != c.want || (h.Err != "") != (c.want == StateError || c.want == StateAuth) {
 				t.Errorf("%s (%s), want %s", h.State, h.Err, c.want)
 			}
 			if c.want == StateError && (h.Version != 0 || h.LSN != 0) {
@@ -389,7 +390,7 @@ func TestProbeAsksAgainAfterALateAnswer(t *testing.T) {
 					<-release
 					b.answer(q.String, writableRow)
 				default:
-					b.answer(q.String, []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f"})
+					b.answer(q.String, []string{"f", "on", "1", "150010", "00000001", "1", "1", "200000", "f", "NULL", "NULL"})
 				}
 			}
 		})
@@ -422,7 +423,7 @@ func TestProbeReconnectsOnceWhenTheServerWasReplaced(t *testing.T) {
 			var n atomic.Int32
 			p, dials := fakeProber(t, func(c net.Conn) {
 				if n.Add(1) > 1 {
-					serveRow([]string{"f", "off", "1800000000000000", "150010", "00000008", "6000", "6000", "200000", "f"})(c)
+					serveRow([]string{"f", "off", "1800000000000000", "150010", "00000008", "6000", "6000", "200000", "f", "NULL", "NULL"})(c)
 					return
 				}
 				b, _ := accept(c)
@@ -702,7 +703,7 @@ func serveClient(c net.Conn) {
 		if m, err := b.Receive(); err != nil {
 			return
 		} else if _, ok := m.(*pgproto3.Query); ok {
-			b.rows(8, []string{"f", "off", "192.0.2.2", "150010", "5000", "5000", "200000", "f"})
+			b.rows(10, []string{"f", "off", "192.0.2.2", "150010", "5000", "5000", "200000", "f", "NULL", "NULL"})
 			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 			_ = b.Flush()
 		}

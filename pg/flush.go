@@ -17,6 +17,7 @@ type walPosition struct {
 	inserted, flushed uint64
 	writerDelay       time.Duration // wal_writer_delay
 	waiting           bool          // a process waits for WAL to be written or synced
+	standby           string        // which commit waits for a synchronous standby, "" when none does
 }
 
 // flushWatch finds commits that hang, without writing: WAL waits, and none of it reaches the disk. The zero value is
@@ -46,4 +47,25 @@ func (f *flushWatch) observe(now time.Time, p walPosition) time.Duration {
 		return 0
 	}
 	return stands
+}
+
+// syncWatch finds commits that wait for a synchronous standby in vain. A standby that is well confirms one after the
+// other: then the one that has waited longest is soon another. The zero value is ready.
+type syncWatch struct {
+	commit string
+	since  time.Time // since when it is seen waiting
+}
+
+// NoStandby begins the Err of a ClientProbe that found such commits.
+const NoStandby = "commits hang: no synchronous standby has confirmed one"
+
+// observe returns for how long the same commit has been waiting, 0 when that is not long.
+func (w *syncWatch) observe(now time.Time, commit string) time.Duration {
+	if commit == "" || commit != w.commit {
+		*w = syncWatch{commit, now}
+	}
+	if waits := now.Sub(w.since); waits >= flushPatience {
+		return waits
+	}
+	return 0
 }

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 func TestFlushWatch(t *testing.T) {
 	const delay = 200 * time.Millisecond
 	at := func(inserted, flushed uint64, waiting bool) walPosition {
-		return walPosition{inserted, flushed, delay, waiting}
+		return walPosition{inserted: inserted, flushed: flushed, writerDelay: delay, waiting: waiting}
 	}
 	same := func(p walPosition) func(int) walPosition { return func(int) walPosition { return p } }
 	for name, c := range map[string]struct {
@@ -28,7 +29,7 @@ func TestFlushWatch(t *testing.T) {
 		"one commit after the other": {seen: func(n int) walPosition { return at(9000, 100, n%3 != 0) }},
 		"hangs, and goes on":         {seen: func(n int) walPosition { return at(9000, uint64(n/5), true) }},
 		"a writer that sleeps long": {seen: func(int) walPosition {
-			return walPosition{9000, 100, time.Second, true}
+			return walPosition{inserted: 9000, flushed: 100, writerDelay: time.Second, waiting: true}
 		}},
 	} {
 		var f flushWatch
@@ -40,6 +41,30 @@ func TestFlushWatch(t *testing.T) {
 		}
 		if (stall > 0) != c.stall || stall > 0 && stall != 19*time.Second {
 			t.Errorf("%s: %v", name, stall)
+		}
+	}
+}
+
+func TestSyncWatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen func(second int) string
+		want time.Duration
+	}{
+		"nobody waits":               {seen: func(int) string { return "" }},
+		"one waits":                  {seen: func(int) string { return "1 12:00:00" }, want: 19 * time.Second},
+		"one after the other":        {seen: func(n int) string { return fmt.Sprint(n / 5) }},
+		"one that comes again":       {seen: func(n int) string { return []string{"1 12:00:00", ""}[n%2] }},
+		"a standby that comes again": {seen: func(n int) string { return []string{"1 12:00:00", ""}[n/10] }, want: 9 * time.Second},
+	} {
+		var w syncWatch
+		now := time.Unix(1_700_000_000, 0)
+		var longest time.Duration
+		for n := range 20 {
+			longest = max(longest, w.observe(now, c.seen(n)))
+			now = now.Add(time.Second)
+		}
+		if longest != c.want {
+			t.Errorf("%s: %v, want %v", name, longest, c.want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ const (
 	StateShuttingDown State = "shutting_down"        // 57P01, or 57P03 while stopping
 	StateTooMany      State = "too_many_connections" // 53300
 	StateRefused      State = "refused"              // nobody listens
-	StateAuth         State = "auth"                 // 28xxx, or the database or role is missing: a server is there
+	StateAuth         State = "auth"                 // it serves others, not this role: 28xxx, its limit, read only
 	StateTimeout      State = "timeout"
 	StateError        State = "error"
 )
@@ -41,6 +41,9 @@ type Health struct {
 	// FlushStall is for how long WAL has been waiting for the disk in vain: commits hang. 0 when they do not, as far as
 	// can be seen without writing.
 	FlushStall time.Duration
+	// SyncWait is for how long a commit has been waiting for a synchronous standby: those after it wait too. 0 when none
+	// does, or as briefly as it is usual. Without pg_monitor the commits of other roles are not seen.
+	SyncWait time.Duration
 	// DataDirectory is where the data are; "" when the role may not know it (pg_monitor may).
 	DataDirectory string
 	Replicas      []Replica // pg_stat_replication; nil when there are none

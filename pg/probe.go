@@ -30,8 +30,8 @@ func hangTime(hung int) time.Duration { return min(hangLimit<<min(hung, 10), max
 // Prober asks one PostgreSQL server how it is, over one connection that it keeps. Beside it a new one is opened now and
 // then: a postmaster that is stopped, or has no connection left, still serves the kept one, and no client that connects
 // now. What the new one is told is the State then. The role needs no rights; with
-// pg_monitor it sees more of pg_stat_replication. A role or database with default_transaction_read_only set
-// for itself makes every server look read_only.
+// pg_monitor it sees more of pg_stat_replication. When default_transaction_read_only is set for the
+// role or its database, what other clients may do is not seen: that is StateAuth.
 //
 // The connection held makes a *smart* shutdown wait for us; Pacemaker's resource agents use fast.
 type Prober struct {
@@ -54,6 +54,7 @@ type Prober struct {
 	opened   time.Time // when a new connection was last accepted
 	hung     int       // attempts that were given up, one after the other
 	flush    flushWatch
+	sync     syncWatch
 }
 
 // attempt is one exchange with the server. It may outlive the probe that began it, never the next connection:
@@ -246,7 +247,10 @@ func (p *Prober) ask(ctx context.Context) (Health, error) {
 		h.Timeline = p.extras.timeline
 	}
 	h.Replicas, h.Slots, h.DataDirectory = p.extras.replicas, p.extras.slots, p.extras.directory
-	h.FlushStall = p.flush.observe(time.Now(), wal)
+	h.FlushStall, h.SyncWait = p.flush.observe(time.Now(), wal), p.sync.observe(time.Now(), wal.standby)
+	if h.State == StateAuth || h.State == StateReadOnly {
+		p.drop() // what a role or a database sets is that of when the session began
+	}
 	return h, nil
 }
 

@@ -23,13 +23,22 @@ const (
  pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
   ELSE pg_current_wal_insert_lsn() END, '0/0'),
  CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0') END,
- ` + walWriterSQL + `, ` + walWaitSQL
+ ` + walWriterSQL + `, ` + walWaitSQL + `, ` + syncWaitSQL + `, ` + readOnlySQL
 
 	walWriterSQL = `(extract(epoch from current_setting('wal_writer_delay')::interval) * 1000000)::bigint`
 
 	// The words of PostgreSQL 13 to 16, 17, and 12. Without pg_monitor those of other roles are not seen.
 	walWaitSQL = `EXISTS (SELECT FROM pg_stat_activity
   WHERE lower(wait_event) IN ('walsync', 'walwrite', 'walwritelock') AND pid <> pg_backend_pid())`
+
+	// The commit that has waited for a synchronous standby for the longest: src/backend/replication/syncrep.c,
+	// SyncRepWaitForLSN. state_change is when its statement began.
+	syncWaitSQL = `(SELECT concat_ws(' ', pid, state_change) FROM pg_stat_activity
+  WHERE wait_event = 'SyncRep' AND pid <> pg_backend_pid() ORDER BY state_change LIMIT 1)`
+
+	// What makes the session read only.
+	readOnlySQL = `CASE WHEN current_setting('transaction_read_only')::bool THEN
+ (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END`
 
 	replicasSQL = `;SELECT application_name, host(client_addr), state, sync_state,
  pg_wal_lsn_diff(sent_lsn, '0/0'), pg_wal_lsn_diff(write_lsn, '0/0'),
@@ -143,8 +152,9 @@ func readCore(r row, h *Health, wal *walPosition) error {
 		LSN:      f.uint(5, 10, 64),
 	}
 	at := walPosition{inserted: got.LSN, flushed: f.uint(6, 10, 64),
-		writerDelay: time.Duration(f.int(7)) * time.Microsecond, waiting: f.bool(8)}
-	if err := f.done(9); err != nil {
+		writerDelay: time.Duration(f.int(7)) * time.Microsecond, waiting: f.bool(8), standby: f.text(9)}
+	source := f.text(10)
+	if err := f.done(11); err != nil {
 		return err
 	}
 	if started > 0 {
@@ -153,6 +163,8 @@ func readCore(r row, h *Health, wal *walPosition) error {
 	switch {
 	case recovery:
 		got.State = StateInRecovery
+	case readOnly && readOnlyError(source) != nil:
+		got.State, got.Err = StateAuth, readOnlyError(source).Error()
 	case readOnly:
 		got.State = StateReadOnly
 	default:

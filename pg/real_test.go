@@ -147,6 +147,33 @@ func TestRealServer(t *testing.T) {
 		}
 		mustQuery(t, s, "ALTER SYSTEM RESET default_transaction_read_only")
 	})
+	t.Run("what is set for the agent alone", func(t *testing.T) {
+		mustQuery(t, s, "SELECT pg_reload_conf()")
+		eventually(t, p, StateWritable)
+		mustQuery(t, s, "CREATE ROLE pgha LOGIN IN ROLE pg_monitor")
+		mustQuery(t, s, "CREATE DATABASE other")
+		const set, reset = " SET default_transaction_read_only = on", " RESET default_transaction_read_only"
+		for _, c := range []struct{ set, reset, in, why string }{
+			{"ALTER ROLE pgha" + set, "ALTER ROLE pgha" + reset, "", "source is user"},
+			{"ALTER ROLE pgha IN DATABASE postgres" + set, "ALTER ROLE pgha IN DATABASE postgres" + reset, "", "source is database user"},
+			{"ALTER DATABASE other" + set, "ALTER DATABASE other" + reset, " dbname=other", "source is database"},
+			{"ALTER ROLE pgha CONNECTION LIMIT 0", "ALTER ROLE pgha CONNECTION LIMIT -1", "", "(SQLSTATE 53300)"},
+			{"ALTER DATABASE other CONNECTION LIMIT 0", "ALTER DATABASE other CONNECTION LIMIT -1", " dbname=other", "(SQLSTATE 53300)"},
+		} {
+			q, v := newProber(t, s.DSN()+" user=pgha"+c.in), newClient(t, s.TCP("")+" user=pgha"+c.in, nil)
+			mustQuery(t, s, c.set)
+			h, seen := q.Probe(t.Context()), v.Probe(t.Context())
+			if h.State != StateAuth || !strings.Contains(h.Err, c.why) || seen.State != StateAuth || seen.OK || !seen.Answers ||
+				!strings.Contains(seen.Err, c.why) {
+				t.Errorf("%s: %+v, client %+v", c.set, h, seen)
+			}
+			mustQuery(t, s, c.reset)
+			wantState(t, q.Probe(t.Context()), StateWritable) // with a session of after that
+			if seen := v.Probe(t.Context()); !seen.OK {
+				t.Errorf("%s: client %+v", c.reset, seen)
+			}
+		}
+	})
 	t.Run("restart is seen", func(t *testing.T) {
 		if err := s.Stop(pgtest.Fast); err != nil {
 			t.Fatal(err)
@@ -512,6 +539,52 @@ func TestRealWALPosition(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRealSynchronousStandby: commits that wait for a standby that is not there are seen by role and client, and the
+// remedies of explain let them go on.
+func TestRealSynchronousStandby(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Options{})
+	mustQuery(t, s, "CREATE ROLE pgha LOGIN IN ROLE pg_monitor")
+	mustQuery(t, s, "CREATE TABLE t (x int)")
+	p, c := newProber(t, s.DSN()+" user=pgha"), newClient(t, s.TCP("")+" user=pgha", nil)
+	c.WriteEvery = 1 // which waits for no standby
+	mustQuery(t, s, "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'")
+	mustQuery(t, s, "SELECT pg_reload_conf()")
+	done := make(chan error, 1)
+	commit := func() {
+		_, err := s.Query(context.WithoutCancel(t.Context()), "SELECT pg_sleep(0.5); INSERT INTO t VALUES (1)")
+		done <- err
+	}
+	go commit()
+	// waits is how long the agent and the client's view take a commit to wait, had they first seen it so long ago.
+	waits := func(ago time.Duration) (time.Duration, ClientProbe) {
+		t.Helper()
+		p.sync.since, c.sync.since = p.sync.since.Add(-ago), c.sync.since.Add(-ago)
+		h := p.Probe(t.Context())
+		wantState(t, h, StateWritable)
+		return h.SyncWait, c.Probe(t.Context())
+	}
+	for deadline := time.Now().Add(10 * time.Second); p.sync.commit == "" || c.sync.commit == ""; {
+		if wait, v := waits(0); wait != 0 || !v.OK {
+			t.Fatalf("at once: %v, %+v", wait, v)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no commit is seen waiting")
+		}
+	}
+	if wait, v := waits(2 * flushPatience); wait < 2*flushPatience || v.OK || v.State != StateTimeout ||
+		!strings.Contains(v.Err, "synchronous standby") {
+		t.Errorf("%v, %+v", wait, v)
+	}
+	mustQuery(t, s, "ALTER SYSTEM SET synchronous_standby_names = ''")
+	mustQuery(t, s, "SELECT pg_reload_conf()")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if wait, v := waits(0); wait != 0 || !v.OK {
+		t.Errorf("afterwards: %v, %+v", wait, v)
 	}
 }
 

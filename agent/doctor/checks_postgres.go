@@ -272,6 +272,9 @@ func judgeRole(f *Facts) Finding {
 		}
 	}
 	switch {
+	case strings.Contains(f.Login.Rejected, "SQLSTATE 53300"):
+		return fail("the server does not let role %s in: %s", role, f.Login.Rejected).remedy(
+			"psql -c 'ALTER ROLE %s CONNECTION LIMIT -1'", role)
 	case f.Login.Rejected != "":
 		return fail("the server does not let role %s in: %s", role, f.Login.Rejected).remedy(
 			"create the role if it is missing; in pg_hba.conf, above the other lines of type local: `local all %s peer`; then "+

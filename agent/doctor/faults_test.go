@@ -321,6 +321,9 @@ var faults = []planted{
 	}},
 	{"filesystem-space", Unknown, "no filesystem", nil, func(f *Facts) { f.Space.Mounts = nil }},
 	{"postgres-role", Fail, "local all pgha peer", nil, func(f *Facts) { f.Login.Rejected = "no pg_hba.conf entry" }},
+	{"postgres-role", Fail, "CONNECTION LIMIT -1", nil, func(f *Facts) {
+		f.Login.Rejected = `FATAL: too many connections for role "pgha" (SQLSTATE 53300)`
+	}},
 	{"postgres-role", Fail, "there is no role pgha", nil, func(f *Facts) {
 		f.Login.Rejected, f.Postgres.RoleExists = "role does not exist", false
 	}},

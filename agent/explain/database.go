@@ -18,6 +18,7 @@ type clientView struct {
 	node  string
 	known bool
 	ok    bool
+	state pg.State
 	why   string // it is not served
 	since *time.Time
 }
@@ -33,7 +34,7 @@ func (j *judge) clientViews() (views []clientView) {
 		case !c.Asked && d.Record.Name != j.recordName(): // a name by mistake, which was never published
 			continue
 		}
-		v := clientView{node: d.Node, known: true, ok: c.OK, why: c.Error, since: c.DownSince}
+		v := clientView{node: d.Node, known: true, ok: c.OK, state: c.State, why: c.Error, since: c.DownSince}
 		switch {
 		case !c.Asked:
 			v.ok, v.why = false, fmt.Sprintf("%s does not exist", d.Record.Name)
@@ -49,11 +50,11 @@ func (j *judge) clientViews() (views []clientView) {
 func (j *judge) database() (status.Database, []status.Finding) {
 	out := status.Database{Node: j.primary(), State: status.ClientsUnknown}
 	var good, bad []clientView
-	rejected := ""
+	var rejected *clientView
 	for _, v := range j.clientViews() {
 		switch {
 		case !v.known:
-			rejected = v.node
+			rejected = &v
 		case v.ok:
 			good = append(good, v)
 		default:
@@ -127,12 +128,17 @@ func (j *judge) database() (status.Database, []status.Finding) {
 		}
 	case status.ClientsUnknown:
 		out.Text = fmt.Sprintf("Whether clients can write through %s is not known: no view of a client is there.", name)
-		if rejected != "" {
+		if rejected != nil {
 			out.Text = fmt.Sprintf("Whether clients can write through %s is not known: the server rejects the role of the "+
 				"client's view.", name)
-			findings = append(findings, j.rejectedRole(out.Node))
+			if !slices.ContainsFunc(findings, isRejected) {
+				findings = append(findings, j.rejectedRole(out.Node, rejected.why, nil))
+			}
 		}
 		findings = append(findings, j.misledUnseen(out.Node)...)
+	}
+	if rejected != nil && out.State != status.ClientsUnknown && !slices.ContainsFunc(findings, isRejected) {
+		findings = append(findings, j.rejectedRole(out.Node, rejected.why, rejected))
 	}
 	if out.Node != "" && j.Cluster != nil {
 		if lost := j.promoted(); lost != "" && j.unfenced(lost) {
@@ -271,15 +277,56 @@ func (j *judge) server(node string) (list []status.Finding) {
 				"any more, then thaw it by what follows the first command: runbook PghaCommitsHang",
 			commands...)
 	}
+	if p.SyncWait > 0 {
+		list = append(list, j.syncStandby(node, time.Duration(p.SyncWait*float64(time.Second))))
+	}
 	if p.Foreign {
+		commands := []string{"systemctl disable --now postgresql", cleanup(j.postgresID(), node)}
+		remedy := "stop it, on " + node + "; then let Pacemaker try again"
+		if j.serverStopped(node) { // else the oldest may be the database
+			remedy = "stop it, however it was started: the second command stops the oldest server on " + node + ", where the " +
+				"database's own does not run; then let Pacemaker try again"
+			commands = slices.Insert(commands, 1, stopServer)
+		}
 		add(status.Critical, "foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker holds the port on %s: "+
-			"the database cannot start", node),
-			"stop it, on "+node+"; then let Pacemaker try again", "systemctl disable --now postgresql", cleanup(j.postgresID(),
-				node))
+			"the database cannot start", node), remedy, commands...)
+		return list
+	}
+	if (p.State == pg.StateRefused || p.State == pg.StateError) && j.answers(d.Record.OwnAddr) && !j.serverStopped(node) {
+		add(status.Warning, "postgres_dsn", fmt.Sprintf("the agent of %s does not find PostgreSQL, and clients of the name "+
+			"are served there: %s", node, status.OrDash(p.Error)),
+			"correct postgres.dsn in /etc/pgha-agent/config.toml, and reload: the first command shows where the server "+
+				"listens, on "+node, asOwner(`-c "SHOW unix_socket_directories" -c "SHOW listen_addresses" -c "SHOW port"`),
+			"systemctl reload pgha-agent")
 		return list
 	}
 	return append(list, j.postgres(node, p)...)
 }
+
+// syncStandby is about commits that have waited for a synchronous standby for so long, 0 when that is not known.
+func (j *judge) syncStandby(node string, waited time.Duration) status.Finding {
+	text := fmt.Sprintf("commits hang on %s: no synchronous standby has confirmed one", status.OrDash(node))
+	if waited > 0 {
+		text += " for " + status.Ago(waited)
+	}
+	return report(status.Critical, "sync_standby", node, text,
+		"bring the standby back that synchronous_standby_names wants: the first command, on "+status.OrDash(node)+
+			", shows it, and which are connected; or let commits go on without it by the second: they are on the disks of "+
+			"DRBD, and that standby may not have them; set the name again when it is back",
+		asOwner(`-c "SHOW synchronous_standby_names" -c "SELECT application_name, client_addr, state, sync_state FROM `+
+			`pg_stat_replication"`),
+		asOwner(`-c "ALTER SYSTEM SET synchronous_standby_names = ''" -c "SELECT pg_reload_conf()"`))
+}
+
+// answers reports a client's view that is served at an address.
+func (j *judge) answers(addr string) bool {
+	return addr != "" && slices.ContainsFunc(j.docs(), func(d *status.Doc) bool {
+		return d.Client != nil && d.Client.Asked && d.Client.OK && d.Client.Answered == addr
+	})
+}
+
+// stopServer is a fast shutdown of the oldest PostgreSQL on a machine. That is a postmaster: its children are younger.
+const stopServer = "pkill -INT -o -x 'postgres|postmaster'"
 
 // asOwner is a command that root types on the node of the server, and that PostgreSQL lets in.
 func asOwner(args string) string { return "runuser -u postgres -- psql -d postgres " + args }
@@ -371,6 +418,15 @@ func Space(node string, m status.MountDoc) []status.Finding {
 	return nil
 }
 
+// Statements that free connections. PostgreSQL keeps superuser_reserved_connections, 3 by default, for who sends them.
+const (
+	endIdle = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state LIKE 'idle%' AND " +
+		"state_change < now() - interval '1 minute'"
+	endMost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename <> current_user AND " +
+		"usename = (SELECT usename FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> current_user " +
+		"GROUP BY 1 ORDER BY count(*) DESC LIMIT 1)"
+)
+
 // postgres judges the server's answer.
 func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 	id := j.postgresID()
@@ -395,17 +451,18 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 	case pg.StateTooMany:
 		return one(status.Critical, "postgres_too_many", fmt.Sprintf("PostgreSQL on %s has no connection left for clients",
 			node),
-			"see, on "+node+", who holds them; the second command ends those that have been idle for a minute; or raise "+
-				"max_connections",
+			"see, on "+node+", who holds them; the second command ends those that have done nothing for a minute, also in a "+
+				"transaction; the third all of the role that holds the most; when psql itself gets no connection: "+
+				"`crm_resource --restart --resource "+id+"`",
 			asOwner(`-c "SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC"`),
-			asOwner(`-c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state = 'idle' AND `+
-				`state_change < now() - interval '1 minute'"`))
+			asOwner(`-c "`+endIdle+`"`), asOwner(`-c "`+endMost+`"`))
 	case pg.StateReadOnly:
 		return one(status.Critical, "postgres_read_only", fmt.Sprintf("PostgreSQL on %s is read only by "+
 			"default_transaction_read_only", node),
-			"turn it off, on "+node+", unless it is meant to be; when it stays, a role or a database sets it, as the second "+
-				"command shows",
+			"turn it off, on "+node+", unless it is meant to be: for the server, then for all roles; the last command shows "+
+				"what single roles and databases have set",
 			asOwner(`-c "ALTER SYSTEM SET default_transaction_read_only = off" -c "SELECT pg_reload_conf()"`),
+			asOwner(`-c "SET default_transaction_read_only = off" -c "ALTER ROLE ALL RESET default_transaction_read_only"`),
 			asOwner(`-c '\drds'`))
 	case pg.StateInRecovery:
 		return one(status.Critical, "postgres_standby", fmt.Sprintf("PostgreSQL on %s is a standby: it takes no writes",
@@ -419,7 +476,7 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 			"see who stops it; on "+node+" its log and Pacemaker's", "crm_mon -1",
 			"journalctl -u pacemaker -n 50")
 	case pg.StateAuth:
-		return []status.Finding{j.rejectedRole(node)}
+		return []status.Finding{j.rejectedRole(node, p.Error, nil)}
 	}
 	t := &target{judge: j, node: node}
 	if j.Cluster != nil {
@@ -446,14 +503,58 @@ func (j *judge) postgres(node string, p *status.PostgresDoc) []status.Finding {
 		"journalctl -u pacemaker -n 50")
 }
 
-func (j *judge) rejectedRole(node string) status.Finding {
-	return report(status.Warning, "role_rejected", node, fmt.Sprintf("PostgreSQL on %s rejects the agent's role: "+
-		"whether it accepts writes is not known",
-		status.OrDash(node)), "let it in, on "+status.OrDash(node)+": a line for pgha in pg_hba.conf, its password in "+
-		"/etc/pgha-agent/pgpass "+
-		"(docs/install.md), then a reload",
+// rejectedRole is about a server that does not serve the agent's role, which tells nothing of others. why is what it
+// says: with a SQLSTATE, or after package pg's ReadOnlySource. view is the client's view that it does not serve when it
+// serves another.
+func (j *judge) rejectedRole(node, why string, view *clientView) status.Finding {
+	at := node
+	one := func(text, remedy string, commands ...string) status.Finding {
+		if view != nil {
+			text += ", and so does not tell the client's view of " + view.node + " whether it is served"
+		} else {
+			text += ": whether it accepts writes is not known"
+		}
+		return report(status.Warning, "role_rejected", at, fmt.Sprintf("PostgreSQL on %s %s", status.OrDash(node), text),
+			remedy+", on "+status.OrDash(at), commands...)
+	}
+	reset := func(what string) string {
+		return asOwner(`-c "SET default_transaction_read_only = off" -c "` + what + ` RESET default_transaction_read_only"`)
+	}
+	_, source, _ := strings.Cut(why, pg.ReadOnlySource)
+	switch {
+	case strings.Contains(why, "SQLSTATE 53300") && strings.Contains(why, `"postgres"`):
+		return one("lets no more connections into the agent's database, by its limit", "end that limit",
+			asOwner(`-c "ALTER DATABASE postgres CONNECTION LIMIT -1"`))
+	case strings.Contains(why, "SQLSTATE 53300"):
+		return one("lets no more connections of the agent's role in, by its limit", "end that limit",
+			asOwner(`-c "ALTER ROLE pgha CONNECTION LIMIT -1"`))
+	case source == "user":
+		return one("is read only for the agent's role", "turn that off", reset("ALTER ROLE pgha"))
+	case source == "database user":
+		return one("is read only for the agent's role in its database", "turn that off",
+			reset("ALTER ROLE pgha IN DATABASE postgres"))
+	case source == "database":
+		return one("is read only in the agent's database", "turn that off", reset("ALTER DATABASE postgres"))
+	case source != "":
+		if view != nil { // it is that node's string
+			at = view.node
+		}
+		return one("is read only by the agent's own connection string", "take default_transaction_read_only out of it in "+
+			"/etc/pgha-agent/config.toml, and reload", "pgha-agent check-config", "systemctl reload pgha-agent")
+	case view != nil:
+		return report(status.Warning, "role_rejected", node, fmt.Sprintf("PostgreSQL on %s rejects the client's view of %s, "+
+			"and perhaps other clients there: %s", status.OrDash(node), view.node, status.OrDash(why)),
+			"see whether a line of pg_hba.conf rejects the address of that node, or its /etc/pgha-agent/pgpass has another "+
+				"password: the first command shows the lines in their order; correct it, and reload, on "+status.OrDash(node),
+			asOwner(`-c "SELECT line_number, type, user_name, address, netmask, auth_method, error FROM pg_hba_file_rules"`),
+			asOwner(`-c "SELECT pg_reload_conf()"`))
+	}
+	return one("rejects the agent's role", "let it in: a line for pgha in pg_hba.conf, its password in "+
+		"/etc/pgha-agent/pgpass (docs/install.md), then a reload",
 		asOwner(`-c "SELECT pg_reload_conf()"`), "pgha-agent doctor --only postgres-role")
 }
+
+func isRejected(f status.Finding) bool { return f.Code == "role_rejected" }
 
 // postgresID is the resource that runs PostgreSQL.
 func (j *judge) postgresID() string {
@@ -578,6 +679,9 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 	if list := j.misled(node, d); len(list) > 0 {
 		return list
 	}
+	if strings.HasPrefix(bad[0].why, pg.NoStandby) {
+		return []status.Finding{j.syncStandby(node, 0)}
+	}
 	to := ""
 	if d.Record.ResolverAddr != nil {
 		to = *d.Record.ResolverAddr
@@ -593,9 +697,26 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 			" first; then try it as a client does, on "+d.Node, "pgha-agent explain", try)}
 	}
 	to = status.OrDash(cmp.Or(there.Record.OwnAddr, to))
-	return []status.Finding{report(status.Critical, "way_blocked", d.Node, fmt.Sprintf("PostgreSQL runs on %s, and a "+
-		"client on %s does not reach it at %s: %s", node, d.Node, to, bad[0].why),
-		"see listen_addresses, pg_hba.conf and the security group; try it as a client does, on "+d.Node, try)}
+	text := fmt.Sprintf("PostgreSQL runs on %s, and a client on %s does not reach it at %s: %s", node, d.Node, to,
+		bad[0].why)
+	one := func(on, remedy string, commands ...string) []status.Finding {
+		return []status.Finding{report(status.Critical, "way_blocked", on, text, remedy, commands...)}
+	}
+	switch everybody := !slices.ContainsFunc(j.clientViews(), func(v clientView) bool { return v.ok || !v.known }); {
+	case everybody && bad[0].state == pg.StateRefused:
+		return one(node, "nothing listens there: let it listen, and restart it, on "+node+"; when it is refused after that, "+
+			"the firewall of that machine rejects it: `iptables -S INPUT`",
+			asOwner(`-c "ALTER SYSTEM SET listen_addresses = '*'"`), "crm_resource --restart --resource "+j.postgresID())
+	case everybody && bad[0].state == pg.StateTimeout:
+		return one(node, "a filter drops it, perhaps that machine's own: see its firewall, on "+node+", and take the rule "+
+			"out that drops PostgreSQL's port; else see the security group, the network ACL and the route",
+			"nft list ruleset", "iptables -S INPUT")
+	case bad[0].state == pg.StateRefused || bad[0].state == pg.StateTimeout:
+		return one(d.Node, "a client elsewhere does, so a filter is between: on "+d.Node+" see its own firewall and route; "+
+			"then the firewall of "+node+", the security group and the network ACL", "nft list ruleset", "ip route get "+to, try)
+	}
+	return one(d.Node, "see listen_addresses, pg_hba.conf and the security group; try it as a client does, on "+d.Node,
+		try)
 }
 
 // serverStopped reports that Pacemaker does not show PostgreSQL as started on a node. It stands in for the answer of an

@@ -1030,8 +1030,9 @@ func (t *target) daemon(from string) {
 	if d.Postgres.Foreign {
 		t.forbids("foreign_postgres", fmt.Sprintf("a PostgreSQL outside of Pacemaker runs on %s: the database cannot "+
 			"start there", t.node),
-			"stop it, on "+t.node+", and see that systemd does not start it; the second command shows its unit when that is "+
-				"another", "systemctl disable --now postgresql", "ps -o pid,unit:40,cmd -C postgres")
+			"stop it, and see that systemd does not start it; the second command shows its unit when that is another; the "+
+				"third stops the oldest server however it was started, and only on "+t.node, "systemctl disable --now postgresql",
+			"ps -o pid,unit:40,cmd -C postgres", stopServer)
 	}
 	for _, m := range d.Mounts {
 		if secondary && m.Wanted && !m.OnDrbd {

@@ -197,6 +197,17 @@ func TestWhatNow(t *testing.T) {
 			f.Peers["pg-a"].Postgres.FlushStall = 40
 			cutOff(f, pg.StateTimeout, "commits hang: WAL has not reached the disk for 40 s")
 		}, Problem, status.ClientsCutOff, "commits hang on pg-a", ""},
+		"commits wait for a synchronous standby": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres.SyncWait = 40
+			cutOff(f, pg.StateTimeout, "commits hang: no synchronous standby has confirmed one for 40 s")
+		}, Problem, status.ClientsCutOff, "SHOW synchronous_standby_names", ""},
+		"commits wait for a synchronous standby, as the server says": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres.SyncWait = 40
+		}, Problem, status.ClientsPartly, "let commits go on without it", ""},
+		"commits wait for a synchronous standby, and its agent is away": {func(f *Facts) {
+			cutOff(f, pg.StateTimeout, pg.NoStandby+" for 40 s")
+			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
+		}, Problem, status.ClientsCutOff, "commits hang on pg-a", ""},
 		"I/O suspended": {func(f *Facts) {
 			f.Peers["pg-a"].Drbd.Suspended = []string{"fencing"}
 			cutOff(f, pg.StateTimeout, "no answer in time")
@@ -325,6 +336,42 @@ func TestWhatNow(t *testing.T) {
 				d.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: "no pg_hba.conf entry"}
 			}
 		}, Attention, status.ClientsUnknown, "rejects the agent's role", ""},
+		"a limit of the agent's role": {rejects(`FATAL: too many connections for role "pgha" (SQLSTATE 53300)`), Attention,
+			status.ClientsUnknown, `-c "ALTER ROLE pgha CONNECTION LIMIT -1"`, ""},
+		"a limit of the agent's database": {rejects(`FATAL: too many connections for database "postgres" (SQLSTATE 53300)`),
+			Attention, status.ClientsUnknown, `-c "ALTER DATABASE postgres CONNECTION LIMIT -1"`, ""},
+		"the agent's role is read only": {rejects(pg.ReadOnlySource + "user"), Attention, status.ClientsUnknown,
+			`-c "ALTER ROLE pgha RESET default_transaction_read_only"`, ""},
+		"the agent's role is read only, as new sessions see": {func(f *Facts) {
+			rejects(pg.ReadOnlySource + "database user")(f)
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateWritable}
+		}, Attention, status.ClientsUnknown, `-c "ALTER ROLE pgha IN DATABASE postgres RESET default_transaction_read_only"`, ""},
+		"the agent's database is read only": {rejects(pg.ReadOnlySource + "database"), Attention, status.ClientsUnknown,
+			`-c "ALTER DATABASE postgres RESET default_transaction_read_only"`, ""},
+		"the address of one node is rejected": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: "pg_hba.conf rejects connection for host"}
+		}, Attention, status.ClientsServed, "rejects the client's view of pg-b, and perhaps other clients there", ""},
+		"the limit lets one view in": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: `role "pgha" (SQLSTATE 53300)`}
+		}, Attention, status.ClientsServed, `-c "ALTER ROLE pgha CONNECTION LIMIT -1"`, ""},
+		"postgres.dsn is wrong": {func(f *Facts) {
+			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateRefused, Error: "no such file"}
+		}, Attention, status.ClientsServed, "correct postgres.dsn", ""},
+		"down, and clients were served a moment ago": {func(f *Facts) {
+			f.stopped()
+			f.Own.Client = &status.ClientDoc{OK: true, Asked: true, State: pg.StateWritable, Answered: addrA}
+		}, Problem, status.ClientsPartly, "PostgreSQL does not run on pg-a", ""},
+		"it listens on no address": {func(f *Facts) { cutOff(f, pg.StateRefused, "connection refused") }, Problem,
+			status.ClientsCutOff, `-c "ALTER SYSTEM SET listen_addresses = '*'"`, ""},
+		"its port is filtered": {func(f *Facts) { cutOff(f, pg.StateTimeout, "timeout") }, Problem, status.ClientsCutOff,
+			"see its firewall, on pg-a", ""},
+		"its port is filtered for one node": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, Error: "timeout", DownSince: new(testNow.Add(-time.Minute))}
+		}, Problem, status.ClientsPartly, "on pg-b see its own firewall and route", ""},
+		"a foreign PostgreSQL where the database is": {func(f *Facts) {
+			f.stopped()
+			f.Peers["pg-a"].Postgres.Foreign = true
+		}, Problem, status.ClientsCutOff, "the oldest server on pg-a, where the database's own does not run", ""},
 		"too many connections": {func(f *Facts) {
 			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateTooMany}
 			cutOff(f, pg.StateTooMany, "too many clients")

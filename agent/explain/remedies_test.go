@@ -209,6 +209,7 @@ var plants = map[string]func(*Facts){
 	"filesystem_full: inodes":         mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 50 << 30, Inodes: new(uint64(0))}),
 	"filesystem_fills":                mounted(status.MountDoc{Point: "/srv/pg", OnDrbd: true, Size: 100 << 30, Free: 5 << 30}),
 	"commits_hang":                    func(f *Facts) { f.Peers["pg-a"].Postgres.FlushStall = 40 },
+	"sync_standby":                    func(f *Facts) { f.Peers["pg-a"].Postgres.SyncWait = 40 },
 	"postgres_recovers":               server(pg.StateStartingUp),
 	"postgres_hangs":                  server(pg.StateTimeout),
 	"postgres_too_many":               server(pg.StateTooMany),
@@ -217,6 +218,25 @@ var plants = map[string]func(*Facts){
 	"postgres_stops":                  server(pg.StateShuttingDown),
 	"postgres_down":                   server(pg.StateRefused),
 	"role_rejected":                   server(pg.StateAuth),
+	"role_rejected: limit":            rejects(`FATAL: too many connections for role "pgha" (SQLSTATE 53300)`),
+	"role_rejected: database":         rejects(`FATAL: too many connections for database "postgres" (SQLSTATE 53300)`),
+	"role_rejected: read only":        rejects(pg.ReadOnlySource + "user"),
+	"role_rejected: dsn":              rejects(pg.ReadOnlySource + "client"),
+	"role_rejected: dsn of one node": func(f *Facts) {
+		f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: pg.ReadOnlySource + "client"}
+	},
+	"role_rejected: of one node": func(f *Facts) {
+		f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: "pg_hba.conf rejects connection"}
+	},
+	"postgres_dsn": func(f *Facts) {
+		f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateRefused, Error: "no such file"}
+	},
+	"foreign_postgres: where the database is": func(f *Facts) { f.stopped(); f.Peers["pg-a"].Postgres.Foreign = true },
+	"way_blocked: refused":                    func(f *Facts) { cutOff(f, pg.StateRefused, "refused") },
+	"way_blocked: for one": func(f *Facts) {
+		f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, DownSince: new(testNow.Add(-time.Minute))}
+	},
+	"way_blocked: an error": func(f *Facts) { cutOff(f, pg.StateError, "an error") },
 	"cluster_unknown": func(f *Facts) {
 		f.nobodyPromoted()
 		f.Cluster = nil
@@ -265,6 +285,16 @@ func server(state pg.State) func(*Facts) {
 	}
 }
 
+// rejects: the server serves others, as far as is known, and not the agent.
+func rejects(why string) func(*Facts) {
+	return func(f *Facts) {
+		f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateAuth, Error: why}
+		for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+			d.Client = &status.ClientDoc{Asked: true, State: pg.StateAuth, Error: why}
+		}
+	}
+}
+
 func named(addr string) func(*Facts) {
 	return func(f *Facts) {
 		cutOff(f, pg.StateTimeout, "timeout")
@@ -285,7 +315,7 @@ var place = regexp.MustCompile(`\bon (pg-[a-z0-9]+)`)
 // programs are those whose options TestCommandsOfRemediesExist in cmd/pgha-agent knows.
 var programs = []string{"pgha-agent", "crm_mon", "crm_resource", "crm_attribute", "crm_standby", "crm_ticket", "crm_simulate",
 	"cibadmin", "attrd_updater", "stonith_admin", "drbdadm", "drbdsetup", "systemctl", "journalctl", "psql", "dig", "df", "du",
-	"umount", "fsfreeze", "ps", "pkill", "runuser"}
+	"umount", "fsfreeze", "ps", "pkill", "runuser", "nft", "iptables", "ip"}
 
 // TestDiskUnderTheDatabase: the database moves to a good copy that can take it, and nowhere else.
 func TestDiskUnderTheDatabase(t *testing.T) {

@@ -70,7 +70,7 @@ func fullSnapshot() *status.Snapshot {
 			Inodes: 1000, FreeInodes: 500}},
 		Peers:       []status.Peer{{Node: "pg-a", Err: "connection refused"}},
 		ClientProbe: pg.ClientProbe{OK: true, Answers: true, State: pg.StateWritable},
-		Postgres: pg.Health{LSN: 1 << 20, FlushStall: 9 * time.Second,
+		Postgres: pg.Health{LSN: 1 << 20, FlushStall: 9 * time.Second, SyncWait: 8 * time.Second,
 			State: pg.StateWritable, Started: wall, Timeline: 3,
 			Replicas: []pg.Replica{{Name: "reporting", SentLagBytes: 1, WriteLagBytes: 2, FlushLagBytes: 3, ReplayLagBytes: 4}},
 			Slots:    []pg.Slot{{Name: "reporting", Active: true, RetainedBytes: 16 << 20}},

@@ -439,6 +439,14 @@ func stateFamilies(now func() fsm.Time) []family {
 					emit(s.Postgres.FlushStall.Seconds())
 				}
 			}),
+		gauge("postgres_sync_wait_seconds",
+			"For how long a commit on the local PostgreSQL server has waited for a synchronous standby, so that commits hang; "+
+				"0 when none does, or only briefly; absent unless the server answers.", nil,
+			func(s *view, emit func(float64, ...string)) {
+				if s.Postgres.LSN > 0 {
+					emit(s.Postgres.SyncWait.Seconds())
+				}
+			}),
 		gauge("postgres_timeline", "Timeline of the local PostgreSQL server; absent unless it answers.", nil,
 			func(s *view, emit func(float64, ...string)) {
 				if s.Postgres.Timeline > 0 {

@@ -153,6 +153,8 @@ type PostgresDoc struct {
 	LSN      uint64     `json:"lsn,omitempty"`
 	// WAL has not reached the disk for so long: commits hang.
 	FlushStall float64 `json:"flush_stall_seconds,omitempty"`
+	// No synchronous standby has confirmed a commit for so long: commits hang.
+	SyncWait float64 `json:"sync_wait_seconds,omitempty"`
 	// It answered while DRBD was Secondary here: its data are not the cluster's.
 	Foreign  bool         `json:"foreign,omitempty"`
 	Replicas []ReplicaDoc `json:"replicas,omitempty"` // of additional streaming standbys, if there are any
@@ -305,7 +307,8 @@ func (s *Snapshot) Doc() *Doc {
 		Cluster:     s.clusterDoc(),
 		Postgres: PostgresDoc{
 			State: s.Postgres.State, Error: s.Postgres.Err, Version: s.Postgres.Version, Timeline: s.Postgres.Timeline,
-			LSN: s.Postgres.LSN, FlushStall: s.Postgres.FlushStall.Seconds(), Foreign: st.ForeignServer(),
+			LSN: s.Postgres.LSN, FlushStall: s.Postgres.FlushStall.Seconds(), SyncWait: s.Postgres.SyncWait.Seconds(),
+			Foreign:  st.ForeignServer(),
 			Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
 		},
 		Record: RecordDoc{

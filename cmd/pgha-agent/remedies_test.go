@@ -42,6 +42,9 @@ var options = map[string]string{
 	"fsfreeze":      "unfreeze",
 	"ps":            "",
 	"pkill":         "",
+	"nft":           "",
+	"iptables":      "",
+	"ip":            "",
 }
 
 // verbs are the first words after the program, where it has such.
@@ -49,6 +52,7 @@ var verbs = map[string][]string{
 	"drbdadm": {"up", "down", "status", "adjust", "connect", "disconnect", "attach", "primary", "secondary", "resume-io",
 		"resume-sync", "verify", "disk-options", "peer-device-options", "create-md", "new-current-uuid", "resize", "invalidate", "dump"},
 	"drbdsetup": {"status", "show", "events2"},
+	"ip":        {"route"},
 	"systemctl": {"status", "start", "stop", "restart", "reload", "reboot", "enable", "disable", "is-enabled", "daemon-reload"},
 }
 

@@ -473,7 +473,7 @@ func (r *scenarioRun) carryOut(ctx context.Context, q question, f status.Finding
 
 // looks are commands whose status says what they found, or that nothing was there to be ended any more.
 var looks = regexp.MustCompile(`^(pgha-agent (explain|doctor|check-config|history)|crm_mon|drbd(setup|adm) status|ps|dig|df|du|` +
-	`journalctl|systemctl status|crm_simulate|psql|stonith_admin --history|fsfreeze --unfreeze|pkill) `)
+	`journalctl|systemctl status|crm_simulate|psql|stonith_admin --history|fsfreeze --unfreeze|pkill|nft|iptables|ip) `)
 
 // otherName is a mistake in one node's file that nothing shows until the database moves there.
 func otherName(ctx context.Context, r *scenarioRun) error {
