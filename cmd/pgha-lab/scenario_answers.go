@@ -26,6 +26,7 @@ var answerScenarios = []scenario{
 		{"an agent that hangs in a failover learns late; a restart by Pacemaker is in the history", toldLate},
 		{"a contested record while the other node stays away: the remedy promotes anew on the same node", promotedAnew},
 		{"what a cleanup does to a healthy database, and that it does nothing in maintenance", cleanups},
+		{"what keeps DRBD or a fence device away, what every commit waits for, what stops all", keptAway},
 	}},
 }
 
@@ -43,6 +44,7 @@ type question struct {
 	own     bool                // only the node where it is planted can know of it, and has it in its history
 	undo    string              // a hand's work, where the remedy leaves it to a person
 	allows  bool                // a failover
+	later   bool                // it is the same when the first minute of a change is over
 	more    bool                // it is not all that is wrong: the next step after the remedy is followed too
 }
 
@@ -183,6 +185,33 @@ var cutting = []question{
 
 func clientsCutOff(ctx context.Context, r *scenarioRun) error {
 	if err := r.ask(ctx, cutting); err != nil {
+		return err
+	}
+	return r.finish(ctx, terms{publications: anyNumber, outcome: "any"})
+}
+
+var keeping = []question{
+	{what: "DRBD is banned from the standby", code: "banned", told: changed, later: true,
+		do: "crm_resource --ban --resource drbd_pg-clone --node STANDBY"},
+	{what: "the permanent health of the standby is red", code: "node_health", later: true,
+		do: "crm_attribute --name node-health-strategy --update migrate-on-red && " +
+			"crm_attribute --node STANDBY --name '#health-disk' --update red"},
+	{what: "a score outweighs the promotion score of the standby", code: "banned", told: changed,
+		do: `cibadmin --create --scope constraints --xml-text '<rsc_location id="outweighs" rsc="drbd_pg-clone" ` +
+			`role="Promoted" node="STANDBY" score="-20000"/>'`},
+	{what: "no fence device is for the promoted node", code: "fencing_stopped", told: changed,
+		do: "crm_resource --resource fence_PROMOTED --set-parameter pcmk_host_list --parameter-value nobody"},
+	{what: "the device that fences the promoted node is banned from the standby", code: "fencing_stopped", told: changed,
+		do: "crm_resource --ban --resource fence_PROMOTED --node STANDBY"},
+	{what: "commits wait for a synchronous standby", code: "sync_standby", told: cutOffEvent,
+		clients: status.ClientsCutOff, words: "synchronous standby",
+		do: psqlAsOwner + `-c "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'" -c 'SELECT pg_reload_conf()' >/dev/null`},
+	{what: "all resources are stopped", code: "target_role", told: changed, clients: status.ClientsCutOff,
+		words: "stop-all-resources", do: "crm_attribute --name stop-all-resources --update true"},
+}
+
+func keptAway(ctx context.Context, r *scenarioRun) error {
+	if err := r.ask(ctx, keeping); err != nil {
 		return err
 	}
 	return r.finish(ctx, terms{publications: anyNumber, outcome: "any"})
@@ -337,6 +366,20 @@ func (r *scenarioRun) askOne(ctx context.Context, q question, p, s *node) error 
 	f := found(last[0], q.code)
 	if f == nil {
 		f = found(last[1], q.code)
+	}
+	if f != nil && err == nil && q.later {
+		if err := wait.For(ctx, 75*time.Second); err != nil {
+			return err
+		}
+		for i, n := range r.nodes {
+			last[i], err = r.explained(ctx, n)
+			r.say("%s, later: %s", n.name, answers(last[i]))
+			if err != nil {
+				return err
+			}
+			r.expect(last[i].Verdict == status.VerdictAttention, "%s: the verdict of %s is %s later", q.what, n.name,
+				last[i].Verdict)
+		}
 	}
 	if f != nil && err == nil {
 		r.judged(ctx, q, *f, p, last)
