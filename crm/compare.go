@@ -22,8 +22,8 @@ var secret = regexp.MustCompile(`(?i)pass|pwd|secret|key|token|login|credential|
 
 // Bounds of what is shown, in bytes.
 const (
-	maxValue = 60
-	maxOwn   = 150 // of a text that is made here
+	maxValue  = 60
+	maxChange = 115 // of which an event has room for three
 )
 
 func shown(name, value string) string {
@@ -70,12 +70,15 @@ func Compare(before, after *Configuration) (changes []string) {
 			changes = append(changes, fmt.Sprintf("%s is gone, it was: %s", s.name, s.shown))
 		}
 	}
+	for i := range changes {
+		changes[i] = bound(changes[i], maxChange)
+	}
 	return changes
 }
 
 // settings lists what is configured. A name occurs once, as far as the CIB's ids do.
 func (c *Configuration) settings() (list []setting) {
-	add := func(of, name, value string) { list = append(list, setting{of, name, value, bound(value, maxOwn)}) }
+	add := func(of, name, value string) { list = append(list, setting{of, name, value, value}) }
 	pairs := func(of, what string, m map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(m)) {
 			list = append(list, setting{of, what + name + suffix(of), m[name], shown(name, m[name])})

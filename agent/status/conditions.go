@@ -264,10 +264,11 @@ func (s *Snapshot) clusterConditions(l *conditionList) {
 		if n.Online != crm.Yes {
 			continue
 		}
-		if s.Crm.ShowsAttributes() {
-			l.whole["health "+n.Name] = true
-		}
 		c := s.Configuration
+		if n.Health != "" {
+			l.add(state.EventCluster, "health", n.Name, strings.TrimSuffix(n.Health, "green"), fmt.Sprintf("health of %s: %s%s",
+				n.Name, n.Health, unhealthy(c, n.Name)), "health of "+n.Name+": green again")
+		}
 		if c == nil || c.Transient == nil {
 			continue
 		}
@@ -287,12 +288,6 @@ func (s *Snapshot) clusterConditions(l *conditionList) {
 				resource, n.Name, text), "fail count of "+resource+" on "+n.Name+" is cleared")
 		}
 	}
-	for _, a := range s.Crm.Attributes {
-		if l.whole["health "+a.Node] && strings.HasPrefix(a.Name, "#health") {
-			l.add(state.EventCluster, "health "+a.Node, a.Name, strings.TrimSuffix(a.Value, "green"),
-				fmt.Sprintf("health of %s: %s is %s", a.Node, a.Name, a.Value), "health of "+a.Node+": "+a.Name+" is well again")
-		}
-	}
 	for _, t := range s.Crm.Tickets {
 		how := strings.TrimPrefix(t.Status, "granted")
 		if how == "" && t.Standby == crm.Yes {
@@ -300,6 +295,26 @@ func (s *Snapshot) clusterConditions(l *conditionList) {
 		}
 		l.add(state.EventCluster, "ticket", t.ID, how, fmt.Sprintf("ticket %s is %s", t.ID, how), "ticket "+t.ID+" is granted")
 	}
+}
+
+// unhealthy names the attributes that make a node's health, which crm_mon does not show; "" when they are not known.
+func unhealthy(c *crm.Configuration, node string) string {
+	if c == nil {
+		return ""
+	}
+	attributes := map[string]string{}
+	maps.Copy(attributes, c.NodeAttributes[node])
+	maps.Copy(attributes, c.Transient[node])
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if value := attributes[name]; strings.HasPrefix(name, "#health") && value != "green" {
+			names = append(names, name+" is "+value)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
 }
 
 // recordText says what somebody else has made of the record.

@@ -28,9 +28,8 @@ func healthy(after time.Duration) *Snapshot {
 		Config: &config.Config{Node: config.Node{Name: "pg-a"}, Drbd: config.Drbd{Resource: "pg"}},
 		Drbd:   drbd.Report{Live: true, Status: drbd.Status{Resources: []drbd.Resource{res}}},
 		Crm: &crm.Status{
-			Nodes:      []crm.Node{{Name: "pg-a", Online: crm.Yes}, {Name: "pg-b", Online: crm.Yes}},
-			Attributes: []crm.Attribute{{Node: "pg-b", Name: "#health-disk", Value: "green"}},
-			Tickets:    []crm.Ticket{{ID: "T", Status: "granted"}},
+			Nodes:   []crm.Node{{Name: "pg-a", Online: crm.Yes}, {Name: "pg-b", Online: crm.Yes, Health: "green"}},
+			Tickets: []crm.Ticket{{ID: "T", Status: "granted"}},
 		},
 		Configuration: &crm.Configuration{Properties: map[string]string{},
 			Transient: map[string]map[string]string{"pg-a": {}, "pg-b": {}}},
@@ -132,10 +131,12 @@ func TestStory(t *testing.T) {
 			s.Peers[0].Doc.Problems = []Problem{driftProblem(&fsm.State{Zone: fsm.Zone{Refused: true}})}
 		}, []string{"10 record the record was changed by somebody else: what stands under the name is not a simple record, and is " +
 			"never overwritten", "10 record the record is right again after 1 min 0 s"}},
-		"health": {func(s *Snapshot) { s.Crm.Attributes[0].Value = "red" }, []string{
-			"10 cluster health of pg-b: #health-disk is red", "10 cluster health of pg-b: #health-disk is well again after 1 min 0 s"}},
-		"health that was not told before": {func(s *Snapshot) { s.Crm.Attributes[0].Name, s.Crm.Attributes[0].Value = "#health-cpu", "red" },
-			[]string{"10 cluster health of pg-b: #health-cpu is red", "10 cluster health of pg-b: #health-cpu is well again after 1 min 0 s"}},
+		"health": {func(s *Snapshot) { s.Crm.Nodes[1].Health = "red" },
+			[]string{"10 cluster health of pg-b: red", "10 cluster health of pg-b: green again after 1 min 0 s"}},
+		"health, and why": {func(s *Snapshot) {
+			s.Crm.Nodes[1].Health = "yellow"
+			s.Configuration.Transient["pg-b"]["#health-disk"] = "yellow"
+		}, []string{"10 cluster health of pg-b: yellow (#health-disk is yellow)", "10 cluster health of pg-b: green again after 1 min 0 s"}},
 		"a fail count": {func(s *Snapshot) {
 			s.Configuration = &crm.Configuration{Transient: map[string]map[string]string{"pg-b": {"fail-count-pgsql#start_0": "INFINITY"}}}
 		}, []string{"10 cluster fail count of pgsql on pg-b: INFINITY, so it may not run there",
