@@ -33,6 +33,9 @@ func when(wrong bool) string {
 	return ""
 }
 
+// asked are the sources whose silence nothing else tells.
+var asked = map[Source]string{SourceCrm: "Pacemaker", SourceRoute53: "Route 53", SourceResolver: "the resolver"}
+
 // conditions lists what is known to be well or wrong. What is not in the list is not known, but for topics of which the
 // whole is in it.
 func (s *Snapshot) conditions() ([]condition, map[string]bool) {
@@ -46,6 +49,13 @@ func (s *Snapshot) conditions() ([]condition, map[string]bool) {
 	s.peerConditions(l)
 	if s.Crm != nil && s.Sources[SourceCrm].Up {
 		s.clusterConditions(l)
+	}
+	for src, now := range s.Sources {
+		what := asked[Source(src)]
+		if what != "" && (now.Up || now.Failures > 0) {
+			l.add(state.EventGap, "source", what, when(!now.Up), what+" does not answer the agent: "+now.Err,
+				what+" answers the agent again").holds = lostAnswer
+		}
 	}
 	return l.list, l.whole
 }
@@ -66,8 +76,7 @@ func (s *Snapshot) drbdConditions(l *conditionList) {
 		l.add(state.EventDrbd, "connection", peer, when(!connected),
 			fmt.Sprintf("DRBD connection to %s lost (%s)", peer,
 				cmp.Or(s.State.Drbd.Connection(c.Name).DisconnectReason, string(c.State))), "DRBD is connected to "+peer+" again")
-		l.add(state.EventDrbd, "split brain", peer, when(c.SplitBrain == drbd.SplitBrainLatched),
-			"split brain between "+own+" and "+peer, "the split brain between "+own+" and "+peer+" has ended")
+		l.splitBrain(own, peer, s.State.Drbd.Connection(c.Name).SplitBrain)
 		for _, v := range c.Volumes {
 			if v.PeerClient != drbd.Yes {
 				l.disk(peer, v.Volume, v.PeerDisk)
@@ -78,7 +87,14 @@ func (s *Snapshot) drbdConditions(l *conditionList) {
 	if up && len(res.Connections) == 0 && s.Drbd.Dialect == "8.4" { // which gives a connection up altogether
 		peer := s.peerName("peer")
 		l.add(state.EventDrbd, "connection", peer, "yes", "DRBD connection to "+peer+" lost (given up)", "")
+		l.splitBrain(own, peer, s.State.Drbd.SplitBrain)
 	}
+}
+
+// splitBrain takes in what the agent remembers: a DRBD that was restarted has forgotten it.
+func (l *conditionList) splitBrain(own, peer string, is bool) {
+	between := "split brain between " + own + " and " + peer
+	l.add(state.EventDrbd, "split brain", peer, when(is), between, "the "+between+" has ended")
 }
 
 // peerName is the node that a connection leads to: DRBD 8.4 calls its only peer "peer".
@@ -229,7 +245,7 @@ func (n *nodeView) outOfSync(l *conditionList) {
 	}
 }
 
-// lostAnswer is how long the daemon of another node may not answer: it is asked every few seconds, and may be restarted.
+// lostAnswer is how long what is asked every few seconds may not answer: a daemon may be restarted.
 const lostAnswer = 12 * time.Second
 
 // peerConditions is about the daemons of the other nodes.
@@ -293,7 +309,7 @@ func (s *Snapshot) clusterConditions(l *conditionList) {
 		if how == "" && t.Standby == crm.Yes {
 			how = "in standby"
 		}
-		l.add(state.EventCluster, "ticket", t.ID, how, fmt.Sprintf("ticket %s is %s", t.ID, how), "ticket "+t.ID+" is granted")
+		l.add(state.EventCluster, "ticket", t.ID, how, "ticket "+t.ID+" is "+how, "ticket "+t.ID+" is granted")
 	}
 }
 

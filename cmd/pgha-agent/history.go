@@ -26,8 +26,8 @@ func newHistory(file *string) *cobra.Command {
 		Short: "Show the episodes of this node and what happened beside them, or one episode as a timeline",
 		Long: "history reads what the agent of this node has written down: the episodes, one for each promotion, and the " +
 			"events beside them:\n" +
-			"operations that failed, restarts, what was changed in the cluster's configuration and by whom, fencing, outages of " +
-			"clients,\n" +
+			"operations that failed, restarts, what was changed in the cluster's configuration and by whom, fencing, " +
+			"outages of clients,\n" +
 			"what DRBD lost, resyncs, a record that somebody else changed, the agents of other nodes, and when\n" +
 			"no agent was looking. With a number, or last, it shows one episode as a timeline, with the events of that " +
 			"time. It " +
