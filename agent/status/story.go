@@ -53,6 +53,8 @@ const (
 	lookEvery = time.Second
 	// paceBurst and paceEvery bound what is told of one subject that comes and goes.
 	paceBurst, paceEvery = 20, 3 * time.Minute
+	// maxSubjects is above what a cluster has: names also come from other nodes' daemons.
+	maxSubjects = 500
 	// maxChanges is how many changes of the configuration one event tells.
 	maxChanges = 3
 )
@@ -92,6 +94,9 @@ func (t *Story) Next(s *Snapshot) (list []state.Event) {
 		seen[c.subject] = true
 		l := t.lines[c.subject]
 		if l == nil {
+			if len(t.lines) >= maxSubjects {
+				continue
+			}
 			l = &line{told: c}
 			if t.whole[c.topic] { // it was not there before
 				l.told = condition{subject: c.subject}

@@ -286,3 +286,16 @@ func TestStoryOfTheRecord(t *testing.T) {
 		}
 	}
 }
+
+// TestStoryIsBounded: names that another node makes up do not fill the memory.
+func TestStoryIsBounded(t *testing.T) {
+	var story Story
+	for n := range 2 * maxSubjects {
+		s := healthy(time.Duration(n) * time.Second)
+		s.Peers[0].Doc.Mounts = []MountDoc{{Point: fmt.Sprint("/", n), OnDrbd: true, Size: 1}}
+		story.Next(s)
+	}
+	if len(story.lines) > maxSubjects {
+		t.Errorf("%d subjects", len(story.lines))
+	}
+}
