@@ -46,7 +46,7 @@ func newHistory(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			told := append([]state.Event{}, read...)
+			told := inOrder(read)
 			docs := []*status.EpisodeDoc{}
 			for _, e := range entries {
 				docs = append(docs, status.EntryDoc(&e))
@@ -96,6 +96,24 @@ const (
 	eventsBefore = time.Minute     // of an episode: what led to it
 	eventsAfter  = 5 * time.Minute // what came of it
 )
+
+// lateBy is how much later than others of its time an event may be written down: a condition has to last.
+const lateBy = time.Minute
+
+// inOrder sorts events by time, but not over a clock that was set.
+func inOrder(read []state.Event) []state.Event {
+	list := append([]state.Event{}, read...)
+	for i := range list {
+		for j := i; j > 0; j-- {
+			early := list[j-1].At.Sub(list[j].At)
+			if early <= 0 || early > lateBy || list[j-1].Kind == state.EventClock || list[j].Kind == state.EventClock {
+				break
+			}
+			list[j-1], list[j] = list[j], list[j-1]
+		}
+	}
+	return list
+}
 
 // during leaves the events of an episode's time.
 func during(events []state.Event, d *status.EpisodeDoc) []state.Event {
