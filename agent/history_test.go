@@ -18,7 +18,7 @@ func TestHistoryTellsWhatLasts(t *testing.T) {
 	time.Sleep(2 * time.Second) // what it finds first is not told
 	told := func(words string) {
 		t.Helper()
-	w.await(words, func() bool {
+		w.await(words, func() bool {
 			list, err := state.ReadEvents(w.cfg.State.Dir)
 			return err == nil && slices.ContainsFunc(list, func(e state.Event) bool {
 				return e.Kind == state.EventDrbd && strings.HasPrefix(e.Text, words)
