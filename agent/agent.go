@@ -82,6 +82,7 @@ type Agent struct {
 	observers  []*observer
 	events     aside[[]state.Event]
 	toldStart  bool                   // of saveEvents
+	story      status.Story           // of noteEvents
 	onStep     func(*status.Snapshot) // nil but for PublishOnce
 	alerts     alertsock.AlertCounters
 }

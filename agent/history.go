@@ -14,7 +14,7 @@ func (a *Agent) noteEvents(before, after *status.Snapshot) {
 	if a.opts.once || a.opts.sources != nil {
 		return
 	}
-	if list := status.Events(before, after); len(list) > 0 {
+	if list := append(status.Events(before, after), a.story.Next(after)...); len(list) > 0 {
 		a.events.change(func(waiting [][]state.Event) [][]state.Event { return append(waiting, list) })
 	}
 }

@@ -30,11 +30,15 @@ const (
 	EventCluster   EventKind = "cluster" // a node, or maintenance
 	EventPaused    EventKind = "paused"  // or resumed
 	EventClock     EventKind = "clock"   // somebody set the clock of this machine: times before and after do not compare
+	EventDrbd      EventKind = "drbd"    // a connection, a disk, a resync, and what keeps it from writing
+	EventRecord    EventKind = "record"  // somebody else changed it
+	EventPeer      EventKind = "peer"    // the agent of another node
+	EventHost      EventKind = "host"    // a filesystem, or a server, that is not as it should be on a node
 )
 
 // EventKinds lists every EventKind.
 var EventKinds = []EventKind{EventAgent, EventGap, EventCutOff, EventServed, EventFailed, EventRestarted, EventFenced,
-	EventChanged, EventCluster, EventPaused, EventClock}
+	EventChanged, EventCluster, EventPaused, EventClock, EventDrbd, EventRecord, EventPeer, EventHost}
 
 // Event is something that happened and that no episode tells. In the file it is a line of JSON.
 type Event struct {

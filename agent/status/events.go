@@ -47,6 +47,12 @@ func Events(before, after *Snapshot) (list []state.Event) {
 	case b.Wait.PausedUntil > after.At && a.Wait.PausedUntil <= after.At:
 		add(state.EventPaused, time.Time{}, "the pause was ended")
 	}
+	if a.Repair.GivenUp && !b.Repair.GivenUp {
+		add(state.EventRecord, time.Time{}, "the record was changed again after it was written again: it is left alone")
+	}
+	if a.Promotion.Contested && !b.Promotion.Contested {
+		add(state.EventRecord, time.Time{}, "%s claimed the record after this node had", OrDash(a.Zone.Owner))
+	}
 	if n := after.Drbd.Hangs; n > before.Drbd.Hangs {
 		add(state.EventGap, after.Drbd.Hung, "a drbdsetup gave no sign of life and was replaced: news of DRBD came late")
 	}

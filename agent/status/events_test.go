@@ -126,6 +126,10 @@ func TestEvents(t *testing.T) {
 		"clock set forward": {func(s *Snapshot) { s.Wall = wall.Add(-time.Minute) }, nil, state.EventClock, "set forward by 59 s",
 			wall},
 		"stood still": {nil, func(s *Snapshot) { s.State.Wait.StalledAt = at }, state.EventGap, "stood still", wall},
+		"the record is left alone": {nil, func(s *Snapshot) { s.State.Repair.GivenUp = true }, state.EventRecord,
+			"it is left alone", wall},
+		"another claim": {nil, func(s *Snapshot) { s.State.Promotion.Contested, s.State.Zone.Owner = true, "pg-b" }, state.EventRecord,
+			"pg-b claimed the record after this node had", wall},
 	} {
 		before := &Snapshot{At: at - time.Second, Wall: wall.Add(-time.Second), Crm: look(nil)}
 		after := &Snapshot{At: at, Wall: wall, Crm: look(nil)}

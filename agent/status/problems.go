@@ -156,6 +156,9 @@ var sourceRemedies = [NumSources]string{
 	SourceResolver: "see the resolver that clients use: the VPC's, or the one of record.resolver",
 }
 
+// notSimple is said of a record of a form that is never written over.
+const notSimple = "what stands under the name is not a simple record, and is never overwritten"
+
 // driftProblem says what somebody else has done to the record, and who does what about it.
 func driftProblem(st *fsm.State) Problem {
 	f := Problem{
@@ -165,9 +168,7 @@ func driftProblem(st *fsm.State) Problem {
 	}
 	switch {
 	case st.Zone.Refused:
-		f.Text =
-			"the record was changed by somebody else: what stands under the name is not a simple record, and is never " +
-				"overwritten"
+		f.Text = "the record was changed by somebody else: " + notSimple
 		f.Remedy = "remove that record by hand; then `pgha-agent publish --once` on the promoted node"
 	case st.Repair.GivenUp:
 		f.Text += "; it was written again, and changed again within ten minutes"

@@ -26,9 +26,9 @@ func newHistory(file *string) *cobra.Command {
 		Short: "Show the episodes of this node and what happened beside them, or one episode as a timeline",
 		Long: "history reads what the agent of this node has written down: the episodes, one for each promotion, and the " +
 			"events beside them:\n" +
-			"operations that failed, restarts, changes of the cluster's configuration and by whom, fencing, outages of " +
-			"clients, and " +
-			"when\n" +
+			"operations that failed, restarts, what was changed in the cluster's configuration and by whom, fencing, " +
+			"outages of clients,\n" +
+			"what DRBD lost, resyncs, a record that somebody else changed, the agents of other nodes, and when\n" +
 			"no agent was looking. With a number, or last, it shows one episode as a timeline, with the events of that " +
 			"time. It " +
 			"works without the daemon.",
@@ -46,7 +46,7 @@ func newHistory(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			told := append([]state.Event{}, read...)
+			told := inOrder(read)
 			docs := []*status.EpisodeDoc{}
 			for _, e := range entries {
 				docs = append(docs, status.EntryDoc(&e))
@@ -96,6 +96,24 @@ const (
 	eventsBefore = time.Minute     // of an episode: what led to it
 	eventsAfter  = 5 * time.Minute // what came of it
 )
+
+// lateBy is how much later than others of its time an event may be written down: a condition has to last.
+const lateBy = time.Minute
+
+// inOrder sorts events by time, but not over a clock that was set.
+func inOrder(read []state.Event) []state.Event {
+	list := append([]state.Event{}, read...)
+	for i := range list {
+		for j := i; j > 0; j-- {
+			early := list[j-1].At.Sub(list[j].At)
+			if early <= 0 || early > lateBy || list[j-1].Kind == state.EventClock || list[j].Kind == state.EventClock {
+				break
+			}
+			list[j-1], list[j] = list[j], list[j-1]
+		}
+	}
+	return list
+}
 
 // during leaves the events of an episode's time.
 func during(events []state.Event, d *status.EpisodeDoc) []state.Event {

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pgha/pgha-agent/agent/fsm"
 	"github.com/pgha/pgha-agent/agent/state"
 )
@@ -98,4 +100,24 @@ func TestHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("testdata", "history", "late.json"), got.String())
+}
+
+// TestEventsInOrder: what was written down a little late is where it belongs, and a clock that was set parts what is not
+// to be compared.
+func TestEventsInOrder(t *testing.T) {
+	event := func(second int, kind state.EventKind) state.Event {
+		return state.Event{At: before(time.Hour).Add(time.Duration(second) * time.Second), Kind: kind}
+	}
+	for name, c := range map[string]struct{ read, want []state.Event }{
+		"none": {nil, []state.Event{}},
+		"late": {[]state.Event{event(1, "a"), event(5, "b"), event(5, "c"), event(3, "d")},
+			[]state.Event{event(1, "a"), event(3, "d"), event(5, "b"), event(5, "c")}},
+		"an hour late": {[]state.Event{event(3600, "a"), event(1, "b")}, []state.Event{event(3600, "a"), event(1, "b")}},
+		"over a clock": {[]state.Event{event(9, "a"), event(3, state.EventClock), event(4, "b"), event(2, "c")},
+			[]state.Event{event(9, "a"), event(3, state.EventClock), event(2, "c"), event(4, "b")}},
+	} {
+		if diff := cmp.Diff(c.want, inOrder(c.read)); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", name, diff)
+		}
+	}
 }

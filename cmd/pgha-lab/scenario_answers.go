@@ -50,7 +50,6 @@ type question struct {
 
 // What the history tells.
 const (
-	changed     = "configuration was changed by root"
 	cutOffEvent = "a client of the name is cut off"
 )
 
@@ -60,15 +59,16 @@ const anyState status.ClientsState = "any"
 const psqlAsOwner = `cd / && runuser -u postgres -- psql -qX -v ON_ERROR_STOP=1 `
 
 var forbidding = []question{
-	{what: "the promoted role is banned from the standby", code: "banned", told: changed,
-		do: "crm_resource --ban --resource drbd_pg-clone --promoted --node STANDBY"},
-	{what: "the group is banned from the standby", code: "banned", told: changed,
+	{what: "the promoted role is banned from the standby", code: "banned",
+		told: "constraint cli-ban-drbd_pg-clone-on-",
+		do:   "crm_resource --ban --resource drbd_pg-clone --promoted --node STANDBY"},
+	{what: "the group is banned from the standby", code: "banned", told: "constraint cli-ban-g_pg-on-",
 		do: "crm_resource --ban --resource g_pg --node STANDBY"},
-	{what: "a rule keeps the group from the standby", code: "banned", told: changed,
+	{what: "a rule keeps the group from the standby", code: "banned", told: "constraint by-rule is new",
 		do: `cibadmin --create --scope constraints --xml-text '<rsc_location id="by-rule" rsc="g_pg"><rule id="by-rule-r" ` +
 			`score="-INFINITY" boolean-op="and"><expression id="by-rule-e" attribute="#uname" operation="eq" ` +
 			`value="STANDBY"/></rule></rsc_location>'`},
-	{what: "the fail count of PostgreSQL is INFINITY on the standby", code: "fail_count",
+	{what: "the fail count of PostgreSQL is INFINITY on the standby", code: "fail_count", told: "fail count of pgsql on ",
 		do: "crm_attribute --type status --node STANDBY --name 'fail-count-pgsql#start_0' --update INFINITY && " +
 			"crm_attribute --type status --node STANDBY --name 'last-failure-pgsql#start_0' --update $(date +%s)"},
 	{what: "the standby is in standby", code: "node_standby", told: "is in standby",
@@ -79,18 +79,20 @@ var forbidding = []question{
 		do: "crm_attribute --node STANDBY --name maintenance --update true"},
 	{what: "the cluster is in maintenance", code: "maintenance", told: "maintenance mode of the cluster is on",
 		do: "crm_attribute --name maintenance-mode --update true"},
-	{what: "the group is unmanaged", code: "unmanaged", told: changed,
+	{what: "the group is unmanaged", code: "unmanaged", told: "is-managed of g_pg",
 		do: "crm_resource --resource g_pg --meta --set-parameter is-managed --parameter-value false"},
-	{what: "PostgreSQL is in maintenance", code: "unmanaged", told: changed,
+	{what: "PostgreSQL is in maintenance", code: "unmanaged", told: "maintenance of pgsql",
 		do: "crm_resource --resource pgsql --meta --set-parameter maintenance --parameter-value true"},
-	{what: "the health of the standby is red", code: "node_health",
+	{what: "the health of the standby is red", code: "node_health", told: "health of ",
 		do: "crm_attribute --name node-health-strategy --update migrate-on-red && " +
 			"attrd_updater --node STANDBY --name '#health-disk' --update red"},
 	{what: "a PostgreSQL of its own runs on the standby", code: "foreign_postgres", standby: true,
-		do: "pg_createcluster 17 main >/dev/null && systemctl enable --quiet --now postgresql postgresql@17-main"},
+		told: "a PostgreSQL outside of Pacemaker runs on ",
+		do:   "pg_createcluster 17 main >/dev/null && systemctl enable --quiet --now postgresql postgresql@17-main"},
 	{what: "a filesystem is mounted on the standby where the database's belongs", code: "foreign_mount", standby: true,
-		do: "mount -t tmpfs tmpfs /srv/pg"},
-	{what: "a verify finds blocks that differ", code: "out_of_sync",
+		told: "tmpfs is mounted at /srv/pg on ",
+		do:   "mount -t tmpfs tmpfs /srv/pg"},
+	{what: "a verify finds blocks that differ", code: "out_of_sync", told: "blocks out of sync found",
 		both: "sed -i 's/^ *protocol C;/&\\nverify-alg crc32c;/' " +
 			drbdFile + " && drbdadm adjust pg", standby: true,
 		do: "dd if=/dev/urandom of=/dev/vdb bs=4k count=16 seek=5000 oflag=direct conv=notrunc status=none && " +
@@ -99,7 +101,7 @@ var forbidding = []question{
 	{what: "another record name is set on the standby", code: "other_configuration", standby: true,
 		do:   "sed -i 's/^name = .*/name = \"db2.pgha.internal\"/' " + confFile + " && systemctl reload pgha-agent",
 		undo: "sed -i 's/^name = .*/name = \"db.pgha.internal\"/' " + confFile + " && systemctl reload pgha-agent"},
-	{what: "the device that fences the promoted node is stopped", code: "fencing_stopped", told: changed,
+	{what: "the device that fences the promoted node is stopped", code: "fencing_stopped", told: "target-role of fence_",
 		do: "crm_resource --resource fence_PROMOTED --meta --set-parameter target-role --parameter-value Stopped"},
 	{what: "the cluster is in maintenance, and the promotion score of the standby is gone", code: "promotion_score",
 		more: true,
@@ -124,9 +126,9 @@ var cutting = []question{
 	{what: "PostgreSQL is stopped by a signal", code: "postgres_hangs", told: cutOffEvent, words: "it hangs",
 		clients: status.ClientsCutOff,
 		do:      "pkill -STOP -x postgres"},
-	{what: "DRBD's I/O is suspended by hand", code: "drbd_suspended", told: cutOffEvent, clients: status.ClientsCutOff,
+	{what: "DRBD's I/O is suspended by hand", code: "drbd_suspended", told: "DRBD suspended I/O on ", clients: status.ClientsCutOff,
 		do: "drbdsetup suspend-io 0"},
-	{what: "the group is stopped by its target-role", code: "target_role", told: cutOffEvent,
+	{what: "the group is stopped by its target-role", code: "target_role", told: "target-role of g_pg",
 		clients: status.ClientsCutOff,
 		words:   "by its target-role",
 		do:      "crm_resource --resource g_pg --meta --set-parameter target-role --parameter-value Stopped"},
@@ -134,7 +136,7 @@ var cutting = []question{
 		do: "sed -i '1i host all pgha all reject' " + hbaFile + " && " + psqlAsOwner +
 			"-c 'SELECT pg_reload_conf()' >/dev/null",
 		undo: "sed -i 1d " + hbaFile},
-	{what: "the address in the zone is deleted, and the agent may not write", code: "record_missing",
+	{what: "the address in the zone is deleted, and the agent may not write", code: "record_missing", told: "the record was deleted by somebody else",
 		clients: status.ClientsCutOff, lab: func(r *scenarioRun, on bool) {
 			deny(changeRecords)(r, on)
 			if on {
@@ -147,6 +149,7 @@ var cutting = []question{
 			r.aws.resolver.SetMode(map[bool]route53test.DNSMode{true: route53test.DNSServFail, false: route53test.DNSNormal}[on])
 		}},
 	{what: "the filesystem of the database is full", code: "filesystem_full", words: "/srv/pg is full",
+		told:    "filesystem /srv/pg is full on ",
 		clients: status.ClientsPartly,
 		do:      "fallocate -l $(($(df --output=avail -B1 /srv/pg | tail -1) - 4194304)) /srv/pg/filler || true; df /srv/pg",
 		undo:    "rm /srv/pg/filler"},
@@ -162,6 +165,7 @@ var cutting = []question{
 			r.aws.resolver.Flush()
 		}},
 	{what: "somebody adds a second value to the record", code: "record_drift", words: "by hand", more: true,
+		told:    "the record was changed by somebody else",
 		clients: anyState, lab: func(r *scenarioRun, on bool) {
 			if on {
 				r.aws.zone.Set(route53test.Simple(recordName, "A", 5, r.nodes[0].addr.String(), r.nodes[1].addr.String()))
@@ -171,6 +175,7 @@ var cutting = []question{
 			r.aws.resolver.Flush()
 		}},
 	{what: "somebody makes the record a weighted one", code: "record_drift", words: "by hand", more: true,
+		told:    "the record was changed by somebody else",
 		clients: anyState,
 		lab: func(r *scenarioRun, on bool) {
 			r.aws.zone.Remove(recordName, "A")
@@ -389,9 +394,12 @@ func (r *scenarioRun) askOne(ctx context.Context, q question, p, s *node) error 
 			if q.own && on != n {
 				continue
 			}
-			count, err := on.happened(ctx, q.told)
-			r.expect(err == nil && count > before[i], "%s: the history of %s does not tell that %s: %v", q.what, on.name, q.told,
-				err)
+			if err := r.asked(ctx, time.Minute, "the history of "+on.name+" tells it", func() bool {
+				count, err := on.happened(ctx, q.told)
+				return err == nil && count > before[i]
+			}); err != nil {
+				r.expect(false, "%s: %s: %v", q.what, q.told, err)
+			}
 		}
 	}
 	if err := r.follow(ctx, q, f, n); err != nil {
