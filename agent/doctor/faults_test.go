@@ -261,7 +261,7 @@ var faults = []planted{
 	{"failover", Unknown, "the agent of pg-2 was not reached (connection refused)", nil, peerAway},
 	{"failover", Unknown, "the state of DRBD between pg-1 and pg-2 is not known", nil,
 		func(f *Facts) { f.State, f.Peers[0].Doc.Drbd = nil, nil }},
-	{"failover", Unknown, "systemctl status pgha-agent", nil, func(f *Facts) {
+	{"failover", Unknown, "systemctl restart pgha-agent", nil, func(f *Facts) {
 		asStandby(f)
 		daemonAway(f)
 	}},
@@ -367,7 +367,7 @@ func peerAway(f *Facts) { f.Peers[0] = status.Peer{Node: f.Peers[0].Node, Err: "
 
 func daemonAway(f *Facts) {
 	f.Daemon = nil
-	f.absent[fromDaemon] = unknown("the daemon does not answer").remedy("systemctl status pgha-agent")
+	f.absent[fromDaemon] = unknown("the daemon does not answer").remedy("systemctl restart pgha-agent")
 }
 
 // asStandby makes the facts those of the other node.

@@ -202,8 +202,8 @@ func judgePeerSettings(f *Facts) Finding {
 	case len(differ) > 0:
 		return fail("%s", text(differ, untold, odd))
 	case len(untold) > 0:
-		return unknown("%s", text(untold, odd)).remedy("on {peer}: `systemctl status pgha-agent`; its http.listen must be "+
-			"reachable from {node}. To compare by hand, on both: `grep -v '^ *#' %s`", f.Options.ConfigFile)
+		return unknown("%s", text(untold, odd)).remedy("on {peer}: `systemctl restart pgha-agent`, which is safe at any "+
+			"time; its http.listen must be reachable from {node}. To compare by hand, on both: `grep -v '^ *#' %s`", f.Options.ConfigFile)
 	case len(odd) > 0:
 		return warn("%s", text(odd)).remedy("`systemctl reload pgha-agent` reads the file again, `systemctl restart " +
 			"pgha-agent` runs what is installed; upgrade both nodes to one version")

@@ -566,8 +566,8 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 	if d.Client != nil && !d.Client.Asked && there == nil && node != "" && j.Errs[node] != "" {
 		return []status.Finding{report(status.Critical, "record_missing", node, fmt.Sprintf(
 			"the zone holds no address for %s; the agent of %s, which has the database and writes it, was not reached",
-			d.Record.Name, node), "see why that agent does not answer, on "+node, "systemctl status pgha-agent",
-			"pgha-agent explain")}
+			d.Record.Name, node), "restart that agent, which starts it too and is safe at any time, on "+node, restartAgent,
+			"systemctl status pgha-agent", "pgha-agent explain")}
 	}
 	if d.Client != nil && !d.Client.Asked {
 		return []status.Finding{report(status.Critical, "record_missing", node, fmt.Sprintf(

@@ -825,8 +825,7 @@ func (t *target) daemon(from string) {
 		if t.node != t.Node {
 			t.add(status.Unknown, "peer_agent", fmt.Sprintf("the agent of %s was not reached (%s)", t.node,
 				cmp.Or(t.Errs[t.node], "not asked yet")),
-				"see that it runs on "+t.node+", and that its http.listen can be reached from "+t.Node,
-				"systemctl status pgha-agent")
+				awayRemedy(t.node, t.Node), awayCommands...)
 		}
 		return
 	}
@@ -852,6 +851,11 @@ func (t *target) daemon(from string) {
 		t.forbids("route53", fmt.Sprintf("the agent of %s cannot read the record in the zone: it would not follow (%s)",
 			t.node, why), "see why, on "+t.node+": network, credentials, permissions, a record of another form",
 			"pgha-agent doctor --only aws")
+	}
+	for _, p := range d.Problems {
+		if p.Code == "config" {
+			t.warns("config", t.node+": "+p.Text, p.Remedy+"; on "+t.node+":", actsOf(p)...)
+		}
 	}
 	if other := t.docOf(from); other != nil && other != d {
 		for _, diff := range Differences(other, d) {

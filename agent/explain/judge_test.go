@@ -497,7 +497,7 @@ func TestWhatNow(t *testing.T) {
 			f.Own.Record.Addr, f.Own.Record.ResolverAddr = "", nil
 			f.Own.Client = &status.ClientDoc{DownSince: new(testNow.Add(-time.Minute))}
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "timeout"}
-		}, Problem, status.ClientsCutOff, "see why that agent does not answer, on pg-a", ""},
+		}, Problem, status.ClientsCutOff, "on pg-a. systemctl restart pgha-agent", ""},
 		"no address for the client, and the resolver was not asked since": {func(f *Facts) {
 			f.Own.Record.ResolverAddr = nil
 			f.Own.Client = &status.ClientDoc{Asked: true, NoName: true, State: pg.StateError, Error: "the resolver answers NODATA",
@@ -589,6 +589,12 @@ func TestWhatNow(t *testing.T) {
 		"DRBD does not answer": {func(f *Facts) {
 			f.Own.Drbd, f.Peers["pg-a"].Drbd = nil, nil
 		}, Attention, status.ClientsServed, "the state of DRBD between pg-a and pg-b is not known", "?"},
+		"the standby's configuration is broken": {broken("pg-b"), Attention, status.ClientsServed,
+			"then `systemctl reload pgha-agent`; on pg-b: pgha-agent check-config", ""},
+		"the configuration of the database's node is broken": {broken("pg-a"), Attention, status.ClientsServed,
+			"then `systemctl reload pgha-agent`", ""},
+		"both configurations are broken": {func(f *Facts) { broken("pg-a")(f); broken("pg-b")(f) }, Attention,
+			status.ClientsServed, "on pg-b: pgha-agent check-config", ""},
 		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} },
 			Attention, status.ClientsServed, "the agent of pg-a, which has the database, was not reached", ""},
 		"the standby's agent is away": {func(f *Facts) {
@@ -630,6 +636,33 @@ func TestWhatNow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBrokenConfigurationIsToldOnBothNodes: each node names every file that is broken, once, with its commands.
+func TestBrokenConfigurationIsToldOnBothNodes(t *testing.T) {
+	for _, side := range []string{"pg-b", "pg-a"} {
+		f := world(t)
+		broken("pg-a")(f)
+		broken("pg-b")(f)
+		if side == "pg-a" {
+			f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+		}
+		x := Judge(*f)
+		var nodes []string
+		for _, r := range slices.Concat(x.Findings, x.Failover.Reasons) {
+			if r.Code != "config" {
+				continue
+			}
+			nodes = append(nodes, r.Node)
+			if want := []string{"pgha-agent check-config", "systemctl reload pgha-agent"}; !slices.Equal(r.Commands, want) {
+				t.Errorf("%s: %q", side, r.Commands)
+			}
+		}
+		slices.Sort(nodes)
+		if !slices.Equal(nodes, []string{"pg-a", "pg-b"}) || x.Command != "pgha-agent check-config" {
+			t.Errorf("%s: of %v, next %q %q", side, nodes, x.Next, x.Command)
+		}
 	}
 }
 

@@ -283,7 +283,7 @@ var saidAs = map[string][]string{
 
 // standing are findings that have been there before and are there after: never the next step in trouble.
 // A ban with a finite score is a preference.
-var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint", "banned"}
+var standing = []string{"fencing_disabled", "http", "journal", "config_warning", "fence_constraint", "banned"}
 
 // late reports a picture of the cluster that comes late and still counts: a matter of load that comes and goes, and so
 // the last to look at of what is wrong now.
@@ -310,6 +310,9 @@ func (e *explainer) explainRest() {
 	told := slices.ContainsFunc(e.out.Findings, func(f status.Finding) bool { return f.Code == "name_elsewhere" })
 	agents := e.judge.agents()
 	for _, f := range e.judge.toldThere(told) {
+		if slices.ContainsFunc(e.judged, func(r status.Finding) bool { return r.Code == f.Code && r.Node == f.Node }) {
+			continue
+		}
 		if late(f.Code, f.Severity) {
 			agents = append(agents, f)
 			continue
@@ -346,12 +349,25 @@ func (e *explainer) explainRest() {
 // tell makes a finding of a problem, unless one says it.
 func (e *explainer) tell(p status.Problem) {
 	if slices.ContainsFunc(e.judged, func(f status.Finding) bool {
-		return f.Code == p.Code || slices.Contains(saidAs[p.Code], f.Code)
+		return f.Code == p.Code && (f.Code != "config" || f.Node == e.Node) || slices.Contains(saidAs[p.Code], f.Code)
 	}) {
 		return
 	}
 	e.out.Findings = append(e.out.Findings, status.Finding{Code: p.Code, Severity: p.Severity, Node: e.Node, Text: p.Text,
-		Remedy: p.Remedy})
+		Remedy: p.Remedy, Commands: actsOf(p)})
+}
+
+// actsOf are the commands of a problem's remedy, in their order, when a person has but to type them.
+func actsOf(p status.Problem) (commands []string) {
+	if !slices.Contains([]string{"config", "record_ttl"}, p.Code) {
+		return nil
+	}
+	for i, part := range strings.Split(p.Remedy, "`") {
+		if i%2 == 1 {
+			commands = append(commands, part)
+		}
+	}
+	return commands
 }
 
 // slowCrmStep is the next step when crm_mon is slow.
@@ -386,6 +402,9 @@ func (e *explainer) explainProblem(p status.Problem) {
 		v = Problem
 	}
 	next, command := strings.TrimSpace(Sentence(p.Text)+" "+Sentence(p.Remedy)), ""
+	if acts := actsOf(p); len(acts) > 0 {
+		command = acts[0]
+	}
 	switch {
 	case slices.Contains(explained, p.Code), e.young() && p.Code == "peer_unclean":
 		return // another part has judged it; the latter is part of every failover

@@ -102,6 +102,10 @@ var Reasons = []Reason{
 	{"route53",
 		"The other node's agent cannot read the record in the zone: it would not follow.",
 		"See why there: `pgha-agent doctor --only aws`."},
+	{"config",
+		"The other node's configuration file is broken. Its agent runs on with what it read before, and does not start " +
+			"again: after a restart of that node the record would not follow. A warning.",
+		"`pgha-agent check-config` there shows what is wrong. Correct it, then `systemctl reload pgha-agent`."},
 	{"node_standby",
 		"The other node is in standby, by a person or because an operation failed (`on-fail=standby`).",
 		"End it when the work is done."},

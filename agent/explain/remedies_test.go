@@ -163,6 +163,8 @@ var plants = map[string]func(*Facts){
 		a.Config.Record, a.Record.Name = "dbx.pgha.internal", "dbx.pgha.internal"
 		cutOff(f, pg.StateRefused, "connection refused")
 	},
+	"config":                  broken("pg-b"),
+	"config: of the database": broken("pg-a"),
 	"peer_agent": func(f *Facts) {
 		f.Node, f.Own, f.Peers, f.Errs = "pg-a", f.Peers["pg-a"], nil, map[string]string{"pg-b": "refused"}
 	},
@@ -240,6 +242,23 @@ var plants = map[string]func(*Facts){
 	"name_negative":  named(""),
 	"name_elsewhere": named("10.9.9.9"),
 	"way_blocked":    func(f *Facts) { cutOff(f, pg.StateTimeout, "timeout") },
+}
+
+// broken makes the configuration file of a node one that its agent has not taken.
+func broken(node string) func(*Facts) {
+	return func(f *Facts) {
+		f.docOn(node).Problems = []status.Problem{{Code: "config", Severity: status.Warning,
+			Text:   "the configuration was not reloaded: config.toml:9: bogus: unknown field",
+			Remedy: "`pgha-agent check-config` shows what is wrong; correct it, then `systemctl reload pgha-agent`"}}
+	}
+}
+
+// docOn is the document of a node's daemon.
+func (f *Facts) docOn(node string) *status.Doc {
+	if node == f.Node {
+		return f.Own
+	}
+	return f.Peers[node]
 }
 
 func noFencing(f *Facts) {

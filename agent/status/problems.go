@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
@@ -126,14 +127,17 @@ func (s *Snapshot) Problems() []Problem {
 		"see http.listen and http.web_config_file")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr,
 		"free space or fix the permissions of the state directory")
-	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
-		"fix what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the "+
-			"configuration")
+	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+
+		strings.ReplaceAll(s.ConfigErr, "\n", "; "), brokenConfigRemedy)
 	for _, w := range s.Config.Warnings() {
 		add(true, "config_warning", Warning, w, "change it in the configuration, then `systemctl reload pgha-agent`")
 	}
 	return list
 }
+
+// brokenConfigRemedy is for an agent that runs on with the configuration of before.
+const brokenConfigRemedy = "the next start of the agent fails with it: `pgha-agent check-config` shows what is wrong; " +
+	"correct it, which may be in a file that it names, then `systemctl reload pgha-agent`"
 
 // sourceRemedies say where to look when a source does not answer.
 var sourceRemedies = [NumSources]string{

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
-	"github.com/pgha/pgha-agent/agent/config"
 )
 
 func newPublish(file *string) *cobra.Command {
@@ -28,7 +27,7 @@ func newPublish(file *string) *cobra.Command {
 			if !once {
 				return errors.New("say --once: without it, publishing is the daemon's work")
 			}
-			cfg, err := config.Load(*file)
+			cfg, err := needConfig(*file, "the daemon publishes by the one it runs with")
 			if err != nil {
 				return err
 			}
