@@ -532,8 +532,16 @@ func (t *target) tickets() {
 // for that.
 func (t *target) fencing(from string) {
 	if t.Cluster.FencingEnabled == crm.No {
-		t.warns("fencing_disabled", "fencing is disabled: after a loss nothing keeps the data from two writers",
-			"configure a fence device, test it, and enable fencing", t.enableFencing())
+		remedy := "enable it, and test the fence devices: a node that is lost is fenced from then on, and a failover waits " +
+			"for that"
+		commands := []string{t.enableFencing()}
+		if !t.someDevice() {
+			remedy = "configure a fence device and test it, then enable fencing: enabled without one, Pacemaker starts " +
+				"nothing; the first command says what is missing:"
+			commands = slices.Insert(commands, 0, "pgha-agent doctor --only fence-device")
+		}
+		t.warns("fencing_disabled", "fencing is disabled: after a loss nothing keeps the data from two writers", remedy,
+			commands...)
 		return
 	}
 	if from == "" {
@@ -562,6 +570,12 @@ func (t *target) fencing(from string) {
 	}
 }
 
+// someDevice reports that a fence device is configured, or fencing by watchdog.
+func (t *target) someDevice() bool {
+	return slices.ContainsFunc(t.Cluster.Resources, fenceDevice) ||
+		t.Config != nil && (len(t.Config.FenceDevices()) > 0 || t.watchdog())
+}
+
 // unfenced reports a node that the cluster has lost and does not know to be off.
 func (j *judge) unfenced(node string) bool {
 	n, known := j.Cluster.Node(node)
@@ -572,8 +586,7 @@ func (j *judge) unfenced(node string) bool {
 // loss waits for one of them.
 func (t *target) devices(from string) {
 	// Without any property it is what an ACL lets this user see.
-	if t.Config != nil && len(t.Config.Properties) > 0 && len(t.Config.FenceDevices()) == 0 &&
-		!slices.ContainsFunc(t.Cluster.Resources, fenceDevice) && !t.watchdog() {
+	if t.Config != nil && len(t.Config.Properties) > 0 && !t.someDevice() {
 		t.forbids("fencing_stopped", "no fence device is configured: a node that is lost cannot be fenced",
 			"configure one and test it; this says what is missing:", "pgha-agent doctor --only fence-device")
 		return

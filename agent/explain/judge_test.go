@@ -121,6 +121,15 @@ func forgottenAndDown(f *Facts, since time.Duration) {
 	}
 }
 
+// fencingDisabled is what Pacemaker and both daemons say.
+func fencingDisabled(f *Facts) {
+	f.Cluster.FencingEnabled = crm.No
+	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+		d.Problems = append(d.Problems, status.Problem{Code: "fencing_disabled", Severity: status.Critical,
+			Text: "fencing is disabled: both nodes can be promoted", Remedy: "enable it: `crm_attribute --name x`"})
+	}
+}
+
 // secondValue is somebody's edit of the record, as both agents have read it.
 func secondValue(f *Facts) {
 	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
@@ -589,6 +598,22 @@ func TestWhatNow(t *testing.T) {
 		"DRBD does not answer": {func(f *Facts) {
 			f.Own.Drbd, f.Peers["pg-a"].Drbd = nil, nil
 		}, Attention, status.ClientsServed, "the state of DRBD between pg-a and pg-b is not known", "?"},
+		"fencing disabled": {func(f *Facts) { fencingDisabled(f) }, Attention, status.ClientsServed,
+			"a failover waits for that. crm_attribute --name stonith-enabled --update true", ""},
+		"fencing disabled, and a warning that stands": {func(f *Facts) {
+			f.Own.Problems = []status.Problem{{Code: "config_warning", Severity: status.Warning, Text: "x"}}
+			f.Peers["pg-a"].Problems = slices.Clone(f.Own.Problems)
+			fencingDisabled(f)
+		}, Attention, status.ClientsServed, "crm_attribute --name stonith-enabled --update true", ""},
+		"fencing disabled, and no device": {func(f *Facts) {
+			fencingDisabled(f)
+			plants["fencing_stopped: none"](f)
+		}, Attention, status.ClientsServed, "enabled without one, Pacemaker starts nothing; the first command says what is " +
+			"missing: pgha-agent doctor --only fence-device", ""},
+		"fencing disabled, and a ban": {func(f *Facts) {
+			fencingDisabled(f)
+			plants["banned"](f)
+		}, Attention, status.ClientsServed, "crm_resource --clear", "banned"},
 		"the standby's configuration is broken": {broken("pg-b"), Attention, status.ClientsServed,
 			"then `systemctl reload pgha-agent`; on pg-b: pgha-agent check-config", ""},
 		"the configuration of the database's node is broken": {broken("pg-a"), Attention, status.ClientsServed,

@@ -281,7 +281,8 @@ var saidAs = map[string][]string{
 	"source_crm":        {"cluster_unknown"},
 }
 
-// standing are findings that have been there before and are there after: never the next step in trouble.
+// standing are findings that have been there before and are there after: never the next step in trouble. Where there is
+// none, a critical one is; with the others an operator may have chosen to live.
 // A ban with a finite score is a preference.
 var standing = []string{"fencing_disabled", "http", "journal", "config_warning", "fence_constraint", "banned"}
 
@@ -334,11 +335,19 @@ func (e *explainer) explainRest() {
 			e.explainProblem(p)
 		}
 	}
+	quiet := false
 	for _, p := range e.Problems {
-		if slices.Contains(standing, p.Code) {
-			e.raise(Attention, "Nothing to do now. The findings say what to look at some day.", "")
+		switch {
+		case !slices.Contains(standing, p.Code):
+		case p.Severity == status.Critical: // nobody is to live with it
+			e.raiseFinding(Attention, e.tell(p))
+		default:
+			quiet = true
 			e.tell(p)
 		}
+	}
+	if quiet {
+		e.raise(Attention, "Nothing to do now. The findings say what to look at some day.", "")
 	}
 	if !e.Ready && e.out.Verdict == OK {
 		e.raise(Attention, "See what makes this node not ready.", "pgha-agent status")
@@ -346,20 +355,23 @@ func (e *explainer) explainRest() {
 	}
 }
 
-// tell makes a finding of a problem, unless one says it.
-func (e *explainer) tell(p status.Problem) {
-	if slices.ContainsFunc(e.judged, func(f status.Finding) bool {
+// tell makes a finding of a problem, unless one says it, and returns that which does.
+func (e *explainer) tell(p status.Problem) status.Finding {
+	i := slices.IndexFunc(e.judged, func(f status.Finding) bool {
 		return f.Code == p.Code && (f.Code != "config" || f.Node == e.Node) || slices.Contains(saidAs[p.Code], f.Code)
-	}) {
-		return
+	})
+	if i >= 0 {
+		return e.judged[i]
 	}
-	e.out.Findings = append(e.out.Findings, status.Finding{Code: p.Code, Severity: p.Severity, Node: e.Node, Text: p.Text,
-		Remedy: p.Remedy, Commands: actsOf(p)})
+	f := status.Finding{Code: p.Code, Severity: p.Severity, Node: e.Node, Text: p.Text, Remedy: p.Remedy,
+		Commands: actsOf(p)}
+	e.out.Findings = append(e.out.Findings, f)
+	return f
 }
 
 // actsOf are the commands of a problem's remedy, in their order, when a person has but to type them.
 func actsOf(p status.Problem) (commands []string) {
-	if !slices.Contains([]string{"config", "record_ttl"}, p.Code) {
+	if !slices.Contains([]string{"config", "record_ttl", "fencing_disabled"}, p.Code) {
 		return nil
 	}
 	for i, part := range strings.Split(p.Remedy, "`") {

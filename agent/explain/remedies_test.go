@@ -61,6 +61,10 @@ var plants = map[string]func(*Facts){
 	"fencing_stopped":                    func(f *Facts) { f.instance("fence-a", "pg-b").Role = crm.RoleStopped },
 	"fencing_stopped: all":               noFencing,
 	"fencing_disabled":                   func(f *Facts) { f.Cluster.FencingEnabled = crm.No },
+	"fencing_disabled: no device": func(f *Facts) {
+		f.Cluster.FencingEnabled = crm.No
+		f.Cluster.Resources, f.Config.Primitives = f.Cluster.Resources[:5], f.Config.Primitives[:4]
+	},
 	"fencing_disabled: by its newer name": func(f *Facts) {
 		f.Cluster.FencingEnabled = crm.No
 		f.Config.Properties["fencing-enabled"] = "false"

@@ -95,7 +95,8 @@ func (s *Snapshot) Problems() []Problem {
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
 		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which "+
 			"one is right",
-		"configure fence_aws, test it, and enable fencing: `crm_attribute --name stonith-enabled --update true`")
+		"`pgha-agent doctor --only fence-device` says what is missing; configure a fence device and test it, then enable "+
+			"fencing: `crm_attribute --name stonith-enabled --update true`")
 	if unread := s.unreadHistory(); st.Cluster.FencingEnabled && unread != "" {
 		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+
 			unread, unreadHistoryRemedy)
