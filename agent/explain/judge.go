@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -244,6 +245,9 @@ func (j *judge) failover() status.Failover {
 	from := j.primary()
 	for _, node := range j.targets(from) {
 		f := j.failoverTo(from, node)
+		if f.Possible == nil || *f.Possible {
+			f.Text += j.longTTL(from)
+		}
 		if best.Text == "" || rankOf(f.Possible) < rankOf(best.Possible) ||
 			rankOf(f.Possible) == rankOf(best.Possible) && len(f.Reasons) < len(best.Reasons) {
 			best = f
@@ -256,6 +260,19 @@ func (j *judge) failover() status.Failover {
 		}
 	}
 	return best
+}
+
+// longTTL says for how long clients may go to the old address after a failover, where that is not what is configured.
+func (j *judge) longTTL(from string) string {
+	d := cmp.Or(j.docOf(from), j.Own)
+	if d == nil || j.TTL == 0 {
+		return ""
+	}
+	if ttl := time.Duration(d.Record.TTL * float64(time.Second)); ttl > j.TTL+time.Minute {
+		return fmt.Sprintf(" After a failover clients may go to the old address for %s: that is the record's TTL.",
+			status.Ago(ttl))
+	}
+	return ""
 }
 
 // Blockers tells what keeps the database from running on a node, if it moved there from another one now, sorted by what

@@ -426,8 +426,8 @@ func TestWhatNow(t *testing.T) {
 		}, Problem, status.ClientsCutOff, "--resource drbd-clone --meta --delete-parameter target-role", "target_role"},
 		"another TTL": {func(f *Facts) {
 			f.Peers["pg-a"].Problems = []status.Problem{{Code: "record_ttl", Severity: status.Warning, Text: "the record's TTL is 300 s",
-				Remedy: "the next promotion writes it"}}
-		}, Attention, status.ClientsServed, "the record's TTL is 300 s", ""},
+				Remedy: "`pgha-agent publish --once` on the promoted node writes it"}}
+		}, Attention, status.ClientsServed, "pgha-agent publish --once", ""},
 		"no quorum": {func(f *Facts) { f.nobodyPromoted(); f.Cluster.Quorum = crm.No }, Problem, status.ClientsCutOff,
 			"the cluster has no quorum", "quorum"},
 		"no quorum, and nobody minds": {func(f *Facts) { f.Cluster.Quorum, f.Cluster.NoQuorumPolicy = crm.No, "ignore" }, OK,
@@ -661,6 +661,23 @@ func TestWhatNow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLongTTL: a TTL that is far from the configured one is told with the failover, on both nodes.
+func TestLongTTL(t *testing.T) {
+	for ttl, want := range map[float64]bool{0: false, 10: false, 60: false, 3600: true} {
+		for _, side := range []string{"pg-b", "pg-a"} {
+			f := world(t)
+			f.Peers["pg-a"].Record.TTL, f.Own.Record.TTL = ttl, 10 // the standby reads the zone rarely
+			if side == "pg-a" {
+				f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+			}
+			x := Judge(*f)
+			if got := strings.Contains(x.Failover.Text, "clients may go to the old address for 1 h 0 min"); got != want {
+				t.Errorf("%s, %v s: %s", side, ttl, x.Failover.Text)
+			}
+		}
 	}
 }
 

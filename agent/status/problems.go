@@ -73,7 +73,8 @@ func (s *Snapshot) Problems() []Problem {
 	}
 	add(st.TTLDrift(), "record_ttl", Warning,
 		fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
-		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
+		"clients may use an old address for the longer of the two; `pgha-agent publish --once` on the promoted node writes "+
+			"the configured one")
 	add(st.Promotion.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(),
 		"resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr),
