@@ -20,7 +20,9 @@ func newPublish(file *string) *cobra.Command {
 		Long: "publish --once takes the daemon's decision by itself: the same conditions, on fresh data, and the same " +
 			"guarded write. It writes only if\n" +
 			"this node is the promoted one and the zone does not say so yet, or with another TTL, and exits 0 when the zone " +
-			"does in the end.\nWithout fencing nothing is written for 30 s after the first look, and for longer when Corosync takes longer to notice a node that was away.",
+			"does in the end.\n" +
+			"Without fencing nothing is written for 30 s after the first look, and for longer when Corosync takes longer to " +
+			"notice a node that was away.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !once {
