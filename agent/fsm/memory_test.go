@@ -297,7 +297,9 @@ func TestRepublishWritesTheConfiguredTTL(t *testing.T) {
 		"asked, and paused":          {true, time.Hour, Paused{Until: 100 * time.Hour}, 0},
 	} {
 		s, now := settled()
-		s.Config.TTL, s.Promotion.Published = 10*time.Second, c.asked // else as after the hook's write, which is read now
+		if s.Config.TTL = 10 * time.Second; !c.asked { // as after the hook's write, which is read now
+			s.Promotion.Published, s.Zone.OK = false, false
+		}
 		events := []Event{}
 		if c.hold != nil {
 			events = append(events, c.hold)
