@@ -481,7 +481,7 @@ var noObstacle = []string{"path", "fencing_disabled", "fencing_stopped"}
 func (j *judge) nobody() []status.Finding {
 	if j.Cluster == nil {
 		return []status.Finding{report(status.Critical, "cluster_unknown", j.Node, "Pacemaker does not answer on this node",
-			"see whether it runs", "systemctl status pacemaker corosync")}
+			"see whether it runs, else start it", "systemctl status pacemaker corosync", startPacemaker)}
 	}
 	if promoted := j.promoted(); promoted != "" { // and lost
 		return []status.Finding{j.unfencedWriter(promoted)}

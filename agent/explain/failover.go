@@ -48,6 +48,9 @@ func (t *target) look(from string) []status.Finding {
 		t.tickets()
 		t.fencing(from)
 	}
+	if t.leftCluster(t.node) {
+		t.offline()
+	}
 	t.replication(from)
 	t.daemon(from)
 	stopped := slices.ContainsFunc(t.list, func(f status.Finding) bool {
@@ -89,8 +92,7 @@ func (t *target) nodeState() {
 		t.forbids("node_unclean", "node "+t.node+" is unclean: it may be fenced", "see the fencing history",
 			"stonith_admin --history '*'")
 	case n.Online == crm.No:
-		t.forbids("node_offline", "node "+t.node+" is not in the cluster", "start Pacemaker on "+t.node+", or that machine",
-			"systemctl start corosync pacemaker")
+		t.offline()
 	case n.Pending == crm.Yes:
 		t.forbids("node_pending", "node "+t.node+" is still joining the cluster",
 			"wait; if it lasts, see the log, on "+t.node, "journalctl -u pacemaker -n 50")
@@ -107,6 +109,11 @@ func (t *target) nodeState() {
 		t.forbids("node_standby", "node "+t.node+" is in standby", "end it when the work is done", t.endStandby())
 	}
 	t.health(n)
+}
+
+func (t *target) offline() {
+	t.forbids("node_offline", "node "+t.node+" is not in the cluster", "start Pacemaker on "+t.node+", or that machine",
+		startPacemaker)
 }
 
 // endStandby is the command that ends the standby of the node. One that is not in the configuration lasts until the

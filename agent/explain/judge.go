@@ -128,14 +128,44 @@ func (j *judge) others() (nodes []string) {
 	return slices.Compact(nodes)
 }
 
+// look is what there is without Pacemaker's answer on this node: the last look here, which is old when crm_mon fails, or
+// that of another node where it answers.
+func (j *judge) look() *status.ClusterDoc {
+	if j.Own == nil {
+		return nil
+	}
+	if !sourceOf(j.Own, "crm").Up {
+		for _, d := range j.docs() {
+			if d.Cluster != nil && sourceOf(d, "crm").Up {
+				return d.Cluster
+			}
+		}
+	}
+	return j.Own.Cluster
+}
+
+// leftCluster reports a node that others see outside of the cluster, and Pacemaker does not answer on this one.
+func (j *judge) leftCluster(node string) bool {
+	return j.Cluster == nil && slices.ContainsFunc(j.docs(), func(d *status.Doc) bool {
+		return d.Node != node && d.Cluster != nil && sourceOf(d, "crm").Up &&
+			slices.ContainsFunc(d.Cluster.Nodes, func(n status.NodeDoc) bool { return n.Name == node && isFalse(n.Online) })
+	})
+}
+
+// stoppedHere reports that Pacemaker does not run on this node, which does not have the database: to start it is right.
+func (j *judge) stoppedHere() bool { return j.leftCluster(j.Node) && j.primary() != j.Node }
+
+// startPacemaker is for a node that is not in the cluster.
+const startPacemaker = "systemctl start corosync pacemaker"
+
 // promoted is the node that Pacemaker shows as promoted, "" when there is none or more than one.
 func (j *judge) promoted() string {
 	var nodes []string
 	switch {
 	case j.Cluster != nil:
 		nodes = j.Cluster.Promoted(j.Clone)
-	case j.Own != nil && j.Own.Cluster != nil:
-		nodes = j.Own.Cluster.Promoted
+	case j.look() != nil:
+		nodes = j.look().Promoted
 	}
 	if len(nodes) == 1 {
 		return nodes[0]
@@ -192,7 +222,8 @@ func (j *judge) writers() (nodes []string) {
 // lost reports a node that the cluster does not have, or not for sure.
 func (j *judge) lost(node string) bool {
 	if j.Cluster == nil {
-		return j.Own != nil && j.Own.Cluster != nil && slices.ContainsFunc(j.Own.Cluster.Nodes, func(n status.NodeDoc) bool {
+		c := j.look()
+		return c != nil && slices.ContainsFunc(c.Nodes, func(n status.NodeDoc) bool {
 			return n.Name == node && (isFalse(n.Online) || isTrue(n.Unclean))
 		})
 	}

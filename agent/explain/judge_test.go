@@ -664,6 +664,63 @@ func TestWhatNow(t *testing.T) {
 	}
 }
 
+// TestPacemakerStoppedHere: it does not answer on the node where it was stopped, and the other node's agent sees that.
+func TestPacemakerStoppedHere(t *testing.T) {
+	stop := func(t *testing.T, node string) *Facts {
+		f := world(t)
+		if node == "pg-a" {
+			f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+		}
+		f.Cluster, f.Config, f.ConfigErr = nil, nil, "no CIB"
+		f.Own.Sources[1] = status.SourceDoc{Name: "crm", Error: "exit status 102", Failures: 9, Age: new(90.0)}
+		f.Own.Publication = status.PublicationDoc{State: status.PubUnknown, Holds: []status.HoldDoc{{Name: "crm_unknown"}}}
+		f.Own.Problems = []status.Problem{{Code: "source_crm", Severity: status.Critical, Text: "crm does not answer"}}
+		for _, d := range f.Peers {
+			i := slices.IndexFunc(d.Cluster.Nodes, func(n status.NodeDoc) bool { return n.Name == node })
+			d.Cluster.Nodes[i].Online = new(false)
+		}
+		return f
+	}
+	t.Run("standby", func(t *testing.T) {
+		f := stop(t, "pg-b")
+		f.Own.Drbd, f.Peers["pg-a"].Drbd.Connections[0].Connection = nil, drbd.ConnConnecting
+		x := Judge(*f)
+		check(t, x)
+		if p := x.Failover.Possible; p == nil || *p || x.Failover.Reasons[0].Code != "node_offline" ||
+			x.Command != startPacemaker || !strings.Contains(x.Next, "Pacemaker does not run here") {
+			t.Errorf("%s; %s, %q", x.Failover.Text, x.Next, x.Command)
+		}
+	})
+	t.Run("the other agent does not know either", func(t *testing.T) {
+		f := stop(t, "pg-b")
+		f.Peers["pg-a"].Sources[1].Up = false
+		x := Judge(*f)
+		if x.Failover.Possible != nil || x.Command != "systemctl status pacemaker" {
+			t.Errorf("%s; %s, %q", x.Failover.Text, x.Next, x.Command)
+		}
+	})
+	t.Run("where the database runs", func(t *testing.T) {
+		f := stop(t, "pg-a")
+		f.Peers["pg-b"].Cluster.Promoted = nil
+		x := Judge(*f)
+		check(t, x)
+		if x.Failover.Possible != nil || x.Command != "systemctl status pacemaker" || x.Database.Node != "pg-a" {
+			t.Errorf("%s; %s, %q; database on %q", x.Failover.Text, x.Next, x.Command, x.Database.Node)
+		}
+	})
+	t.Run("where the database was", func(t *testing.T) {
+		f := stop(t, "pg-a")
+		b := f.Peers["pg-b"]
+		f.Own.Drbd, f.Own.Postgres.State = nil, pg.StateRefused
+		b.Cluster.Promoted, b.Drbd.Role, b.Postgres.State = []string{"pg-b"}, drbd.RolePrimary, pg.StateWritable
+		x := Judge(*f)
+		if p := x.Failover.Possible; p == nil || *p || x.Failover.To != "pg-a" || x.Command != startPacemaker ||
+			x.Database.Node != "pg-b" {
+			t.Errorf("%s; %s, %q; database on %q", x.Failover.Text, x.Next, x.Command, x.Database.Node)
+		}
+	})
+}
+
 // TestLongTTL: a TTL that is far from the configured one is told with the failover, on both nodes.
 func TestLongTTL(t *testing.T) {
 	for ttl, want := range map[float64]bool{0: false, 10: false, 60: false, 3600: true} {

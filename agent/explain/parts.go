@@ -385,6 +385,10 @@ func actsOf(p status.Problem) (commands []string) {
 // slowCrmStep is the next step when crm_mon is slow.
 var slowCrmStep = [2]string{"Find out what slows crm_mon down on this machine.", "time crm_mon -1"}
 
+// startStep is the next step when Pacemaker does not run here.
+const startStep = "Pacemaker does not run here, and the other node has the database: it could not fail over. Start " +
+	"Pacemaker when the work here is done:"
+
 // sourceStep is the next step for a source that is down.
 var sourceStep = map[string]string{
 	"crm": "systemctl status pacemaker", "drbd": "drbdsetup status", "postgres": "journalctl -u pgha-agent -n 50",
@@ -422,6 +426,9 @@ func (e *explainer) explainProblem(p status.Problem) {
 		return // another part has judged it; the latter is part of every failover
 	case isSource:
 		next, command = "See why "+name+" does not answer.", sourceStep[name]
+		if name == "crm" && e.judge.stoppedHere() {
+			next, command = startStep, startPacemaker
+		}
 		if e.young() {
 			v = Attention
 		}
