@@ -300,6 +300,9 @@ var faults = []planted{
 	}},
 	{"peer-settings", Fail, `the setting record.name is "db.pgha.internal" on pg-1 and "dbx.pgha.internal" on pg-2`, nil,
 		func(f *Facts) { f.Peers[0].Doc.Config.Record = "dbx.pgha.internal" }},
+	{"peer-settings", Fail, "both take 10.9.9.9 for their own address", nil, func(f *Facts) {
+		f.Options.Address, f.Peers[0].Doc.Record.OwnAddr = "10.9.9.9", "10.9.9.9"
+	}},
 	{"peer-settings", Fail, "record.repair", nil, func(f *Facts) { f.Peers[0].Doc.Config.Repair = false }},
 	{"peer-settings", Unknown, "the agent of pg-2 was not reached: connection refused", nil, peerAway},
 	{"peer-settings", Unknown, "grep -v '^ *#' /etc/pgha-agent/config.toml", nil, peerAway},

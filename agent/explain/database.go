@@ -622,6 +622,13 @@ func (j *judge) misled(node string, d *status.Doc) []status.Finding {
 				"systemctl reload pgha-agent")
 		}
 	}
+	for _, other := range j.docs() {
+		if s == nil || SameAddress(s, other) == "" || resolver == nil || *resolver != has {
+			continue
+		}
+		text, remedy, commands := sameAddress(s, other, node)
+		return []status.Finding{report(status.Critical, "other_configuration", node, text, remedy, commands...)}
+	}
 	switch {
 	case sourceOf(d, "resolver").Error != "":
 		return one("resolver_down", fmt.Sprintf("the resolver does not answer on %s: %s", d.Node, sourceOf(d,

@@ -882,5 +882,9 @@ func (t *target) daemon(from string) {
 			t.forbids("other_configuration", diff, "make it equal on both nodes, then reload the one that you changed",
 				"systemctl reload pgha-agent")
 		}
+		// Clients reach the one that has the database.
+		if text, remedy, commands := sameAddress(other, d, t.node); text != "" {
+			t.forbids("other_configuration", text, remedy, commands...)
+		}
 	}
 }

@@ -266,6 +266,20 @@ func Differences(a, b *status.Doc) (texts []string) {
 	return texts
 }
 
+// SameAddress tells of two nodes that would publish the same address, "" when they would not, or it is not known.
+func SameAddress(a, b *status.Doc) string {
+	if a.Node == b.Node || a.Record.OwnAddr == "" || a.Record.OwnAddr != b.Record.OwnAddr {
+		return ""
+	}
+	return fmt.Sprintf("the agents of %s and %s both take %s for their own address", a.Node, b.Node, a.Record.OwnAddr)
+}
+
+// sameAddress is that, with where the mistake most likely is.
+func sameAddress(a, b *status.Doc, wrong string) (text, remedy string, commands []string) {
+	return SameAddress(a, b), "correct node.address in /etc/pgha-agent/config.toml where it is not the node's own, most " +
+		"likely on " + wrong, []string{"pgha-agent check-config", "systemctl reload pgha-agent"}
+}
+
 // failover judges whether the database would fail over now.
 func (j *judge) failover() status.Failover {
 	best := status.Failover{Reasons: []status.Finding{}}

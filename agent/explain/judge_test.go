@@ -614,6 +614,13 @@ func TestWhatNow(t *testing.T) {
 			fencingDisabled(f)
 			plants["banned"](f)
 		}, Attention, status.ClientsServed, "crm_resource --clear", "banned"},
+		"the standby's address is the database's": {func(f *Facts) { f.docOn("pg-b").Record.OwnAddr = addrA }, Attention,
+			status.ClientsServed, "correct node.address", "other_configuration"},
+		"the address of the database's node is the standby's": {func(f *Facts) { sharedAndMoved(f) }, Problem,
+			status.ClientsCutOff, "most likely on pg-a. pgha-agent check-config", "other_configuration"},
+		"no agent knows its address": {func(f *Facts) {
+			f.Own.Record.OwnAddr, f.Peers["pg-a"].Record.OwnAddr = "", ""
+		}, OK, status.ClientsServed, "Nothing to do", ""},
 		"the standby's configuration is broken": {broken("pg-b"), Attention, status.ClientsServed,
 			"then `systemctl reload pgha-agent`; on pg-b: pgha-agent check-config", ""},
 		"the configuration of the database's node is broken": {broken("pg-a"), Attention, status.ClientsServed,

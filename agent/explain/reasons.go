@@ -97,8 +97,8 @@ var Reasons = []Reason{
 		"Fix what the health agent found."},
 	{"other_configuration",
 		"The two agents are configured differently where they must be equal. After a failover clients would look " +
-			"at another name, or the record would not follow.",
-		"Make it equal: [PghaOtherConfiguration](runbook.md#pghaotherconfiguration)."},
+			"at another name, or the record would not follow. Or both take the same address for their own.",
+		"Make it equal, but node.address: [PghaOtherConfiguration](runbook.md#pghaotherconfiguration)."},
 	{"route53",
 		"The other node's agent cannot read the record in the zone: it would not follow.",
 		"See why there: `pgha-agent doctor --only aws`."},

@@ -159,9 +159,11 @@ var plants = map[string]func(*Facts){
 		f.Config = nil
 		f.instance("pgsql", "pg-a").Managed = crm.No
 	},
-	"paused":              func(f *Facts) { f.Own.Publication.PausedUntil = new(testNow.Add(time.Hour)) },
-	"route53":             func(f *Facts) { f.Own.Sources[3] = status.SourceDoc{Name: "route53", Error: "denied"} },
-	"other_configuration": func(f *Facts) { f.Peers["pg-a"].Config.Zone = "Z2" },
+	"paused":                       func(f *Facts) { f.Own.Publication.PausedUntil = new(testNow.Add(time.Hour)) },
+	"route53":                      func(f *Facts) { f.Own.Sources[3] = status.SourceDoc{Name: "route53", Error: "denied"} },
+	"other_configuration":          func(f *Facts) { f.Peers["pg-a"].Config.Zone = "Z2" },
+	"other_configuration: address": func(f *Facts) { f.docOn("pg-b").Record.OwnAddr = addrA },
+	"other_configuration: address of the database": sharedAndMoved,
 	"other_configuration: clients": func(f *Facts) {
 		a := f.Peers["pg-a"]
 		a.Config.Record, a.Record.Name = "dbx.pgha.internal", "dbx.pgha.internal"
@@ -246,6 +248,15 @@ var plants = map[string]func(*Facts){
 	"name_negative":  named(""),
 	"name_elsewhere": named("10.9.9.9"),
 	"way_blocked":    func(f *Facts) { cutOff(f, pg.StateTimeout, "timeout") },
+}
+
+// sharedAndMoved: the record follows a failover to an address where the database is not.
+func sharedAndMoved(f *Facts) {
+	cutOff(f, pg.StateRefused, "connection refused")
+	for _, node := range []string{"pg-a", "pg-b"} {
+		r := &f.docOn(node).Record
+		r.OwnAddr, r.Addr, r.ResolverAddr = addrB, addrB, new(addrB)
+	}
 }
 
 // broken makes the configuration file of a node one that its agent has not taken.

@@ -310,8 +310,8 @@ func (s *Snapshot) Doc() *Doc {
 			Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
 		},
 		Record: RecordDoc{
-			Name: s.Config.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, TTL: st.Zone.TTL.Seconds(), Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
-			Claim: st.Zone.Claim, Drift: st.Drift(),
+			Name: s.Config.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, TTL: st.Zone.TTL.Seconds(),
+			Owner: st.Zone.Owner, Epoch: st.Zone.Epoch, Claim: st.Zone.Claim, Drift: st.Drift(),
 		},
 		Episode: s.EpisodeDoc(st.Episode, s.Number),
 	}
