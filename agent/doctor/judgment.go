@@ -210,8 +210,8 @@ func judgePeerSettings(f *Facts) Finding {
 	}
 	switch {
 	case shared != "":
-		return fail("%s", text([]string{shared}, differ, untold, odd)).remedy("correct node.address in %s where it is not the "+
-			"node's own, then `systemctl reload pgha-agent` there", f.Options.ConfigFile)
+		return fail("%s", text([]string{shared}, differ, untold, odd)).remedy("correct node.address in %s where it is not "+
+			"the node's own, then `systemctl reload pgha-agent` there", f.Options.ConfigFile)
 	case len(differ) > 0:
 		return fail("%s", text(differ, untold, odd))
 	case len(untold) > 0:

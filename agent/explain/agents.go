@@ -16,8 +16,8 @@ const hangTold = 10 * time.Minute
 
 // awayRemedy is for an agent that was not reached from a node, and that may run.
 func awayRemedy(node, from string) string {
-	return "see that its http.listen can be reached from " + from + ", and that it runs; a restart starts it too, and is " +
-		"safe at any time; on " + node + ":"
+	return "see that its http.listen can be reached from " + from + ", and that it runs; a restart starts it too, and " +
+		"is safe at any time; on " + node + ":"
 }
 
 var awayCommands = []string{restartAgent, "systemctl status pgha-agent"}

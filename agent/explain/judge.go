@@ -128,8 +128,8 @@ func (j *judge) others() (nodes []string) {
 	return slices.Compact(nodes)
 }
 
-// look is what there is without Pacemaker's answer on this node: the last look here, which is old when crm_mon fails, or
-// that of another node where it answers.
+// look is what there is without Pacemaker's answer on this node: the last look here, which is old when crm_mon fails,
+// or that of another node where it answers.
 func (j *judge) look() *status.ClusterDoc {
 	if j.Own == nil {
 		return nil
@@ -147,7 +147,7 @@ func (j *judge) look() *status.ClusterDoc {
 // leftCluster reports a node that others see outside of the cluster, and Pacemaker does not answer on this one.
 func (j *judge) leftCluster(node string) bool {
 	return j.Cluster == nil && slices.ContainsFunc(j.docs(), func(d *status.Doc) bool {
-		return d.Node != node && d.Cluster != nil && sourceOf(d, "crm").Up &&
+		return d != j.Own && d.Node != node && d.Cluster != nil && sourceOf(d, "crm").Up &&
 			slices.ContainsFunc(d.Cluster.Nodes, func(n status.NodeDoc) bool { return n.Name == node && isFalse(n.Online) })
 	})
 }
