@@ -57,7 +57,7 @@ func (a *Agent) untilSettled(ctx context.Context, done func()) func(*status.Snap
 	return func(s *status.Snapshot) {
 		switch st := &s.State; {
 		case !st.Settled() || !judged(st) || st.Write.InFlight.Claim != "":
-		case st.Drift(): // until the request has been taken in, which other messages may come before
+		case st.Drift() || st.TTLDrift(): // until the request has been taken in, which other messages may come before
 			if !republished {
 				republished = true
 				a.start(func() { a.send(ctx, message{event: fsm.Republish{}}) }) // not from within the loop: its inbox may be full

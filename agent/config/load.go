@@ -59,33 +59,55 @@ func (e *Error) Error() string {
 
 // Load reads the configuration file at path. A file that can be read but is wrong gives a *Error.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	return Parse(path, data)
 }
 
+// readFile reads at most one byte more than is allowed.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, maxSize+1))
+}
+
 // Parse parses the text of a configuration file over the defaults. The name is for error messages only. Every error is
 // a *Error that lists all problems of the file at once, and never shows a value that may hold a password.
 func Parse(name string, data []byte) (*Config, error) {
-	if len(data) > maxSize {
-		return nil,
-			&Error{File: name, Problems: []Problem{{Message: fmt.Sprintf("is larger than %d bytes; is this the right file?",
-				maxSize)}}}
-	}
 	cfg := Default()
-	r := reader{cfg: &cfg, seen: map[string]int{}}
+	if err := parse(&cfg, name, data); err != nil {
+		return nil, err
+	}
+	return &cfg, nil
+}
+
+// Salvage returns what can be read of a configuration file that is wrong, over the defaults. It finds the daemon, which
+// runs on with what it read before; nothing is published by it. whole: all that is required is there.
+func Salvage(path string) (cfg *Config, whole bool) {
+	c := Default()
+	if data, err := readFile(path); err == nil {
+		_ = parse(&c, path, data) // Load tells
+	}
+	return &c, !slices.ContainsFunc(fields, func(f field) bool { return f.required != "" && *f.of(&c).(*string) == "" })
+}
+
+// parse sets the fields of cfg that are right, and tells what is not.
+func parse(cfg *Config, name string, data []byte) error {
+	if len(data) > maxSize {
+		return &Error{File: name, Problems: []Problem{{Message: fmt.Sprintf(
+			"is larger than %d bytes; is this the right file?", maxSize)}}}
+	}
+	r := reader{cfg: cfg, seen: map[string]int{}}
 	r.parser.Reset(data)
 	r.read()
 	if r.parser.Error() != nil {
 		// Half of a file says nothing about the fields: the syntax comes first, alone.
-		return nil, &Error{File: name, Problems: []Problem{syntaxProblem(data)}}
+		return &Error{File: name, Problems: []Problem{syntaxProblem(data)}}
 	}
 	r.finish()
 	if len(r.problems) == 0 {
@@ -96,9 +118,9 @@ func Parse(name string, data []byte) (*Config, error) {
 	}
 	if len(r.problems) > 0 {
 		slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.Line - b.Line })
-		return nil, &Error{File: name, Problems: r.problems}
+		return &Error{File: name, Problems: r.problems}
 	}
-	return &cfg, nil
+	return nil
 }
 
 // syntaxProblem places the first error of a document that is not TOML.

@@ -448,3 +448,32 @@ region = "eu-central-1"`: `c.toml:9: cloudwatch.topic_arn: is not the ARN of an 
 		}
 	}
 }
+
+// TestSalvage: what is right in a file that is wrong finds the daemon, and says whether it is enough to look around.
+func TestSalvage(t *testing.T) {
+	const good = "[cluster]\npromotable = \"c\"\n[drbd]\nresource = \"r\"\n[record]\nzone_id = \"Z1\"\nname = \"db.x\"\n" +
+		"[state]\ncontrol_socket = \"/x/c.sock\"\n"
+	for name, c := range map[string]struct {
+		text, socket string
+		whole        bool
+	}{
+		"an unknown field":    {good + "bogus = 1\n", "/x/c.sock", true},
+		"a wrong value":       {strings.Replace(good, `"Z1"`, `"1"`, 1), "/x/c.sock", false},
+		"no TOML at its end":  {good + "[[[\n", "/x/c.sock", true},
+		"no TOML from begin":  {"[[[\n" + good, Default().State.ControlSocket, false},
+		"empty":               {"", Default().State.ControlSocket, false},
+		"larger than allowed": {good + strings.Repeat("#", maxSize), Default().State.ControlSocket, false},
+	} {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, whole := Salvage(file)
+		if cfg.State.ControlSocket != c.socket || whole != c.whole {
+			t.Errorf("%s: %s, %v", name, cfg.State.ControlSocket, whole)
+		}
+	}
+	if cfg, whole := Salvage(filepath.Join(t.TempDir(), "none")); whole || cfg.State.Dir != Default().State.Dir {
+		t.Errorf("no file: %+v", cfg.State)
+	}
+}

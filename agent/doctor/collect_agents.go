@@ -15,7 +15,8 @@ func collectDaemon(ctx context.Context, f *Facts) error {
 		return absent(unknown("the daemon does not ask itself"))
 	}
 	d, err := status.Recheck(ctx, f.Options.ControlSocket)
-	const remedy = "`systemctl status pgha-agent`; then run the doctor as root, or as a member of group haclient"
+	const remedy = "`systemctl restart pgha-agent`, which starts it too and is safe at any time; then run the doctor as root, " +
+		"or as a member of group haclient"
 	if err != nil {
 		return absent(unknown("the daemon does not answer: %s", oneLine(err.Error())).remedy(remedy))
 	}

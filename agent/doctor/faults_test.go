@@ -261,7 +261,7 @@ var faults = []planted{
 	{"failover", Unknown, "the agent of pg-2 was not reached (connection refused)", nil, peerAway},
 	{"failover", Unknown, "the state of DRBD between pg-1 and pg-2 is not known", nil,
 		func(f *Facts) { f.State, f.Peers[0].Doc.Drbd = nil, nil }},
-	{"failover", Unknown, "systemctl status pgha-agent", nil, func(f *Facts) {
+	{"failover", Unknown, "systemctl restart pgha-agent", nil, func(f *Facts) {
 		asStandby(f)
 		daemonAway(f)
 	}},
@@ -300,6 +300,9 @@ var faults = []planted{
 	}},
 	{"peer-settings", Fail, `the setting record.name is "db.pgha.internal" on pg-1 and "dbx.pgha.internal" on pg-2`, nil,
 		func(f *Facts) { f.Peers[0].Doc.Config.Record = "dbx.pgha.internal" }},
+	{"peer-settings", Fail, "both take 10.9.9.9 for their own address", nil, func(f *Facts) {
+		f.Options.Address, f.Peers[0].Doc.Record.OwnAddr = "10.9.9.9", "10.9.9.9"
+	}},
 	{"peer-settings", Fail, "record.repair", nil, func(f *Facts) { f.Peers[0].Doc.Config.Repair = false }},
 	{"peer-settings", Unknown, "the agent of pg-2 was not reached: connection refused", nil, peerAway},
 	{"peer-settings", Unknown, "grep -v '^ *#' /etc/pgha-agent/config.toml", nil, peerAway},
@@ -370,7 +373,7 @@ func peerAway(f *Facts) { f.Peers[0] = status.Peer{Node: f.Peers[0].Node, Err: "
 
 func daemonAway(f *Facts) {
 	f.Daemon = nil
-	f.absent[fromDaemon] = unknown("the daemon does not answer").remedy("systemctl status pgha-agent")
+	f.absent[fromDaemon] = unknown("the daemon does not answer").remedy("systemctl restart pgha-agent")
 }
 
 // asStandby makes the facts those of the other node.

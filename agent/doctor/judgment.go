@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -165,6 +166,12 @@ func judgeClients(f *Facts) Finding {
 func judgePeerSettings(f *Facts) Finding {
 	file := &status.Doc{Node: f.Options.Node, Version: f.Options.Version, Config: f.Options.Settings}
 	var differ, untold, odd, same []string
+	if a, err := netip.ParseAddr(f.Options.Address); err == nil {
+		file.Record.OwnAddr = a.String()
+	} else if f.Daemon != nil {
+		file.Record.OwnAddr = f.Daemon.Record.OwnAddr
+	}
+	shared := ""
 	if d := f.Daemon; d != nil {
 		if len(explain.Differences(file, d)) > 0 {
 			odd = append(odd, "the daemon here runs with other settings than its file has")
@@ -184,6 +191,9 @@ func judgePeerSettings(f *Facts) Finding {
 				p.Doc.Version))
 		default:
 			differ = append(differ, explain.Differences(file, p.Doc)...)
+			if text := explain.SameAddress(file, p.Doc); text != "" {
+				shared = text
+			}
 			same = append(same, p.Node)
 		}
 		if p.Doc.Version != file.Version {
@@ -199,11 +209,14 @@ func judgePeerSettings(f *Facts) Finding {
 		return strings.Join(all, "; ")
 	}
 	switch {
+	case shared != "":
+		return fail("%s", text([]string{shared}, differ, untold, odd)).remedy("correct node.address in %s where it is not "+
+			"the node's own, then `systemctl reload pgha-agent` there", f.Options.ConfigFile)
 	case len(differ) > 0:
 		return fail("%s", text(differ, untold, odd))
 	case len(untold) > 0:
-		return unknown("%s", text(untold, odd)).remedy("on {peer}: `systemctl status pgha-agent`; its http.listen must be "+
-			"reachable from {node}. To compare by hand, on both: `grep -v '^ *#' %s`", f.Options.ConfigFile)
+		return unknown("%s", text(untold, odd)).remedy("on {peer}: `systemctl restart pgha-agent`, which is safe at any "+
+			"time; its http.listen must be reachable from {node}. To compare by hand, on both: `grep -v '^ *#' %s`", f.Options.ConfigFile)
 	case len(odd) > 0:
 		return warn("%s", text(odd)).remedy("`systemctl reload pgha-agent` reads the file again, `systemctl restart " +
 			"pgha-agent` runs what is installed; upgrade both nodes to one version")

@@ -14,6 +14,14 @@ import (
 // something of the machine.
 const hangTold = 10 * time.Minute
 
+// awayRemedy is for an agent that was not reached from a node, and that may run.
+func awayRemedy(node, from string) string {
+	return "see that its http.listen can be reached from " + from + ", and that it runs; a restart starts it too, and " +
+		"is safe at any time; on " + node + ":"
+}
+
+var awayCommands = []string{restartAgent, "systemctl status pgha-agent"}
+
 // agents judges the agents themselves. Nothing of it keeps clients from the database, or the database from failing
 // over.
 func (j *judge) agents() (list []status.Finding) {
@@ -22,8 +30,7 @@ func (j *judge) agents() (list []status.Finding) {
 	}
 	if node := j.primary(); node != j.Node && j.docOf(node) == nil && j.Errs[node] != "" && !j.lost(node) {
 		add(node, "peer_agent", fmt.Sprintf("the agent of %s, which has the database, was not reached (%s)", node,
-			j.Errs[node]), "see that it runs on "+node+", and that its http.listen can be reached from "+j.Node,
-			"systemctl status pgha-agent")
+			j.Errs[node]), awayRemedy(node, j.Node), awayCommands...)
 	}
 	replaced := false
 	for _, d := range j.docs() {
@@ -56,9 +63,13 @@ func (j *judge) toldThere(told bool) (list []status.Finding) {
 	for _, node := range j.others() {
 		if d := j.Peers[node]; d != nil {
 			for _, p := range d.Problems {
-				if slices.Contains([]string{"crm_slow", "child_stuck", "clone_missing", "node_missing"}, p.Code) {
+				if slices.Contains([]string{"crm_slow", "child_stuck", "clone_missing", "node_missing", "config"}, p.Code) {
+					commands := actsOf(p)
+					if len(commands) == 0 {
+						commands = []string{"pgha-agent explain"}
+					}
 					list = append(list, report(status.Warning, p.Code, node, node+": "+p.Text, cmp.Or(p.Remedy,
-						"see what its agent says")+"; on "+node+":", "pgha-agent explain"))
+						"see what its agent says")+"; on "+node+":", commands...))
 				}
 			}
 		}

@@ -583,7 +583,7 @@ var noObstacle = []string{"path", "fencing_disabled", "fencing_stopped"}
 func (j *judge) nobody() []status.Finding {
 	if j.Cluster == nil {
 		return []status.Finding{report(status.Critical, "cluster_unknown", j.Node, "Pacemaker does not answer on this node",
-			"see whether it runs", "systemctl status pacemaker corosync")}
+			"see whether it runs, else start it", "systemctl status pacemaker corosync", startPacemaker)}
 	}
 	if promoted := j.promoted(); promoted != "" { // and lost
 		return []status.Finding{j.unfencedWriter(promoted)}
@@ -668,8 +668,8 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 	if d.Client != nil && !d.Client.Asked && there == nil && node != "" && j.Errs[node] != "" {
 		return []status.Finding{report(status.Critical, "record_missing", node, fmt.Sprintf(
 			"the zone holds no address for %s; the agent of %s, which has the database and writes it, was not reached",
-			d.Record.Name, node), "see why that agent does not answer, on "+node, "systemctl status pgha-agent",
-			"pgha-agent explain")}
+			d.Record.Name, node), "restart that agent, which starts it too and is safe at any time, on "+node, restartAgent,
+			"systemctl status pgha-agent", "pgha-agent explain")}
 	}
 	if d.Client != nil && !d.Client.Asked {
 		return []status.Finding{report(status.Critical, "record_missing", node, fmt.Sprintf(
@@ -743,6 +743,13 @@ func (j *judge) misled(node string, d *status.Doc) []status.Finding {
 				"correct record.name in /etc/pgha-agent/config.toml where it is wrong, and reload", "pgha-agent check-config",
 				"systemctl reload pgha-agent")
 		}
+	}
+	for _, other := range j.docs() {
+		if s == nil || SameAddress(s, other) == "" || resolver == nil || *resolver != has {
+			continue
+		}
+		text, remedy, commands := sameAddress(s, other, node)
+		return []status.Finding{report(status.Critical, "other_configuration", node, text, remedy, commands...)}
 	}
 	switch {
 	case sourceOf(d, "resolver").Error != "":

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -136,8 +137,8 @@ func Judge(f Facts) Explanation {
 	// holds this node back, what forbids a failover, everything else.
 	e.explainDatabase()
 	if age := f.Now.Sub(f.Own.Time); age > OldAnswer {
-		e.raise(Problem, "The daemon answers, but it hangs. See why before you trust the rest.",
-			"journalctl -u pgha-agent -n 50")
+		e.raise(Problem, "The daemon answers, but it hangs. See why with `journalctl -u pgha-agent -n 50`, and restart it: "+
+			"that is safe at any time. Do not trust the rest before.", restartAgent)
 		e.note("The daemon made its last step %s ago: what it says here is as old as that.", status.Ago(age))
 	}
 	e.explainRecord()
@@ -313,6 +314,27 @@ func Commands(x *Explanation) []string {
 // MayNotAsk reports that a daemon did not answer because of who asked.
 func MayNotAsk(err error) bool { return errors.Is(err, fs.ErrPermission) }
 
+// restartAgent also starts one that does not run.
+const restartAgent = "systemctl restart pgha-agent"
+
+// daemonStep is the next step for a daemon that does not answer. One that runs keeps what it says in the journal.
+func daemonStep(err error) string {
+	const start = "that is safe at any time. If it does not stay, `journalctl -u pgha-agent -n 50` says why:"
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return "The daemon does not run. Start it: " + start
+	}
+	return "The daemon does not answer. See `systemctl status pgha-agent`, and restart it: " + start
+}
+
+// AddBroken speaks of a configuration that keeps a daemon that does not answer from starting.
+func AddBroken(x *Explanation) {
+	if x.Command == restartAgent {
+		x.Next = "The configuration is broken: the daemon does not start with it. See all that is wrong, correct it, then " +
+			"`" + restartAgent + "`:"
+		x.Command = "pgha-agent check-config"
+	}
+}
+
 // Silence is for a daemon that does not answer, and err says why. f is what could be seen without it; without f.Own
 // nothing was looked at. The person who reads it fears for the database first: when that is down, it gives the next
 // step.
@@ -341,8 +363,7 @@ func Silence(err error, f Facts) Explanation {
 		e.explainDatabase()
 		e.out.WaitsFor = "an answer of the daemon"
 	}
-	e.raise(Problem, "See why the daemon does not run, then `journalctl -u pgha-agent -n 50`.",
-		"systemctl status pgha-agent")
+	e.raise(Problem, daemonStep(err), restartAgent)
 	if f.Own != nil {
 		e.explainFailover()
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -292,11 +294,11 @@ func TestSilence(t *testing.T) {
 		next, command string
 		possible      string
 	}{
-		"nothing was looked at": {nil, status.ClientsUnknown, "See why the daemon", "systemctl status pgha-agent", "?"},
-		"all is well":           {func(*Facts) {}, status.ClientsServed, "See why the daemon", "systemctl status pgha-agent", "yes"},
+		"nothing was looked at": {nil, status.ClientsUnknown, "The daemon does not answer", "systemctl restart pgha-agent", "?"},
+		"all is well":           {func(*Facts) {}, status.ClientsServed, "The daemon does not answer", "systemctl restart pgha-agent", "yes"},
 		"nothing could be seen": {func(f *Facts) {
 			f.Own, f.Cluster, f.Config, f.Peers = &status.Doc{Node: "pg-b"}, nil, nil, nil
-		}, status.ClientsUnknown, "See why the daemon", "systemctl status pgha-agent", "?"},
+		}, status.ClientsUnknown, "The daemon does not answer", "systemctl restart pgha-agent", "?"},
 		"PostgreSQL hangs": {func(f *Facts) {
 			f.Peers["pg-a"].Postgres = status.PostgresDoc{State: pg.StateTimeout, Error: "no answer in time"}
 			cutOff(f, pg.StateTimeout, "no answer in time")
@@ -306,7 +308,7 @@ func TestSilence(t *testing.T) {
 		"the other agent is away too, and DRBD is not connected": {func(f *Facts) {
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"}
 			f.Own.Drbd.Connections[0].Connection = drbd.ConnConnecting
-		}, status.ClientsServed, "See why the daemon", "systemctl status pgha-agent", "no"},
+		}, status.ClientsServed, "The daemon does not answer", "systemctl restart pgha-agent", "no"},
 	} {
 		f := world(t)
 		if c.plant == nil {
@@ -324,6 +326,13 @@ func TestSilence(t *testing.T) {
 			x.Command != c.command || possible != c.possible {
 			t.Errorf("%s: %s, clients %s, failover %s, next %q %q", name, x.Verdict, x.Database.State, possible, x.Next, x.Command)
 		}
+	}
+	x := Silence(fmt.Errorf("dial: %w", syscall.ECONNREFUSED), Facts{})
+	if !strings.HasPrefix(x.Next, "The daemon does not run. Start it") || x.Command != "systemctl restart pgha-agent" {
+		t.Errorf("%q, %q", x.Next, x.Command)
+	}
+	if AddBroken(&x); x.Command != "pgha-agent check-config" || !strings.Contains(x.Next, "systemctl restart pgha-agent") {
+		t.Errorf("%q, %q", x.Next, x.Command)
 	}
 	if x := Silence(fs.ErrPermission, Facts{}); x.Verdict != Problem || x.Command != "sudo pgha-agent explain" {
 		t.Errorf("%s, %q", x.Verdict, x.Command)

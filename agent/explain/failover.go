@@ -50,6 +50,9 @@ func (t *target) look(from string) []status.Finding {
 		t.tickets()
 		t.fencing(from)
 	}
+	if t.leftCluster(t.node) {
+		t.offline()
+	}
 	t.replication(from)
 	t.daemon(from)
 	has := func(codes ...string) bool {
@@ -101,8 +104,7 @@ func (t *target) nodeState() {
 		t.forbids("node_unclean", "node "+t.node+" is unclean: it may be fenced", "see the fencing history",
 			"stonith_admin --history '*'")
 	case n.Online == crm.No:
-		t.forbids("node_offline", "node "+t.node+" is not in the cluster", "start Pacemaker on "+t.node+", or that machine",
-			"systemctl start corosync pacemaker")
+		t.offline()
 	case n.Pending == crm.Yes:
 		t.forbids("node_pending", "node "+t.node+" is still joining the cluster",
 			"wait; if it lasts, see the log, on "+t.node, "journalctl -u pacemaker -n 50")
@@ -119,6 +121,11 @@ func (t *target) nodeState() {
 		t.forbids("node_standby", "node "+t.node+" is in standby", "end it when the work is done", t.endStandby())
 	}
 	t.health(n)
+}
+
+func (t *target) offline() {
+	t.forbids("node_offline", "node "+t.node+" is not in the cluster", "start Pacemaker on "+t.node+", or that machine",
+		startPacemaker)
 }
 
 // endStandby is the command that ends the standby of the node. One that is not in the configuration lasts until the
@@ -647,8 +654,16 @@ func (t *target) tickets() {
 // for that.
 func (t *target) fencing(from string) {
 	if t.Cluster.FencingEnabled == crm.No {
-		t.warns("fencing_disabled", "fencing is disabled: after a loss nothing keeps the data from two writers",
-			"configure a fence device, test it, and enable fencing", t.enableFencing())
+		remedy := "enable it, and test the fence devices: a node that is lost is fenced from then on, and a failover waits " +
+			"for that"
+		commands := []string{t.enableFencing()}
+		if !t.someDevice() {
+			remedy = "configure a fence device and test it, then enable fencing: enabled without one, Pacemaker starts " +
+				"nothing; the first command says what is missing:"
+			commands = slices.Insert(commands, 0, "pgha-agent doctor --only fence-device")
+		}
+		t.warns("fencing_disabled", "fencing is disabled: after a loss nothing keeps the data from two writers", remedy,
+			commands...)
 		return
 	}
 	if from == "" {
@@ -677,6 +692,12 @@ func (t *target) fencing(from string) {
 	}
 }
 
+// someDevice reports that a fence device is configured, or fencing by watchdog.
+func (t *target) someDevice() bool {
+	return slices.ContainsFunc(t.Cluster.Resources, fenceDevice) ||
+		t.Config != nil && (len(t.Config.FenceDevices()) > 0 || t.watchdog())
+}
+
 // unfenced reports a node that the cluster has lost and does not know to be off.
 func (j *judge) unfenced(node string) bool {
 	n, known := j.Cluster.Node(node)
@@ -687,8 +708,7 @@ func (j *judge) unfenced(node string) bool {
 // loss waits for one of them.
 func (t *target) devices(from string) {
 	// Without any property it is what an ACL lets this user see.
-	if t.Config != nil && len(t.Config.Properties) > 0 && len(t.Config.FenceDevices()) == 0 &&
-		!slices.ContainsFunc(t.Cluster.Resources, fenceDevice) && !t.watchdog() {
+	if t.Config != nil && len(t.Config.Properties) > 0 && !t.someDevice() {
 		t.forbids("fencing_stopped", "no fence device is configured: a node that is lost cannot be fenced",
 			"configure one and test it; this says what is missing:", "pgha-agent doctor --only fence-device")
 		return
@@ -1021,8 +1041,7 @@ func (t *target) daemon(from string) {
 		if t.node != t.Node {
 			t.add(status.Unknown, "peer_agent", fmt.Sprintf("the agent of %s was not reached (%s)", t.node,
 				cmp.Or(t.Errs[t.node], "not asked yet")),
-				"see that it runs on "+t.node+", and that its http.listen can be reached from "+t.Node,
-				"systemctl status pgha-agent")
+				awayRemedy(t.node, t.Node), awayCommands...)
 		}
 		return
 	}
@@ -1050,10 +1069,19 @@ func (t *target) daemon(from string) {
 			t.node, why), "see why, on "+t.node+": network, credentials, permissions, a record of another form",
 			"pgha-agent doctor --only aws")
 	}
+	for _, p := range d.Problems {
+		if p.Code == "config" {
+			t.warns("config", t.node+": "+p.Text, p.Remedy+"; on "+t.node+":", actsOf(p)...)
+		}
+	}
 	if other := t.docOf(from); other != nil && other != d {
 		for _, diff := range Differences(other, d) {
 			t.forbids("other_configuration", diff, "make it equal on both nodes, then reload the one that you changed",
 				"systemctl reload pgha-agent")
+		}
+		// Clients reach the one that has the database.
+		if text, remedy, commands := sameAddress(other, d, t.node); text != "" {
+			t.forbids("other_configuration", text, remedy, commands...)
 		}
 	}
 }

@@ -38,6 +38,8 @@ func (e *explainer) adviceFor(h status.HoldDoc) (int, advice) {
 				a.Next, a.Command = Sentence(f.Text)+" "+Sentence(f.Remedy), f.Commands[0]
 			}
 		}
+	case a.Is == fsm.HoldCrmUnknown && e.judge.stoppedHere():
+		a.Next, a.Command = startStep, startPacemaker
 	case a.Is == fsm.HoldCrmUnknown && e.slowCrm():
 		a.WaitsFor, a.Next, a.Command = "a faster answer of crm_mon", slowCrmStep[0], slowCrmStep[1]
 	case a.Is == fsm.HoldPeerUnfenced && e.found("fence_history", status.Warning):

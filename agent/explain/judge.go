@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -127,14 +128,44 @@ func (j *judge) others() (nodes []string) {
 	return slices.Compact(nodes)
 }
 
+// look is what there is without Pacemaker's answer on this node: the last look here, which is old when crm_mon fails,
+// or that of another node where it answers.
+func (j *judge) look() *status.ClusterDoc {
+	if j.Own == nil {
+		return nil
+	}
+	if !sourceOf(j.Own, "crm").Up {
+		for _, d := range j.docs() {
+			if d.Cluster != nil && sourceOf(d, "crm").Up {
+				return d.Cluster
+			}
+		}
+	}
+	return j.Own.Cluster
+}
+
+// leftCluster reports a node that others see outside of the cluster, and Pacemaker does not answer on this one.
+func (j *judge) leftCluster(node string) bool {
+	return j.Cluster == nil && slices.ContainsFunc(j.docs(), func(d *status.Doc) bool {
+		return d != j.Own && d.Node != node && d.Cluster != nil && sourceOf(d, "crm").Up &&
+			slices.ContainsFunc(d.Cluster.Nodes, func(n status.NodeDoc) bool { return n.Name == node && isFalse(n.Online) })
+	})
+}
+
+// stoppedHere reports that Pacemaker does not run on this node, which does not have the database: to start it is right.
+func (j *judge) stoppedHere() bool { return j.leftCluster(j.Node) && j.primary() != j.Node }
+
+// startPacemaker is for a node that is not in the cluster.
+const startPacemaker = "systemctl start corosync pacemaker"
+
 // promoted is the node that Pacemaker shows as promoted, "" when there is none or more than one.
 func (j *judge) promoted() string {
 	var nodes []string
 	switch {
 	case j.Cluster != nil:
 		nodes = j.Cluster.Promoted(j.Clone)
-	case j.Own != nil && j.Own.Cluster != nil:
-		nodes = j.Own.Cluster.Promoted
+	case j.look() != nil:
+		nodes = j.look().Promoted
 	}
 	if len(nodes) == 1 {
 		return nodes[0]
@@ -191,7 +222,8 @@ func (j *judge) writers() (nodes []string) {
 // lost reports a node that the cluster does not have, or not for sure.
 func (j *judge) lost(node string) bool {
 	if j.Cluster == nil {
-		return j.Own != nil && j.Own.Cluster != nil && slices.ContainsFunc(j.Own.Cluster.Nodes, func(n status.NodeDoc) bool {
+		c := j.look()
+		return c != nil && slices.ContainsFunc(c.Nodes, func(n status.NodeDoc) bool {
 			return n.Name == node && (isFalse(n.Online) || isTrue(n.Unclean))
 		})
 	}
@@ -234,6 +266,20 @@ func Differences(a, b *status.Doc) (texts []string) {
 	return texts
 }
 
+// SameAddress tells of two nodes that would publish the same address, "" when they would not, or it is not known.
+func SameAddress(a, b *status.Doc) string {
+	if a.Node == b.Node || a.Record.OwnAddr == "" || a.Record.OwnAddr != b.Record.OwnAddr {
+		return ""
+	}
+	return fmt.Sprintf("the agents of %s and %s both take %s for their own address", a.Node, b.Node, a.Record.OwnAddr)
+}
+
+// sameAddress is that, with where the mistake most likely is.
+func sameAddress(a, b *status.Doc, wrong string) (text, remedy string, commands []string) {
+	return SameAddress(a, b), "correct node.address in /etc/pgha-agent/config.toml where it is not the node's own, most " +
+		"likely on " + wrong, []string{"pgha-agent check-config", "systemctl reload pgha-agent"}
+}
+
 // failover judges whether the database would fail over now.
 func (j *judge) failover() status.Failover {
 	best := status.Failover{Reasons: []status.Finding{}}
@@ -244,6 +290,9 @@ func (j *judge) failover() status.Failover {
 	from := j.primary()
 	for _, node := range j.targets(from) {
 		f := j.failoverTo(from, node)
+		if f.Possible == nil || *f.Possible {
+			f.Text += j.longTTL(from)
+		}
 		if best.Text == "" || rankOf(f.Possible) < rankOf(best.Possible) ||
 			rankOf(f.Possible) == rankOf(best.Possible) && len(f.Reasons) < len(best.Reasons) {
 			best = f
@@ -256,6 +305,19 @@ func (j *judge) failover() status.Failover {
 		}
 	}
 	return best
+}
+
+// longTTL says for how long clients may go to the old address after a failover, where that is not what is configured.
+func (j *judge) longTTL(from string) string {
+	d := cmp.Or(j.docOf(from), j.Own)
+	if d == nil || j.TTL == 0 {
+		return ""
+	}
+	if ttl := time.Duration(d.Record.TTL * float64(time.Second)); ttl > j.TTL+time.Minute {
+		return fmt.Sprintf(" After a failover clients may go to the old address for %s: that is the record's TTL.",
+			status.Ago(ttl))
+	}
+	return ""
 }
 
 // Blockers tells what keeps the database from running on a node, if it moved there from another one now, sorted by what

@@ -121,6 +121,15 @@ func forgottenAndDown(f *Facts, since time.Duration) {
 	}
 }
 
+// fencingDisabled is what Pacemaker and both daemons say.
+func fencingDisabled(f *Facts) {
+	f.Cluster.FencingEnabled = crm.No
+	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
+		d.Problems = append(d.Problems, status.Problem{Code: "fencing_disabled", Severity: status.Critical,
+			Text: "fencing is disabled: both nodes can be promoted", Remedy: "enable it: `crm_attribute --name x`"})
+	}
+}
+
 // secondValue is somebody's edit of the record, as both agents have read it.
 func secondValue(f *Facts) {
 	for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
@@ -464,8 +473,8 @@ func TestWhatNow(t *testing.T) {
 		}, Problem, status.ClientsCutOff, "--resource drbd-clone --meta --delete-parameter target-role", "target_role"},
 		"another TTL": {func(f *Facts) {
 			f.Peers["pg-a"].Problems = []status.Problem{{Code: "record_ttl", Severity: status.Warning, Text: "the record's TTL is 300 s",
-				Remedy: "the next promotion writes it"}}
-		}, Attention, status.ClientsServed, "the record's TTL is 300 s", ""},
+				Remedy: "`pgha-agent publish --once` on the promoted node writes it"}}
+		}, Attention, status.ClientsServed, "pgha-agent publish --once", ""},
 		"no quorum": {func(f *Facts) { f.nobodyPromoted(); f.Cluster.Quorum = crm.No }, Problem, status.ClientsCutOff,
 			"the cluster has no quorum", "quorum"},
 		"no quorum, and nobody minds": {func(f *Facts) { f.Cluster.Quorum, f.Cluster.NoQuorumPolicy = crm.No, "ignore" }, OK,
@@ -544,7 +553,7 @@ func TestWhatNow(t *testing.T) {
 			f.Own.Record.Addr, f.Own.Record.ResolverAddr = "", nil
 			f.Own.Client = &status.ClientDoc{DownSince: new(testNow.Add(-time.Minute))}
 			f.Peers, f.Errs = nil, map[string]string{"pg-a": "timeout"}
-		}, Problem, status.ClientsCutOff, "see why that agent does not answer, on pg-a", ""},
+		}, Problem, status.ClientsCutOff, "on pg-a. systemctl restart pgha-agent", ""},
 		"no address for the client, and the resolver was not asked since": {func(f *Facts) {
 			f.Own.Record.ResolverAddr = nil
 			f.Own.Client = &status.ClientDoc{Asked: true, NoName: true, State: pg.StateError, Error: "the resolver answers NODATA",
@@ -636,6 +645,35 @@ func TestWhatNow(t *testing.T) {
 		"DRBD does not answer": {func(f *Facts) {
 			f.Own.Drbd, f.Peers["pg-a"].Drbd = nil, nil
 		}, Attention, status.ClientsServed, "the state of DRBD between pg-a and pg-b is not known", "?"},
+		"fencing disabled": {func(f *Facts) { fencingDisabled(f) }, Attention, status.ClientsServed,
+			"a failover waits for that. crm_attribute --name stonith-enabled --update true", ""},
+		"fencing disabled, and a warning that stands": {func(f *Facts) {
+			f.Own.Problems = []status.Problem{{Code: "config_warning", Severity: status.Warning, Text: "x"}}
+			f.Peers["pg-a"].Problems = slices.Clone(f.Own.Problems)
+			fencingDisabled(f)
+		}, Attention, status.ClientsServed, "crm_attribute --name stonith-enabled --update true", ""},
+		"fencing disabled, and no device": {func(f *Facts) {
+			fencingDisabled(f)
+			plants["fencing_stopped: none"](f)
+		}, Attention, status.ClientsServed, "enabled without one, Pacemaker starts nothing; the first command says what is " +
+			"missing: pgha-agent doctor --only fence-device", ""},
+		"fencing disabled, and a ban": {func(f *Facts) {
+			fencingDisabled(f)
+			plants["banned"](f)
+		}, Attention, status.ClientsServed, "crm_resource --clear", "banned"},
+		"the standby's address is the database's": {func(f *Facts) { f.docOn("pg-b").Record.OwnAddr = addrA }, Attention,
+			status.ClientsServed, "correct node.address", "other_configuration"},
+		"the address of the database's node is the standby's": {func(f *Facts) { sharedAndMoved(f) }, Problem,
+			status.ClientsCutOff, "most likely on pg-a. pgha-agent check-config", "other_configuration"},
+		"no agent knows its address": {func(f *Facts) {
+			f.Own.Record.OwnAddr, f.Peers["pg-a"].Record.OwnAddr = "", ""
+		}, OK, status.ClientsServed, "Nothing to do", ""},
+		"the standby's configuration is broken": {broken("pg-b"), Attention, status.ClientsServed,
+			"then `systemctl reload pgha-agent`; on pg-b: pgha-agent check-config", ""},
+		"the configuration of the database's node is broken": {broken("pg-a"), Attention, status.ClientsServed,
+			"then `systemctl reload pgha-agent`", ""},
+		"both configurations are broken": {func(f *Facts) { broken("pg-a")(f); broken("pg-b")(f) }, Attention,
+			status.ClientsServed, "on pg-b: pgha-agent check-config", ""},
 		"peer's agent is away": {func(f *Facts) { f.Peers, f.Errs = nil, map[string]string{"pg-a": "connection refused"} },
 			Attention, status.ClientsServed, "the agent of pg-a, which has the database, was not reached", ""},
 		"the standby's agent is away": {func(f *Facts) {
@@ -677,6 +715,107 @@ func TestWhatNow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPacemakerStoppedHere: it does not answer on the node where it was stopped, and the other node's agent sees that.
+func TestPacemakerStoppedHere(t *testing.T) {
+	stop := func(t *testing.T, node string) *Facts {
+		f := world(t)
+		if node == "pg-a" {
+			f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+		}
+		f.Cluster, f.Config, f.ConfigErr = nil, nil, "no CIB"
+		f.Own.Sources[1] = status.SourceDoc{Name: "crm", Error: "exit status 102", Failures: 9, Age: new(90.0)}
+		f.Own.Publication = status.PublicationDoc{State: status.PubUnknown, Holds: []status.HoldDoc{{Name: "crm_unknown"}}}
+		f.Own.Problems = []status.Problem{{Code: "source_crm", Severity: status.Critical, Text: "crm does not answer"}}
+		for _, d := range f.Peers {
+			i := slices.IndexFunc(d.Cluster.Nodes, func(n status.NodeDoc) bool { return n.Name == node })
+			d.Cluster.Nodes[i].Online = new(false)
+		}
+		return f
+	}
+	t.Run("standby", func(t *testing.T) {
+		f := stop(t, "pg-b")
+		f.Own.Drbd, f.Peers["pg-a"].Drbd.Connections[0].Connection = nil, drbd.ConnConnecting
+		x := Judge(*f)
+		check(t, x)
+		if p := x.Failover.Possible; p == nil || *p || x.Failover.Reasons[0].Code != "node_offline" ||
+			x.Command != startPacemaker || !strings.Contains(x.Next, "Pacemaker does not run here") {
+			t.Errorf("%s; %s, %q", x.Failover.Text, x.Next, x.Command)
+		}
+	})
+	t.Run("the other agent does not know either", func(t *testing.T) {
+		f := stop(t, "pg-b")
+		f.Peers["pg-a"].Sources[1].Up = false
+		x := Judge(*f)
+		if x.Failover.Possible != nil || x.Command != "systemctl status pacemaker" {
+			t.Errorf("%s; %s, %q", x.Failover.Text, x.Next, x.Command)
+		}
+	})
+	t.Run("where the database runs", func(t *testing.T) {
+		f := stop(t, "pg-a")
+		f.Peers["pg-b"].Cluster.Promoted = nil
+		x := Judge(*f)
+		check(t, x)
+		if x.Failover.Possible != nil || x.Command != "systemctl status pacemaker" || x.Database.Node != "pg-a" {
+			t.Errorf("%s; %s, %q; database on %q", x.Failover.Text, x.Next, x.Command, x.Database.Node)
+		}
+	})
+	t.Run("where the database was", func(t *testing.T) {
+		f := stop(t, "pg-a")
+		b := f.Peers["pg-b"]
+		f.Own.Drbd, f.Own.Postgres.State = nil, pg.StateRefused
+		b.Cluster.Promoted, b.Drbd.Role, b.Postgres.State = []string{"pg-b"}, drbd.RolePrimary, pg.StateWritable
+		x := Judge(*f)
+		if p := x.Failover.Possible; p == nil || *p || x.Failover.To != "pg-a" || x.Command != startPacemaker ||
+			x.Database.Node != "pg-b" {
+			t.Errorf("%s; %s, %q; database on %q", x.Failover.Text, x.Next, x.Command, x.Database.Node)
+		}
+	})
+}
+
+// TestLongTTL: a TTL that is far from the configured one is told with the failover, on both nodes.
+func TestLongTTL(t *testing.T) {
+	for ttl, want := range map[float64]bool{0: false, 10: false, 60: false, 3600: true} {
+		for _, side := range []string{"pg-b", "pg-a"} {
+			f := world(t)
+			f.Peers["pg-a"].Record.TTL, f.Own.Record.TTL = ttl, 10 // the standby reads the zone rarely
+			if side == "pg-a" {
+				f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+			}
+			x := Judge(*f)
+			if got := strings.Contains(x.Failover.Text, "clients may go to the old address for 1 h 0 min"); got != want {
+				t.Errorf("%s, %v s: %s", side, ttl, x.Failover.Text)
+			}
+		}
+	}
+}
+
+// TestBrokenConfigurationIsToldOnBothNodes: each node names every file that is broken, once, with its commands.
+func TestBrokenConfigurationIsToldOnBothNodes(t *testing.T) {
+	for _, side := range []string{"pg-b", "pg-a"} {
+		f := world(t)
+		broken("pg-a")(f)
+		broken("pg-b")(f)
+		if side == "pg-a" {
+			f.Node, f.Own, f.Peers = "pg-a", f.Peers["pg-a"], map[string]*status.Doc{"pg-b": f.Own}
+		}
+		x := Judge(*f)
+		var nodes []string
+		for _, r := range slices.Concat(x.Findings, x.Failover.Reasons) {
+			if r.Code != "config" {
+				continue
+			}
+			nodes = append(nodes, r.Node)
+			if want := []string{"pgha-agent check-config", "systemctl reload pgha-agent"}; !slices.Equal(r.Commands, want) {
+				t.Errorf("%s: %q", side, r.Commands)
+			}
+		}
+		slices.Sort(nodes)
+		if !slices.Equal(nodes, []string{"pg-a", "pg-b"}) || x.Command != "pgha-agent check-config" {
+			t.Errorf("%s: of %v, next %q %q", side, nodes, x.Next, x.Command)
+		}
 	}
 }
 

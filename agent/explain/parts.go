@@ -281,9 +281,10 @@ var saidAs = map[string][]string{
 	"source_crm":        {"cluster_unknown"},
 }
 
-// standing are findings that have been there before and are there after: never the next step in trouble.
+// standing are findings that have been there before and are there after: never the next step in trouble. Where there is
+// none, a critical one is; with the others an operator may have chosen to live.
 // A ban with a finite score is a preference.
-var standing = []string{"fencing_disabled", "http", "journal", "config", "config_warning", "fence_constraint", "banned"}
+var standing = []string{"fencing_disabled", "http", "journal", "config_warning", "fence_constraint", "banned"}
 
 // late reports a picture of the cluster that comes late and still counts: a matter of load that comes and goes, and so
 // the last to look at of what is wrong now.
@@ -310,6 +311,9 @@ func (e *explainer) explainRest() {
 	told := slices.ContainsFunc(e.out.Findings, func(f status.Finding) bool { return f.Code == "name_elsewhere" })
 	agents := e.judge.agents()
 	for _, f := range e.judge.toldThere(told) {
+		if slices.ContainsFunc(e.judged, func(r status.Finding) bool { return r.Code == f.Code && r.Node == f.Node }) {
+			continue
+		}
 		if late(f.Code, f.Severity) {
 			agents = append(agents, f)
 			continue
@@ -331,11 +335,19 @@ func (e *explainer) explainRest() {
 			e.explainProblem(p)
 		}
 	}
+	quiet := false
 	for _, p := range e.Problems {
-		if slices.Contains(standing, p.Code) {
-			e.raise(Attention, "Nothing to do now. The findings say what to look at some day.", "")
+		switch {
+		case !slices.Contains(standing, p.Code):
+		case p.Severity == status.Critical: // nobody is to live with it
+			e.raiseFinding(Attention, e.tell(p))
+		default:
+			quiet = true
 			e.tell(p)
 		}
+	}
+	if quiet {
+		e.raise(Attention, "Nothing to do now. The findings say what to look at some day.", "")
 	}
 	if !e.Ready && e.out.Verdict == OK {
 		e.raise(Attention, "See what makes this node not ready.", "pgha-agent status")
@@ -343,19 +355,39 @@ func (e *explainer) explainRest() {
 	}
 }
 
-// tell makes a finding of a problem, unless one says it.
-func (e *explainer) tell(p status.Problem) {
-	if slices.ContainsFunc(e.judged, func(f status.Finding) bool {
-		return f.Code == p.Code || slices.Contains(saidAs[p.Code], f.Code)
-	}) {
-		return
+// tell makes a finding of a problem, unless one says it, and returns that which does.
+func (e *explainer) tell(p status.Problem) status.Finding {
+	i := slices.IndexFunc(e.judged, func(f status.Finding) bool {
+		return f.Code == p.Code && (f.Code != "config" || f.Node == e.Node) || slices.Contains(saidAs[p.Code], f.Code)
+	})
+	if i >= 0 {
+		return e.judged[i]
 	}
-	e.out.Findings = append(e.out.Findings, status.Finding{Code: p.Code, Severity: p.Severity, Node: e.Node, Text: p.Text,
-		Remedy: p.Remedy})
+	f := status.Finding{Code: p.Code, Severity: p.Severity, Node: e.Node, Text: p.Text, Remedy: p.Remedy,
+		Commands: actsOf(p)}
+	e.out.Findings = append(e.out.Findings, f)
+	return f
+}
+
+// actsOf are the commands of a problem's remedy, in their order, when a person has but to type them.
+func actsOf(p status.Problem) (commands []string) {
+	if !slices.Contains([]string{"config", "record_ttl", "fencing_disabled"}, p.Code) {
+		return nil
+	}
+	for i, part := range strings.Split(p.Remedy, "`") {
+		if i%2 == 1 {
+			commands = append(commands, part)
+		}
+	}
+	return commands
 }
 
 // slowCrmStep is the next step when crm_mon is slow.
 var slowCrmStep = [2]string{"Find out what slows crm_mon down on this machine.", "time crm_mon -1"}
+
+// startStep is the next step when Pacemaker does not run here.
+const startStep = "Pacemaker does not run here, and the other node has the database: it could not fail over. Start " +
+	"Pacemaker when the work here is done:"
 
 // sourceStep is the next step for a source that is down.
 var sourceStep = map[string]string{
@@ -386,11 +418,17 @@ func (e *explainer) explainProblem(p status.Problem) {
 		v = Problem
 	}
 	next, command := strings.TrimSpace(Sentence(p.Text)+" "+Sentence(p.Remedy)), ""
+	if acts := actsOf(p); len(acts) > 0 {
+		command = acts[0]
+	}
 	switch {
 	case slices.Contains(explained, p.Code), e.young() && p.Code == "peer_unclean":
 		return // another part has judged it; the latter is part of every failover
 	case isSource:
 		next, command = "See why "+name+" does not answer.", sourceStep[name]
+		if name == "crm" && e.judge.stoppedHere() {
+			next, command = startStep, startPacemaker
+		}
 		if e.young() {
 			v = Attention
 		}

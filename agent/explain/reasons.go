@@ -99,11 +99,15 @@ var Reasons = []Reason{
 		"Fix what the health agent found."},
 	{"other_configuration",
 		"The two agents are configured differently where they must be equal. After a failover clients would look " +
-			"at another name, or the record would not follow.",
-		"Make it equal: [PghaOtherConfiguration](runbook.md#pghaotherconfiguration)."},
+			"at another name, or the record would not follow. Or both take the same address for their own.",
+		"Make it equal, but node.address: [PghaOtherConfiguration](runbook.md#pghaotherconfiguration)."},
 	{"route53",
 		"The other node's agent cannot read the record in the zone: it would not follow.",
 		"See why there: `pgha-agent doctor --only aws`."},
+	{"config",
+		"The other node's configuration file is broken. Its agent runs on with what it read before, and does not start " +
+			"again: after a restart of that node the record would not follow. A warning.",
+		"`pgha-agent check-config` there shows what is wrong. Correct it, then `systemctl reload pgha-agent`."},
 	{"node_standby",
 		"The other node is in standby, by a person or because an operation failed (`on-fail=standby`).",
 		"End it when the work is done."},

@@ -61,6 +61,10 @@ var plants = map[string]func(*Facts){
 	"fencing_stopped":                    func(f *Facts) { f.instance("fence-a", "pg-b").Role = crm.RoleStopped },
 	"fencing_stopped: all":               noFencing,
 	"fencing_disabled":                   func(f *Facts) { f.Cluster.FencingEnabled = crm.No },
+	"fencing_disabled: no device": func(f *Facts) {
+		f.Cluster.FencingEnabled = crm.No
+		f.Cluster.Resources, f.Config.Primitives = f.Cluster.Resources[:5], f.Config.Primitives[:4]
+	},
 	"fencing_disabled: by its newer name": func(f *Facts) {
 		f.Cluster.FencingEnabled = crm.No
 		f.Config.Properties["fencing-enabled"] = "false"
@@ -155,14 +159,18 @@ var plants = map[string]func(*Facts){
 		f.Config = nil
 		f.instance("pgsql", "pg-a").Managed = crm.No
 	},
-	"paused":              func(f *Facts) { f.Own.Publication.PausedUntil = new(testNow.Add(time.Hour)) },
-	"route53":             func(f *Facts) { f.Own.Sources[3] = status.SourceDoc{Name: "route53", Error: "denied"} },
-	"other_configuration": func(f *Facts) { f.Peers["pg-a"].Config.Zone = "Z2" },
+	"paused":                       func(f *Facts) { f.Own.Publication.PausedUntil = new(testNow.Add(time.Hour)) },
+	"route53":                      func(f *Facts) { f.Own.Sources[3] = status.SourceDoc{Name: "route53", Error: "denied"} },
+	"other_configuration":          func(f *Facts) { f.Peers["pg-a"].Config.Zone = "Z2" },
+	"other_configuration: address": func(f *Facts) { f.docOn("pg-b").Record.OwnAddr = addrA },
+	"other_configuration: address of the database": sharedAndMoved,
 	"other_configuration: clients": func(f *Facts) {
 		a := f.Peers["pg-a"]
 		a.Config.Record, a.Record.Name = "dbx.pgha.internal", "dbx.pgha.internal"
 		cutOff(f, pg.StateRefused, "connection refused")
 	},
+	"config":                  broken("pg-b"),
+	"config: of the database": broken("pg-a"),
 	"peer_agent": func(f *Facts) {
 		f.Node, f.Own, f.Peers, f.Errs = "pg-a", f.Peers["pg-a"], nil, map[string]string{"pg-b": "refused"}
 	},
@@ -260,6 +268,32 @@ var plants = map[string]func(*Facts){
 	"name_negative":  named(""),
 	"name_elsewhere": named("10.9.9.9"),
 	"way_blocked":    func(f *Facts) { cutOff(f, pg.StateTimeout, "timeout") },
+}
+
+// sharedAndMoved: the record follows a failover to an address where the database is not.
+func sharedAndMoved(f *Facts) {
+	cutOff(f, pg.StateRefused, "connection refused")
+	for _, node := range []string{"pg-a", "pg-b"} {
+		r := &f.docOn(node).Record
+		r.OwnAddr, r.Addr, r.ResolverAddr = addrB, addrB, new(addrB)
+	}
+}
+
+// broken makes the configuration file of a node one that its agent has not taken.
+func broken(node string) func(*Facts) {
+	return func(f *Facts) {
+		f.docOn(node).Problems = []status.Problem{{Code: "config", Severity: status.Warning,
+			Text:   "the configuration was not reloaded: config.toml:9: bogus: unknown field",
+			Remedy: "`pgha-agent check-config` shows what is wrong; correct it, then `systemctl reload pgha-agent`"}}
+	}
+}
+
+// docOn is the document of a node's daemon.
+func (f *Facts) docOn(node string) *status.Doc {
+	if node == f.Node {
+		return f.Own
+	}
+	return f.Peers[node]
 }
 
 func noFencing(f *Facts) {

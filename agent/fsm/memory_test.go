@@ -280,6 +280,51 @@ func TestOurClaimWithAnotherAddressIsWrittenAgain(t *testing.T) {
 	}
 }
 
+// TestRepublishWritesTheConfiguredTTL: an operator who asks for it gets it, with the same claim. Nobody else does.
+func TestRepublishWritesTheConfiguredTTL(t *testing.T) {
+	read := func(now Time, ttl time.Duration) Read {
+		return Read{Zone: Zone{At: now, OK: true, Addr: myAddr, TTL: ttl, Epoch: 5, Owner: me, Claim: "p1", Raw: "raw5"}}
+	}
+	for name, c := range map[string]struct {
+		asked  bool
+		ttl    time.Duration
+		hold   Event
+		writes int
+	}{
+		"another TTL, and asked":     {true, time.Hour, nil, 1},
+		"another TTL, and not asked": {false, time.Hour, nil, 0},
+		"the same TTL, and asked":    {true, 10 * time.Second, nil, 0},
+		"asked, and paused":          {true, time.Hour, Paused{Until: 100 * time.Hour}, 0},
+	} {
+		s, now := settled()
+		if s.Config.TTL = 10 * time.Second; !c.asked { // as after the hook's write, which is read now
+			s.Promotion.Published, s.Zone.OK = false, false
+		}
+		events := []Event{}
+		if c.hold != nil {
+			events = append(events, c.hold)
+		}
+		if c.asked {
+			events = append(events, Republish{})
+		}
+		s, writes := drive(s, now, append(events, ClusterPolled{goodCluster(now)}, read(now, c.ttl))...)
+		if len(writes) != c.writes {
+			t.Errorf("%s: writes %+v", name, writes)
+		}
+		if len(writes) == 1 {
+			if w := writes[0]; w.Claim != "p1" || w.Addr != myAddr || w.Base.Raw != "raw5" || w.NextEpoch != 6 {
+				t.Errorf("%s: %+v", name, w)
+			}
+			s, _ = s.Step(now, Wrote{ChangeID: "C1", Sent: true})
+			if !s.Promotion.Published || s.TTLDrift() || s.Repair.ttl {
+				t.Errorf("%s: published %v, TTL %v", name, s.Promotion.Published, s.Zone.TTL)
+			}
+		} else if c.hold == nil && !s.Promotion.Published {
+			t.Errorf("%s: not published", name)
+		}
+	}
+}
+
 func TestPollingEnds(t *testing.T) {
 	s, now := settled()
 	s.Write.ChangeID, s.Write.polling, s.Write.Polls = "C2", "C2", 0

@@ -120,6 +120,7 @@ func (s *State) reconcileOwner(now Time) {
 			s.Repair.Pending, s.Repair.attemptEpoch, s.Repair.writtenAt, s.Repair.GivenUp = false, 0, 0, false
 		}
 		switch same := z.Addr == s.Config.Addr || s.Config.Addr == ""; {
+		case same && s.Repair.ttl && !s.Promotion.Published && s.otherTTL():
 		case same:
 			if !s.Promotion.Published {
 				s.expectStaleAnswers(now, 0)

@@ -7,6 +7,7 @@ type RepairState struct {
 	Pending      bool   // the record is to be written again
 	attemptEpoch uint64 // the epoch of the last repair that may have left
 	writtenAt    Time   // when the record was last repaired; 0: never for this promotion
+	ttl          bool   // an operator has asked for the configured TTL too
 	GivenUp      bool   // it was edited again soon after: nothing more is written for this promotion
 	suspectedAt  Time   // when the record was last read because of what a client or the resolver saw
 	suspicions   int    // such reads since the resolver last answered this node's address
@@ -89,5 +90,10 @@ func (s *State) Drift() bool {
 
 // TTLDrift reports whether the published record has another TTL than the configured one, and is right otherwise.
 func (s *State) TTLDrift() bool {
-	return s.owns() && !s.Drift() && s.Zone.OK && s.Zone.TTL != s.Config.TTL && s.Config.TTL != 0 && s.Zone.TTL != 0
+	return s.owns() && !s.Drift() && s.Zone.OK && s.otherTTL()
+}
+
+// otherTTL reports a record with another TTL than the configured one.
+func (s *State) otherTTL() bool {
+	return s.Zone.TTL != s.Config.TTL && s.Config.TTL != 0 && s.Zone.TTL != 0
 }

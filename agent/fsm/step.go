@@ -45,6 +45,7 @@ func (s State) Step(now Time, ev Event) (State, []Action) {
 		s.Promotion.racesExhausted = s.Promotion.racesExhausted || s.Promotion.Published
 		s.Promotion.Published, s.Zone.OK = false, false // what the zone holds now decides whether there is anything to write
 		s.Repair.Pending, s.Repair.attemptEpoch, s.Repair.writtenAt, s.Repair.GivenUp = false, 0, 0, false
+		s.Repair.ttl = true
 		s.tasks[taskReadRecord].trigger(now)
 		s.tasks[taskPollCluster].trigger(now)
 	case Recheck:

@@ -131,7 +131,7 @@ func (s *State) wrote(now Time, e Wrote) {
 func (s *State) recordAcceptance(now Time, epoch uint64) {
 	s.Promotion.Published, s.Promotion.Epoch, s.Promotion.publishedTo = true, epoch,
 		recordAddr{s.Config.Record, s.Config.Addr}
-	s.Repair.Pending, s.Write.outcomeUnknown, s.Write.Retry = false, false, Retry{}
+	s.Repair.Pending, s.Repair.ttl, s.Write.outcomeUnknown, s.Write.Retry = false, false, false, Retry{}
 	if s.markPhase(now, DNSAccepted) {
 		s.Episode.Epoch = epoch
 	}

@@ -186,6 +186,7 @@ type RecordDoc struct {
 	Name         string     `json:"name"`
 	OwnAddr      string     `json:"own_addr"`
 	Addr         string     `json:"addr"` // in the zone, "" when there is none or it was not read
+	TTL          float64    `json:"ttl_seconds,omitempty"`
 	Owner        string     `json:"owner,omitempty"`
 	Epoch        uint64     `json:"epoch,omitempty"`
 	Claim        string     `json:"claim,omitempty"`
@@ -312,8 +313,8 @@ func (s *Snapshot) Doc() *Doc {
 			Replicas: replicaDocs(s.Postgres.Replicas), Slots: slotDocs(s.Postgres.Slots),
 		},
 		Record: RecordDoc{
-			Name: s.Config.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, Owner: st.Zone.Owner, Epoch: st.Zone.Epoch,
-			Claim: st.Zone.Claim, Drift: st.Drift(),
+			Name: s.Config.Record.Name, OwnAddr: st.Config.Addr, Addr: st.Zone.Addr, TTL: st.Zone.TTL.Seconds(),
+			Owner: st.Zone.Owner, Epoch: st.Zone.Epoch, Claim: st.Zone.Claim, Drift: st.Drift(),
 		},
 		Episode: s.EpisodeDoc(st.Episode, s.Number),
 	}

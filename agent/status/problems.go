@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgha/pgha-agent/agent/fsm"
@@ -83,7 +84,8 @@ func (s *Snapshot) Problems() []Problem {
 	}
 	add(st.TTLDrift(), "record_ttl", Warning,
 		fmt.Sprintf("the record's TTL is %v, record.ttl is %v", st.Zone.TTL, st.Config.TTL),
-		"the next promotion writes the configured one; clients may use an old address for the longer of the two")
+		"clients may use an old address for the longer of the two; `pgha-agent publish --once` on the promoted node writes "+
+			"the configured one")
 	add(st.Promotion.Published && st.Resolved.OK && st.Resolved.Addr != st.Config.Addr && !st.Episode.Open(),
 		"resolver_stale", Warning,
 		fmt.Sprintf("the resolver answers %q", st.Resolved.Addr),
@@ -105,7 +107,8 @@ func (s *Snapshot) Problems() []Problem {
 	add(st.Cluster.OK && !st.Cluster.FencingEnabled, "fencing_disabled", Critical,
 		"fencing is disabled: after a network failure both nodes can be promoted, and no record can tell clients which "+
 			"one is right",
-		"configure fence_aws, test it, and enable fencing: `crm_attribute --name stonith-enabled --update true`")
+		"`pgha-agent doctor --only fence-device` says what is missing; configure a fence device and test it, then enable "+
+			"fencing: `crm_attribute --name stonith-enabled --update true`")
 	if unread := s.unreadHistory(); st.Cluster.FencingEnabled && unread != "" {
 		add(true, "fence_history", Warning, "a fencing would not be seen, and the promotion after it not be published: "+
 			unread, unreadHistoryRemedy)
@@ -137,14 +140,17 @@ func (s *Snapshot) Problems() []Problem {
 		"see http.listen and http.web_config_file")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr,
 		"free space or fix the permissions of the state directory")
-	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+s.ConfigErr,
-		"fix what it names, which may be in another file, and reload again; `pgha-agent check-config` looks at the "+
-			"configuration")
+	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+
+		strings.ReplaceAll(s.ConfigErr, "\n", "; "), brokenConfigRemedy)
 	for _, w := range s.Config.Warnings() {
 		add(true, "config_warning", Warning, w, "change it in the configuration, then `systemctl reload pgha-agent`")
 	}
 	return list
 }
+
+// brokenConfigRemedy is for an agent that runs on with the configuration of before.
+const brokenConfigRemedy = "the next start of the agent fails with it: `pgha-agent check-config` shows what is wrong; " +
+	"correct it, which may be in a file that it names, then `systemctl reload pgha-agent`"
 
 // sourceRemedies say where to look when a source does not answer.
 var sourceRemedies = [NumSources]string{

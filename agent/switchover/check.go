@@ -181,7 +181,7 @@ func (j *judge) warn(name, text, remedy string) {
 
 // remedies are those of checks whose problems have no more exact one.
 var remedies = map[string]string{
-	"daemon":       "`systemctl status pgha-agent`; are you root or in group haclient?",
+	"daemon":       "`systemctl restart pgha-agent`, which starts it too and is safe at any time; are you root or in group haclient?",
 	"pacemaker":    "`systemctl status pacemaker`; are you root or in group haclient?",
 	"one_promoted": "`pgha-agent explain` says what is promoted, and what is in the way",
 	"nodes":        "`crm_mon -1r`",
@@ -285,8 +285,8 @@ var checkOf = map[string]string{
 	"resync":      "drbd",
 	"may_promote": "drbd", "path": "drbd_path",
 	"foreign_postgres": "target", "foreign_mount": "target",
-	"other_configuration": "configuration",
-	"peer_agent":          "peer_agent", "route53": "record", // which asks the agents itself
+	"other_configuration": "configuration", "config": "configuration",
+	"peer_agent": "peer_agent", "route53": "record", // which asks the agents itself
 }
 
 // facts are what explain judges by.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/doctor"
 )
 
@@ -37,11 +37,14 @@ func newDoctor(file *string) *cobra.Command {
 				listChecks(cmd.OutOrStdout(), checks)
 				return nil
 			}
-			cfg, err := config.Load(*file)
+			cfg, err := readSettings(cmd, *file)
 			if err != nil {
 				return err
 			}
-			results := doctor.Run(cmd.Context(), agent.DoctorOptions(cfg, *file, version), checks)
+			if !cfg.whole {
+				return errors.New("doctor needs more of the configuration than can be read: " + mendConfig)
+			}
+			results := doctor.Run(cmd.Context(), agent.DoctorOptions(cfg.Config, *file, version), checks)
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), results)
 			} else {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 )
@@ -30,12 +29,12 @@ func newExplain(file *string) *cobra.Command {
 			"problem, 2 not ready or a problem, 1 the daemon does not answer.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(*file)
+			cfg, err := readSettings(cmd, *file)
 			if err != nil {
 				return err
 			}
 			doc, fail := status.Recheck(cmd.Context(), cfg.State.ControlSocket)
-			x := judgmentOf(cmd.Context(), cfg, *file, doc, fail)
+			x := judgmentOf(cmd.Context(), cfg, doc, fail)
 			if fail != nil {
 				fail = errors.New("the daemon does not answer")
 			} else {

@@ -14,7 +14,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/state"
 	"github.com/pgha/pgha-agent/agent/status"
 )
@@ -34,7 +33,7 @@ func newHistory(file *string) *cobra.Command {
 			"works without the daemon.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.Load(*file)
+			cfg, err := readSettings(cmd, *file)
 			if err != nil {
 				return err
 			}

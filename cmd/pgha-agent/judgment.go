@@ -14,7 +14,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pgha/pgha-agent/agent"
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/agent/switchover"
@@ -22,8 +21,7 @@ import (
 
 // judgmentOf returns what the daemon judges, with what a switchover has left. Of a daemon that does not answer, for
 // which silent is the reason, or that hangs, it returns what is seen without it.
-func judgmentOf(ctx context.Context, cfg *config.Config, file string, doc *status.Doc,
-	silent error) explain.Explanation {
+func judgmentOf(ctx context.Context, cfg *settings, doc *status.Doc, silent error) explain.Explanation {
 	if explain.MayNotAsk(silent) {
 		return explain.Silence(silent, explain.Facts{})
 	}
@@ -33,12 +31,23 @@ func judgmentOf(ctx context.Context, cfg *config.Config, file string, doc *statu
 		explain.AddLeftover(&x, left, switchover.Undo, err)
 		return x
 	}
-	f, unseen := agent.FactsWithoutDaemon(ctx, cfg, file, doc)
+	if !cfg.whole { // what to look at is not known
+		if silent == nil {
+			return explain.Given(doc, time.Now(), cfg.Record.TTL)
+		}
+		x := explain.Silence(silent, explain.Facts{})
+		explain.AddBroken(&x)
+		return x
+	}
+	f, unseen := agent.FactsWithoutDaemon(ctx, cfg.Config, cfg.file, doc)
 	var x explain.Explanation
 	if silent != nil {
 		x = explain.Silence(silent, f)
 	} else {
 		x = explain.Judge(f)
+	}
+	if silent != nil && cfg.broken {
+		explain.AddBroken(&x)
 	}
 	for _, why := range unseen {
 		x.Notes = append(x.Notes, "Not known: "+strings.TrimRight(why, ".")+".")

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/status"
 )
 
@@ -37,7 +36,7 @@ func newResume(file *string) *cobra.Command {
 }
 
 func setPause(cmd *cobra.Command, file string, length time.Duration) error {
-	cfg, err := config.Load(file)
+	cfg, err := readSettings(cmd, file)
 	if err != nil {
 		return err
 	}

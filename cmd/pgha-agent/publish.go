@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgha/pgha-agent/agent"
-	"github.com/pgha/pgha-agent/agent/config"
 )
 
 func newPublish(file *string) *cobra.Command {
@@ -20,15 +19,16 @@ func newPublish(file *string) *cobra.Command {
 		Short: "Look at the cluster once more and publish the record if this node may",
 		Long: "publish --once takes the daemon's decision by itself: the same conditions, on fresh data, and the same " +
 			"guarded write. It writes only if\n" +
-			"this node is the promoted one and the zone does not say so yet, and exits 0 when the zone does in the end. " +
-			"Without fencing nothing is\n" +
-			"written for 30 s after the first look, and for longer when Corosync takes longer to notice a node that was away.",
+			"this node is the promoted one and the zone does not say so yet, or with another TTL, and exits 0 when the zone " +
+			"does in the end.\n" +
+			"Without fencing nothing is written for 30 s after the first look, and for longer when Corosync takes longer to " +
+			"notice a node that was away.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !once {
 				return errors.New("say --once: without it, publishing is the daemon's work")
 			}
-			cfg, err := config.Load(*file)
+			cfg, err := needConfig(*file, "the daemon publishes by the one it runs with")
 			if err != nil {
 				return err
 			}

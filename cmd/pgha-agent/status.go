@@ -11,7 +11,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 	"github.com/pgha/pgha-agent/pg"
@@ -29,7 +28,7 @@ func newStatus(file *string) *cobra.Command {
 			"Exit status, as of explain: 0 ready and no problem, 2 not ready or a problem, 1 the daemon does not answer.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(*file)
+			cfg, err := readSettings(cmd, *file)
 			if err != nil {
 				return err
 			}
@@ -38,7 +37,7 @@ func newStatus(file *string) *cobra.Command {
 			if silent != nil && asJSON {
 				return silent
 			}
-			x := judgmentOf(cmd.Context(), cfg, *file, doc, silent)
+			x := judgmentOf(cmd.Context(), cfg, doc, silent)
 			switch {
 			case asJSON:
 				err = printJSON(out, doc)

@@ -69,7 +69,17 @@ func newSwitchover(file *string) *cobra.Command {
 			if f.json && !f.yes && !f.dryRun && !f.undo {
 				return errors.New("--json asks nobody: say --yes or --dry-run")
 			}
-			cfg, err := config.Load(*file)
+			load := needConfig
+			if f.undo { // it acts on Pacemaker only
+				load = func(file, _ string) (*config.Config, error) {
+					s, err := readSettings(cmd, file)
+					if err != nil {
+						return nil, err
+					}
+					return s.Config, nil
+				}
+			}
+			cfg, err := load(*file, "or move the database from the other node, by its own file: nothing was changed")
 			if err != nil {
 				return err
 			}

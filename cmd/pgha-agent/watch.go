@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/pgha/pgha-agent/agent/config"
 	"github.com/pgha/pgha-agent/agent/explain"
 	"github.com/pgha/pgha-agent/agent/status"
 )
@@ -34,7 +33,7 @@ func newWatch(file *string) *cobra.Command {
 			if interval < minInterval {
 				return fmt.Errorf("--interval %v: want at least %v", interval, minInterval)
 			}
-			cfg, err := config.Load(*file)
+			cfg, err := readSettings(cmd, *file)
 			if err != nil {
 				return err
 			}

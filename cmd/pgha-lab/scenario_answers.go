@@ -196,22 +196,23 @@ func clientsCutOff(ctx context.Context, r *scenarioRun) error {
 }
 
 var keeping = []question{
-	{what: "DRBD is banned from the standby", code: "banned", told: changed, later: true,
+	{what: "DRBD is banned from the standby", code: "banned", told: "constraint cli-ban-drbd_pg-clone-on-", later: true,
 		do: "crm_resource --ban --resource drbd_pg-clone --node STANDBY"},
-	{what: "the permanent health of the standby is red", code: "node_health", later: true,
+	{what: "the permanent health of the standby is red", code: "node_health", told: "health of ", later: true,
 		do: "crm_attribute --name node-health-strategy --update migrate-on-red && " +
 			"crm_attribute --node STANDBY --name '#health-disk' --update red"},
-	{what: "a score outweighs the promotion score of the standby", code: "banned", told: changed,
+	{what: "a score outweighs the promotion score of the standby", code: "banned", told: "constraint outweighs is new",
 		do: `cibadmin --create --scope constraints --xml-text '<rsc_location id="outweighs" rsc="drbd_pg-clone" ` +
 			`role="Promoted" node="STANDBY" score="-20000"/>'`},
-	{what: "no fence device is for the promoted node", code: "fencing_stopped", told: changed,
+	{what: "no fence device is for the promoted node", code: "fencing_stopped", told: "pcmk_host_list of fence_",
 		do: "crm_resource --resource fence_PROMOTED --set-parameter pcmk_host_list --parameter-value nobody"},
-	{what: "the device that fences the promoted node is banned from the standby", code: "fencing_stopped", told: changed,
+	{what: "the device that fences the promoted node is banned from the standby", code: "fencing_stopped",
+		told: "constraint cli-ban-fence_",
 		do: "crm_resource --ban --resource fence_PROMOTED --node STANDBY"},
 	{what: "commits wait for a synchronous standby", code: "sync_standby", told: cutOffEvent,
 		clients: status.ClientsCutOff, words: "synchronous standby",
 		do: psqlAsOwner + `-c "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'" -c 'SELECT pg_reload_conf()' >/dev/null`},
-	{what: "all resources are stopped", code: "target_role", told: changed, clients: status.ClientsCutOff,
+	{what: "all resources are stopped", code: "target_role", told: "stop-all-resources is new", clients: status.ClientsCutOff,
 		words: "stop-all-resources", do: "crm_attribute --name stop-all-resources --update true"},
 }
 
