@@ -208,7 +208,7 @@ var keeping = []question{
 		do: "crm_resource --resource fence_PROMOTED --set-parameter pcmk_host_list --parameter-value nobody"},
 	{what: "the device that fences the promoted node is banned from the standby", code: "fencing_stopped",
 		told: "constraint cli-ban-fence_",
-		do: "crm_resource --ban --resource fence_PROMOTED --node STANDBY"},
+		do:   "crm_resource --ban --resource fence_PROMOTED --node STANDBY"},
 	{what: "commits wait for a synchronous standby", code: "sync_standby", told: cutOffEvent,
 		clients: status.ClientsCutOff, words: "synchronous standby",
 		do: psqlAsOwner + `-c "ALTER SYSTEM SET synchronous_standby_names = 'nosuch'" -c 'SELECT pg_reload_conf()' >/dev/null`},
