@@ -141,6 +141,14 @@ func TestClusterKeepsTheDatabaseAway(t *testing.T) {
 			f.Config.Properties["node-health-strategy"] = "migrate-on-red"
 			f.Config.NodeAttributes = map[string]map[string]string{"pg-b": {"#health-disk": "red"}}
 		}, "node_health", "#health-disk is red", "crm_attribute --node pg-b --name '#health-disk' --delete", "attrd_updater"},
+		"health, and what DRBD's handler made of it": {func(f *Facts) {
+			noClone(f)
+			f.Cluster.Nodes[1].Health = "red"
+			f.Config.Properties["node-health-strategy"] = "migrate-on-red"
+			f.Cluster.Attributes = append(f.Cluster.Attributes, crm.Attribute{Node: "pg-b", Name: "#health-disk", Value: "red"})
+			f.Cluster.Bans = []crm.Ban{{ID: crm.FenceBanPrefix + "pg", Resource: "drbd-clone", Node: "pg-b", Weight: -crm.Infinity,
+				PromotedOnly: crm.Yes}}
+		}, "node_health", "#health-disk is red", "attrd_updater --node pg-b --name '#health-disk' --delete", "drbdadm"},
 		"all are stopped by default": {func(f *Facts) {
 			f.Config.Defaults = map[string]string{"target-role": "Stopped"}
 			f.instance("drbd", "pg-b").TargetRole = "Stopped"

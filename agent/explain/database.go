@@ -46,6 +46,10 @@ func (j *judge) clientViews() (views []clientView) {
 	return views
 }
 
+// blink is for how long the client of one node may fail while that of another one is served: one attempt that takes too
+// long on a busy machine is no news.
+const blink = 5 * time.Second
+
 // database says whether clients can write through the name, and what keeps them from it.
 func (j *judge) database() (status.Database, []status.Finding) {
 	out := status.Database{Node: j.primary(), State: status.ClientsUnknown}
@@ -60,6 +64,9 @@ func (j *judge) database() (status.Database, []status.Finding) {
 		default:
 			bad = append(bad, v)
 		}
+	}
+	if len(good) > 0 {
+		bad = slices.DeleteFunc(bad, func(v clientView) bool { return v.since != nil && j.Now.Sub(*v.since).Abs() < blink })
 	}
 	writers := j.writers()
 	if len(writers) > 1 {
@@ -681,6 +688,11 @@ func (j *judge) way(node string, bad []clientView) []status.Finding {
 	}
 	if strings.HasPrefix(bad[0].why, pg.NoStandby) {
 		return []status.Finding{j.syncStandby(node, 0)}
+	}
+	switch state := bad[0].state; state {
+	case pg.StateStartingUp, pg.StateShuttingDown, pg.StateInRecovery, pg.StateReadOnly, pg.StateTooMany:
+		// The way is there: the server says so itself, before its agent has asked again.
+		return j.postgres(node, &status.PostgresDoc{State: state, Error: bad[0].why})
 	}
 	to := ""
 	if d.Record.ResolverAddr != nil {

@@ -67,7 +67,8 @@ func (t *target) look(from string) []status.Finding {
 	}
 	rank := func(f status.Finding) int {
 		i := slices.Index(ReasonCodes, f.Code)
-		if slices.Contains(follow, f.Code) {
+		handlers := f.Code == "banned" && strings.Contains(f.Text, crm.FenceBanPrefix)
+		if slices.Contains(follow, f.Code) || follow != nil && handlers {
 			i += len(ReasonCodes)
 		}
 		return i
@@ -77,6 +78,7 @@ func (t *target) look(from string) []status.Finding {
 }
 
 // What follows when Pacemaker was told to stop what runs on a node, and when it runs no DRBD there: it ends with that.
+// The constraint of DRBD's fence-peer handler does too.
 var (
 	ofStopped    = slices.Concat(ofNoInstance, []string{"no_instance", "fencing_stopped"})
 	ofNoInstance = []string{"disconnected", "disk", "promotion_score"}

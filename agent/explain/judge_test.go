@@ -617,6 +617,17 @@ func TestWhatNow(t *testing.T) {
 			status.ClientsServed, "A drbdsetup gave no sign of life on pg-b and was replaced 9 min 0 s ago", ""},
 		"drbdsetup hung long ago": {func(f *Facts) { f.Own.Sources[0].Hung = new(testNow.Add(-11 * time.Minute)) }, OK,
 			status.ClientsServed, "Nothing to do", ""},
+		"one attempt of one client fails": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, Error: "no answer in time",
+				DownSince: new(testNow.Add(-3 * time.Second))}
+		}, OK, status.ClientsServed, "Nothing to do", ""},
+		"one client fails for longer": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout, Error: "no answer in time",
+				DownSince: new(testNow.Add(-6 * time.Second))}
+		}, Problem, status.ClientsPartly, "does not reach it", ""},
+		"a client hears first that the server stops": {func(f *Facts) {
+			f.Own.Client = &status.ClientDoc{Asked: true, State: pg.StateShuttingDown, Error: "is shutting down"}
+		}, Problem, status.ClientsPartly, "PostgreSQL on pg-a is shutting down", ""},
 		"drbdsetup hung, and crm_mon is slow on both nodes": {func(f *Facts) {
 			f.Own.Sources[0].Hung = new(testNow.Add(-time.Minute))
 			for _, d := range []*status.Doc{f.Own, f.Peers["pg-a"]} {
