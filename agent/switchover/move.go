@@ -102,7 +102,7 @@ func (m *Mover) Move(ctx context.Context, p *Plan) (*Result, error) {
 	}
 	u.finish(ctx)
 	m.conclude(context.WithoutCancel(ctx), t, res)
-	res.Outage, res.Episode, res.Seconds = outage(gap, t.episode), t.episode, time.Since(began).Seconds()
+	res.Outage, res.Episode, res.Seconds = t.clientOutage(gap), t.episode, time.Since(began).Seconds()
 	if !u.gone {
 		res.State, res.Left, res.Command = Leftover, &pref, Undo
 		res.Why = cmp.Or(res.Why, "the constraint could not be removed")
@@ -116,9 +116,7 @@ func (m *Mover) follow(ctx context.Context, t *tracker, u *undo, say func(string
 	gap time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.Timeout, fmt.Errorf("not within %s", m.Timeout))
 	defer cancel()
-	looks, views := m.looks(ctx), m.views(ctx)
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
+	looks, views, answers := m.looks(ctx), m.views(ctx), m.answers(ctx, t.plan)
 	var client pg.OutageTracker
 	for {
 		var s seen
@@ -131,8 +129,7 @@ func (m *Mover) follow(ctx context.Context, t *tracker, u *undo, say func(string
 			if g := client.Observe(v); g != nil {
 				gap = max(gap, g.Duration())
 			}
-		case <-tick.C:
-			s = m.ask(ctx, t.plan)
+		case s = <-answers:
 		}
 		for _, line := range t.observe(s) {
 			say("%s", line)
@@ -163,36 +160,44 @@ func (m *Mover) ask(ctx context.Context, p *Plan) (s seen) {
 
 // looks runs crm_mon again and again until ctx ends.
 func (m *Mover) looks(ctx context.Context) <-chan *crm.Status {
-	ch := make(chan *crm.Status)
-	go func() {
-		for ctx.Err() == nil {
-			start := time.Now()
-			if st, err := m.World.Look(ctx); err == nil {
-				select {
-				case ch <- st:
-				case <-ctx.Done():
-				}
-			}
-			wait.For(ctx, max(lookEvery, 4*time.Since(start)))
-		}
-	}()
-	return ch
+	return repeat(ctx, func(took time.Duration) time.Duration { return max(lookEvery, 4*took) },
+		func() (*crm.Status, bool) {
+			st, err := m.World.Look(ctx)
+			return st, err == nil
+		})
+}
+
+// answers asks the daemons and the resolver again and again until ctx ends.
+func (m *Mover) answers(ctx context.Context, p *Plan) <-chan seen {
+	return repeat(ctx, shortly, func() (seen, bool) { return m.ask(ctx, p), true })
 }
 
 // views connects as a client again and again until ctx ends.
 func (m *Mover) views(ctx context.Context) <-chan pg.ClientProbe {
-	ch := make(chan pg.ClientProbe)
 	if !m.World.HasClient() {
-		return ch
+		return nil
 	}
+	return repeat(ctx, shortly, func() (pg.ClientProbe, bool) { return m.World.Connect(ctx), true })
+}
+
+func shortly(time.Duration) time.Duration { return askEvery }
+
+// repeat calls look until ctx ends, and hands on what it finds. pause follows each call, by how long it took. Each look
+// has a goroutine of its own: a daemon that is slow to answer does not make the client's view late.
+func repeat[T any](ctx context.Context, pause func(took time.Duration) time.Duration, look func() (T, bool)) <-chan T {
+	ch := make(chan T)
 	go func() {
 		for ctx.Err() == nil {
-			v := m.World.Connect(ctx)
-			select {
-			case ch <- v:
-			case <-ctx.Done():
+			start := time.Now()
+			v, ok := look()
+			took := time.Since(start)
+			if ok {
+				select {
+				case ch <- v:
+				case <-ctx.Done():
+				}
 			}
-			wait.For(ctx, askEvery)
+			wait.For(ctx, pause(took))
 		}
 	}()
 	return ch

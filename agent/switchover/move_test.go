@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type fakeWorld struct {
 	rejected bool   // the server rejects the role of the command's client
 	agents   bool   // the agents are clients
 	walled   bool   // and reach nothing there
+	slow     bool   // the daemons take long to answer
 	named    string // the address that the name has before the move, "" for pg-a's
 
 	stuck      bool // Pacemaker does nothing
@@ -96,7 +98,10 @@ func (w *fakeWorld) Look(context.Context) (*crm.Status, error) {
 	return st, nil
 }
 
-func (w *fakeWorld) Status(_ context.Context, node string) (*status.Doc, error) {
+func (w *fakeWorld) Status(ctx context.Context, node string) (*status.Doc, error) {
+	if w.slow {
+		wait.For(ctx, 4*time.Second)
+	}
 	if node != w.here && w.hidden {
 		return nil, errors.New("refused")
 	}
@@ -115,7 +120,8 @@ func (w *fakeWorld) Status(_ context.Context, node string) (*status.Doc, error) 
 	if w.agents {
 		d.Client = &status.ClientDoc{Asked: true, State: pg.StateTimeout}
 		if name := w.name(); name == toAddr && at > 12*time.Second && !w.walled {
-			d.Client = &status.ClientDoc{Asked: true, OK: true, State: pg.StateWritable, Answered: name}
+			d.Client = &status.ClientDoc{Asked: true, OK: true, State: pg.StateWritable, Answered: name,
+				LastOutage: new(11.5)}
 		}
 	}
 	if node == "pg-a" {
@@ -275,6 +281,32 @@ func TestMoveTellsItsStory(t *testing.T) {
 	}
 	if res.Episode == nil || res.Episode.ID != 5 {
 		t.Errorf("episode %+v", res.Episode)
+	}
+}
+
+// What is told is what a client saw that was in, whoever typed the command.
+func TestMoveTellsTheOutage(t *testing.T) {
+	for name, c := range map[string]struct {
+		world *fakeWorld
+		want  float64
+	}{
+		"of the client here":                          {&fakeWorld{}, 9.5},
+		"of the client here, without a password":      {&fakeWorld{rejected: true}, 9.5},
+		"of the client here, the daemons being slow":  {&fakeWorld{slow: true}, 9.5},
+		"of the agents, who keep a connection":        {&fakeWorld{agents: true, slow: true}, 11.5},
+		"of the agents, without a password":           {&fakeWorld{agents: true, rejected: true}, 11.5},
+		"of the one agent that is reached":            {&fakeWorld{agents: true, rejected: true, here: "pg-a", hidden: true}, 11.5},
+		"of the other view, as the agents see no end": {&fakeWorld{agents: true, walled: true}, 9.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res, lines := move(t, c.world, 0)
+			if res == nil || res.Outage == nil || math.Abs(*res.Outage-c.want) > 1 {
+				t.Errorf("outage of %+v, want %v\n%s", res, c.want, strings.Join(lines, "\n"))
+			}
+		})
+	}
+	if res, _ := move(t, &fakeWorld{noClient: true}, 0); res.Outage != nil {
+		t.Errorf("outage %v without a client", *res.Outage)
 	}
 }
 

@@ -29,11 +29,12 @@ type tracker struct {
 	addr    string          // of the target, as far as it is known
 	episode *status.EpisodeDoc
 
-	demoted, promoted, running bool   // the role left; it is on the target; and PostgreSQL accepts writes there
-	named, connected           bool   // the name answers the target's address; a client reaches it there
-	unreached                  string // why a client did not, the last time
-	rejected                   bool   // the server does not let the client in: what it sees says nothing
-	viewed, served             bool   // an agent is a client too; it reaches the database there
+	demoted, promoted, running bool    // the role left; it is on the target; and PostgreSQL accepts writes there
+	named, connected           bool    // the name answers the target's address; a client reaches it there
+	unreached                  string  // why a client did not, the last time
+	rejected                   bool    // the server does not let the client in: what it sees says nothing
+	viewed, served             bool    // an agent is a client too; it reaches the database there
+	outage                     float64 // that it saw, in seconds; its view has seen the address change
 	failed                     string
 }
 
@@ -75,6 +76,9 @@ func (t *tracker) observe(s seen) (news []string) {
 		t.viewed = true
 		if d.Client.OK && d.Client.Answered != "" && t.leadsThere(d.Client.Answered) {
 			t.served = true
+			if o := d.Client.LastOutage; o != nil {
+				t.outage = max(t.outage, *o)
+			}
 			say("connected", "a client on %s reaches PostgreSQL through the name, at %s", d.Node, d.Client.Answered)
 		}
 	}
@@ -203,11 +207,16 @@ func (t *tracker) missing() string {
 	return strings.Join(why, "; ")
 }
 
-// outage is what a client saw, the longer of what was measured here and what the target's agent has in its episode.
-func outage(here time.Duration, e *status.EpisodeDoc) *float64 {
-	longest := here.Seconds()
-	if e != nil && e.Outage != nil {
+// clientOutage is what a client saw, in seconds: one of the agents, or, when they saw none, the one here. An agent
+// keeps a connection, as applications do. The one here logs in anew each time and gives up after two seconds: what a
+// busy server takes too long for is no outage of those who are connected.
+func (t *tracker) clientOutage(here time.Duration) *float64 {
+	longest := t.outage
+	if e := t.episode; e != nil && e.Outage != nil {
 		longest = max(longest, *e.Outage)
+	}
+	if longest == 0 {
+		longest = here.Seconds()
 	}
 	if longest == 0 {
 		return nil
