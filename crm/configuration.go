@@ -49,9 +49,15 @@ func (p *Primitive) Agent() string {
 	return p.Class + ":" + p.Provider + ":" + p.Type
 }
 
-// RunsPostgres reports a resource that runs PostgreSQL: by its agent, or by a unit of systemd.
-func (p *Primitive) RunsPostgres() bool {
-	return strings.HasPrefix(p.Type, "pgsql") || strings.HasPrefix(p.Type, "postgresql")
+// RunsPostgres reports a resource that runs PostgreSQL.
+func (p *Primitive) RunsPostgres() bool { return RunsPostgres(p.Agent()) }
+
+// RunsPostgres reports that an agent, such as ocf:heartbeat:pgsql or systemd:postgresql@17-main, runs PostgreSQL. It
+// goes by the name: a unit that only begins with "postgres" may be an exporter.
+func RunsPostgres(agent string) bool {
+	kind := agent[strings.LastIndexByte(agent, ':')+1:]
+	return strings.HasPrefix(kind, "pgsql") || strings.HasPrefix(kind, "postgresql") ||
+		strings.HasPrefix(agent, "ocf:") && strings.HasPrefix(kind, "postgres")
 }
 
 // Top returns the id that constraints on the whole of it name: that of its clone or group, else its own.

@@ -98,7 +98,7 @@ func (f *Facts) dataDirectory() string {
 	dir := ""
 	if f.CIB != nil {
 		for _, p := range f.database() {
-			if isPostgres(p) {
+			if p.RunsPostgres() {
 				dir = p.Params["pgdata"]
 			}
 		}

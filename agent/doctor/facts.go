@@ -102,7 +102,7 @@ func (f *Facts) promotedHere() bool {
 func (f *Facts) database() (list []*crm.Primitive) {
 	for i := range f.CIB.Primitives {
 		p := &f.CIB.Primitives[i]
-		if f.onDrbd(p) || isPostgres(p) {
+		if f.onDrbd(p) || p.RunsPostgres() {
 			list = append(list, p)
 		}
 	}
@@ -116,15 +116,4 @@ func (f *Facts) onDrbd(p *crm.Primitive) bool {
 	}
 	device := p.Params["device"]
 	return strings.HasPrefix(device, "/dev/drbd") || f.Show != nil && slices.Contains(f.Show.Devices, device)
-}
-
-// isPostgres knows the resource agents of PostgreSQL, and systemd units.
-func isPostgres(p *crm.Primitive) bool {
-	switch p.Class {
-	case "ocf":
-		return strings.HasPrefix(p.Type, "pgsql") || strings.HasPrefix(p.Type, "postgres")
-	case "systemd", "service", "lsb":
-		return strings.HasPrefix(p.Type, "postgresql")
-	}
-	return false
 }

@@ -574,8 +574,7 @@ func (j *judge) postgresID() string {
 	}
 	if j.Cluster != nil {
 		for _, r := range j.Cluster.Resources {
-			if kind := r.Agent[strings.LastIndexByte(r.Agent, ':')+1:]; strings.HasPrefix(kind, "pgsql") ||
-				strings.HasPrefix(kind, "postgresql") {
+			if crm.RunsPostgres(r.Agent) {
 				return base(r.ID)
 			}
 		}

@@ -59,8 +59,7 @@ func looksOurs(r crm.Resource, clone string) bool {
 	if r.ID == clone || base(r.ID) == clone || r.Clone == clone {
 		return true
 	}
-	kind := r.Agent[strings.LastIndexByte(r.Agent, ':')+1:]
-	return kind == "Filesystem" || strings.HasPrefix(kind, "pgsql") || strings.HasPrefix(kind, "postgresql")
+	return strings.HasSuffix(r.Agent, ":Filesystem") || crm.RunsPostgres(r.Agent)
 }
 
 // cloneID is the id of the clone, which may be configured by its primitive.
