@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -122,6 +123,29 @@ func Fields(c *Config) (names []string, values []any) {
 		names, values = append(names, f.name), append(values, f.of(c))
 	}
 	return names, values
+}
+
+// Shown returns every field with its value, a line each. Of what may hold a password it tells only that it is set.
+func (c *Config) Shown() string {
+	var b strings.Builder
+	for _, f := range fields {
+		var value string
+		switch v := f.of(c).(type) {
+		case *string:
+			value = strconv.Quote(*v)
+		case *[]string:
+			value = fmt.Sprintf("%q", *v)
+		case *time.Duration:
+			value = strconv.Quote(v.String())
+		case *bool:
+			value = strconv.FormatBool(*v)
+		}
+		if f.secret && (strings.Contains(strings.ToLower(value), "password") || strings.Contains(value, "@")) {
+			value = "is set; it is not shown, as it holds a password"
+		}
+		fmt.Fprintf(&b, "%s = %s\n", f.name, value)
+	}
+	return b.String()
 }
 
 // findField returns the field with these names in the file.

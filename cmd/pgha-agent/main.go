@@ -82,7 +82,7 @@ func newRoot() *cobra.Command {
 		newRun(&file), newAlert(&file), newPublish(&file), newStatus(&file), newHistory(&file), newPause(&file),
 		newResume(&file),
 		newExplain(&file), newWatch(&file), newSwitchover(&file), newDoctor(&file), newCheckConfig(&file), newOCF(&file),
-		newVersion(), newDebug(),
+		newReport(&file), newVersion(), newDebug(),
 	)
 	for _, add := range extras {
 		root.AddCommand(add(root))
