@@ -188,6 +188,10 @@ func TestVerdict(t *testing.T) {
 			finding("clone_missing", status.Critical)), Problem, "Text of clone_missing", "text of fencing_disabled"},
 		"what stands, alone": {promoted(finding("config_warning", status.Warning)), Attention, "Nothing to do now",
 			"text of config_warning"},
+		"a fault of the agent alone": {promoted(func(d *status.Doc) {
+			d.Problems = append(d.Problems, status.Problem{Code: "journal", Severity: status.Warning,
+				Text: "episodes cannot be saved: no space left on device", Remedy: "free space, `df -h /var/lib/pgha-agent`"})
+		}), Attention, "Episodes cannot be saved: no space left on device. Free space", "episodes cannot be saved"},
 		"denied needs a person at once": {promoted(held("api_backoff"), failover(time.Second), func(d *status.Doc) {
 			d.Publication.Attempts, d.Publication.LastFailure = 1, "denied"
 		}), Problem, "See why the API", "Failed writes in a row: 1"},

@@ -284,7 +284,7 @@ var saidAs = map[string][]string{
 // standing are findings that have been there before and are there after: never the next step in trouble. Where there is
 // none, a critical one is; with the others an operator may have chosen to live.
 // A ban with a finite score is a preference.
-var standing = []string{"fencing_disabled", "http", "journal", "config_warning", "fence_constraint", "banned"}
+var standing = []string{"fencing_disabled", "config_warning", "fence_constraint", "banned"}
 
 // late reports a picture of the cluster that comes late and still counts: a matter of load that comes and goes, and so
 // the last to look at of what is wrong now.
@@ -371,7 +371,7 @@ func (e *explainer) tell(p status.Problem) status.Finding {
 
 // actsOf are the commands of a problem's remedy, in their order, when a person has but to type them.
 func actsOf(p status.Problem) (commands []string) {
-	if !slices.Contains([]string{"config", "record_ttl", "fencing_disabled"}, p.Code) {
+	if !slices.Contains([]string{"config", "record_ttl", "fencing_disabled", "http", "journal"}, p.Code) {
 		return nil
 	}
 	for i, part := range strings.Split(p.Remedy, "`") {

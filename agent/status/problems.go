@@ -137,9 +137,11 @@ func (s *Snapshot) Problems() []Problem {
 	add(st.Wait.PausedUntil > s.At, "paused", Warning, "publication on this node is paused until "+
 		s.WallOf(st.Wait.PausedUntil).Format(time.RFC3339), "`pgha-agent resume`")
 	add(s.HTTPErr != "", "http", Warning, "metrics and health checks are not served: "+s.HTTPErr,
-		"see http.listen and http.web_config_file")
+		"see what has the port, `ss -ltnp`, or correct http.listen and http.web_config_file, then "+
+			"`systemctl reload pgha-agent`")
 	add(s.JournalErr != "", "journal", Warning, "episodes cannot be saved: "+s.JournalErr,
-		"free space or fix the permissions of the state directory")
+		fmt.Sprintf("free space, `df -h %[1]s`, or give the directory back to the agent's user, `ls -ld %[1]s`",
+			s.Config.State.Dir))
 	add(s.ConfigErr != "", "config", Warning, "the configuration was not reloaded: "+
 		strings.ReplaceAll(s.ConfigErr, "\n", "; "), brokenConfigRemedy)
 	for _, w := range s.Config.Warnings() {

@@ -41,6 +41,8 @@ var options = map[string]string{
 	"iostat":        "",
 	"fsfreeze":      "unfreeze",
 	"ps":            "",
+	"ss":            "",
+	"ls":            "",
 	"pkill":         "",
 	"nft":           "",
 	"iptables":      "",
