@@ -106,7 +106,7 @@ install: ## install what `make build` made on this node; see docs/install.md
 	install -D -m 0755 deploy/ocf/route53 $(DESTDIR)$(PREFIX)/lib/ocf/resource.d/pgha/route53
 	install -D -m 0755 deploy/register-alert.sh $(DESTDIR)$(PREFIX)/share/pgha-agent/register-alert.sh
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent deploy/iam-policy.json
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/prometheus deploy/prometheus/pgha-agent.rules.yml deploy/prometheus/scrape.example.yml
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/prometheus deploy/prometheus/pgha-agent.rules.yml deploy/prometheus/scrape.example.yml deploy/prometheus/alertmanager.example.yml
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/grafana deploy/grafana/*.json
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pgha-agent/cloudwatch deploy/cloudwatch/alarms.yaml deploy/iam-policy-cloudwatch.json
 	install -d $(DESTDIR)$(PREFIX)/share/pacemaker/alerts && ln -sfn ../../../bin/pgha-alert $(DESTDIR)$(PREFIX)/share/pacemaker/alerts/pgha-alert

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -489,9 +490,14 @@ func TestHTTPAnswersWhatLoadBalancersKnow(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.start()
 	w.ready(a)
+	says := func() string {
+		_, primary := httpGet(t, w, "/primary")
+		_, replica := httpGet(t, w, "/replica")
+		return primary + replica
+	}
 	codes := func() (c [4]int) {
 		for i, path := range []string{"/healthz", "/readyz", "/primary", "/replica"} {
-			c[i] = httpCode(t, w, path)
+			c[i], _ = httpGet(t, w, path)
 		}
 		return c
 	}
@@ -499,11 +505,17 @@ func TestHTTPAnswersWhatLoadBalancersKnow(t *testing.T) {
 	if got, want := codes(), [4]int{200, 200, 503, 200}; got != want {
 		t.Errorf("healthz readyz primary replica = %v, want %v on a healthy standby", got, want)
 	}
+	if got, want := says(), "not primary\nstandby: this node could take over\n"; got != want {
+		t.Errorf("primary and replica of a healthy standby say %q, want %q", got, want)
+	}
 	w.failOver()
 	w.await("publication", func() bool { return a.Snapshot().Publication() == status.PubObserved })
 	// There is no PostgreSQL in this test: promoted, and not ready to serve.
 	if got, want := codes(), [4]int{200, 503, 503, 503}; got != want {
 		t.Errorf("healthz readyz primary replica = %v, want %v on a promoted node without PostgreSQL", got, want)
+	}
+	if got, want := says(), "not primary\nthis node is not a standby that could take over\n"; got != want {
+		t.Errorf("primary and replica of a promoted node without PostgreSQL say %q, want %q", got, want)
 	}
 	doc, err := status.Fetch(t.Context(), w.cfg.State.ControlSocket)
 	if err != nil || doc.Node != "pg-b" {
@@ -511,7 +523,7 @@ func TestHTTPAnswersWhatLoadBalancersKnow(t *testing.T) {
 	}
 }
 
-func httpCode(t *testing.T, w *world, path string) int {
+func httpGet(t *testing.T, w *world, path string) (code int, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -521,8 +533,12 @@ func httpCode(t *testing.T, w *world, path string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }
 
 func TestRefusalInUnknownWordsIsFollowedByARead(t *testing.T) {

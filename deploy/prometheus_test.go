@@ -3,7 +3,6 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 const (
@@ -21,18 +21,25 @@ const (
 	scrape     = "prometheus/scrape.example.yml"
 	runbook    = "../docs/runbook.md"
 	metricsDoc = "../docs/metrics.md"
+	routes     = "prometheus/alertmanager.example.yml"
 )
 
-// promtool runs Prometheus' own checker. PGHA_REQUIRE_PROMTOOL=1 makes its absence an error.
+// promtool runs Prometheus' own checker.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath("promtool"); err != nil && os.Getenv("PGHA_REQUIRE_PROMTOOL") == "1" {
-		t.Fatalf("promtool is not installed (package prometheus), and PGHA_REQUIRE_PROMTOOL=1 asks for it: %v", err)
+	checker(t, "promtool", "that Prometheus reads the rules and the scrape configuration, and that each alert fires when "+
+		"it should", args...)
+}
+
+// checker runs promtool or amtool. PGHA_REQUIRE_PROMTOOL=1 makes its absence an error.
+func checker(t *testing.T, tool, untested string, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err != nil && os.Getenv("PGHA_REQUIRE_PROMTOOL") == "1" {
+		t.Fatalf("%s is not installed, and PGHA_REQUIRE_PROMTOOL=1 asks for it; .ci/deps installs it: %v", tool, err)
 	}
-	need(t, "promtool", "that Prometheus reads the rules and the scrape configuration, and that each alert fires when "+
-		"it should")
-	if out, err := output(t, nil, append([]string{"promtool"}, args...)...); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	need(t, tool, untested)
+	if out, err := output(t, nil, append([]string{tool}, args...)...); err != nil {
+		t.Errorf("%s %s: %v\n%s", tool, strings.Join(args, " "), err, out)
 	}
 }
 
@@ -57,6 +64,50 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		t.Skip("short: whether each alert fires when it should was not tested")
 	}
 	promtool(t, "test", "rules", rulesTest)
+}
+
+func TestAlertmanagerRoutesByTheSeveritiesOfTheRules(t *testing.T) {
+	const untested = "that Alertmanager reads the routes, and where each severity goes"
+	checker(t, "amtool", untested, "check-config", routes)
+	for severity, want := range map[string]string{"critical": "on-call", "warning": "team", "info": "channel"} {
+		checker(t, "amtool", untested, "config", "routes", "test", "--config.file", routes, "--verify.receivers="+want,
+			"alertname=PghaNoWriter", "cluster=orders", "severity="+severity)
+	}
+}
+
+// An inhibition of an alert that has another name now does nothing, and one by a label that neither side has silences all
+// of its targets.
+func TestInhibitionsAreBetweenAlertsThatExist(t *testing.T) {
+	type inhibition struct {
+		Source []string `yaml:"source_matchers"`
+		Target []string `yaml:"target_matchers"`
+		Equal  []string
+	}
+	var doc struct {
+		Inhibitions []inhibition `yaml:"inhibit_rules"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, routes)), &doc); err != nil || len(doc.Inhibitions) < 5 {
+		t.Fatalf("%d inhibitions, %v", len(doc.Inhibitions), err)
+	}
+	for _, in := range doc.Inhibitions {
+		if !slices.Contains(in.Equal, "cluster") {
+			t.Errorf("%q inhibits other clusters' %q", in.Source, in.Target)
+		}
+		for _, m := range slices.Concat(in.Source, in.Target) {
+			for name := range strings.SplitSeq(strings.Join(submatches(`^alertname =~? "([^"]+)"$`, m), ""), "|") {
+				_, block, known := strings.Cut(read(t, rules), "- alert: "+name+"\n")
+				if !known {
+					t.Errorf("matcher %q: no alert %q", m, name)
+				}
+				expr, _, _ := strings.Cut(block, "labels:")
+				for _, label := range in.Equal {
+					if !regexp.MustCompile(`\bby \([^)]*\b` + label + `\b`).MatchString(expr) {
+						t.Errorf("inhibition of %q by %q: alert %s has no label %s", in.Target, in.Source, name, label)
+					}
+				}
+			}
+		}
+	}
 }
 
 // submatches returns the first group of each match.
@@ -84,12 +135,32 @@ func TestEveryAlertIsComplete(t *testing.T) {
 	for _, b := range blocks {
 		name, _, _ := strings.Cut(b, "\n")
 		for _, want := range []string{
-			`labels: \{ severity: (page|ticket|info) \}`, `summary: "[A-Z].+"`, `description: '.*\{\{ \$labels\.cluster \}\}.+'`,
+			`labels: \{ severity: (critical|warning|info) \}`, `summary: "[A-Z].+"`, `description: '.*\{\{ \$labels\.cluster \}\}.+'`,
 			`runbook_url: https://github\.com/pgha/pgha-agent/blob/HEAD/docs/runbook\.md#` + strings.ToLower(name) + `\n`,
 		} {
 			if !regexp.MustCompile(want).MatchString(b) {
 				t.Errorf("%s lacks %s", name, want)
 			}
+		}
+		// A host and port is no name: at most what stands in when no agent has told one.
+		if strings.Count(b, "{{ $labels.instance }}") != strings.Count(b, "{{ else }}{{ $labels.instance }}") {
+			t.Errorf("%s names an instance instead of the node", name)
+		}
+	}
+}
+
+// One definition of the writer, of the agents and of their names: everything else goes by the recordings.
+func TestRulesAndDashboardsGoByTheRecordings(t *testing.T) {
+	_, alerts, _ := strings.Cut(read(t, rules), "# ---- What clients feel")
+	exprs := map[string]string{"the alerts": alerts}
+	for _, q := range queries(t) {
+		exprs[q.where] += q.expr + "\n"
+	}
+	raw := regexp.MustCompile(`(?:^|[^:\w])(pgha_local_writer|pgha_node_info|up)\b(?:[^:\w]|$)`)
+	for where, expr := range exprs {
+		expr = regexp.MustCompile(`(?m)^ *#.*$|^ *(?:summary|description):.*$`).ReplaceAllString(expr, "")
+		for _, m := range raw.FindAllStringSubmatch(expr, -1) {
+			t.Errorf("%s: %s itself, instead of its recording", where, m[1])
 		}
 	}
 }
@@ -158,6 +229,9 @@ func documentedMetrics(t *testing.T) documented {
 			d.values[m[2]+suffix+"/"+m[1]] = values
 		}
 	}
+	for _, recorded := range submatches(`(?m)^ +- record: (\S+)$`, read(t, rules)) {
+		d.labels[recorded] = []string{"node", "record"} // at most
+	}
 	if len(d.labels) < 40 || len(d.values) < 5 {
 		t.Fatalf("%d metrics, %d lists of values: has the form of %s changed?", len(d.labels), len(d.values), metricsDoc)
 	}
@@ -166,7 +240,7 @@ func documentedMetrics(t *testing.T) documented {
 
 // A selector is a metric, or our recording of one, with its matchers; %q stands in templates of annotations.
 var (
-	selector = regexp.MustCompile(`\b(?:cluster:)?(pgha_\w+)(?::sum)?(?:\{([^}]*)\})?`)
+	selector = regexp.MustCompile(`\b((?:\w+:)?pgha_\w+(?::\w+)?)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`(\w+)\s*(=~|!~|!=|=)\s*(?:"([^"]*)"|%q)`)
 )
 
@@ -242,14 +316,20 @@ func TestRulesNameSourcesAndReasonsThatExist(t *testing.T) {
 	}
 }
 
-func TestRulesAndScrapeConfigurationUseOneJob(t *testing.T) {
-	jobs := map[string]bool{}
-	for _, job := range append(submatches(`job="([^"]+)"`, read(t, rules)),
-		submatches(`(?m)^ *- job_name: (\S+)`, read(t, scrape))...) {
-		jobs[job] = true
+// The rules know an agent by its job's name before it has ever answered.
+func TestRulesKnowTheJobOfTheScrapeConfiguration(t *testing.T) {
+	matchers := submatches(`job=~"([^"]+)"`, read(t, rules))
+	if len(matchers) != 1 {
+		t.Fatalf("jobs %q in the rules, want one place", matchers)
 	}
-	if got := slices.Collect(maps.Keys(jobs)); len(got) != 1 {
-		t.Errorf("jobs %q: up{} would be silent", got)
+	jobs := submatches(`(?m)^ *- job_name: (\S+)`, read(t, scrape)+read(t, "../docs/install.md"))
+	if len(jobs) < 2 {
+		t.Fatalf("jobs %q", jobs)
+	}
+	for _, job := range jobs {
+		if !regexp.MustCompile("^(?:" + matchers[0] + ")$").MatchString(job) {
+			t.Errorf("job %q is not one of %s", job, matchers[0])
+		}
 	}
 }
 
@@ -262,30 +342,72 @@ func dashboards(t *testing.T) []string {
 	return files
 }
 
-// panel is what the tests read of one.
+// dashboard is what the tests read of one.
+type dashboard struct {
+	Title, UID    string
+	SchemaVersion int
+	Panels        []panel
+	Templating    struct {
+		List []struct{ Name, Type string }
+	}
+	Annotations struct {
+		List []struct {
+			Name, Expr, TitleFormat, TextFormat string
+			Datasource                          struct{ UID string }
+		}
+	}
+}
+
 type panel struct {
 	ID          int
 	Title, Type string
 	Datasource  *struct{ UID string }
 	GridPos     struct{ H, W, X, Y int }
-	FieldConfig struct{ Defaults struct{ Unit string } }
-	Targets     []struct{ Expr, LegendFormat string }
+	FieldConfig struct {
+		Defaults struct {
+			Unit       string
+			Thresholds struct {
+				Steps []struct {
+					Color string
+					Value float64
+				}
+			}
+			Links []struct{ URL string }
+		}
+		Overrides []struct {
+			Matcher    struct{ ID, Options string }
+			Properties []struct {
+				ID    string
+				Value json.RawMessage
+			}
+		}
+	}
+	Targets []struct{ Expr, LegendFormat string }
+}
+
+// board reads a dashboard.
+func board(t *testing.T, file string) dashboard {
+	t.Helper()
+	var b dashboard
+	if err := json.Unmarshal([]byte(read(t, file)), &b); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return b
 }
 
 func TestDashboardsAreSound(t *testing.T) {
 	d := documentedMetrics(t)
 	for _, file := range dashboards(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			var board struct {
-				Title, UID    string
-				SchemaVersion int
-				Panels        []panel
-				Templating    struct {
-					List []struct{ Name, Type string }
-				}
+			board := board(t, file)
+			if len(board.Annotations.List) == 0 {
+				t.Error("no annotations of episodes")
 			}
-			if err := json.Unmarshal([]byte(read(t, file)), &board); err != nil {
-				t.Fatal(err)
+			for _, a := range board.Annotations.List {
+				if a.Datasource.UID != "${datasource}" || !strings.Contains(a.Expr, "$cluster") ||
+					!strings.Contains(a.TextFormat, "{{cluster}}") {
+					t.Errorf("annotation %q mixes all clusters, or asks another datasource: %+v", a.Name, a)
+				}
 			}
 			if board.Title == "" || board.UID == "" || board.SchemaVersion < 36 {
 				t.Errorf("title %q, uid %q, schema version %d", board.Title, board.UID, board.SchemaVersion)
@@ -313,6 +435,11 @@ func TestDashboardsAreSound(t *testing.T) {
 					if !strings.Contains(target.Expr, "$cluster") {
 						t.Errorf("panel %d %q mixes all clusters: %s", p.ID, p.Title, target.Expr)
 					}
+					// With All chosen, two clusters may have nodes, phases or reasons of the same name.
+					if p.Type != "table" && !strings.Contains(target.LegendFormat, "{{cluster}}") ||
+						strings.Contains(target.LegendFormat, "{{instance}}") {
+						t.Errorf("panel %d %q: legend %q lacks the cluster, or names no node", p.ID, p.Title, target.LegendFormat)
+					}
 					for _, wrong := range d.check(target.Expr) {
 						t.Errorf("panel %d %q: %s", p.ID, p.Title, wrong)
 					}
@@ -324,5 +451,58 @@ func TestDashboardsAreSound(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A line or a color of a dashboard, and the rule that it stands for.
+func TestDashboardsHaveTheThresholdsOfTheRules(t *testing.T) {
+	steps := map[string][]float64{}
+	for _, p := range board(t, "grafana/cluster.json").Panels {
+		for _, s := range p.FieldConfig.Defaults.Thresholds.Steps {
+			steps[p.Title] = append(steps[p.Title], s.Value)
+		}
+	}
+	for _, c := range []struct {
+		panel string
+		line  float64
+		alert string
+		rule  string // what the alert's expression says
+	}{
+		{"Filesystems of the database: left", 0.1, "PghaFilesystemFilling", "pgha_filesystem_size_bytes) < 0.1\n"},
+		{"Filesystems of the database: full in", 4 * 3600, "PghaFilesystemFilling", "full_in_seconds < 4 * 3600\n"},
+		{"Commits: for how long they hang", 30, "PghaCommitsHang", "flush_stall_seconds) > 30\n"},
+		{"Commits: for how long they hang", 30, "PghaCommitsHang", "sync_wait_seconds) > 30\n"},
+		{"crm_mon: mean time of a run", 2.5, "PghaCrmSlow", ") > 2.5\n"},
+		{"Failover phases: mean since the agents started", 60, "PghaFailoverSlow", `le=~"60|60.0"`},
+	} {
+		if got := steps[c.panel]; !slices.Equal(got, []float64{0, c.line}) {
+			t.Errorf("panel %q: steps %v, want one at %v", c.panel, got, c.line)
+		}
+		_, block, _ := strings.Cut(read(t, rules), "- alert: "+c.alert+"\n")
+		if expr, _, _ := strings.Cut(block, "for:"); !strings.Contains(expr, c.rule) {
+			t.Errorf("%s does not say %q any more: panel %q shows %v", c.alert, c.rule, c.panel, c.line)
+		}
+	}
+}
+
+// A click on a cluster leads to its dashboard, with the same data source and time.
+func TestFleetDashboardLinksToTheCluster(t *testing.T) {
+	target := "/d/" + board(t, "grafana/cluster.json").UID + "?var-cluster="
+	for _, p := range board(t, "grafana/fleet.json").Panels {
+		var links []string
+		for _, l := range p.FieldConfig.Defaults.Links {
+			links = append(links, l.URL)
+		}
+		for _, o := range p.FieldConfig.Overrides {
+			for _, property := range o.Properties {
+				if o.Matcher.ID == "byName" && o.Matcher.Options == "cluster" && property.ID == "links" {
+					links = append(links, submatches(`"url": *"([^"]+)"`, string(property.Value))...)
+				}
+			}
+		}
+		if len(links) != 1 || !strings.HasPrefix(links[0], target) || !strings.Contains(links[0], "${datasource:queryparam}") ||
+			!strings.Contains(links[0], "${__url_time_range}") {
+			t.Errorf("panel %d %q: links %q", p.ID, p.Title, links)
+		}
 	}
 }

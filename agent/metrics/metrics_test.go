@@ -3,6 +3,7 @@ package metrics
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,9 +29,12 @@ var update = flag.Bool("update", false, "rewrite generated documents")
 
 var wall = time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
 
-func registryOf(s *status.Snapshot) *prometheus.Registry {
+func registryOf(s *status.Snapshot) *prometheus.Registry { return registryAt(s, s.At) }
+
+// registryAt is of a scrape at a time, when the loop may have stalled since the snapshot.
+func registryAt(s *status.Snapshot, now fsm.Time) *prometheus.Registry {
 	none := func() uint64 { return 0 }
-	return New(Source{Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return s.At }, Rejected: none,
+	return New(Source{Snapshot: func() *status.Snapshot { return s }, Now: func() fsm.Time { return now }, Rejected: none,
 		Malformed: none}).Registry
 }
 
@@ -226,6 +230,47 @@ func TestSourcesThatNeverAnsweredShowNoStaleNumbers(t *testing.T) {
 	if n, err := testutil.GatherAndCount(registry, "pgha_source_up"); err != nil || n != int(status.NumSources) {
 		t.Errorf("pgha_source_up: %d series, %v", n, err)
 	}
+}
+
+// TestStalledAgentTellsNothingOfClients: what it saw before it stalled must not hide an outage that the other agent sees.
+func TestStalledAgentTellsNothingOfClients(t *testing.T) {
+	s := fullSnapshot()
+	live, stalled := registryAt(s, s.At+fsm.StallBound-time.Millisecond), registryAt(s, s.At+fsm.StallBound)
+	if got := values(t, live, "pgha_client_up"); !maps.Equal(got, map[string]float64{"": 1}) {
+		t.Errorf("pgha_client_up: %v", got)
+	}
+	if got := values(t, stalled, "pgha_client_up"); len(got) != 0 {
+		t.Errorf("pgha_client_up while the agent stalls: %v", got)
+	}
+	if got := values(t, live, "pgha_clients"); got["unknown"] != 0 {
+		t.Errorf("pgha_clients: %v", got)
+	}
+	want := map[string]float64{"served": 0, "partly": 0, "cut_off": 0, "unknown": 1}
+	if got := values(t, stalled, "pgha_clients"); !maps.Equal(got, want) {
+		t.Errorf("pgha_clients while the agent stalls: %v", got)
+	}
+}
+
+// values returns the series of a gauge with at most one label, by the value of that.
+func values(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			label := ""
+			for _, l := range m.Label {
+				label = l.GetValue()
+			}
+			if f.GetName() == name {
+				found[label] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return found
 }
 
 var _ prometheus.Collector = (*stateCollector)(nil)

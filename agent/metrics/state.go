@@ -109,6 +109,10 @@ func stateFamilies(now func() fsm.Time) []family {
 			func(s *view, emit func(float64, ...string)) {
 				emit(1, s.Version)
 			}),
+		gauge("node_info", "The node that this agent runs on, by its name in the cluster; always 1.", []string{"node"},
+			func(s *view, emit func(float64, ...string)) {
+				emit(1, s.Config.Node.Name)
+			}),
 		gauge("record_info", "The record that this node is configured with; always 1. It must be the same on all nodes.",
 			[]string{"record", "zone"}, func(s *view, emit func(float64, ...string)) {
 				c := s.judged().Config
@@ -204,9 +208,9 @@ func stateFamilies(now func() fsm.Time) []family {
 			}),
 		gauge("client_up",
 			"Whether a client of the service name can write from this node; absent when that is not known: the client's view "+
-				"is off, has not been tried, or the server rejects its role.", nil,
+				"is off, has not been tried, the server rejects its role, or the agent stalls.", nil,
 			func(s *view, emit func(float64, ...string)) {
-				if p := s.ClientProbe; p.State != "" && p.State != pg.StateAuth {
+				if p := s.ClientProbe; p.State != "" && p.State != pg.StateAuth && now()-s.At < fsm.StallBound {
 					emit(number(p.OK && s.State.NameExists()))
 				}
 			}),
@@ -398,9 +402,12 @@ func stateFamilies(now func() fsm.Time) []family {
 					}
 				}
 			}),
-		gauge("clients", "Whether clients can write through the name, as both nodes see it.", []string{"state"},
-			func(s *view, emit func(float64, ...string)) {
-				state := s.judged().Judgment.Database.State
+		gauge("clients", "Whether clients can write through the name, as both nodes see it; unknown while the agent stalls.",
+			[]string{"state"}, func(s *view, emit func(float64, ...string)) {
+				state := status.ClientsUnknown
+				if now()-s.At < fsm.StallBound {
+					state = s.judged().Judgment.Database.State
+				}
 				for _, is := range status.ClientsStates {
 					emit(number(is == state), string(is))
 				}

@@ -76,7 +76,8 @@ func Public(o Options) *http.ServeMux {
 	})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		late := o.Now() - o.Snapshot().At
-		answer(w, late < 2*fsm.StallBound, fmt.Sprintf("alive: last step %.1fs ago", late.Seconds()))
+		step := fmt.Sprintf("alive: last step %.1fs ago", late.Seconds())
+		answer(w, late < 2*fsm.StallBound, step, "not "+step)
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		d := explain.Of(o.Snapshot())
@@ -90,12 +91,13 @@ func Public(o Options) *http.ServeMux {
 	for _, method := range []string{"GET ", "OPTIONS "} { // HAProxy asks with OPTIONS unless told otherwise
 		mux.HandleFunc(method+"/primary", func(w http.ResponseWriter, _ *http.Request) {
 			s := o.Snapshot()
-			answer(w, s.IsWriter(o.Now()) && s.State.Postgres.Writable, "primary")
+			answer(w, s.IsWriter(o.Now()) && s.State.Postgres.Writable, "primary", "not primary")
 		})
 		mux.HandleFunc(method+"/replica", func(w http.ResponseWriter, _ *http.Request) {
 			s := o.Snapshot()
 			possible := explain.Of(s).Judgment.Failover.Possible
-			answer(w, s.IsStandby(o.Now()) && (possible == nil || *possible), "replica: ready to take over")
+			answer(w, s.IsStandby(o.Now()) && (possible == nil || *possible),
+				"standby: this node could take over", "this node is not a standby that could take over")
 		})
 	}
 	return mux
@@ -172,10 +174,12 @@ func withClient(ctx context.Context, c net.Conn) context.Context {
 
 type clientKey struct{}
 
-func answer(w http.ResponseWriter, ok bool, text string) {
+// answer sends 200 and yes, or 503 and no.
+func answer(w http.ResponseWriter, ok bool, yes, no string) {
+	text := yes
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		text = "not " + text
+		text = no
 	}
 	_, _ = fmt.Fprintln(w, text)
 }
